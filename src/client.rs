@@ -1,0 +1,16 @@
+//! Who a packet comes from or goes to: a client slot, or the uplink.
+
+/// A client vif's slot: a small number, dense from zero, given at attach and free again after detach.
+///
+/// Tables per client (quotas, counters, antispoofing) are indexed by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientSlot(pub u8);
+
+/// One side of the firewall that packets enter and leave by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The network behind the backend domain of our netfront.
+    Uplink,
+    /// The client on that slot.
+    Client(ClientSlot),
+}

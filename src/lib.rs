@@ -1,0 +1,24 @@
+//! Ravelin: a firewall VM for Xen, as one library that builds for the kernel and for the host.
+//!
+//! The folders follow a packet: it arrives on a [`vif`], is read ([`wire`]), judged ([`guard`]),
+//! remembered ([`flow`]), rewritten ([`nat`]), directed ([`route`]) and leaves on a [`vif`].
+//! [`journey`] calls these stages in order. Only [`xen`] knows the hypervisor and contains unsafe code.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod client;
+pub mod config;
+pub mod flow;
+pub mod guard;
+pub mod journey;
+pub mod nat;
+pub mod packet;
+pub mod route;
+pub mod store;
+pub mod time;
+pub mod vif;
+pub mod wire;
+pub mod xen;

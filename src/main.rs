@@ -1,0 +1,3 @@
+//! The kernel: what Xen boots.
+#![no_std]
+#![no_main]
