@@ -1,1 +1,3 @@
-//! stub
+//! What the user configures: the kernel command line.
+
+pub mod command_line;
