@@ -1,1 +1,3 @@
-//! stub
+//! Judging: may this packet be what it says, and may it pass?
+
+pub mod antispoof;

@@ -1,1 +1,4 @@
-//! stub
+//! Reading and writing packets, header by header.
+
+pub mod arp;
+pub mod ethernet;
