@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod client;
 pub mod config;
+pub mod counters;
 pub mod flow;
 pub mod guard;
 pub mod journey;

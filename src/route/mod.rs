@@ -1,1 +1,5 @@
-//! stub
+//! Where packets go, and what is sent back about those that go nowhere.
+
+pub mod destination;
+pub mod report;
+pub mod reset;

@@ -1,1 +1,9 @@
-//! stub
+//! Reading packets: views of the headers that the firewall judges and changes.
+
+pub mod bytes;
+pub mod checksum;
+pub mod icmp;
+pub mod ipv4;
+pub mod tcp;
+pub mod transport;
+pub mod udp;
