@@ -2,12 +2,13 @@
 
 use crate::client::{ClientSlot, Side};
 use crate::clients::Clients;
-use crate::counters::{FrameDrop, FrameDrops};
-use crate::journey::{Drop, Outlet};
+use crate::counters::Drop;
+use crate::journey::Outlet;
 use crate::packet::Datagram;
 use crate::prefix::Ipv4Prefix;
 use crate::route::neighbour::{Event, Neighbours};
 use crate::time::Moment;
+use crate::vif::drops::{FrameDrop, FrameDrops};
 use crate::vif::frame::Frame;
 use crate::vif::netback::Pressure;
 use crate::vif::uplink::Uplink;
@@ -169,6 +170,10 @@ impl Outlet<Frame> for Leaving<'_> {
             Some(frame) => self.forward(to, frame),
             None => self.exits.drops.count(FrameDrop::NoPage),
         }
+    }
+
+    fn fragment(&mut self, _: Side, frame: Frame, _: u16) {
+        self.drop_frame(frame, FrameDrop::TooLarge);
     }
 
     fn discard(&mut self, frame: Frame, _: Drop) {

@@ -7,7 +7,6 @@
 use crate::client::ClientSlot;
 use crate::clients::{BACKENDS, Ownership, directory_or_empty};
 use crate::control;
-use crate::counters::FrameDrop;
 use crate::exits::{Exits, GATEWAY_MAC, Leaving, UplinkRoute};
 use crate::journey::Journey;
 use crate::packet::Datagram;
@@ -15,14 +14,17 @@ use crate::route::proxy_arp;
 use crate::store::{Store, StoreError, StoreRing};
 use crate::text::decimal;
 use crate::time::Moment;
+use crate::vif::drops::FrameDrop;
 use crate::vif::frame::Frame;
 use crate::vif::netback::COPIES_PER_PACKET;
+use crate::vif::netfront;
 use crate::vif::ring::{Notice, RING_SIZE, Wakeup};
 use crate::vif::uplink::{self, Change, Presence, Uplink};
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
 use crate::xen::copy::CopyBatch;
 use crate::xen::event::Port;
+use crate::xen::grant::GrantedPage;
 use crate::xen::{Shutdown, Xen};
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
@@ -56,6 +58,8 @@ pub struct Firewall<X: Xen, R: StoreRing> {
     /// Address changes to tell the journey.
     ownership: Vec<Ownership>,
     ports: Vec<Port>,
+    /// Pages that the backend of an uplink that is gone still holds.
+    kept: Vec<GrantedPage>,
     /// XenStore failed: it is left alone until then, and packets go on.
     store_rests_until: Moment,
 }
@@ -92,6 +96,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             arrived: Vec::with_capacity(BATCH),
             ownership: Vec::new(),
             ports: Vec::new(),
+            kept: Vec::new(),
             store_rests_until: Moment::default(),
         })
     }
@@ -105,6 +110,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             if self.pass() == Work::None && self.may_sleep() {
                 let until = self.deadline();
                 self.xen.wait(&self.ports, until);
+                self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
             }
         }
     }
@@ -330,6 +336,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Takes the first network device that there is, when there is none yet.
     fn find_uplink(&mut self) -> Result<(), StoreError> {
         self.uplink_changed()?;
+        for granted in core::mem::take(&mut self.kept) {
+            netfront::end(&mut self.xen, granted, &mut self.kept);
+        }
         let mut devices: Vec<u32> = directory_or_empty(&mut self.store, uplink::DEVICES)?
             .iter()
             .filter_map(|name| decimal(name))
@@ -360,7 +369,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         if device.refresh(&mut self.store)? == Presence::Gone {
             log::warn!("uplink: the device was removed");
             if let Some(device) = self.exits.uplink.take() {
-                device.forget(&mut self.xen, &mut self.store);
+                self.kept.extend(device.forget(&mut self.xen, &mut self.store));
             }
             return Ok(());
         }

@@ -1,4 +1,7 @@
-//! Directing: which way out, and to which neighbour.
+//! Where packets go, to which neighbour, and what is sent back about those that go nowhere.
 
+pub mod destination;
 pub mod neighbour;
 pub mod proxy_arp;
+pub mod report;
+pub mod reset;

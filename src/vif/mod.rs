@@ -2,6 +2,7 @@
 
 pub mod blank;
 pub mod client;
+pub mod drops;
 pub mod frame;
 pub mod lifecycle;
 pub mod netback;

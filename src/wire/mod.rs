@@ -1,4 +1,11 @@
-//! Reading and writing packets, header by header.
+//! Reading and writing packets: views of the headers that the firewall judges and changes.
 
 pub mod arp;
+pub mod bytes;
+pub mod checksum;
 pub mod ethernet;
+pub mod icmp;
+pub mod ipv4;
+pub mod tcp;
+pub mod transport;
+pub mod udp;
