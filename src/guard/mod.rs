@@ -1,1 +1,5 @@
-//! stub
+//! Judging: which packets may begin a flow.
+
+pub mod rule;
+pub mod rule_error;
+pub mod verdict;
