@@ -1,1 +1,163 @@
-//! stub
+//! The journey of a packet: read, judged, remembered, rewritten, directed.
+//!
+//! A pure function of its tables, the time and a packet: no hypervisor, no allocation per packet, no unsafe.
+//! Headers are rewritten in place; payloads are never looked at. Every packet that goes in comes out through
+//! exactly one call of [`Outlet::forward`], [`Outlet::fragment`] or [`Outlet::discard`], now or, of fragments
+//! that wait, later.
+
+pub mod clients;
+pub mod engine;
+mod errors;
+mod inbound;
+mod open;
+mod outbound;
+mod pass;
+pub mod settings;
+
+use core::marker::PhantomData;
+use core::net::Ipv4Addr;
+
+pub use self::engine::Progress;
+use self::engine::{Engine, Parcel, Verdict};
+pub use self::settings::Settings;
+use crate::client::{ClientSlot, Side};
+use crate::counters::{Counters, Drop};
+use crate::guard::RuleTable;
+use crate::packet::Datagram;
+use crate::time::{Moment, UnixSeconds};
+use crate::wire::ipv4::{Ipv4, Ipv4Fault, Part};
+
+/// Where packets leave the engine.
+pub trait Outlet<D> {
+    /// `packet` was rewritten and leaves by `to`. It fits that side's MTU, or its GSO segments do.
+    fn forward(&mut self, to: Side, packet: D);
+
+    /// The engine made an IP packet: an ICMP error or a RST, at most 576 bytes.
+    fn answer(&mut self, to: Side, packet: &[u8]);
+
+    /// `packet` was rewritten, leaves by `to`, and must be cut into fragments of at most `mtu` bytes.
+    fn fragment(&mut self, to: Side, packet: D, mtu: u16);
+
+    /// `packet` goes nowhere.
+    fn discard(&mut self, packet: D, why: Drop);
+}
+
+/// Flows looked at in one call of [`Journey::advance`].
+const BUDGET: usize = 512;
+
+/// The engine and the packets it holds.
+pub struct Journey<D: Datagram> {
+    engine: Engine,
+    held: PhantomData<D>,
+}
+
+impl From<Ipv4Fault> for Drop {
+    fn from(fault: Ipv4Fault) -> Drop {
+        match fault {
+            Ipv4Fault::Short => Drop::IpShort,
+            Ipv4Fault::Version => Drop::IpVersion,
+            Ipv4Fault::HeaderLength => Drop::IpHeaderLength,
+            Ipv4Fault::TotalLength => Drop::IpTotalLength,
+            Ipv4Fault::Checksum => Drop::IpChecksum,
+            Ipv4Fault::Fragment => Drop::FragmentShape,
+        }
+    }
+}
+
+impl<D: Datagram> Journey<D> {
+    /// An engine with empty tables and no clients. All its memory is allocated here; `secret` must be random.
+    pub fn new(settings: Settings, rules: RuleTable, secret: [u8; 32], now: Moment) -> Self {
+        Journey { engine: Engine::new(settings, rules, secret, now), held: PhantomData }
+    }
+
+    /// Attaches a client with its one `address`. A client that had the slot or the address is detached first.
+    pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr, now: Moment) {
+        self.engine.attach(slot, address, now);
+    }
+
+    /// Detaches the client on `slot`: its flows end and its ports rest before anybody else gets them.
+    pub fn detach(&mut self, slot: ClientSlot, now: Moment) {
+        self.engine.detach(slot, now);
+    }
+
+    /// Replaces the rules: flows that are now forbidden stop, those still allowed continue.
+    pub fn set_rules(&mut self, rules: RuleTable, _now: Moment) {
+        self.engine.set_rules(rules);
+    }
+
+    /// Replaces our address on the uplink: translated flows end.
+    pub fn set_uplink_address(&mut self, address: Ipv4Addr, now: Moment) {
+        self.engine.set_uplink_address(address, now);
+    }
+
+    /// Tells the wall clock, for rules that expire. It runs on with system time from there.
+    pub fn set_wall_clock(&mut self, now: Moment, unix: UnixSeconds) {
+        self.engine.set_wall_clock(now, unix);
+    }
+
+    /// Takes an IPv4 packet from the client on `from`.
+    pub fn outbound(&mut self, now: Moment, from: ClientSlot, packet: D, outlet: &mut impl Outlet<D>) {
+        self.take(now, Side::Client(from), packet, outlet);
+    }
+
+    /// Takes an IPv4 packet from the uplink.
+    pub fn inbound(&mut self, now: Moment, packet: D, outlet: &mut impl Outlet<D>) {
+        self.take(now, Side::Uplink, packet, outlet);
+    }
+
+    /// Does what time has brought due, a bounded amount per call.
+    pub fn advance(&mut self, now: Moment, _outlet: &mut impl Outlet<D>) -> Progress {
+        self.engine.advance(now, BUDGET)
+    }
+
+    /// When [`Journey::advance`] has something to do; a moment in the past when it has now.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.engine.next_deadline()
+    }
+
+    /// What happened so far.
+    pub const fn counters(&self) -> &Counters {
+        self.engine.counters()
+    }
+
+    /// The tables, to look at.
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn take(&mut self, now: Moment, from: Side, mut packet: D, outlet: &mut impl Outlet<D>) {
+        let available = packet.total_bytes();
+        let ip = match Ipv4::read(packet.header(), available) {
+            Ok(ip) => ip,
+            Err(fault) => return self.discard(packet, fault.into(), outlet),
+        };
+        if usize::from(ip.total_bytes) < available {
+            packet.truncate(usize::from(ip.total_bytes));
+        }
+        if ip.part != Part::Whole {
+            return self.discard(packet, Drop::FragmentLimit, outlet);
+        }
+        let offload = packet.offload();
+        let verdict =
+            self.engine.judge_packet(now, from, &mut Parcel { header: packet.header(), ip, offload });
+        if let Some((to, answer)) = self.engine.take_answer() {
+            outlet.answer(to, answer);
+        }
+        match verdict {
+            Verdict::Discard(why) => self.discard(packet, why, outlet),
+            Verdict::Forward(passage) => {
+                let mtu = self.engine.count_forwarded(from, passage.to);
+                if ip.total_bytes > mtu && offload.gso.is_none() {
+                    outlet.fragment(passage.to, packet, mtu);
+                } else {
+                    outlet.forward(passage.to, packet);
+                }
+            }
+        }
+    }
+
+    fn discard(&mut self, packet: D, why: Drop, outlet: &mut impl Outlet<D>) {
+        self.engine.count_drop(why);
+        outlet.discard(packet, why);
+    }
+}

@@ -1,1 +1,13 @@
-//! stub
+//! What the firewall remembers: flows, their state and how long it lasts.
+
+pub mod allowance;
+pub mod index;
+pub mod key;
+pub mod record;
+pub mod share;
+pub mod slab;
+pub mod table;
+pub mod tcp;
+pub mod tick;
+pub mod timeouts;
+pub mod wheel;

@@ -1,5 +1,6 @@
 //! Judging: which packets may begin a flow.
 
+pub mod antispoof;
 pub mod compiled;
 pub mod forward;
 pub mod nest;
@@ -12,3 +13,6 @@ pub mod service;
 mod service_index;
 pub mod table;
 pub mod verdict;
+
+pub use table::RuleTable;
+pub use verdict::{Answer, Question};

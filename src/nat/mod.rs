@@ -1,1 +1,8 @@
-//! stub
+//! Translation: outer ports for inner endpoints, and headers rewritten from one to the other.
+
+pub mod dice;
+pub mod embedded;
+pub mod ident;
+pub mod mapping;
+pub mod ports;
+pub mod rewrite;

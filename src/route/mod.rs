@@ -1,1 +1,7 @@
-//! stub
+//! Where packets go, to which neighbour, and what is sent back about those that go nowhere.
+
+pub mod destination;
+pub mod neighbour;
+pub mod proxy_arp;
+pub mod report;
+pub mod reset;

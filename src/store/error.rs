@@ -48,6 +48,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether XenStore itself still works: only this one request, or what it is about, is at fault.
+    pub fn is_about_the_request(&self) -> bool {
+        !matches!(self, Self::Timeout | Self::Violation(_))
+    }
+
     /// The meaning of an ERROR reply's text, its final NUL removed.
     pub fn from_reply(text: &[u8]) -> Self {
         match text {

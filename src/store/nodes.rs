@@ -41,6 +41,19 @@ pub trait Nodes {
         decimal(&text).ok_or_else(|| StoreError::NotANumber(Excerpt::of(&text)))
     }
 
+    /// What a peer wrote into a node, if it is there, readable to us, and text. A peer may do as it likes with
+    /// its own nodes: whatever else it wrote is as good as nothing.
+    ///
+    /// # Errors
+    /// Only those that say that XenStore itself fails.
+    fn read_peer(&mut self, path: &str) -> Result<Option<String>, StoreError> {
+        match self.read(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.is_about_the_request() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The names of a node's children, in no particular order.
     ///
     /// # Errors

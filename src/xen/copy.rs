@@ -120,7 +120,7 @@ impl CopyBatch {
 
     /// For the hypervisor: runs the waiting copies through `copy`, which fills in the statuses and
     /// translates the addresses of [`DOMID_SELF`] sides to frames.
-    pub(in crate::xen) fn run(&mut self, copy: impl FnOnce(&mut [GrantCopy])) {
+    pub fn run(&mut self, copy: impl FnOnce(&mut [GrantCopy])) {
         copy(&mut self.waiting);
         core::mem::swap(&mut self.waiting, &mut self.finished);
         self.waiting.clear();

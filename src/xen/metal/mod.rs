@@ -82,7 +82,8 @@ fn poll(ports: &[Port], until: Option<Moment>) {
     let _ = unsafe { operation(__HYPERVISOR_sched_op, SCHEDOP_poll, &mut poll) };
 }
 
-fn shutdown(reason: Shutdown) -> ! {
+/// Ends the domain.
+pub fn shutdown(reason: Shutdown) -> ! {
     let reason = match reason {
         Shutdown::PowerOff => SHUTDOWN_poweroff,
         Shutdown::Reboot => SHUTDOWN_reboot,

@@ -1,0 +1,84 @@
+//! The names a flow is found by.
+
+use core::net::Ipv4Addr;
+
+use siphasher::sip::SipHasher13;
+
+use super::record::{Flow, Route};
+use crate::client::ClientSlot;
+
+/// From which side a name is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// As the near client sees the flow.
+    Inside(ClientSlot),
+    /// As the uplink sees it: every client is our one address.
+    Outside,
+}
+
+/// A flow's name on one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The side.
+    pub face: Face,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Port or query identifier of the client (inside) or of our address (outside).
+    pub port: u16,
+    /// The far end's address.
+    pub far: Ipv4Addr,
+    /// The far end's port.
+    pub far_port: u16,
+}
+
+impl Key {
+    /// The name under which the near client knows `flow`.
+    pub const fn inside(flow: &Flow) -> Key {
+        Key {
+            face: Face::Inside(flow.near),
+            protocol: flow.protocol,
+            port: flow.near_port,
+            far: flow.far,
+            far_port: flow.far_port,
+        }
+    }
+
+    /// The name under which the uplink knows `flow`, if it ever gets there.
+    pub const fn outside(flow: &Flow) -> Option<Key> {
+        match flow.route {
+            Route::Between(_) => None,
+            Route::Outward | Route::Forwarded => Some(Key {
+                face: Face::Outside,
+                protocol: flow.protocol,
+                port: flow.outer_port,
+                far: flow.far,
+                far_port: flow.far_port,
+            }),
+        }
+    }
+
+    /// A keyed hash of the name (SipHash-1-3): nobody without the key can aim at a bucket (conformance P-10).
+    pub fn hash(&self, hasher: &SipHasher13) -> u64 {
+        let face = match self.face {
+            Face::Inside(slot) => slot.0,
+            Face::Outside => 0,
+        };
+        let side = matches!(self.face, Face::Outside);
+        let far = self.far.octets();
+        let port = self.port.to_le_bytes();
+        let far_port = self.far_port.to_le_bytes();
+        hasher.hash(&[
+            far[0],
+            far[1],
+            far[2],
+            far[3],
+            port[0],
+            port[1],
+            far_port[0],
+            far_port[1],
+            self.protocol,
+            face,
+            u8::from(side),
+        ])
+    }
+}

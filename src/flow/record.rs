@@ -1,0 +1,106 @@
+//! What is remembered of a flow.
+
+use core::net::Ipv4Addr;
+
+use super::slab::Id;
+use super::tcp::{TcpStage, Track};
+use super::tick::Tick;
+use crate::client::ClientSlot;
+use crate::nat::mapping::Mapping;
+
+/// One of a flow's two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The client the flow belongs to.
+    Near,
+    /// Whoever it talks to.
+    Far,
+}
+
+impl End {
+    /// The other end.
+    #[must_use]
+    pub const fn other(self) -> End {
+        match self {
+            End::Near => End::Far,
+            End::Far => End::Near,
+        }
+    }
+}
+
+/// Between which sides a flow runs, and who opened it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// A client opened it to the uplink; its source is translated.
+    Outward,
+    /// Somebody on the uplink opened it to a port that is forwarded to the client.
+    Forwarded,
+    /// The near client opened it to the client on this slot; nothing is translated.
+    Between(ClientSlot),
+}
+
+impl Route {
+    /// The end that opened the flow.
+    pub const fn opener(self) -> End {
+        match self {
+            Route::Outward | Route::Between(_) => End::Near,
+            Route::Forwarded => End::Far,
+        }
+    }
+}
+
+/// How far a flow got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Not TCP; only its opener has sent.
+    Unreplied,
+    /// Not TCP; both ends have sent.
+    Replied,
+    /// TCP.
+    Tcp(TcpStage),
+}
+
+impl Stage {
+    /// Whether the flow may not be sacrificed for a newer one of the same client (conformance P-8).
+    pub const fn is_assured(self) -> bool {
+        match self {
+            Stage::Unreplied => false,
+            Stage::Replied => true,
+            Stage::Tcp(stage) => stage.is_assured(),
+        }
+    }
+}
+
+/// Counts changes of rules and clients: a flow that was judged under an older generation is judged again
+/// before its next packet passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(pub u32);
+
+/// A flow: two ends that exchange packets under one verdict.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// The far end's address.
+    pub far: Ipv4Addr,
+    /// The near end's port, or ICMP query identifier; zero without either.
+    pub near_port: u16,
+    /// The far end's port; zero without.
+    pub far_port: u16,
+    /// The port or identifier the uplink side sees instead of `near_port`.
+    pub outer_port: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// The near end.
+    pub near: ClientSlot,
+    /// Between which sides it runs.
+    pub route: Route,
+    /// How far it got.
+    pub stage: Stage,
+    /// The last second it may be silent in.
+    pub deadline: Tick,
+    /// Under which rules and clients it was last judged.
+    pub judged: Generation,
+    /// The mapping that `outer_port` is from, if it is from the pool.
+    pub mapping: Option<Id<Mapping>>,
+    /// TCP only.
+    pub tcp: Track,
+}

@@ -1,0 +1,184 @@
+//! How much of something limited each client may hold.
+//!
+//! Half of what there is is guaranteed in equal parts to those that are attached; the other half goes to
+//! whoever comes first, up to a cap per holder. So one client that takes all it can get never keeps another
+//! from its part (conformance P-4, P-5, P-7).
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use crate::client::ClientSlot;
+
+/// On whose account something is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account(u16);
+
+impl Account {
+    /// Number of accounts: a table per account has this length.
+    pub const COUNT: usize = 258;
+
+    /// What hosts on the uplink opened to forwarded ports, or sent as fragments.
+    pub const UPLINK: Account = Account(256);
+
+    /// What clients left behind that are gone: ports that still rest.
+    pub const DEPARTED: Account = Account(257);
+
+    /// The client on `slot`.
+    pub const fn client(slot: ClientSlot) -> Account {
+        Account(slot.0 as u16)
+    }
+
+    /// Where the account is in a table of [`Account::COUNT`].
+    pub const fn position(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What one account holds.
+#[derive(Clone, Copy, Default)]
+struct Holding {
+    count: u32,
+    member: Membership,
+}
+
+/// Whether a part is guaranteed to an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Membership {
+    /// Nothing is guaranteed.
+    #[default]
+    Guest,
+    /// It has a guaranteed part.
+    Member,
+}
+
+/// The accounts of one limited thing.
+pub struct Share {
+    holdings: Box<[Holding]>,
+    capacity: u32,
+    cap: u32,
+    members: u32,
+    floor: u32,
+    /// Held beyond guaranteed parts, by all together.
+    common: u32,
+}
+
+impl Share {
+    /// Accounts for `capacity` things, of which one account may hold `cap`.
+    pub fn new(capacity: u32, cap: u32) -> Share {
+        let holdings = vec![Holding::default(); Account::COUNT].into_boxed_slice();
+        Share { holdings, capacity, cap, members: 0, floor: 0, common: 0 }
+    }
+
+    fn holding(&self, account: Account) -> Holding {
+        self.holdings.get(account.position()).copied().unwrap_or_default()
+    }
+
+    const fn guaranteed(&self, holding: Holding) -> u32 {
+        match holding.member {
+            Membership::Member => self.floor,
+            Membership::Guest => 0,
+        }
+    }
+
+    /// What `account` holds.
+    pub fn held(&self, account: Account) -> u32 {
+        self.holding(account).count
+    }
+
+    /// Whether `account` may take one more.
+    pub fn has_room(&self, account: Account) -> bool {
+        let holding = self.holding(account);
+        let guaranteed = self.guaranteed(holding);
+        holding.count < self.cap
+            && (holding.count < guaranteed
+                || self.common < self.capacity.saturating_sub(self.floor * self.members))
+    }
+
+    /// Books one more on `account`, room or not.
+    pub fn take(&mut self, account: Account) {
+        let guaranteed = self.guaranteed(self.holding(account));
+        if let Some(holding) = self.holdings.get_mut(account.position()) {
+            if holding.count >= guaranteed {
+                self.common += 1;
+            }
+            holding.count += 1;
+        }
+    }
+
+    /// Books one less on `account`.
+    pub fn give(&mut self, account: Account) {
+        let guaranteed = self.guaranteed(self.holding(account));
+        if let Some(holding) = self.holdings.get_mut(account.position())
+            && holding.count > 0
+        {
+            if holding.count > guaranteed {
+                self.common = self.common.saturating_sub(1);
+            }
+            holding.count -= 1;
+        }
+    }
+
+    /// Gives `account` a guaranteed part, or takes it away; everybody's part changes.
+    pub fn set_membership(&mut self, account: Account, member: Membership) {
+        if let Some(holding) = self.holdings.get_mut(account.position()) {
+            holding.member = member;
+        }
+        self.members = self.holdings.iter().filter(|h| h.member == Membership::Member).count() as u32;
+        self.floor = self.capacity / 2 / self.members.max(1);
+        self.common = self.holdings.iter().map(|h| h.count.saturating_sub(self.guaranteed(*h))).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Account = Account::client(ClientSlot(1));
+    const TWO: Account = Account::client(ClientSlot(2));
+
+    fn fill(share: &mut Share, account: Account) -> u32 {
+        while share.has_room(account) {
+            share.take(account);
+        }
+        share.held(account)
+    }
+
+    #[test]
+    fn a_greedy_member_leaves_the_others_their_part() {
+        let mut share = Share::new(100, 100);
+        share.set_membership(ONE, Membership::Member);
+        share.set_membership(TWO, Membership::Member);
+        assert_eq!(fill(&mut share, ONE), 75);
+        assert_eq!(fill(&mut share, TWO), 25);
+        share.give(ONE);
+        assert_eq!(fill(&mut share, TWO), 26);
+    }
+
+    #[test]
+    fn nobody_holds_more_than_the_cap() {
+        let mut share = Share::new(100, 10);
+        share.set_membership(ONE, Membership::Member);
+        assert_eq!(fill(&mut share, ONE), 10);
+    }
+
+    #[test]
+    fn guests_take_only_from_the_common_half() {
+        let mut share = Share::new(100, 100);
+        share.set_membership(ONE, Membership::Member);
+        assert_eq!(fill(&mut share, Account::DEPARTED), 50);
+        assert_eq!(fill(&mut share, ONE), 50);
+    }
+
+    #[test]
+    fn the_books_balance_after_members_come_and_go() {
+        let mut share = Share::new(100, 100);
+        share.set_membership(ONE, Membership::Member);
+        fill(&mut share, ONE);
+        share.set_membership(TWO, Membership::Member);
+        for _ in 0..100 {
+            share.give(ONE);
+        }
+        share.give(ONE);
+        assert_eq!((share.common, share.held(ONE)), (0, 0));
+    }
+}

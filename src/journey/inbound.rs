@@ -1,0 +1,43 @@
+//! A packet from the uplink: whose is it?
+
+use super::engine::{Engine, Parcel, Verdict};
+use super::open::near_and_far_port;
+use super::outbound::check_options;
+use super::pass::Passed;
+use crate::counters::Drop;
+use crate::flow::key::{Face, Key};
+use crate::flow::record::End;
+use crate::time::Moment;
+use crate::wire::icmp::Icmp;
+use crate::wire::transport::Transport;
+
+impl Engine {
+    /// Judges a packet from the uplink, whole or the first fragment of its datagram.
+    pub fn inbound(&mut self, now: Moment, parcel: &mut Parcel<'_>) -> Verdict {
+        let ip = parcel.ip;
+        if ip.destination != self.settings.uplink {
+            return Verdict::Discard(Drop::NotForUs);
+        }
+        if let Err(why) = check_options(parcel) {
+            return Verdict::Discard(why);
+        }
+        let transport = match Transport::read(&ip, parcel.header) {
+            Ok(transport) => transport,
+            Err(fault) => return Verdict::Discard(fault.into()),
+        };
+        match transport {
+            Transport::Icmp(Icmp::Error) => return self.error_inward(now, parcel),
+            Transport::Icmp(Icmp::EchoRequest { .. }) => return Verdict::Discard(Drop::ForFirewall),
+            _ => {}
+        }
+        let (port, far_port) = near_and_far_port(&transport, End::Far);
+        let name = Key { face: Face::Outside, protocol: ip.protocol, port, far: ip.source, far_port };
+        if let Some(id) = self.flows.find(&name)
+            && self.is_alive(id, now)
+            && let Passed::Verdict(verdict) = self.pass(now, id, End::Far, parcel, &transport)
+        {
+            return verdict;
+        }
+        self.open_inward(now, parcel, &transport)
+    }
+}

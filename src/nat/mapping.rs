@@ -1,0 +1,351 @@
+//! Mappings: one outer port per inner endpoint, whatever it talks to (endpoint-independent, RFC 4787 REQ-1).
+//!
+//! A mapping lives as long as a flow uses it and then rests: for the quarantine time the same endpoint gets
+//! the same port again, and nobody else does (RFC 6888 REQ-8). A client at its limit takes its own longest
+//! resting port. When a client is gone its ports rest on the account of the departed.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+
+use siphasher::sip::SipHasher13;
+
+use super::dice::Dice;
+use super::ports::{Pool, PoolKind, Reserved, per_pool};
+use crate::client::ClientSlot;
+use crate::flow::index::Index;
+use crate::flow::share::{Account, Membership, Share};
+use crate::flow::slab::{Ends, Id, Links, Slab};
+use crate::flow::tick::{Seconds, Tick};
+
+/// An inner endpoint and the port that stands for it outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapping {
+    owner: Account,
+    pool: PoolKind,
+    inner_port: u16,
+    outer_port: u16,
+    /// Flows that use it; it rests when there is none.
+    flows: u32,
+    /// The last second it rests in.
+    rests_until: Tick,
+}
+
+/// Why there is no port for a new flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPort {
+    /// The client holds as many as it may.
+    ClientLimit,
+    /// No port of this protocol and class is free.
+    PoolEmpty,
+}
+
+/// How many mappings there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappingLimits {
+    /// In all.
+    pub mappings: u32,
+    /// Ports of one protocol that one client may hold, resting ones included.
+    pub ports_per_client: u32,
+}
+
+/// All mappings there are.
+pub struct Mappings {
+    slab: Slab<Mapping>,
+    index: Index<Mapping>,
+    hasher: SipHasher13,
+    dice: Dice,
+    pools: Box<[Pool]>,
+    shares: Box<[Share]>,
+    records: Share,
+    reserved: Reserved,
+    own_ports: RangeInclusive<u16>,
+    /// Resting mappings, longest resting first, per account and pool.
+    resting: Box<[Vec<Ends<Mapping>>]>,
+    links: Links<Mapping>,
+    rest: Seconds,
+    /// No resting port is free again before this second.
+    next_wake: Option<Tick>,
+}
+
+impl Mappings {
+    /// Bytes per mapping.
+    pub const fn bytes_per_mapping(capacity: usize) -> usize {
+        Slab::<Mapping>::PLACE_BYTES
+            + Links::<Mapping>::LINK_BYTES
+            + Index::<Mapping>::bytes(capacity).div_ceil(capacity)
+    }
+
+    /// No mappings yet. `own_ports` are never taken; `keys` seed the hash and the choice of ports.
+    pub fn new(
+        limits: MappingLimits,
+        own_ports: RangeInclusive<u16>,
+        rest: Seconds,
+        keys: [(u64, u64); 2],
+    ) -> Mappings {
+        let places = limits.mappings as usize;
+        let pools = per_pool(|kind| Pool::new(kind.range()));
+        let shares = per_pool(|kind| {
+            let size = u32::from(kind.range().end() - kind.range().start()) + 1;
+            Share::new(size, limits.ports_per_client.min(size - size / 4))
+        });
+        let mut mappings = Mappings {
+            slab: Slab::new(places),
+            index: Index::new(places),
+            hasher: SipHasher13::new_with_keys(keys[0].0, keys[0].1),
+            dice: Dice::new(keys[1]),
+            pools,
+            shares,
+            records: Share::new(limits.mappings, limits.mappings - limits.mappings / 4),
+            reserved: Reserved::new(own_ports.clone(), core::iter::empty()),
+            own_ports,
+            resting: per_pool(|_| vec![Ends::EMPTY; Account::COUNT]),
+            links: Links::new(places),
+            rest,
+            next_wake: None,
+        };
+        mappings.reserve(core::iter::empty());
+        mappings
+    }
+
+    /// Mappings that are used or rest.
+    pub const fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// Free ports of a pool.
+    pub fn free(&self, kind: PoolKind) -> usize {
+        self.pools.get(kind.position()).map_or(0, Pool::free)
+    }
+
+    /// Gives `account` guaranteed parts, or takes them away.
+    pub fn set_membership(&mut self, account: Account, member: Membership) {
+        for share in &mut self.shares {
+            share.set_membership(account, member);
+        }
+        self.records.set_membership(account, member);
+    }
+
+    /// Keeps the `forwarded` ports (protocol, port) out of the pools from now on. Walks over all mappings and
+    /// allocates: for changes of the rules, not for packets.
+    pub fn reserve(&mut self, forwarded: impl Iterator<Item = (u8, u16)>) {
+        self.reserved = Reserved::new(self.own_ports.clone(), forwarded);
+        let mut held_back = Reserved::new(self.own_ports.clone(), core::iter::empty());
+        for position in 0..self.slab.extent() {
+            if let Some(mapping) = self.slab.id_at(position).and_then(|id| self.slab.get(id)) {
+                held_back.of_mut(mapping.pool.protocol()).insert(mapping.outer_port);
+            }
+        }
+        for kind in PoolKind::ALL {
+            let reserved = self.reserved.of(kind.protocol());
+            for port in kind.range().filter(|port| reserved.contains(*port)) {
+                held_back.of_mut(kind.protocol()).insert(port);
+            }
+            if let Some(pool) = self.pools.get_mut(kind.position()) {
+                pool.refill(held_back.of(kind.protocol()));
+            }
+        }
+    }
+
+    fn hash(&self, owner: Account, pool: PoolKind, inner_port: u16) -> u64 {
+        let owner = (owner.position() as u16).to_le_bytes();
+        let port = inner_port.to_le_bytes();
+        self.hasher.hash(&[owner[0], owner[1], pool.position() as u8, port[0], port[1]])
+    }
+
+    /// Books one more flow on the mapping of `inner_port` of `client`, made if there is none; returns it with
+    /// its outer port.
+    pub fn acquire(
+        &mut self,
+        client: ClientSlot,
+        pool: PoolKind,
+        inner_port: u16,
+        now: Tick,
+    ) -> Result<(Id<Mapping>, u16), NoPort> {
+        let owner = Account::client(client);
+        let hash = self.hash(owner, pool, inner_port);
+        let found = self.index.find(hash, |id| {
+            self.slab
+                .get(id)
+                .is_some_and(|it| it.owner == owner && it.pool == pool && it.inner_port == inner_port)
+        });
+        if let Some(id) = found {
+            self.wake(id);
+            if let Some(mapping) = self.slab.get_mut(id) {
+                mapping.flows += 1;
+                return Ok((id, mapping.outer_port));
+            }
+        }
+        let outer_port = self.free_port(owner, pool, now)?;
+        let mapping = Mapping { owner, pool, inner_port, outer_port, flows: 1, rests_until: Tick(0) };
+        let Ok(id) = self.slab.insert(mapping) else {
+            self.give_port(pool, outer_port);
+            return Err(NoPort::ClientLimit);
+        };
+        self.index.insert(hash, id);
+        self.records.take(owner);
+        if let Some(share) = self.shares.get_mut(pool.position()) {
+            share.take(owner);
+        }
+        Ok((id, outer_port))
+    }
+
+    /// A port of `pool` for `owner`: a free one, or the one of its own that rested longest.
+    fn free_port(&mut self, owner: Account, pool: PoolKind, now: Tick) -> Result<u16, NoPort> {
+        let limited = !self.shares.get(pool.position()).is_some_and(|share| share.has_room(owner));
+        let crowded = !self.records.has_room(owner) || self.slab.is_full();
+        let reason = if limited || crowded { NoPort::ClientLimit } else { NoPort::PoolEmpty };
+        if !limited && !crowded {
+            if self.free(pool) == 0 {
+                self.free_one(pool, now);
+            }
+            let port = self.pools.get_mut(pool.position()).and_then(|free| free.take(&mut self.dice));
+            if let Some(port) = port {
+                return Ok(port);
+            }
+        }
+        let own =
+            self.resting.get(pool.position()).and_then(|all| all.get(owner.position())).and_then(Ends::first);
+        let recycled = own.and_then(|id| self.forget(id)).ok_or(reason)?;
+        if self.reserved.of(pool.protocol()).contains(recycled.outer_port) {
+            return Err(reason);
+        }
+        Ok(recycled.outer_port)
+    }
+
+    fn give_port(&mut self, pool: PoolKind, port: u16) {
+        if !self.reserved.of(pool.protocol()).contains(port)
+            && let Some(pool) = self.pools.get_mut(pool.position())
+        {
+            pool.give(port);
+        }
+    }
+
+    /// Books one flow less on `id`; without any the mapping rests from `now`.
+    pub fn release(&mut self, id: Id<Mapping>, now: Tick) {
+        let rest = self.rest;
+        let Some(mapping) = self.slab.get_mut(id) else { return };
+        mapping.flows = mapping.flows.saturating_sub(1);
+        if mapping.flows > 0 {
+            return;
+        }
+        mapping.rests_until = now.after(rest);
+        let (owner, pool, until) = (mapping.owner, mapping.pool, mapping.rests_until);
+        self.push_resting(id, owner, pool);
+        self.next_wake = Some(self.next_wake.map_or(until, |wake| wake.min(until)));
+    }
+
+    fn push_resting(&mut self, id: Id<Mapping>, owner: Account, pool: PoolKind) {
+        let ends = self.resting.get_mut(pool.position()).and_then(|all| all.get_mut(owner.position()));
+        if let Some(ends) = ends {
+            self.links.push(ends, id);
+        }
+    }
+
+    /// Takes `id` off its resting list if it is on one.
+    fn wake(&mut self, id: Id<Mapping>) {
+        let Some(mapping) = self.slab.get(id) else { return };
+        if mapping.flows > 0 {
+            return;
+        }
+        let ends = self.resting.get_mut(mapping.pool.position());
+        if let Some(ends) = ends.and_then(|all| all.get_mut(mapping.owner.position())) {
+            self.links.remove(ends, id);
+        }
+    }
+
+    /// Takes out `id`, which rests; its port is the caller's to give back.
+    fn forget(&mut self, id: Id<Mapping>) -> Option<Mapping> {
+        self.wake(id);
+        let mapping = self.slab.remove(id)?;
+        self.index.remove(self.hash(mapping.owner, mapping.pool, mapping.inner_port), id);
+        self.records.give(mapping.owner);
+        if let Some(share) = self.shares.get_mut(mapping.pool.position()) {
+            share.give(mapping.owner);
+        }
+        Some(mapping)
+    }
+
+    /// Frees up to `budget` ports whose rest is over at `now`; returns how many it freed.
+    pub fn free_rested(&mut self, now: Tick, budget: usize) -> usize {
+        if !self.next_wake.is_some_and(|wake| wake.is_over(now)) {
+            return 0;
+        }
+        let mut freed = 0;
+        let mut earliest: Option<Tick> = None;
+        for pool in PoolKind::ALL {
+            for account in 0..Account::COUNT {
+                while let Some((id, until)) = self.longest_resting(pool, account) {
+                    if !until.is_over(now) || freed >= budget {
+                        earliest = Some(earliest.map_or(until, |wake| wake.min(until)));
+                        break;
+                    }
+                    self.set_free(id);
+                    freed += 1;
+                }
+            }
+        }
+        self.next_wake = earliest;
+        freed
+    }
+
+    /// The mapping of an account that rested longest, and until when it rests.
+    fn longest_resting(&self, pool: PoolKind, account: usize) -> Option<(Id<Mapping>, Tick)> {
+        let id = self.resting.get(pool.position())?.get(account)?.first()?;
+        Some((id, self.slab.get(id)?.rests_until))
+    }
+
+    /// Frees one port of `pool` whose rest is over, if there is one.
+    fn free_one(&mut self, pool: PoolKind, now: Tick) {
+        let rested = (0..Account::COUNT)
+            .find_map(|account| self.longest_resting(pool, account).filter(|(_, until)| until.is_over(now)));
+        if let Some((id, _)) = rested {
+            self.set_free(id);
+        }
+    }
+
+    fn set_free(&mut self, id: Id<Mapping>) {
+        if let Some(mapping) = self.forget(id) {
+            self.give_port(mapping.pool, mapping.outer_port);
+        }
+    }
+
+    /// The second in which a resting port may be free again.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.next_wake.map(|wake| wake.after(Seconds(1)))
+    }
+
+    /// Moves everything `client` has, of which no flow may be left, to the account of the departed.
+    pub fn depart(&mut self, client: ClientSlot, now: Tick) {
+        let owner = Account::client(client);
+        for pool in PoolKind::ALL {
+            loop {
+                let ends = self.resting.get(pool.position()).and_then(|all| all.get(owner.position()));
+                let Some(id) = ends.and_then(Ends::first) else { break };
+                let Some(mapping) = self.forget(id) else { break };
+                self.rest_departed(Mapping { owner: Account::DEPARTED, ..mapping }, now);
+            }
+        }
+    }
+
+    /// Enters a resting mapping of nobody.
+    fn rest_departed(&mut self, mapping: Mapping, now: Tick) {
+        // The index may hold several departed mappings of one name: they are only found by their lists.
+        let until = now.after(self.rest);
+        let hash = self.hash(mapping.owner, mapping.pool, mapping.inner_port);
+        let Ok(id) = self.slab.insert(Mapping { rests_until: until, ..mapping }) else { return };
+        self.index.insert(hash, id);
+        self.records.take(mapping.owner);
+        if let Some(share) = self.shares.get_mut(mapping.pool.position()) {
+            share.take(mapping.owner);
+        }
+        self.push_resting(id, mapping.owner, mapping.pool);
+        self.next_wake = Some(self.next_wake.map_or(until, |wake| wake.min(until)));
+    }
+}

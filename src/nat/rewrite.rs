@@ -1,0 +1,131 @@
+//! Headers rewritten in place: only addresses, ports, TTL, identification and the sums that cover them change.
+//!
+//! Every sum is changed by the difference (RFC 1624), so it stays exactly as right or wrong as it came. A
+//! blank checksum (Xen `csum_blank`) holds the pseudo-header's sum, so only the address change goes into it.
+
+use core::net::Ipv4Addr;
+
+use crate::packet::Checksum;
+use crate::wire::bytes::{put_u16, put_u32, u16_at};
+use crate::wire::checksum::Delta;
+use crate::wire::icmp::{self, Icmp};
+use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::transport::Transport;
+use crate::wire::{tcp, udp};
+
+/// What an IP header is to say from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heading {
+    /// Sender.
+    pub source: Ipv4Addr,
+    /// Receiver.
+    pub destination: Ipv4Addr,
+    /// Identification.
+    pub ident: u16,
+    /// Hops left.
+    pub ttl: u8,
+}
+
+/// Which end of a packet gets a new port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortChange {
+    /// None.
+    None,
+    /// Its source port; of an ICMP query, its identifier.
+    Source(u16),
+    /// Its destination port; of an ICMP query, its identifier.
+    Destination(u16),
+}
+
+/// Writes `heading` into the IP header at the start of `header`, which was read as `ip`; returns what that
+/// does to sums that cover the addresses.
+pub fn readdress(header: &mut [u8], ip: &Ipv4, heading: &Heading) -> Delta {
+    let addresses =
+        Delta::NONE.address(ip.source, heading.source).address(ip.destination, heading.destination);
+    let old_hop = u16::from_be_bytes([ip.ttl, ip.protocol]);
+    let new_hop = u16::from_be_bytes([heading.ttl, ip.protocol]);
+    let delta = addresses.word(ip.ident, heading.ident).word(old_hop, new_hop);
+    let Some(head) = header.first_chunk_mut::<{ ipv4::HEADER_BYTES }>() else { return addresses };
+    let sum = delta.apply(u16::from_be_bytes([head[10], head[11]]));
+    put_u16(head, ipv4::at::IDENT, heading.ident);
+    head[ipv4::at::TTL] = heading.ttl;
+    put_u16(head, ipv4::at::CHECKSUM, sum);
+    put_u32(head, ipv4::at::SOURCE, heading.source.to_bits());
+    put_u32(head, ipv4::at::DESTINATION, heading.destination.to_bits());
+    addresses
+}
+
+/// Changes a port of the packet whose layer-4 header starts `bytes`, and its checksum for that and for the
+/// `addresses` that changed.
+pub fn repoint(
+    bytes: &mut [u8],
+    protocol: u8,
+    transport: &Transport,
+    checksum: Checksum,
+    addresses: Delta,
+    change: PortChange,
+) {
+    match transport {
+        Transport::Tcp(_) => {
+            let ports = change_port(bytes, change, tcp::at::SOURCE_PORT, tcp::at::DESTINATION_PORT);
+            resum(bytes, tcp::at::CHECKSUM, checksum, addresses, |field| addresses.and(ports).apply(field));
+        }
+        Transport::Udp(_) => {
+            let ports = change_port(bytes, change, udp::at::SOURCE_PORT, udp::at::DESTINATION_PORT);
+            resum(bytes, udp::at::CHECKSUM, checksum, addresses, |field| {
+                addresses.and(ports).apply_udp(field)
+            });
+        }
+        Transport::Icmp(Icmp::EchoRequest { .. } | Icmp::EchoReply { .. }) => {
+            let ident = change_port(bytes, change, icmp::at::IDENT, icmp::at::IDENT);
+            resum(bytes, icmp::at::CHECKSUM, Checksum::Unverified, addresses, |field| ident.apply(field));
+        }
+        Transport::Icmp(Icmp::Error) => {}
+        Transport::Other if sums_addresses(protocol) => {
+            resum(bytes, SUM_OF_DCCP_AND_UDP_LITE, Checksum::Unverified, addresses, |field| {
+                addresses.apply(field)
+            });
+        }
+        Transport::Other => {}
+    }
+}
+
+/// Where DCCP (RFC 4340 section 5.1) and UDP-Lite (RFC 3828 section 3.1) keep their checksum.
+const SUM_OF_DCCP_AND_UDP_LITE: usize = 6;
+
+/// Whether a protocol without translated ports has a checksum that covers the addresses.
+const fn sums_addresses(protocol: u8) -> bool {
+    matches!(protocol, 33 | 136)
+}
+
+/// Writes the port that `change` asks for and returns what that does to sums that cover it.
+fn change_port(bytes: &mut [u8], change: PortChange, source_at: usize, destination_at: usize) -> Delta {
+    let (at, new) = match change {
+        PortChange::None => return Delta::NONE,
+        PortChange::Source(port) => (source_at, port),
+        PortChange::Destination(port) => (destination_at, port),
+    };
+    let Some(old) = u16_at(bytes, at) else { return Delta::NONE };
+    put_u16(bytes, at, new);
+    Delta::NONE.word(old, new)
+}
+
+/// Changes the checksum field at `at`: a blank one by the `addresses`, a complete one by `full`.
+fn resum(bytes: &mut [u8], at: usize, checksum: Checksum, addresses: Delta, full: impl Fn(u16) -> u16) {
+    let Some(field) = u16_at(bytes, at) else { return };
+    let sum = match checksum {
+        Checksum::Blank => addresses.apply_blank(field),
+        Checksum::Unverified | Checksum::Validated => full(field),
+    };
+    put_u16(bytes, at, sum);
+}
+
+/// Turns a ping into its answer: the type changes, and the checksum with it.
+pub fn answer_echo(bytes: &mut [u8]) {
+    let Some(old) = u16_at(bytes, icmp::at::KIND) else { return };
+    let new = u16::from_be_bytes([icmp::kind::ECHO_REPLY, old as u8]);
+    put_u16(bytes, icmp::at::KIND, new);
+    if let Some(field) = u16_at(bytes, icmp::at::CHECKSUM) {
+        put_u16(bytes, icmp::at::CHECKSUM, Delta::NONE.word(old, new).apply(field));
+    }
+}

@@ -1,0 +1,188 @@
+//! The Internet checksum: computing it, and changing it without reading what it covers.
+//!
+//! A forwarder that recomputes a sum repairs what a fault upstream broke, so every field this firewall
+//! changes goes through [`Delta`] (RFC 1624 equation 3): a sum that was wrong stays wrong by as much.
+//! Full computation ([`of`], [`Sum`]) is for packets we make ourselves and for verifying.
+
+use core::net::Ipv4Addr;
+
+/// A ones' complement sum in progress over 16-bit big-endian words (RFC 1071).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// Nothing added yet.
+    pub const ZERO: Sum = Sum(0);
+
+    /// Adds `bytes`; an odd last byte is padded with zero, so only the last piece may be odd.
+    pub fn bytes(mut self, bytes: &[u8]) -> Sum {
+        let mut words = bytes.chunks_exact(4);
+        for word in &mut words {
+            if let Ok(word) = <[u8; 4]>::try_from(word) {
+                self.0 += u64::from(u32::from_be_bytes(word));
+            }
+        }
+        let mut last = [0u8; 4];
+        for (to, from) in last.iter_mut().zip(words.remainder()) {
+            *to = *from;
+        }
+        self.0 += u64::from(u32::from_be_bytes(last));
+        self
+    }
+
+    /// Adds one 16-bit word.
+    pub const fn word(self, word: u16) -> Sum {
+        Sum(self.0 + word as u64)
+    }
+
+    /// Adds the pseudo-header of TCP and UDP (RFC 9293 section 3.1, RFC 768); `bytes` is the length of the
+    /// layer-4 header and its payload.
+    pub fn pseudo_header(self, source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, bytes: u16) -> Sum {
+        Sum(self.0
+            + u64::from(u32::from(source))
+            + u64::from(u32::from(destination))
+            + u64::from(protocol)
+            + u64::from(bytes))
+    }
+
+    /// The sum folded to 16 bits, not complemented: what a blank checksum field holds.
+    pub const fn folded(self) -> u16 {
+        let sum = (self.0 & 0xFFFF_FFFF) + (self.0 >> 32);
+        let sum = (sum & 0xFFFF_FFFF) + (sum >> 32);
+        let sum = (sum & 0xFFFF) + (sum >> 16);
+        let sum = (sum & 0xFFFF) + (sum >> 16);
+        let sum = (sum & 0xFFFF) + (sum >> 16);
+        sum as u16
+    }
+
+    /// The checksum field for what was added while the field itself was zero.
+    pub const fn checksum(self) -> u16 {
+        !self.folded()
+    }
+
+    /// Whether what was added, checksum field included, is intact.
+    pub const fn verifies(self) -> bool {
+        self.folded() == 0xFFFF
+    }
+}
+
+/// The checksum of `bytes` whose checksum field is zero; zero for `bytes` that hold a right checksum.
+pub fn of(bytes: &[u8]) -> u16 {
+    Sum::ZERO.bytes(bytes).checksum()
+}
+
+/// What changes of covered 16-bit words do to a checksum, gathered before it is applied.
+///
+/// Each change adds `!old + new` in ones' complement (RFC 1624 equation 3). A word that did not change may
+/// be added too: it alters nothing but the representation of zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delta(u32);
+
+impl Delta {
+    /// Nothing changed yet.
+    pub const NONE: Delta = Delta(0);
+
+    /// A 16-bit word went from `old` to `new`.
+    #[must_use]
+    pub const fn word(self, old: u16, new: u16) -> Delta {
+        Delta(self.0 + (!old) as u32 + new as u32)
+    }
+
+    /// An address went from `old` to `new`.
+    #[must_use]
+    pub const fn address(self, old: Ipv4Addr, new: Ipv4Addr) -> Delta {
+        let (old, new) = (old.to_bits(), new.to_bits());
+        self.word((old >> 16) as u16, (new >> 16) as u16).word(old as u16, new as u16)
+    }
+
+    /// Both this change and `other`.
+    #[must_use]
+    pub const fn and(self, other: Delta) -> Delta {
+        Delta(fold(self.0) as u32 + fold(other.0) as u32)
+    }
+
+    /// The new value of a complete checksum that held `field`.
+    pub const fn apply(self, field: u16) -> u16 {
+        !fold((!field) as u32 + fold(self.0) as u32)
+    }
+
+    /// The new value of a blank checksum, which holds an uncomplemented pseudo-header sum, that held `field`.
+    pub const fn apply_blank(self, field: u16) -> u16 {
+        fold(field as u32 + fold(self.0) as u32)
+    }
+
+    /// The new value of a UDP checksum that held `field`: zero means none and stays; a computed zero is
+    /// sent as ones (RFC 768, RFC 3022 section 4.1).
+    pub const fn apply_udp(self, field: u16) -> u16 {
+        if field == 0 {
+            return 0;
+        }
+        match self.apply(field) {
+            0 => 0xFFFF,
+            sum => sum,
+        }
+    }
+}
+
+/// Folds carries back in until 16 bits are left.
+const fn fold(sum: u32) -> u16 {
+    let sum = (sum & 0xFFFF) + (sum >> 16);
+    let sum = (sum & 0xFFFF) + (sum >> 16);
+    sum as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_rfc_1071_sums_to_ddf2() {
+        let bytes = [0x00, 0x01, 0xF2, 0x03, 0xF4, 0xF5, 0xF6, 0xF7];
+        assert_eq!(Sum::ZERO.bytes(&bytes).folded(), 0xDDF2);
+        assert_eq!(of(&bytes), !0xDDF2);
+    }
+
+    #[test]
+    fn an_odd_byte_is_padded_with_zero() {
+        assert_eq!(of(&[0x12, 0x34, 0x56]), of(&[0x12, 0x34, 0x56, 0x00]));
+        assert_eq!(of(&[0x12]), of(&[0x12, 0x00]));
+    }
+
+    #[test]
+    fn the_example_of_rfc_1624_gives_zero_not_ones() {
+        assert_eq!(Delta::NONE.word(0x5555, 0x3285).apply(0xDD2F), 0x0000);
+    }
+
+    #[test]
+    fn a_delta_agrees_with_a_full_sum_for_every_new_word() {
+        let old = [0x45u8, 0x00, 0x12, 0x34, 0xAB, 0xCD];
+        for new in 0..=0xFFFFu16 {
+            let mut changed = old;
+            changed[2..4].copy_from_slice(&new.to_be_bytes());
+            assert_eq!(Delta::NONE.word(0x1234, new).apply(of(&old)), of(&changed));
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_stays_wrong_by_as_much() {
+        let right = 0x1234u16;
+        let delta = Delta::NONE.address(Ipv4Addr::new(10, 137, 0, 11), Ipv4Addr::new(192, 168, 7, 9));
+        let error = |a: u16, b: u16| fold(u32::from(a) + u32::from(!b)) % 0xFFFF;
+        assert_eq!(error(delta.apply(right), delta.apply(right + 7)), error(right, right + 7));
+    }
+
+    #[test]
+    fn udp_zero_stays_zero_and_a_computed_zero_becomes_ones() {
+        assert_eq!(Delta::NONE.word(1, 2).apply_udp(0), 0);
+        assert_eq!(Delta::NONE.word(0x5555, 0x3285).apply_udp(0xDD2F), 0xFFFF);
+    }
+
+    #[test]
+    fn a_blank_checksum_follows_its_pseudo_header() {
+        let (client, uplink) = (Ipv4Addr::new(10, 137, 0, 11), Ipv4Addr::new(192, 168, 7, 9));
+        let remote = Ipv4Addr::new(198, 51, 100, 20);
+        let before = Sum::ZERO.pseudo_header(client, remote, 6, 40).folded();
+        let after = Sum::ZERO.pseudo_header(uplink, remote, 6, 40).folded();
+        assert_eq!(Delta::NONE.address(client, uplink).apply_blank(before), after);
+    }
+}

@@ -1,0 +1,53 @@
+//! What a packet carries above IP, told apart once for all stages.
+
+use super::icmp::{Icmp, IcmpFault};
+use super::ipv4::{Ipv4, Part, protocol};
+use super::tcp::{Tcp, TcpFault};
+use super::udp::{Udp, UdpFault};
+
+/// What a packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A TCP segment.
+    Tcp(Tcp),
+    /// A UDP datagram.
+    Udp(Udp),
+    /// An ICMP message.
+    Icmp(Icmp),
+    /// A protocol without ports that this firewall knows of.
+    Other,
+}
+
+/// What is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportFault {
+    /// In a TCP header.
+    Tcp(TcpFault),
+    /// In a UDP header.
+    Udp(UdpFault),
+    /// In an ICMP message.
+    Icmp(IcmpFault),
+}
+
+impl Transport {
+    /// Reads what follows the IP header; `header` is what there is of the packet from its first byte.
+    ///
+    /// Of a first fragment the whole layer-4 header must be there (RFC 1858 section 3, RFC 3128); a later
+    /// fragment has none and must not be given here.
+    pub fn read(ip: &Ipv4, header: &[u8]) -> Result<Transport, TransportFault> {
+        let start = usize::from(ip.header_bytes);
+        let end = header.len().min(usize::from(ip.total_bytes));
+        let bytes = header.get(start..end).unwrap_or(&[]);
+        match ip.protocol {
+            protocol::TCP => {
+                Tcp::read(bytes, ip.payload_bytes()).map(Transport::Tcp).map_err(TransportFault::Tcp)
+            }
+            protocol::UDP => {
+                let limit = if ip.part == Part::Whole { ip.payload_bytes() } else { u16::MAX };
+                Udp::read(bytes, limit).map(Transport::Udp).map_err(TransportFault::Udp)
+            }
+            protocol::ICMP => Icmp::read(bytes).map(Transport::Icmp).map_err(TransportFault::Icmp),
+            _ => Ok(Transport::Other),
+        }
+    }
+}

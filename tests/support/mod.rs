@@ -1,0 +1,170 @@
+//! A firewall with two clients and a recorder of what leaves it, and packets made by an independent builder.
+//!
+//! Names are those of docs/conformance.md: C1 and C2 are clients, F is our uplink address, G the gateway that
+//! clients see, R and S are hosts on the uplink side.
+#![allow(dead_code, missing_docs)]
+
+pub mod packet;
+
+pub use packet::*;
+use ravelin::client::{ClientSlot, Side};
+use ravelin::counters::Drop;
+use ravelin::guard::RuleTable;
+use ravelin::journey::{Journey, Outlet, Progress, Settings};
+use ravelin::time::Moment;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+pub const C1: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 11);
+pub const C2: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 12);
+pub const G: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 1);
+pub const F: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 5);
+pub const R: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+pub const S: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
+pub const ONE: ClientSlot = ClientSlot(1);
+pub const TWO: ClientSlot = ClientSlot(2);
+
+/// Something that left the firewall.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    Forward(Side, Packet),
+    Answer(Side, Vec<u8>),
+    Fragment(Side, Packet, u16),
+    Discard(Drop),
+}
+
+/// Records what leaves.
+#[derive(Default)]
+pub struct Recorder {
+    pub out: Vec<Out>,
+}
+
+impl Outlet<Packet> for Recorder {
+    fn forward(&mut self, to: Side, packet: Packet) {
+        self.out.push(Out::Forward(to, packet));
+    }
+
+    fn answer(&mut self, to: Side, packet: &[u8]) {
+        self.out.push(Out::Answer(to, packet.to_vec()));
+    }
+
+    fn fragment(&mut self, to: Side, packet: Packet, mtu: u16) {
+        self.out.push(Out::Fragment(to, packet, mtu));
+    }
+
+    fn discard(&mut self, _: Packet, why: Drop) {
+        self.out.push(Out::Discard(why));
+    }
+}
+
+/// The firewall under test, with a clock of its own.
+pub struct World {
+    pub journey: Journey<Packet>,
+    pub now: Moment,
+}
+
+/// Settings of the usual test world: 16 MiB, gateway G.
+pub fn settings() -> Settings {
+    Settings { gateway: G, uplink_prefix_bits: 24, ..Settings::for_memory(16 << 20, F) }
+}
+
+impl World {
+    /// C1 and C2 attached, everything outward allowed.
+    pub fn new() -> World {
+        World::with(settings(), RuleTable::allow_all())
+    }
+
+    pub fn with(settings: Settings, rules: RuleTable) -> World {
+        // Not at a whole second and not at zero, as a real clock.
+        let now = Moment::from_nanoseconds(1_000_400_000_000);
+        let mut journey = Journey::new(settings, rules, [7; 32], now);
+        journey.attach(ONE, C1, now);
+        journey.attach(TWO, C2, now);
+        World { journey, now }
+    }
+
+    /// Lets time pass, and the engine do what is due.
+    pub fn wait(&mut self, seconds: u64) {
+        self.now = self.now + Duration::from_secs(seconds);
+        self.advance();
+    }
+
+    /// Lets the engine do all that is due.
+    pub fn advance(&mut self) -> Vec<Out> {
+        let mut recorder = Recorder::default();
+        while self.journey.advance(self.now, &mut recorder) == Progress::MoreToDo {}
+        recorder.out
+    }
+
+    /// Lets time pass without the engine being called.
+    pub fn wait_unattended(&mut self, seconds: u64) {
+        self.now = self.now + Duration::from_secs(seconds);
+    }
+
+    /// What leaves when a client sends `packet`.
+    pub fn client(&mut self, from: ClientSlot, packet: Packet) -> Vec<Out> {
+        let mut recorder = Recorder::default();
+        self.journey.outbound(self.now, from, packet, &mut recorder);
+        recorder.out
+    }
+
+    /// What leaves when `packet` comes from the uplink.
+    pub fn uplink(&mut self, packet: Packet) -> Vec<Out> {
+        let mut recorder = Recorder::default();
+        self.journey.inbound(self.now, packet, &mut recorder);
+        recorder.out
+    }
+
+    /// The packet that a client's `packet` becomes on the uplink; anything else fails the test.
+    #[track_caller]
+    pub fn out_u(&mut self, from: ClientSlot, packet: Packet) -> Packet {
+        only_forward(self.client(from, packet), Side::Uplink)
+    }
+
+    /// The packet that a `packet` from the uplink becomes at a client; anything else fails the test.
+    #[track_caller]
+    pub fn out_c(&mut self, to: ClientSlot, packet: Packet) -> Packet {
+        only_forward(self.uplink(packet), Side::Client(to))
+    }
+
+    /// Checks that a client's `packet` is dropped without an answer.
+    #[track_caller]
+    pub fn client_nothing(&mut self, from: ClientSlot, packet: Packet, why: Drop) {
+        assert_eq!(self.client(from, packet), [Out::Discard(why)]);
+    }
+
+    /// Checks that a `packet` from the uplink is dropped without an answer, and counted.
+    #[track_caller]
+    pub fn uplink_nothing(&mut self, packet: Packet, why: Drop) {
+        let before = self.journey.counters().dropped(why);
+        assert_eq!(self.uplink(packet), [Out::Discard(why)]);
+        assert_eq!(self.journey.counters().dropped(why), before + 1);
+    }
+
+    /// The ICMP error that `from` gets for `packet`, checked to be well made; anything else fails the test.
+    #[track_caller]
+    pub fn client_error(&mut self, from: ClientSlot, packet: Packet, why: Drop) -> (u8, u8) {
+        let out = self.client(from, packet);
+        match out.as_slice() {
+            [Out::Answer(Side::Client(to), bytes), Out::Discard(reason)] => {
+                assert_eq!((*to, *reason), (from, why));
+                let answer = Packet::new(bytes.clone());
+                answer.assert_sums();
+                (answer.icmp_kind(), answer.icmp_code())
+            }
+            other => panic!("expected an ICMP error and {why:?}, got {other:?}"),
+        }
+    }
+}
+
+/// The one packet that left by `to`; anything else fails the test.
+#[track_caller]
+pub fn only_forward(out: Vec<Out>, to: Side) -> Packet {
+    match <[Out; 1]>::try_from(out) {
+        Ok([Out::Forward(side, packet)]) => {
+            assert_eq!(side, to);
+            packet
+        }
+        other => panic!("expected one packet out by {to:?}, got {other:?}"),
+    }
+}
