@@ -24,7 +24,7 @@ DOM0_PACKAGES = (
 ).split()
 DOM0_MODULES = "xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xen-netback xenfs virtio_console".split()
 DOM0_BOOT_MODULES = "virtio_pci virtio_blk crc32c_generic ext4".split()
-CLIENT_PACKAGES = "busybox-static xenstore-utils netcat-openbsd iputils-ping".split()
+CLIENT_PACKAGES = "busybox xenstore-utils netcat-openbsd iputils-ping".split()
 CLIENT_MODULES = "xen-netfront".split()
 
 LARGE_BYTES = 50 << 20
@@ -76,7 +76,7 @@ def dom0() -> Path:
                 debian.unpack((packages / "boot").glob("linux-image-*[0-9]-amd64_*.deb"), kernel)
                 (image,) = (kernel / "boot").glob("vmlinuz-*")
                 shutil.copy(image, work / "vmlinuz")
-                copy_modules(kernel, DOM0_MODULES, root / "modules")
+                copy_modules(kernel, DOM0_MODULES, root / "modules", loaded=DOM0_BOOT_MODULES)
                 make_initrd(work / "initrd", kernel, packages, DOM0_BOOT_MODULES, DOM0_INITRD_INIT)
             with scratch() as hypervisor:
                 debian.unpack((packages / "boot").glob("xen-hypervisor-*.deb"), hypervisor)
@@ -103,6 +103,7 @@ def client() -> Path:
             (image,) = (kernel / "boot").glob("vmlinuz-*")
             shutil.copy(image, work / "vmlinuz")
             copy_modules(kernel, CLIENT_MODULES, root / "modules")
+            link(root / "usr/bin/nc", "nc.openbsd")
             link_applets(root)
             for file in CLIENT_FILES.iterdir():
                 shutil.copy(file, root / file.name)
@@ -128,6 +129,9 @@ def merged_root(root: Path) -> None:
         (root / name).symlink_to(f"usr/{name}")
     for name in ("dev", "proc", "sys", "run", "tmp", "root", "srv"):
         (root / name).mkdir()
+    (root / "var").mkdir()
+    # Relative, so that what is unpacked through it stays in this root.
+    (root / "var/run").symlink_to("../run")
 
 
 def link(path: Path, target: str) -> None:
@@ -169,8 +173,9 @@ def make_initrd(file: Path, kernel: Path, packages: Path, modules: Iterable[str]
         pack(root, file)
 
 
-def copy_modules(kernel: Path, names: Iterable[str], into: Path) -> None:
-    """Copies modules and what they need; their file names sort in the order in which insmod takes them."""
+def copy_modules(kernel: Path, names: Iterable[str], into: Path, loaded: Iterable[str] = ()) -> None:
+    """Copies modules and what they need but what is `loaded` already and what that needs; their file names sort in the
+    order in which insmod takes them."""
     into.mkdir()
     (tree,) = (kernel / "lib/modules").iterdir()
     subprocess.run(["depmod", "--basedir", kernel, tree.name], check=True)
@@ -180,8 +185,15 @@ def copy_modules(kernel: Path, names: Iterable[str], into: Path) -> None:
         # modules.dep lists what to load from right to left.
         needs[module_name(path)] = [*reversed(dependencies.split()), path]
     builtin = {module_name(path) for path in (tree / "modules.builtin").read_text().split()}
-    wanted = [path for name in names if module_name(name) not in builtin for path in needs[module_name(name)]]
-    for number, path in enumerate(dict.fromkeys(wanted)):
+
+    def closure(names: Iterable[str]) -> dict[str, None]:
+        """The files in order, each once."""
+        return dict.fromkeys(
+            path for name in map(module_name, names) if name not in builtin for path in needs[name]
+        )
+
+    have = closure(loaded)
+    for number, path in enumerate(path for path in closure(names) if path not in have):
         shutil.copy(tree / path, into / f"{number:02}-{Path(path).name}")
 
 

@@ -6,6 +6,8 @@ CONSOLES=/var/log/xen/console
 UPLINK=10.0.0.1
 FIREWALL=10.0.0.2
 GATEWAY=10.137.0.1
+ALICE=10.137.0.5
+BOB=10.137.0.6
 
 # say TEXT: a line of progress for whoever watches the runner.
 say() { echo "say $*" >&3; }
@@ -94,16 +96,27 @@ client() {
 domu() {
     {
         printf '%s\n' "name='$1'" "kernel='$RIG/client/vmlinuz'" "ramdisk='$RIG/client/initrd'"
-        printf '%s\n' 'memory=128' "extra='console=hvc0 loglevel=4 mitigations=off cryptomgr.notests apparmor=0'"
+        printf '%s\n' 'memory=128' "extra='console=hvc0 loglevel=4 cryptomgr.notests'"
         [ -z "${2-}" ] || echo "$2"
     } >"$WORK/$1.cfg"
     create "$1"
     in_client "$1" true || fail "$1 takes no commands"
 }
 
+# shared_client alice|bob: the firewall without rules and this client of it, which scenarios under shared/ leave running
+# for the next.
+shared_client() {
+    running fw || firewall
+    running "$1" || case $1 in
+    alice) client alice $ALICE ;;
+    bob) client bob $BOB ;;
+    esac
+}
+
 # attach_client NAME ADDRESS: gives a running domU a vif of the firewall.
 attach_client() {
-    xl network-attach "$1" "$(client_vif "$2")" || fail "xl network-attach $1"
+    # shellcheck disable=SC2046 # one argument per setting
+    xl network-attach "$1" $(client_vif "$2" | tr , ' ') || fail "xl network-attach $1"
     in_client "$1" "/plug $2" || fail "no network in $1"
 }
 
@@ -131,17 +144,20 @@ vif_connected() {
 
 # in_client NAME COMMAND…: runs shell text in a client, prints what it printed and returns its exit status.
 in_client() {
-    local data number status
+    local name=$1 data number status
     data=/local/domain/$(id_of "$1")/data
     shift
     number=$(date +%s%N)
-    xenstore-write -R "$data/command" "$number $*"
+    xenstore-write -R -- "$data/command" "$number $*"
     await 120 "the client's answer to: $*" answered "$data" "$number"
-    xenstore-read -R "$data/output"
+    printf '%s\n' "$(xenstore-read -R "$data/output")" | tee "$WORK/$name.answer"
     status=$(xenstore-read -R "$data/status")
     return "${status#* }"
 }
 answered() { [ "$(xenstore-read -R "$1/status" | cut -d ' ' -f 1)" = "$2" ]; }
+
+# saw NAME PATTERN: the last command in a client must have printed a line that matches (grep -E).
+saw() { grep -E -q -e "$2" "$WORK/$1.answer" || fail "expected /$2/ in the answer of $1"; }
 
 # console NAME [PATTERN]: what a domain said; with PATTERN, succeeds if a line of it matches (grep -E).
 console() {
@@ -154,14 +170,20 @@ console() {
 # says NAME PATTERN: waits for a line on a domain's console.
 says() { await 20 "/$2/ on the console of $1" console "$1" "$2"; }
 
+# running NAME: the domain was created and not destroyed since.
+running() { [ -e "$WORK/$1.id" ]; }
+
+# crashed NAME: the domain ended as crashed and is preserved.
+crashed() { xl list "$1" | grep -E -q ' ....c. '; }
+
 # cpu_seconds NAME: the processor time that a domain has used.
 cpu_seconds() { xl list "$1" | awk 'END { print $NF }'; }
 
 # destroy_all: no domain but dom0 is left. The firewall goes first: what is left of its vifs then goes with it.
 destroy_all() {
     local name
-    for name in fw $(xl list | awk 'NR > 1 && $2 != 0 && $1 != "fw" { print $1 }'); do
-        xl destroy "$name" >/dev/null 2>&1 || :
+    for name in $(xl list | awk '$1 == "fw" { first = $1 } NR > 2 && $1 != "fw" { rest = rest " " $1 } END { print first rest }'); do
+        xl destroy "$name" || fail "xl destroy $name"
     done
     rm -f "$WORK"/*.id "$CONSOLES"/guest-*.log
 }
@@ -176,8 +198,8 @@ evidence() {
     done
     echo '--- xl list'
     xl list
-    echo '--- xl dmesg, last lines'
-    xl dmesg | tail -n 20
+    echo '--- xl dmesg since dom0 started'
+    xl dmesg | sed '1,/Freed .* init memory/d' | tail -n 20
     echo '--- vifs in XenStore'
     xenstore-ls -f /local/domain | grep -E '/(backend|device)/vif' || echo none
 }

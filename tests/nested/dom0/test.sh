@@ -1,11 +1,18 @@
-# Runs the scenarios named in $RIG/scenarios.list, each with a machine of its own: no domain survives it.
+# Runs the scenarios named in $RIG/scenarios.list. Those under own/ begin and end without any domain; those under shared/
+# use the domains that the one before left, if it passed.
 # shellcheck shell=sh
 set +e
+last=shared
 while read -r name; do
     echo "begin $name" >&3
-    destroy_all
-    timeout -k 5 "$(cat $RIG/limit)" sh -eu -c '. $RIG/dom0/lib.sh; . "$1"' scenario \
-        "$RIG/scenarios/$name.sh" >"$WORK/log" 2>&1 </dev/null
+    [ "${name%/*}" = "$last" ] || (destroy_all)
+    last=${name%/*}
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    timeout -k 5 "$(cat $RIG/limit)" sh -eu -c '
+        . $RIG/dom0/lib.sh
+        . "$RIG/scenarios/$1.sh"
+        case $1 in own/*) destroy_all ;; esac
+    ' scenario "$name" >"$WORK/log" 2>&1 </dev/null
     status=$?
     if [ $status = 0 ]; then
         echo "pass $name" >&3
@@ -16,7 +23,8 @@ while read -r name; do
             evidence 2>&1
         } | sed 's/^/| /' >&3
         echo "fail $name" >&3
+        (destroy_all)
     fi
 done <$RIG/scenarios.list
-destroy_all
+(destroy_all)
 echo end >&3

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import pathlib
 import socket
+import socketserver
 import struct
 import threading
 from collections.abc import Callable
@@ -77,7 +78,8 @@ def main() -> None:
     for port in UDP_ECHO_PORTS:
         serve_udp(port, lambda query: query)
     serve_udp(DNS_PORT, resolve)
-    servers = [http.server.ThreadingHTTPServer(("", port), Files) for port in HTTP_PORTS]
+    # Not http.server.HTTPServer, which asks the DNS for our own name first.
+    servers = [socketserver.ThreadingTCPServer(("", port), Files) for port in HTTP_PORTS]
     threads = [threading.Thread(target=server.serve_forever) for server in servers]
     for thread in threads:
         thread.start()
