@@ -8,6 +8,7 @@ pub mod permit;
 pub mod rule;
 pub mod rule_error;
 mod rule_list;
+pub mod ruleset;
 pub mod section;
 pub mod service;
 mod service_index;
