@@ -39,7 +39,8 @@ use core::net::Ipv4Addr;
 use permit_line::PermitFault;
 use problem::{Consequence, Mistake, Problem, Problems, SectionName};
 
-/// Rules that a file may have in all, which bounds the memory they take (about 150 bytes each).
+/// Rules that a file may have in all. It bounds the memory they take: 50 to 230 bytes each once arranged, up to
+/// 400 while the file is read (measured; the most with one section per rule).
 pub const MAX_RULES: usize = 32_768;
 
 /// Reads a rule file. `resolvers` are the addresses that `specialtarget=dns` stands for.
