@@ -257,7 +257,7 @@ impl Packet {
 
     /// The same with IP options put in (a multiple of four bytes).
     pub fn options(mut self, options: &[u8]) -> Packet {
-        assert!(options.len() % 4 == 0);
+        assert!(options.len().is_multiple_of(4));
         self.bytes.splice(20..20, options.iter().copied());
         self.bytes[0] += (options.len() / 4) as u8;
         let total = self.bytes.len() as u16;
