@@ -1,3 +1,117 @@
-//! The kernel: what Xen boots.
+//! The kernel: what Xen boots. From the boot protocol to the loop.
 #![no_std]
 #![no_main]
+#![allow(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::vec::Vec;
+use core::arch::global_asm;
+use core::net::Ipv4Addr;
+use core::panic::PanicInfo;
+use ravelin::config::command_line::{CommandLine, Provocation};
+use ravelin::exits::{Exits, GATEWAY_MAC, UplinkRoute};
+use ravelin::firewall::Firewall;
+use ravelin::guard::RuleTable;
+use ravelin::journey::{Journey, Settings};
+use ravelin::route::neighbour::Neighbours;
+use ravelin::store::Store;
+use ravelin::xen::metal::{self, Boot};
+use ravelin::xen::{Shutdown, Xen};
+
+global_asm!(include_str!("../boot/entry.s"));
+
+#[unsafe(no_mangle)]
+extern "C" fn kernel_main(start_info: *const xen_sys::start_info) -> ! {
+    // SAFETY: called once, by the entry code, with what Xen passed.
+    let boot = unsafe { metal::boot(start_info) };
+    let reason = forward(boot);
+    log::info!("shutting down: {reason:?}");
+    metal::shutdown(reason)
+}
+
+/// Configures the firewall and runs it to its end.
+fn forward(boot: Boot) -> Shutdown {
+    let Boot { mut xen, store, command_line, ramdisk, .. } = boot;
+    let (major, minor) = boot.xen_version;
+    log::info!(
+        "ravelin {} on Xen {major}.{minor}: {} MiB of memory, {} pages for packets",
+        env!("CARGO_PKG_VERSION"),
+        boot.memory_bytes >> 20,
+        xen.pages().total(),
+    );
+    let options = read_options(command_line);
+    match options.debug {
+        Some(Provocation::Panic) => panic!("asked for by debug=panic"),
+        // SAFETY: none: page zero is not mapped, which is the point.
+        Some(Provocation::PageFault) => unsafe {
+            core::ptr::without_provenance_mut::<u64>(8).write_volatile(1)
+        },
+        None => {}
+    }
+
+    let route = match (options.ipv4, options.gateway) {
+        (Some(address), Some(gateway)) => Some(UplinkRoute { address, gateway }),
+        _ => {
+            log::error!("without ipv4= and gateway= on the command line nothing goes to the uplink");
+            None
+        }
+    };
+    let uplink = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.address.address());
+    let (rules, secret) = match xen.entropy() {
+        Some(secret) => (read_rules(ramdisk), secret),
+        None => {
+            log::error!("the CPU has no working random generator: nothing is forwarded");
+            (RuleTable::block_all(), [0; 32])
+        }
+    };
+    let settings = Settings::for_memory(boot.memory_bytes as u64, uplink);
+    log::info!("room for {} flows", settings.flows);
+    let journey = Journey::new(settings, rules, secret, xen.now());
+    let gateway = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway);
+    let exits = Exits {
+        uplink: None,
+        clients: Default::default(),
+        neighbours: Neighbours::new(gateway, GATEWAY_MAC),
+        route,
+        drops: Default::default(),
+    };
+    let port = store.port();
+    match Firewall::new(xen, Store::new(store), port, journey, exits) {
+        Ok(mut firewall) => firewall.run(),
+        Err(error) => {
+            log::error!("XenStore: {error}");
+            Shutdown::Crash
+        }
+    }
+}
+
+fn read_options(text: Result<&str, core::str::Utf8Error>) -> CommandLine {
+    let (options, errors) = match text {
+        Ok(text) => CommandLine::parse(text),
+        Err(error) => {
+            log::error!("command line: {error}: all of it is ignored");
+            (CommandLine::default(), Vec::new())
+        }
+    };
+    for error in errors {
+        log::error!("{error}");
+    }
+    log::set_max_level(options.log);
+    options
+}
+
+fn read_rules(ramdisk: Option<&[u8]>) -> RuleTable {
+    match ramdisk {
+        None => {
+            log::info!("no rule file: clients may open connections to the uplink, nothing else is permitted");
+            RuleTable::allow_all()
+        }
+        Some(_) => RuleTable::block_all(),
+    }
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    metal::panic(info)
+}

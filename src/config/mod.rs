@@ -1,1 +1,4 @@
-//! stub
+//! What the user configures: the kernel command line.
+
+pub mod command_line;
+pub mod mistake;

@@ -1,1 +1,38 @@
-//! stub
+//! XenStore: the tree through which toolstack, backends and frontends find each other.
+//!
+//! [`Store`] is the client: it speaks the [`wire`] protocol over any [`StoreRing`] and knows no hypercall.
+//! The calls of [`Nodes`] wait for xenstored (one round trip); [`Store::poll`], [`Store::submit_read`] and
+//! [`Store::submit_write`] never wait. Only the control path comes here, never a packet.
+//!
+//! Facts: xen/include/public/io/xs_wire.h, docs/misc/xenstore.txt, XSA-349 (a flood of watch events must not
+//! cost memory).
+
+pub mod client;
+pub mod error;
+pub mod events;
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod nodes;
+pub mod path;
+pub mod wire;
+
+pub use client::{Polled, Store, Ticket, Transaction};
+pub use error::StoreError;
+pub use events::WatchEvent;
+pub use nodes::Nodes;
+
+/// xenstored gave no sign of life for as long as the ring waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout;
+
+/// Bytes to and from xenstored, and the event channel that tells of them.
+pub trait StoreRing {
+    /// Puts as many of `bytes` as there is room for, notifies xenstored, and says how many.
+    fn write(&mut self, bytes: &[u8]) -> usize;
+
+    /// Takes as many bytes as there are and fit, notifies xenstored, and says how many.
+    fn read(&mut self, bytes: &mut [u8]) -> usize;
+
+    /// Sleeps until xenstored notifies us; at once when it has done so already. Waking for nothing is fine.
+    fn wait(&mut self) -> Result<(), Timeout>;
+}

@@ -1,7 +1,9 @@
-//! Reading packets: views of the headers that the firewall judges and changes.
+//! Reading and writing packets: views of the headers that the firewall judges and changes.
 
+pub mod arp;
 pub mod bytes;
 pub mod checksum;
+pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
 pub mod tcp;

@@ -1,1 +1,132 @@
-//! stub
+//! The only home of unsafe code: Xen's memory, grants, events, clock and rings behind safe types.
+//!
+//! Everything above reaches the hypervisor through the trait [`Xen`]. Its body for real hardware is
+//! `metal` (kernel target only); whatever is not a hypercall or a page table is ordinary code here and is
+//! tested on the host.
+#![allow(unsafe_code)]
+
+pub mod abi;
+pub mod clock;
+pub mod console;
+pub mod copy;
+pub mod event;
+pub mod grant;
+#[cfg(target_os = "none")]
+pub mod metal;
+pub mod page;
+pub mod store_ring;
+
+use crate::time::{Moment, UnixSeconds};
+use copy::CopyBatch;
+use event::{Port, RemotePort};
+use grant::{Access, GrantedPage, Gref};
+use page::{Page, PagePool, SharedPage};
+
+/// A domain's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomainId(pub u16);
+
+/// A machine frame number: the physical page that Xen knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameNumber(pub u64);
+
+/// A hypercall's negative return value (`-EINVAL`, …) or grant status (`GNTST_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XenError(pub i64);
+
+impl core::fmt::Display for XenError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Xen error {}", self.0)
+    }
+}
+
+/// Why a domain ends (`SHUTDOWN_*` of `sched.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Asked to power off.
+    PowerOff,
+    /// Asked to start again.
+    Reboot,
+    /// Something that must not happen happened.
+    Crash,
+}
+
+/// A page of another domain, mapped into our address space.
+#[derive(Debug)]
+#[must_use = "a mapping that is dropped keeps the peer's page mapped: unmap it"]
+pub struct MappedPage {
+    page: SharedPage,
+    handle: u32,
+}
+
+impl MappedPage {
+    /// The bytes, which the peer may be reading or writing.
+    pub fn shared(&self) -> &SharedPage {
+        &self.page
+    }
+
+    /// Names a mapping that the hypervisor made.
+    ///
+    /// # Safety
+    /// `page` stays mapped until the mapping is given to [`Xen::unmap`].
+    pub unsafe fn new(page: SharedPage, handle: u32) -> Self {
+        Self { page, handle }
+    }
+
+    /// What the hypervisor calls this mapping.
+    pub fn handle(&self) -> u32 {
+        self.handle
+    }
+}
+
+/// The hypervisor, as everything above this module sees it.
+pub trait Xen {
+    /// Xen system time.
+    fn now(&self) -> Moment;
+
+    /// The wall clock.
+    fn unix_time(&self) -> UnixSeconds;
+
+    /// 32 bytes nobody can predict; `None` when the machine has no source of them.
+    fn entropy(&mut self) -> Option<[u8; 32]>;
+
+    /// The domain's free pages.
+    fn pages(&mut self) -> &mut PagePool;
+
+    /// Lends a page to another domain; the page back when no reference is free.
+    fn grant(&mut self, domain: DomainId, page: Page, access: Access) -> Result<GrantedPage, Page>;
+
+    /// Ends a grant; gives it back when the peer still uses the page.
+    fn end_grant(&mut self, granted: GrantedPage) -> Result<Page, GrantedPage>;
+
+    /// Maps a page that `domain` granted to us, readable and writable.
+    fn map(&mut self, domain: DomainId, reference: Gref) -> Result<MappedPage, XenError>;
+
+    /// Unmaps such a page.
+    fn unmap(&mut self, mapping: MappedPage) -> Result<(), XenError>;
+
+    /// Runs every waiting copy in one hypercall; each has its own result.
+    fn copy(&mut self, batch: &mut CopyBatch);
+
+    /// A new event channel that `domain` may bind to.
+    fn allocate_port(&mut self, domain: DomainId) -> Result<Port, XenError>;
+
+    /// Binds to an event channel that `domain` allocated for us.
+    fn bind_port(&mut self, domain: DomainId, remote: RemotePort) -> Result<Port, XenError>;
+
+    /// Closes an event channel.
+    fn close_port(&mut self, port: Port);
+
+    /// Notifies the other end.
+    fn notify(&mut self, port: Port);
+
+    /// Whether `port` was notified since the last call; clears it. Call it before looking at the ring
+    /// it stands for: a port that is pending already wakes nobody again.
+    fn take_pending(&mut self, port: Port) -> bool;
+
+    /// Sleeps until one of `ports` is pending or `until` comes; at once when one is pending already.
+    fn wait(&mut self, ports: &[Port], until: Option<Moment>);
+
+    /// Ends the domain. Comes back only in a simulation.
+    fn shutdown(&mut self, reason: Shutdown);
+}

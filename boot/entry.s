@@ -1,0 +1,124 @@
+# Where Xen enters the kernel (64-bit PV), the ELF notes that tell it so, and the trap stubs.
+# Facts: xen/include/public/elfnote.h and arch-x86/xen-x86_64.h.
+
+# ---- ELF notes, owner "Xen" ----------------------------------------------------------------------
+.macro note_string type, text
+    .balign 4
+    .long 4, 2f - 1f, \type
+    .asciz "Xen"
+1:  .asciz "\text"
+2:  .balign 4
+.endm
+
+.macro note_word type, value
+    .balign 4
+    .long 4, 8, \type
+    .asciz "Xen"
+    .quad \value
+.endm
+
+.section .note.Xen, "a", @note
+    note_word   1, entry            # ENTRY
+    note_word   3, 0                # VIRT_BASE
+    note_word   4, 0                # PADDR_OFFSET
+    note_string 5, "xen-3.0"        # XEN_VERSION
+    note_string 6, "ravelin"        # GUEST_OS
+    note_string 8, "generic"        # LOADER
+
+# ---- Entry: rsi = virtual address of start_info --------------------------------------------------
+.section .text.entry, "ax", @progbits
+.global entry
+entry:
+    cld
+    lea rsp, [rip + stack_top]
+    xor ebp, ebp
+    mov rdi, rsi
+    call kernel_main
+    ud2
+
+# ---- Traps ----------------------------------------------------------------------------------------
+# Xen pushes rcx, r11, (error code), rip, cs, rflags, rsp, ss. Each stub brings this to one shape, adds its
+# vector and the registers, and reports. Nothing returns from a trap.
+.macro trap vector, error
+trap_\vector:
+    pop rcx
+    pop r11
+    .if \error == 0
+    push 0
+    .endif
+    push \vector
+    jmp trap_common
+.endm
+
+trap_common:
+    push rax
+    push rbx
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push rbp
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+    mov rdi, rsp
+    and rsp, -16
+    call trap_report
+    ud2
+
+trap 0, 0
+trap 1, 0
+trap 3, 0
+trap 4, 0
+trap 5, 0
+trap 6, 0
+trap 7, 0
+trap 8, 1
+trap 10, 1
+trap 11, 1
+trap 12, 1
+trap 13, 1
+trap 14, 1
+trap 16, 0
+trap 17, 1
+trap 18, 0
+trap 19, 0
+trap 21, 1
+
+# struct trap_info of arch-x86/xen.h: vector u8, flags u8, code segment u16, address u64; ends with zeroes.
+# 0xe033 is Xen's flat 64-bit kernel code segment.
+.macro trap_entry vector
+    .byte \vector, 0
+    .word 0xe033
+    .long 0
+    .quad trap_\vector
+.endm
+
+.section .rodata.traps, "a", @progbits
+.balign 8
+.global trap_table
+trap_table:
+    trap_entry 0
+    trap_entry 1
+    trap_entry 3
+    trap_entry 4
+    trap_entry 5
+    trap_entry 6
+    trap_entry 7
+    trap_entry 8
+    trap_entry 10
+    trap_entry 11
+    trap_entry 12
+    trap_entry 13
+    trap_entry 14
+    trap_entry 16
+    trap_entry 17
+    trap_entry 18
+    trap_entry 19
+    trap_entry 21
+    .quad 0, 0

@@ -1,0 +1,317 @@
+//! The client vifs, by slot: who is there, who owns which address, what XenStore says of them.
+
+use crate::client::ClientSlot;
+use crate::store::{Nodes, Store, StoreError, StoreRing};
+use crate::text::decimal;
+use crate::time::Moment;
+use crate::vif::client::{Change, ClientVif, DeviceId};
+use crate::vif::netback::Netback;
+use crate::xen::{DomainId, Xen};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+/// The directory that the toolstack makes backend devices in, relative to ours.
+pub const BACKENDS: &str = "backend";
+
+/// Most client vifs at once. xenstored grants 100 watches (the smaller of its two implementations): one each,
+/// and some are ours.
+pub const MAX_CLIENTS: usize = 90;
+
+/// A client vif and whether traffic for its address goes to it.
+#[derive(Debug)]
+struct Slot {
+    vif: ClientVif,
+    role: Role,
+}
+
+/// Of several vifs with one address, the newest domain's has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Not connected, or another vif has the address.
+    Waiting,
+    /// Traffic for this address goes here.
+    Owner(Ipv4Addr),
+}
+
+/// An address came to a slot or left it; the journey is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The slot's client has the address from now on.
+    Gained(ClientSlot, Ipv4Addr),
+    /// The slot's client has none any more.
+    Lost(ClientSlot),
+}
+
+/// All client vifs.
+#[derive(Debug, Default)]
+pub struct Clients {
+    slots: Vec<Option<Slot>>,
+}
+
+impl Clients {
+    /// Acts on a change below [`BACKENDS`], at `path` (relative, as watched): devices appear and change.
+    pub fn backend_changed<X: Xen, R: StoreRing>(
+        &mut self,
+        path: &str,
+        xen: &mut X,
+        store: &mut Store<R>,
+        changes: &mut Vec<Ownership>,
+    ) -> Result<(), StoreError> {
+        match device_in(path) {
+            Some(id) => self.device_changed(id, xen, store, changes),
+            None => self.scan(xen, store, changes),
+        }
+    }
+
+    /// Looks at every device that there is, and at those that there no longer are.
+    fn scan<X: Xen, R: StoreRing>(
+        &mut self,
+        xen: &mut X,
+        store: &mut Store<R>,
+        changes: &mut Vec<Ownership>,
+    ) -> Result<(), StoreError> {
+        let mut devices: Vec<DeviceId> = self.slots.iter().flatten().map(|slot| slot.vif.id()).collect();
+        for domain in directory_or_empty(store, &format!("{BACKENDS}/vif"))? {
+            let Some(number) = decimal(&domain) else { continue };
+            for device in directory_or_empty(store, &format!("{BACKENDS}/vif/{domain}"))? {
+                let Some(device) = decimal(&device) else { continue };
+                devices.push(DeviceId { domain: DomainId(number), device });
+            }
+        }
+        devices.sort_unstable();
+        devices.dedup();
+        for id in devices {
+            self.device_changed(id, xen, store, changes)?;
+        }
+        Ok(())
+    }
+
+    fn device_changed<X: Xen, R: StoreRing>(
+        &mut self,
+        id: DeviceId,
+        xen: &mut X,
+        store: &mut Store<R>,
+        changes: &mut Vec<Ownership>,
+    ) -> Result<(), StoreError> {
+        let known = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.vif.id() == id));
+        let index = match known {
+            Some(index) => index,
+            None => match self.add(id, xen, store)? {
+                Some(index) => index,
+                None => return Ok(()),
+            },
+        };
+        self.slot_changed(index, xen, store, changes)
+    }
+
+    /// Takes in a device that is new. `None` when it is not there (any more) or there is no slot for it.
+    fn add<X: Xen, R: StoreRing>(
+        &mut self,
+        id: DeviceId,
+        xen: &mut X,
+        store: &mut Store<R>,
+    ) -> Result<Option<usize>, StoreError> {
+        let index = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        if index >= MAX_CLIENTS {
+            log::error!("{id}: {MAX_CLIENTS} clients are connected already; this one is not served");
+            return Ok(None);
+        }
+        let vif = match ClientVif::discover(id, &token(index), store, xen.now()) {
+            Ok(vif) => vif,
+            Err(StoreError::NoEntry) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        log::info!("{id}: new client, {}", vif.identity());
+        let slot = Slot { vif, role: Role::Waiting };
+        match self.slots.get_mut(index) {
+            Some(place) => *place = Some(slot),
+            None => self.slots.push(Some(slot)),
+        }
+        Ok(Some(index))
+    }
+
+    /// Acts on a change of the frontend's state, as the watch's `token` tells.
+    pub fn frontend_changed<X: Xen, R: StoreRing>(
+        &mut self,
+        token: &str,
+        xen: &mut X,
+        store: &mut Store<R>,
+        changes: &mut Vec<Ownership>,
+    ) -> Result<(), StoreError> {
+        match token.strip_prefix(TOKEN).and_then(decimal) {
+            Some(index) => self.slot_changed(index, xen, store, changes),
+            None => Ok(()),
+        }
+    }
+
+    fn slot_changed<X: Xen, R: StoreRing>(
+        &mut self,
+        index: usize,
+        xen: &mut X,
+        store: &mut Store<R>,
+        changes: &mut Vec<Ownership>,
+    ) -> Result<(), StoreError> {
+        let now = xen.now();
+        if let Some(Some(slot)) = self.slots.get_mut(index) {
+            slot.vif.refresh(store, now)?;
+        }
+        self.advance_slot(index, xen, store, changes)
+    }
+
+    /// Takes every step that is due by now.
+    pub fn advance<X: Xen, R: StoreRing>(
+        &mut self,
+        xen: &mut X,
+        store: &mut Store<R>,
+        changes: &mut Vec<Ownership>,
+    ) -> Result<(), StoreError> {
+        let now = xen.now();
+        for index in 0..self.slots.len() {
+            let due = matches!(self.slots.get(index), Some(Some(slot)) if slot.vif.deadline().is_some_and(|due| due <= now));
+            if due {
+                self.slot_changed(index, xen, store, changes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn advance_slot<X: Xen, R: StoreRing>(
+        &mut self,
+        index: usize,
+        xen: &mut X,
+        store: &mut Store<R>,
+        changes: &mut Vec<Ownership>,
+    ) -> Result<(), StoreError> {
+        let now = xen.now();
+        let Some(place) = self.slots.get_mut(index) else { return Ok(()) };
+        let Some(slot) = place else { return Ok(()) };
+        let id = slot.vif.id();
+        let change = slot.vif.advance(xen, store, now)?;
+        match change {
+            Change::None => return Ok(()),
+            Change::Attached => log::info!("{id}: connected"),
+            Change::Detached => log::info!("{id}: disconnected"),
+            Change::Gone => log::info!("{id}: gone"),
+        }
+        self.settle_ownership(index, changes);
+        if change == Change::Gone
+            && let Some(place) = self.slots.get_mut(index)
+        {
+            *place = None;
+        }
+        Ok(())
+    }
+
+    /// After slot `index` changed: gives its address to the newest connected vif that has it.
+    fn settle_ownership(&mut self, index: usize, changes: &mut Vec<Ownership>) {
+        let Some(Some(changed)) = self.slots.get(index) else { return };
+        let Some(address) = changed.vif.identity().address() else { return };
+        let candidates =
+            self.slots.iter_mut().enumerate().filter_map(|(index, slot)| Some((index, slot.as_mut()?)));
+        let mut rivals: Vec<(usize, &mut Slot)> =
+            candidates.filter(|(_, slot)| slot.vif.identity().address() == Some(address)).collect();
+        let winner = rivals
+            .iter()
+            .filter(|(_, slot)| slot.vif.is_connected())
+            .max_by_key(|(_, slot)| slot.vif.id())
+            .map(|&(index, _)| index);
+        // Whoever loses the address loses it before another gains it.
+        for (index, slot) in &mut rivals {
+            if slot.role != Role::Waiting && Some(*index) != winner {
+                slot.role = Role::Waiting;
+                changes.push(Ownership::Lost(slot_of(*index)));
+            }
+        }
+        for (index, slot) in &mut rivals {
+            if Some(*index) == winner && slot.role == Role::Waiting {
+                slot.role = Role::Owner(address);
+                changes.push(Ownership::Gained(slot_of(*index), address));
+            }
+        }
+    }
+
+    /// The next moment at which [`Self::advance`] has something to do.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.slots.iter().flatten().filter_map(|slot| slot.vif.deadline()).min()
+    }
+
+    /// The vif on a slot.
+    pub fn vif(&mut self, slot: ClientSlot) -> Option<&mut ClientVif> {
+        Some(&mut self.slots.get_mut(usize::from(slot.0))?.as_mut()?.vif)
+    }
+
+    /// Every vif with its slot.
+    pub fn vifs(&mut self) -> impl Iterator<Item = (ClientSlot, &mut ClientVif)> {
+        let slots = self.slots.iter_mut().enumerate();
+        slots.filter_map(|(index, slot)| Some((slot_of(index), &mut slot.as_mut()?.vif)))
+    }
+
+    /// The rings of every connected client, with its slot.
+    pub fn rings(&mut self) -> impl Iterator<Item = (ClientSlot, &mut Netback)> {
+        self.vifs().filter_map(|(slot, vif)| Some((slot, vif.netback()?)))
+    }
+
+    /// Whether an address belongs to a connected client: then it cannot come from the uplink.
+    pub fn owns(&self, address: Ipv4Addr) -> bool {
+        self.slots.iter().flatten().any(|slot| slot.role == Role::Owner(address))
+    }
+
+    /// Ends the connection of a client that broke the protocol.
+    pub fn break_off<X: Xen, R: StoreRing>(
+        &mut self,
+        slot: ClientSlot,
+        xen: &mut X,
+        store: &mut Store<R>,
+        changes: &mut Vec<Ownership>,
+    ) -> Result<(), StoreError> {
+        let now = xen.now();
+        if let Some(vif) = self.vif(slot) {
+            vif.break_off(xen, store, now)?;
+        }
+        self.settle_ownership(usize::from(slot.0), changes);
+        Ok(())
+    }
+}
+
+/// The children of a node; none when it does not exist.
+pub fn directory_or_empty<R: StoreRing>(store: &mut Store<R>, path: &str) -> Result<Vec<String>, StoreError> {
+    match store.directory(path) {
+        Err(StoreError::NoEntry) => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+const TOKEN: &str = "client ";
+
+fn token(index: usize) -> String {
+    format!("{TOKEN}{index}")
+}
+
+fn slot_of(index: usize) -> ClientSlot {
+    const { assert!(MAX_CLIENTS <= u8::MAX as usize) };
+    ClientSlot(index as u8)
+}
+
+/// The device that a path below [`BACKENDS`] belongs to: `backend/vif/<domain>/<device>/…`.
+fn device_in(path: &str) -> Option<DeviceId> {
+    let mut parts = path.strip_prefix(BACKENDS)?.strip_prefix("/vif/")?.split('/');
+    let domain = DomainId(decimal(parts.next()?)?);
+    Some(DeviceId { domain, device: decimal(parts.next()?)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_is_found_in_every_path_below_it() {
+        let id = Some(DeviceId { domain: DomainId(7), device: 1 });
+        assert_eq!(device_in("backend/vif/7/1"), id);
+        assert_eq!(device_in("backend/vif/7/1/online"), id);
+        for path in ["backend", "backend/vif", "backend/vif/7", "backend/vbd/7/1", "backend/vif/x/1", "x"] {
+            assert_eq!(device_in(path), None);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The kernel command line: `ipv4=10.0.0.2/24 gateway=10.0.0.1 dns=10.0.0.1 log=info`.
+//!
+//! It is what xl.cfg calls `extra=` and Qubes calls `kernelopts`. A mistake never stops the kernel: the option
+//! is then not in effect, and what was wrong is returned to be shown on the console. Nothing fails open by
+//! that: without address or gateway the uplink stays down, and rules about DNS without a resolver are
+//! refused by the rule table.
+
+use super::mistake::{CommandLineError, Mistake, OptionName, Unusable};
+use crate::prefix::Ipv4Prefix;
+use crate::text::{Column, Excerpt, Word, words};
+use alloc::vec::Vec;
+use arrayvec::ArrayVec;
+use core::net::Ipv4Addr;
+use log::LevelFilter;
+
+/// How many name servers may be configured.
+pub const MAX_RESOLVERS: usize = 4;
+
+/// The options in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// Our address on the uplink, with the network's prefix length. Without it the uplink stays down.
+    pub ipv4: Option<Ipv4Prefix>,
+    /// Next hop for everything beyond the uplink's network. Without it the uplink stays down.
+    pub gateway: Option<Ipv4Addr>,
+    /// The name servers that `specialtarget=dns` in a rule stands for; none twice.
+    pub dns: ArrayVec<Ipv4Addr, MAX_RESOLVERS>,
+    /// How much is logged to the console.
+    pub log: LevelFilter,
+    /// A crash to provoke once the kernel is up, for tests.
+    pub debug: Option<Provocation>,
+}
+
+impl Default for CommandLine {
+    fn default() -> Self {
+        Self { ipv4: None, gateway: None, dns: ArrayVec::new(), log: LevelFilter::Info, debug: None }
+    }
+}
+
+/// A crash that a test asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provocation {
+    /// `debug=panic`: a Rust panic.
+    Panic,
+    /// `debug=page-fault`: a write to an address that is not mapped.
+    PageFault,
+}
+
+impl CommandLine {
+    /// Reads a command line: what is in effect, and everything that is not, in the order written.
+    pub fn parse(text: &str) -> (CommandLine, Vec<CommandLineError>) {
+        let mut reader = Reader::default();
+        for word in words(text) {
+            reader.word(word);
+        }
+        reader.judge_gateway();
+        reader.errors.sort_by_key(|error| error.column);
+        (reader.line, reader.errors)
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    line: CommandLine,
+    errors: Vec<CommandLineError>,
+    seen: Vec<OptionName>,
+    gateway_column: Option<Column>,
+}
+
+impl Reader {
+    fn mistake(&mut self, column: Column, mistake: Mistake) {
+        self.errors.push(CommandLineError { column, mistake });
+    }
+
+    fn word(&mut self, word: Word<'_>) {
+        let option = word.split_key().and_then(|(key, value)| {
+            let name = OptionName::ALL.into_iter().find(|name| name.key() == key.text)?;
+            Some((name, value))
+        });
+        let Some((name, value)) = option else {
+            return self.mistake(word.column, Mistake::UnknownOption(Excerpt::of(word.text)));
+        };
+        if self.seen.contains(&name) {
+            return self.mistake(word.column, Mistake::Repeated(name));
+        }
+        self.seen.push(name);
+        if let Err(mistake) = self.value(name, value) {
+            self.mistake(value.column, mistake);
+        }
+    }
+
+    fn value(&mut self, name: OptionName, value: Word<'_>) -> Result<(), Mistake> {
+        let malformed = || Mistake::Malformed(name, Excerpt::of(value.text));
+        let unusable = |address, why| Mistake::Unusable(name, address, why);
+        match name {
+            OptionName::Ipv4 => {
+                let written = value.text.contains('/').then(|| value.text.parse::<Ipv4Prefix>().ok());
+                let prefix = written.flatten().filter(|prefix| prefix.length() > 0).ok_or_else(malformed)?;
+                let address = prefix.address();
+                host_address(address).map_err(|why| unusable(address, why))?;
+                place_in(prefix, address).map_err(|why| unusable(address, why))?;
+                self.line.ipv4 = Some(prefix);
+            }
+            OptionName::Gateway => {
+                let address = value.text.parse().map_err(|_| malformed())?;
+                host_address(address).map_err(|why| unusable(address, why))?;
+                self.line.gateway = Some(address);
+                self.gateway_column = Some(value.column);
+            }
+            OptionName::Dns => {
+                let mut dns = ArrayVec::<Ipv4Addr, MAX_RESOLVERS>::new();
+                for item in value.text.split(',') {
+                    let address = item.parse().map_err(|_| malformed())?;
+                    host_address(address).map_err(|why| unusable(address, why))?;
+                    if !dns.contains(&address) {
+                        dns.try_push(address).map_err(|_| malformed())?;
+                    }
+                }
+                self.line.dns = dns;
+            }
+            OptionName::Log => {
+                self.line.log = match value.text {
+                    "error" => LevelFilter::Error,
+                    "warn" => LevelFilter::Warn,
+                    "info" => LevelFilter::Info,
+                    "debug" => LevelFilter::Debug,
+                    _ => return Err(malformed()),
+                }
+            }
+            OptionName::Debug => {
+                self.line.debug = Some(match value.text {
+                    "panic" => Provocation::Panic,
+                    "page-fault" => Provocation::PageFault,
+                    _ => return Err(malformed()),
+                })
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks gateway against address once both are known, in whatever order they were written.
+    fn judge_gateway(&mut self) {
+        let (Some(prefix), Some(gateway), Some(column)) =
+            (self.line.ipv4, self.line.gateway, self.gateway_column)
+        else {
+            return;
+        };
+        let judged = if gateway == prefix.address() {
+            Err(Unusable::Ours)
+        } else if prefix.length() == 32 {
+            Ok(())
+        } else if !prefix.contains(gateway) {
+            Err(Unusable::Elsewhere(prefix.network()))
+        } else {
+            place_in(prefix, gateway)
+        };
+        if let Err(why) = judged {
+            self.line.gateway = None;
+            self.mistake(column, Mistake::Unusable(OptionName::Gateway, gateway, why));
+        }
+    }
+}
+
+/// Whether a single host can have the address (RFC 1122, 3.2.1.3).
+fn host_address(address: Ipv4Addr) -> Result<(), Unusable> {
+    match address.octets() {
+        [0, ..] => Err(Unusable::Unspecified),
+        [127, ..] => Err(Unusable::Loopback),
+        [224..=239, ..] => Err(Unusable::Multicast),
+        [240..=255, ..] => Err(Unusable::Reserved),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a host of that network can have the address. /31 (RFC 3021) and /32 have hosts only.
+fn place_in(prefix: Ipv4Prefix, address: Ipv4Addr) -> Result<(), Unusable> {
+    if prefix.length() >= 31 {
+        Ok(())
+    } else if address == prefix.first() {
+        Err(Unusable::Network)
+    } else if address == prefix.last() {
+        Err(Unusable::Broadcast)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::{String, ToString};
+
+    fn accepted(text: &str) -> CommandLine {
+        let (line, errors) = CommandLine::parse(text);
+        assert_eq!(errors, []);
+        line
+    }
+
+    fn refused(text: &str) -> (CommandLine, Vec<String>) {
+        let (line, errors) = CommandLine::parse(text);
+        (line, errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn reads_every_option() {
+        let line = accepted(
+            "ipv4=10.0.0.2/24 gateway=10.0.0.1 dns=10.139.1.1,10.139.1.2 log=debug debug=page-fault",
+        );
+        assert_eq!(line.ipv4.unwrap().to_string(), "10.0.0.2/24");
+        assert_eq!(line.gateway, Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(line.dns.as_slice(), [Ipv4Addr::new(10, 139, 1, 1), Ipv4Addr::new(10, 139, 1, 2)]);
+        assert_eq!(line.log, LevelFilter::Debug);
+        assert_eq!(line.debug, Some(Provocation::PageFault));
+    }
+
+    #[test]
+    fn an_empty_line_is_the_default() {
+        assert_eq!(accepted(" \t\n"), CommandLine::default());
+    }
+
+    #[test]
+    fn an_unknown_option_is_told_with_its_column() {
+        let (line, errors) = refused("log=warn foo");
+        assert_eq!(line.log, LevelFilter::Warn);
+        assert_eq!(
+            errors,
+            ["command line, column 10: unknown option \"foo\"; \
+              expected ipv4=, gateway=, dns=, log= or debug="]
+        );
+    }
+
+    #[test]
+    fn a_repeated_option_leaves_the_first_in_effect() {
+        let (line, errors) = refused("dns=10.0.0.1 dns=10.0.0.9");
+        assert_eq!(line.dns.as_slice(), [Ipv4Addr::new(10, 0, 0, 1)]);
+        assert_eq!(
+            errors,
+            ["command line, column 14: dns= for the second time; expected once, the first is in effect"]
+        );
+    }
+
+    #[test]
+    fn malformed_values_are_not_in_effect() {
+        for (text, column) in [
+            ("ipv4=10.0.0.2", 6),
+            ("ipv4=10.0.0.2/33", 6),
+            ("ipv4=10.0.0.2/0", 6),
+            ("ipv4=10.0.0/8", 6),
+            ("ipv4=", 6),
+            ("gateway=10.0.0.1/24", 9),
+            ("dns=10.0.0.1,", 5),
+            ("dns=10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4,10.0.0.5", 5),
+            ("log=verbose", 5),
+            ("debug=yes", 7),
+        ] {
+            let (line, errors) = CommandLine::parse(text);
+            assert_eq!(line, CommandLine::default(), "{text}");
+            assert!(
+                matches!(&errors[..], [e] if e.column == Column(column)
+                    && matches!(e.mistake, Mistake::Malformed(..))),
+                "{text}: {errors:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_that_no_host_has_are_refused() {
+        for (text, expected) in [
+            ("ipv4=10.0.0.0/24", Unusable::Network),
+            ("ipv4=10.0.0.255/24", Unusable::Broadcast),
+            ("ipv4=127.0.0.1/32", Unusable::Loopback),
+            ("ipv4=0.0.0.0/32", Unusable::Unspecified),
+            ("ipv4=255.255.255.255/32", Unusable::Reserved),
+            ("gateway=224.0.0.1", Unusable::Multicast),
+            ("dns=127.0.0.53", Unusable::Loopback),
+        ] {
+            let (line, errors) = CommandLine::parse(text);
+            assert_eq!(line, CommandLine::default(), "{text}");
+            let found = errors.first().map(|error| &error.mistake);
+            assert!(matches!(found, Some(Mistake::Unusable(_, _, why)) if *why == expected), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn the_gateway_is_a_neighbour_in_the_network() {
+        let gateway = |text| CommandLine::parse(text).0.gateway.is_some();
+        assert!(gateway("gateway=10.0.0.1 ipv4=10.0.0.2/24"));
+        assert!(!gateway("gateway=10.0.1.1 ipv4=10.0.0.2/24"));
+        assert!(!gateway("gateway=10.0.0.2 ipv4=10.0.0.2/24"));
+        assert!(!gateway("gateway=10.0.0.255 ipv4=10.0.0.2/24"));
+        assert!(gateway("gateway=10.0.0.3 ipv4=10.0.0.2/31"));
+        let (_, errors) = refused("gateway=10.0.1.1 ipv4=10.0.0.2/24");
+        assert_eq!(
+            errors,
+            ["command line, column 9: gateway= cannot be 10.0.1.1: it is outside 10.0.0.0/24, \
+              the network of ipv4=; expected a host's address"]
+        );
+    }
+
+    #[test]
+    fn a_single_address_reaches_its_gateway_directly_as_in_qubes() {
+        let line = accepted("ipv4=10.137.0.9/32 gateway=10.138.2.1");
+        assert_eq!(line.gateway, Some(Ipv4Addr::new(10, 138, 2, 1)));
+    }
+
+    #[test]
+    fn every_mistake_is_told_in_the_order_written() {
+        let (_, errors) = CommandLine::parse("gateway=9.9.9.9 x ipv4=10.0.0.2/24 log=loud");
+        let columns: Vec<_> = errors.iter().map(|error| error.column.0).collect();
+        assert_eq!(columns, [9, 17, 40]);
+    }
+}

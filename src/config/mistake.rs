@@ -1,0 +1,127 @@
+//! What can be wrong on the kernel command line, and how the console says so.
+
+use crate::prefix::Ipv4Prefix;
+use crate::text::{Column, Excerpt};
+use core::fmt;
+use core::net::Ipv4Addr;
+
+/// An option, in the order in which messages list them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionName {
+    /// `ipv4=`
+    Ipv4,
+    /// `gateway=`
+    Gateway,
+    /// `dns=`
+    Dns,
+    /// `log=`
+    Log,
+    /// `debug=`
+    Debug,
+}
+
+impl OptionName {
+    pub(super) const ALL: [OptionName; 5] = [Self::Ipv4, Self::Gateway, Self::Dns, Self::Log, Self::Debug];
+
+    /// What is written before the `=`.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Gateway => "gateway",
+            Self::Dns => "dns",
+            Self::Log => "log",
+            Self::Debug => "debug",
+        }
+    }
+
+    /// What is written after the `=`.
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "an address with its prefix length, as 10.0.0.2/24",
+            Self::Gateway => "an address, as 10.0.0.1",
+            Self::Dns => "one to four addresses, as 10.139.1.1,10.139.1.2",
+            Self::Log => "error, warn, info or debug",
+            Self::Debug => "panic or page-fault",
+        }
+    }
+}
+
+/// Something on the command line that is not in effect, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLineError {
+    /// Where the wrong word or value starts.
+    pub column: Column,
+    /// What is wrong with it.
+    pub mistake: Mistake,
+}
+
+/// What can be wrong on a command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// A word that is no option of ours.
+    UnknownOption(Excerpt),
+    /// An option for the second time. The first stays in effect.
+    Repeated(OptionName),
+    /// A value that cannot be read.
+    Malformed(OptionName, Excerpt),
+    /// An address that cannot be used for that option.
+    Unusable(OptionName, Ipv4Addr, Unusable),
+}
+
+/// Why an address cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// In 0.0.0.0/8 ("this network").
+    Unspecified,
+    /// In 127.0.0.0/8.
+    Loopback,
+    /// In 224.0.0.0/4.
+    Multicast,
+    /// In 240.0.0.0/4, the limited broadcast address included.
+    Reserved,
+    /// The lowest address of its network, which names the network.
+    Network,
+    /// The highest address of its network, which is its broadcast address.
+    Broadcast,
+    /// Not in the network of `ipv4=`, which is not a /32 either (a /32 reaches its gateway directly).
+    Elsewhere(Ipv4Prefix),
+    /// Our own address.
+    Ours,
+}
+
+impl core::error::Error for CommandLineError {}
+
+impl fmt::Display for CommandLineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "command line, column {}: ", self.column)?;
+        match &self.mistake {
+            Mistake::UnknownOption(found) => {
+                write!(f, "unknown option {found}; expected ipv4=, gateway=, dns=, log= or debug=")
+            }
+            Mistake::Repeated(name) => {
+                write!(f, "{}= for the second time; expected once, the first is in effect", name.key())
+            }
+            Mistake::Malformed(name, found) => {
+                write!(f, "{}={found} cannot be read; expected {}", name.key(), name.expected())
+            }
+            Mistake::Unusable(name, address, why) => {
+                write!(f, "{}= cannot be {address}: {why}; expected a host's address", name.key())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unusable::Unspecified => f.write_str("0.0.0.0/8 names no host"),
+            Unusable::Loopback => f.write_str("127.0.0.0/8 is the loopback network"),
+            Unusable::Multicast => f.write_str("224.0.0.0/4 is multicast"),
+            Unusable::Reserved => f.write_str("240.0.0.0/4 is reserved"),
+            Unusable::Network => f.write_str("it names the network"),
+            Unusable::Broadcast => f.write_str("it is the network's broadcast address"),
+            Unusable::Elsewhere(network) => write!(f, "it is outside {network}, the network of ipv4="),
+            Unusable::Ours => f.write_str("it is our own address (ipv4=)"),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Where packets leave: the vif chosen, the next hop found, Ethernet made anew.
+
+use crate::client::{ClientSlot, Side};
+use crate::clients::Clients;
+use crate::counters::Drop;
+use crate::journey::Outlet;
+use crate::packet::Datagram;
+use crate::prefix::Ipv4Prefix;
+use crate::route::neighbour::{Event, Neighbours};
+use crate::time::Moment;
+use crate::vif::drops::{FrameDrop, FrameDrops};
+use crate::vif::frame::Frame;
+use crate::vif::netback::Pressure;
+use crate::vif::uplink::Uplink;
+use crate::wire::arp::{Arp, Operation};
+use crate::wire::ethernet::{EtherType, Header, Mac};
+use crate::xen::page::PagePool;
+use core::net::Ipv4Addr;
+
+/// The Ethernet address that every client sees as its gateway's: the one that Xen's backends use.
+pub const GATEWAY_MAC: Mac = Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
+
+/// While less than one page in this many is free, clients' queues are kept short: what they do not take must
+/// not starve the uplink's receive ring.
+const RESERVE: usize = 4;
+
+/// Our address on the uplink and the way beyond.
+#[derive(Clone, Copy, Debug)]
+pub struct UplinkRoute {
+    /// Our address, and the network that is reached directly.
+    pub address: Ipv4Prefix,
+    /// Who forwards to everybody else.
+    pub gateway: Ipv4Addr,
+}
+
+impl UplinkRoute {
+    fn next_hop(&self, destination: Ipv4Addr) -> Ipv4Addr {
+        if self.address.contains(destination) { destination } else { self.gateway }
+    }
+}
+
+/// The vifs, and what is needed to send through them.
+pub struct Exits {
+    /// The way out, while there is a device for it.
+    pub uplink: Option<Uplink>,
+    /// The clients.
+    pub clients: Clients,
+    /// Who is where on the uplink.
+    pub neighbours: Neighbours<Frame>,
+    /// Addresses on the uplink; without, nothing goes there.
+    pub route: Option<UplinkRoute>,
+    /// What did not leave.
+    pub drops: FrameDrops,
+}
+
+/// The exits together with what sending takes now.
+pub struct Leaving<'a> {
+    /// The vifs.
+    pub exits: &'a mut Exits,
+    /// Where frames' pages come from and go back to.
+    pub pages: &'a mut PagePool,
+    /// The present.
+    pub now: Moment,
+}
+
+impl Leaving<'_> {
+    /// Gives up on a frame.
+    pub fn drop_frame(&mut self, frame: Frame, why: FrameDrop) {
+        self.exits.drops.count(why);
+        frame.release(self.pages);
+    }
+
+    fn to_client(&mut self, slot: ClientSlot, mut frame: Frame) {
+        let pressure = self.pressure();
+        let vif = self.exits.clients.vif(slot);
+        let target = vif.and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
+        match target {
+            Some((mac, netback)) => {
+                let header = Header { destination: mac, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 };
+                header.write(frame.ethernet_mut());
+                netback.send(frame, self.pages, pressure);
+            }
+            None => self.drop_frame(frame, FrameDrop::NoClient),
+        }
+    }
+
+    fn to_uplink(&mut self, mut frame: Frame) {
+        let destination = destination(frame.header());
+        match (self.exits.route, destination) {
+            (Some(route), Some(destination)) => {
+                let now = self.now;
+                self.with_neighbours(|neighbours, emit| {
+                    neighbours.resolve(route.next_hop(destination), frame, now, emit);
+                });
+            }
+            _ => self.drop_frame(frame, FrameDrop::NoUplink),
+        }
+    }
+
+    /// Runs `act` on the neighbour table and does what it asks for.
+    pub fn with_neighbours(
+        &mut self,
+        act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn FnMut(Event<Frame>)),
+    ) {
+        let Exits { uplink, neighbours, route, drops, .. } = &mut *self.exits;
+        let pages = &mut *self.pages;
+        act(neighbours, &mut |event| match event {
+            Event::Send(mac, frame) => transmit(uplink, mac, frame, pages, drops),
+            Event::Ask(address) => ask(uplink, *route, address, pages, drops),
+            Event::Unreachable(frame) | Event::Displaced(frame) => {
+                drops.count(FrameDrop::NeighbourSilent);
+                frame.release(pages);
+            }
+        });
+    }
+
+    /// Sends an ARP packet to the uplink.
+    pub fn arp(&mut self, arp: &Arp, destination: Mac) {
+        let Exits { uplink, drops, .. } = &mut *self.exits;
+        send_arp(uplink, arp, destination, self.pages, drops);
+    }
+
+    /// Sends an ARP packet to a client.
+    pub fn arp_to_client(&mut self, slot: ClientSlot, arp: &Arp) {
+        let frame = self
+            .pages
+            .take()
+            .and_then(|page| Frame::with_bytes(page, &arp.frame(arp.target_mac), self.pages));
+        let pressure = self.pressure();
+        let netback = self.exits.clients.vif(slot).and_then(|vif| vif.netback());
+        match (frame, netback) {
+            (Some(frame), Some(netback)) => netback.send(frame, self.pages, pressure),
+            (Some(frame), None) => self.drop_frame(frame, FrameDrop::NoClient),
+            (None, _) => self.exits.drops.count(FrameDrop::NoPage),
+        }
+    }
+
+    fn pressure(&self) -> Pressure {
+        if self.pages.free() < self.pages.total() / RESERVE { Pressure::High } else { Pressure::Low }
+    }
+
+    /// Tells the uplink's network where our address is.
+    pub fn announce_address(&mut self) {
+        let Exits { uplink, route, .. } = &*self.exits;
+        if let (Some(uplink), Some(route)) = (uplink, route) {
+            let address = route.address.address();
+            let arp = Arp {
+                operation: Operation::Request,
+                sender_mac: uplink.mac(),
+                sender: address,
+                target_mac: Mac([0; 6]),
+                target: address,
+            };
+            self.arp(&arp, Mac::BROADCAST);
+        }
+    }
+}
+
+impl Outlet<Frame> for Leaving<'_> {
+    fn forward(&mut self, to: Side, frame: Frame) {
+        match to {
+            Side::Uplink => self.to_uplink(frame),
+            Side::Client(slot) => self.to_client(slot, frame),
+        }
+    }
+
+    fn answer(&mut self, to: Side, packet: &[u8]) {
+        let frame = self.pages.take().and_then(|page| Frame::with_packet(page, packet, self.pages));
+        match frame {
+            Some(frame) => self.forward(to, frame),
+            None => self.exits.drops.count(FrameDrop::NoPage),
+        }
+    }
+
+    fn fragment(&mut self, _: Side, frame: Frame, _: u16) {
+        self.drop_frame(frame, FrameDrop::TooLarge);
+    }
+
+    fn discard(&mut self, frame: Frame, _: Drop) {
+        // The journey has counted it.
+        frame.release(self.pages);
+    }
+}
+
+fn destination(header: &[u8]) -> Option<Ipv4Addr> {
+    let octets: [u8; 4] = header.get(16..20)?.try_into().ok()?;
+    Some(octets.into())
+}
+
+fn transmit(
+    uplink: &mut Option<Uplink>,
+    mac: Mac,
+    mut frame: Frame,
+    pages: &mut PagePool,
+    drops: &mut FrameDrops,
+) {
+    let Some((source, netfront)) =
+        uplink.as_mut().and_then(|uplink| Some((uplink.mac(), uplink.netfront()?)))
+    else {
+        drops.count(FrameDrop::NoUplink);
+        return frame.release(pages);
+    };
+    Header { destination: mac, source, ether_type: EtherType::Ipv4 }.write(frame.ethernet_mut());
+    netfront.send(frame, pages);
+}
+
+fn ask(
+    uplink: &mut Option<Uplink>,
+    route: Option<UplinkRoute>,
+    target: Ipv4Addr,
+    pages: &mut PagePool,
+    drops: &mut FrameDrops,
+) {
+    let Some((device, route)) = uplink.as_ref().zip(route) else { return };
+    let arp = Arp {
+        operation: Operation::Request,
+        sender_mac: device.mac(),
+        sender: route.address.address(),
+        target_mac: Mac([0; 6]),
+        target,
+    };
+    send_arp(uplink, &arp, Mac::BROADCAST, pages, drops);
+}
+
+fn send_arp(
+    uplink: &mut Option<Uplink>,
+    arp: &Arp,
+    destination: Mac,
+    pages: &mut PagePool,
+    drops: &mut FrameDrops,
+) {
+    let Some(netfront) = uplink.as_mut().and_then(Uplink::netfront) else {
+        return drops.count(FrameDrop::NoUplink);
+    };
+    match pages.take().and_then(|page| Frame::with_bytes(page, &arp.frame(destination), pages)) {
+        Some(frame) => netfront.send(frame, pages),
+        None => drops.count(FrameDrop::NoPage),
+    }
+}

@@ -1,0 +1,123 @@
+//! The rule table: every question about a new flow is answered here, without allocating.
+//!
+//! It is built once from sections, permits and forwards. A client's section is the one with the longest prefix
+//! around its address, which counts as a whole; the cost of a look-up is that of [`super::rule_list`]
+//! plus O(log n) in the number of sections. Rules are asked once per flow, when it begins.
+
+use super::forward::PortForwards;
+use super::nest::{Nest, order};
+use super::permit::{Permit, Permits};
+use super::rule::Action;
+use super::section::Section;
+use super::verdict::{Answer, Question};
+use crate::prefix::Ipv4Prefix;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+/// What a table is made of.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// What clients without a section of their own may do; they are unknown without it.
+    pub default: Option<Section>,
+    /// The other sections, by the clients they are for; host bits do not count. Of several for the same network
+    /// the last counts.
+    pub clients: Vec<(Ipv4Prefix, Section)>,
+    /// Who may reach which other client, in order.
+    pub permits: Vec<Permit>,
+    /// Uplink ports that lead to clients.
+    pub forwards: PortForwards,
+}
+
+/// Everything the user allows and forbids.
+#[derive(Debug)]
+pub struct RuleTable {
+    default: Option<Section>,
+    /// Sections with their networks, in the order of [`order`], none twice.
+    clients: Vec<(Ipv4Prefix, Section)>,
+    nest: Nest,
+    permits: Permits,
+    forwards: PortForwards,
+}
+
+impl RuleTable {
+    /// Arranges the parts for look-up.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { default, clients, permits, forwards } = parts;
+        let (permits, nest) = (Permits::new(&permits), Nest::default());
+        let mut table = Self { default, clients: Vec::new(), nest, permits, forwards };
+        table.arrange(clients);
+        table
+    }
+
+    /// The table without a rule file: every client may begin flows to the outside; nothing comes in, and no
+    /// client reaches another.
+    pub fn allow_all() -> Self {
+        Self::new(Parts { default: Some(Section::new(&[], Action::Accept)), ..Parts::default() })
+    }
+
+    /// The table of a rule file that cannot be read: everything is refused.
+    pub fn block_all() -> Self {
+        Self::new(Parts { default: Some(Section::BLOCKED), ..Parts::default() })
+    }
+
+    /// Whether a client may begin this flow to the outside.
+    pub fn outward(&self, question: &Question) -> Answer {
+        self.section_of(question.source).map_or(Answer::Unknown, |section| section.judge(question))
+    }
+
+    /// Whether a client may begin this flow to another client.
+    pub fn between(&self, question: &Question) -> Answer {
+        match self.section_of(question.source) {
+            None => Answer::Unknown,
+            Some(section) if section.is_blocked() || self.is_blocked(question.destination) => Answer::Reject,
+            Some(_) => self.permits.judge(question),
+        }
+    }
+
+    /// Where an uplink port leads; `protocol` is the IPv4 header's. A client whose section is blocked is not
+    /// reached.
+    pub fn port_forward(&self, protocol: u8, uplink_port: u16) -> Option<SocketAddrV4> {
+        self.forwards.lead(protocol, uplink_port).filter(|to| !self.is_blocked(*to.ip()))
+    }
+
+    /// Protocols and uplink ports that lead to clients, blocked ones included: NAT must not give them out.
+    pub fn forwarded_ports(&self) -> impl Iterator<Item = (u8, u16)> + '_ {
+        self.forwards.ports()
+    }
+
+    /// Puts a section in the place of the one for exactly this network, or takes it away.
+    pub fn set_section(&mut self, client: Ipv4Prefix, section: Option<Section>) {
+        let mut clients = core::mem::take(&mut self.clients);
+        clients.retain(|(network, _)| *network != client.network());
+        clients.extend(section.map(|section| (client, section)));
+        self.arrange(clients);
+    }
+
+    fn arrange(&mut self, mut clients: Vec<(Ipv4Prefix, Section)>) {
+        for (network, _) in &mut clients {
+            *network = network.network();
+        }
+        // The sort is stable: of equals the last written comes last.
+        clients.sort_by_key(|(network, _)| order(*network));
+        clients.reverse();
+        clients.dedup_by_key(|(network, _)| *network);
+        clients.reverse();
+        let networks: Box<[Ipv4Prefix]> = clients.iter().map(|(network, _)| *network).collect();
+        self.nest = Nest::new(&networks);
+        self.clients = clients;
+    }
+
+    fn section_of(&self, client: Ipv4Addr) -> Option<&Section> {
+        let own = self.nest.around(client).next().and_then(|place| self.clients.get(place));
+        own.map(|(_, section)| section).or(self.default.as_ref())
+    }
+
+    fn is_blocked(&self, client: Ipv4Addr) -> bool {
+        self.section_of(client).is_some_and(Section::is_blocked)
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,0 +1,71 @@
+//! ARP towards a client: the firewall stands for every address but the client's own.
+//!
+//! Nothing is learned from a client: its address comes from the toolstack.
+
+use crate::guard::antispoof::Identity;
+use crate::wire::arp::{Arp, Operation};
+use crate::wire::ethernet::Mac;
+use core::net::Ipv4Addr;
+
+/// Why a client's ARP packet gets no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// It was no question.
+    NotARequest,
+    /// It asks for the client's own address: a probe whether somebody else has it (RFC 5227).
+    OwnAddress,
+    /// The sender it names is not the client.
+    Spoofed,
+}
+
+/// The answer to what a client asked: `mac` has the address.
+pub fn answer(request: &Arp, identity: &Identity, mac: Mac) -> Result<Arp, Silence> {
+    if request.operation != Operation::Request {
+        return Err(Silence::NotARequest);
+    }
+    if Some(request.target) == identity.address() {
+        return Err(Silence::OwnAddress);
+    }
+    // A probe names no sender address yet.
+    let sender =
+        if request.sender == Ipv4Addr::UNSPECIFIED { identity.address() } else { Some(request.sender) };
+    match sender {
+        Some(sender) if identity.check(request.sender_mac, sender).is_ok() => Ok(request.answer(mac)),
+        _ => Err(Silence::Spoofed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: Mac = Mac([0, 0x16, 0x3e, 0, 0, 5]);
+    const OURS: Mac = Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 5);
+    const OTHER: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 1);
+
+    fn ask(sender_mac: Mac, sender: Ipv4Addr, target: Ipv4Addr) -> Result<Arp, Silence> {
+        let request =
+            Arp { operation: Operation::Request, sender_mac, sender, target_mac: Mac([0; 6]), target };
+        answer(&request, &Identity::parse("00:16:3e:00:00:05", "10.137.0.5"), OURS)
+    }
+
+    #[test]
+    fn every_address_but_the_client_s_is_answered() {
+        let reply = ask(MAC, CLIENT, OTHER).unwrap();
+        assert_eq!((reply.sender, reply.sender_mac, reply.target), (OTHER, OURS, CLIENT));
+        assert_eq!(ask(MAC, CLIENT, CLIENT), Err(Silence::OwnAddress));
+    }
+
+    #[test]
+    fn probe_for_the_own_address_is_left_unanswered() {
+        assert_eq!(ask(MAC, Ipv4Addr::UNSPECIFIED, CLIENT), Err(Silence::OwnAddress));
+        assert!(ask(MAC, Ipv4Addr::UNSPECIFIED, OTHER).is_ok());
+    }
+
+    #[test]
+    fn spoofed_senders_get_no_answer() {
+        assert_eq!(ask(Mac([1; 6]), CLIENT, OTHER), Err(Silence::Spoofed));
+        assert_eq!(ask(MAC, Ipv4Addr::new(10, 137, 0, 6), OTHER), Err(Silence::Spoofed));
+    }
+}

@@ -1,0 +1,296 @@
+//! A xenstored in memory, for tests: a tree, watches, transactions, and the two byte rings.
+//!
+//! It answers only in [`FakeRing::wait`] or [`FakeXenstored::run`], moves at most a ring's worth of bytes at a
+//! time, and commits a transaction only if nothing changed meanwhile.
+
+use super::wire::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES};
+use super::{StoreRing, Timeout};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+/// Bytes that each ring holds.
+const RING_BYTES: usize = 1024;
+
+type Tree = BTreeMap<String, Vec<u8>>;
+type Reply = Result<Vec<u8>, &'static str>;
+
+#[derive(Default)]
+struct Daemon {
+    tree: Tree,
+    generation: u64,
+    watches: Vec<(String, String)>,
+    transactions: BTreeMap<u32, (u64, Tree)>,
+    last_transaction: u32,
+    requests: VecDeque<u8>,
+    replies: VecDeque<u8>,
+    ring: VecDeque<u8>,
+    conflicts: usize,
+    asked: Vec<String>,
+    silent: bool,
+}
+
+/// The daemon's side: what the toolstack and other domains do.
+#[derive(Clone, Default)]
+pub(crate) struct FakeXenstored(Rc<RefCell<Daemon>>);
+
+/// Our side: the ring to give to a [`super::Store`].
+pub(crate) struct FakeRing(Rc<RefCell<Daemon>>);
+
+impl FakeXenstored {
+    /// A connection for domain 1.
+    pub(crate) fn ring(&self) -> FakeRing {
+        FakeRing(self.0.clone())
+    }
+
+    /// Writes a node as another domain would, and fires watches.
+    pub(crate) fn set(&self, path: &str, value: &str) {
+        let mut daemon = self.0.borrow_mut();
+        daemon.tree.insert(absolute(path), value.into());
+        daemon.changed(&[absolute(path)].into());
+    }
+
+    /// Removes a subtree as another domain would, and fires watches.
+    pub(crate) fn delete(&self, path: &str) {
+        let mut daemon = self.0.borrow_mut();
+        let path = absolute(path);
+        remove(&mut daemon.tree, &path);
+        daemon.changed(&[path].into());
+    }
+
+    /// A node's value.
+    pub(crate) fn get(&self, path: &str) -> Option<String> {
+        let value = self.0.borrow().tree.get(&absolute(path)).cloned()?;
+        Some(String::from_utf8(value).unwrap())
+    }
+
+    /// Lets the next commits fail.
+    pub(crate) fn conflict(&self, times: usize) {
+        self.0.borrow_mut().conflicts = times;
+    }
+
+    /// Answers no more.
+    pub(crate) fn fall_silent(&self) {
+        self.0.borrow_mut().silent = true;
+    }
+
+    /// Puts bytes into the reply stream.
+    pub(crate) fn inject(&self, bytes: &[u8]) {
+        self.0.borrow_mut().replies.extend(bytes);
+    }
+
+    /// Kinds and first arguments of all requests so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.0.borrow().asked.clone()
+    }
+
+    /// Answers the requests in the ring.
+    pub(crate) fn run(&self) {
+        self.0.borrow_mut().run();
+    }
+}
+
+impl StoreRing for FakeRing {
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut daemon = self.0.borrow_mut();
+        let count = bytes.len().min(RING_BYTES - daemon.requests.len().min(RING_BYTES));
+        daemon.requests.extend(&bytes[..count]);
+        count
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> usize {
+        let mut daemon = self.0.borrow_mut();
+        let count = bytes.len().min(daemon.ring.len());
+        for (to, from) in bytes.iter_mut().zip(daemon.ring.drain(..count)) {
+            *to = from;
+        }
+        count
+    }
+
+    fn wait(&mut self) -> Result<(), Timeout> {
+        let mut daemon = self.0.borrow_mut();
+        daemon.run();
+        if daemon.ring.is_empty() && daemon.silent { Err(Timeout) } else { Ok(()) }
+    }
+}
+
+/// Requests in the making, longer than the ring, are collected here.
+impl Daemon {
+    fn run(&mut self) {
+        while let Some((kind, request, transaction, payload)) = self.next_request() {
+            let reply = self.answer(kind, transaction, &payload);
+            let (kind, payload) = match reply {
+                Ok(payload) if payload.len() > MAX_PAYLOAD_BYTES => (Kind::Error, b"E2BIG\0".to_vec()),
+                Ok(payload) => (kind, payload),
+                Err(error) => (Kind::Error, format!("{error}\0").into_bytes()),
+            };
+            self.reply(kind, request, &payload);
+            if kind == Kind::Watch {
+                let (path, token) = self.watches.last().cloned().unwrap();
+                self.fire(&path, &token);
+            }
+        }
+        let room = RING_BYTES - self.ring.len();
+        let count = room.min(self.replies.len());
+        self.ring.extend(self.replies.drain(..count));
+    }
+
+    fn next_request(&mut self) -> Option<(Kind, u32, u32, Vec<u8>)> {
+        if self.silent {
+            return None;
+        }
+        let bytes = self.requests.make_contiguous();
+        let header = bytes.get(..HEADER_BYTES)?;
+        let word = |n: usize| u32::from_le_bytes(header[n * 4..n * 4 + 4].try_into().unwrap());
+        let (kind, request, transaction, length) = (word(0), word(1), word(2), word(3) as usize);
+        let payload = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?.to_vec();
+        self.requests.drain(..HEADER_BYTES + length);
+        let kind = Kind::from_number(kind).unwrap();
+        let path = String::from_utf8_lossy(payload.split(|&b| b == 0).next().unwrap()).into_owned();
+        self.asked.push(format!("{kind:?} {path}"));
+        Some((kind, request, transaction, payload))
+    }
+
+    fn reply(&mut self, kind: Kind, request: u32, payload: &[u8]) {
+        for word in [kind.number(), request, 0, payload.len() as u32] {
+            self.replies.extend(word.to_le_bytes());
+        }
+        self.replies.extend(payload);
+    }
+
+    fn fire(&mut self, path: &str, token: &str) {
+        self.reply(Kind::WatchEvent, 0, format!("{path}\0{token}\0").as_bytes());
+    }
+
+    fn changed(&mut self, paths: &BTreeSet<String>) {
+        self.generation += 1;
+        for (watched, token) in self.watches.clone() {
+            for path in paths {
+                let base = absolute(&watched);
+                if path == &base || path.starts_with(&format!("{base}/")) {
+                    let below = &path[base.len()..];
+                    self.fire(&format!("{watched}{below}"), &token);
+                } else if base.starts_with(&format!("{path}/")) && !self.tree.contains_key(path) {
+                    self.fire(&watched, &token);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, kind: Kind, transaction: u32, payload: &[u8]) -> Reply {
+        let mut parts = payload.split(|&byte| byte == 0);
+        let mut text = || String::from_utf8(parts.next().unwrap_or_default().to_vec()).unwrap();
+        let (first, second) = (text(), text());
+        let ok = || Ok(b"OK\0".to_vec());
+        match kind {
+            Kind::Watch if self.watches.contains(&(first.clone(), second.clone())) => Err("EEXIST"),
+            Kind::Watch => {
+                self.watches.push((first, second));
+                ok()
+            }
+            Kind::Unwatch => {
+                let place = self.watches.iter().position(|watch| watch == &(first.clone(), second.clone()));
+                self.watches.remove(place.ok_or("ENOENT")?);
+                ok()
+            }
+            Kind::TransactionStart => {
+                self.last_transaction += 1;
+                self.transactions.insert(self.last_transaction, (self.generation, self.tree.clone()));
+                Ok(format!("{}\0", self.last_transaction).into_bytes())
+            }
+            Kind::TransactionEnd => self.end(transaction, &first),
+            _ if transaction != 0 => {
+                let (_, tree) = self.transactions.get_mut(&transaction).ok_or("EINVAL")?;
+                on_tree(tree, kind, &absolute(&first), payload, &second).map(|(reply, _)| reply)
+            }
+            _ => {
+                let (reply, changed) = on_tree(&mut self.tree, kind, &absolute(&first), payload, &second)?;
+                if !changed.is_empty() {
+                    self.changed(&changed);
+                }
+                Ok(reply)
+            }
+        }
+    }
+
+    fn end(&mut self, transaction: u32, decision: &str) -> Reply {
+        let (generation, tree) = self.transactions.remove(&transaction).ok_or("ENOENT")?;
+        if decision == "T" {
+            if generation != self.generation || self.conflicts > 0 {
+                self.conflicts = self.conflicts.saturating_sub(1);
+                return Err("EAGAIN");
+            }
+            let old = core::mem::replace(&mut self.tree, tree);
+            let paths: BTreeSet<_> = old.keys().chain(self.tree.keys()).cloned().collect();
+            let changed: BTreeSet<_> =
+                paths.into_iter().filter(|path| old.get(path) != self.tree.get(path)).collect();
+            self.changed(&changed);
+        }
+        Ok(b"OK\0".to_vec())
+    }
+}
+
+/// Carries a request out on a tree; which nodes changed.
+fn on_tree(
+    tree: &mut Tree,
+    kind: Kind,
+    path: &str,
+    payload: &[u8],
+    argument: &str,
+) -> Result<(Vec<u8>, BTreeSet<String>), &'static str> {
+    let exists = |tree: &Tree, path: &str| tree.keys().any(|key| key == path || is_below(key, path));
+    let ok = b"OK\0".to_vec();
+    let changed = BTreeSet::from([path.to_string()]);
+    match kind {
+        Kind::Read if exists(tree, path) => {
+            Ok((tree.get(path).cloned().unwrap_or_default(), BTreeSet::new()))
+        }
+        Kind::Directory | Kind::DirectoryPart if exists(tree, path) => {
+            let names: BTreeSet<&str> = tree
+                .keys()
+                .filter(|key| is_below(key, path))
+                .filter_map(|key| key[path.len() + 1..].split('/').next())
+                .collect();
+            let list: Vec<u8> = names.iter().flat_map(|name| format!("{name}\0").into_bytes()).collect();
+            if kind == Kind::Directory {
+                return Ok((list, BTreeSet::new()));
+            }
+            let rest = &list[argument.parse::<usize>().unwrap()..];
+            let cut = rest.len().min(MAX_PAYLOAD_BYTES - 10);
+            let cut =
+                if cut == rest.len() { cut } else { rest[..cut].iter().rposition(|&b| b == 0).unwrap() + 1 };
+            let end: &[u8] = if cut == rest.len() { b"\0" } else { b"" };
+            Ok(([b"42\0", &rest[..cut], end].concat(), BTreeSet::new()))
+        }
+        Kind::Write => {
+            let value = payload.iter().position(|&byte| byte == 0).map(|end| payload[end + 1..].to_vec());
+            tree.insert(path.to_string(), value.unwrap());
+            Ok((ok, changed))
+        }
+        Kind::MakeDirectory if exists(tree, path) => Ok((ok, BTreeSet::new())),
+        Kind::MakeDirectory => {
+            tree.insert(path.to_string(), Vec::new());
+            Ok((ok, changed))
+        }
+        Kind::Remove if exists(tree, path.rsplit_once('/').unwrap().0) => {
+            remove(tree, path);
+            Ok((ok, changed))
+        }
+        _ => Err("ENOENT"),
+    }
+}
+
+fn remove(tree: &mut Tree, path: &str) {
+    tree.retain(|key, _| key != path && !is_below(key, path));
+}
+
+fn is_below(key: &str, path: &str) -> bool {
+    key.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn absolute(path: &str) -> String {
+    if path.starts_with(['/', '@']) { path.to_string() } else { format!("/local/domain/1/{path}") }
+}

@@ -1,0 +1,159 @@
+//! Reading and changing nodes, inside a transaction or outside.
+
+use super::error::StoreError;
+use super::path::{self, MAX_VALUE_BYTES};
+use super::wire::{Kind, Violation};
+use crate::text::{Excerpt, decimal};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::Display;
+use core::str::FromStr;
+
+/// Bytes of names that one directory may have: about the quota of 1000 nodes.
+const MAX_DIRECTORY_BYTES: usize = 64 * 1024;
+
+/// How often a long directory is read anew when it changes while being read in parts.
+const DIRECTORY_ATTEMPTS: usize = 16;
+
+/// The requests about nodes. Paths are absolute, or relative to our own `/local/domain/<id>`.
+///
+/// Every call waits for its reply. What a node holds was written by somebody else: a value is text or a number
+/// here, and still to be judged.
+pub trait Nodes {
+    /// Sends one request and waits for its reply's payload. The methods below are the way to use it.
+    fn ask(&mut self, kind: Kind, parts: &[&[u8]]) -> Result<Vec<u8>, StoreError>;
+
+    /// A node's value.
+    ///
+    /// # Errors
+    /// [`StoreError::NoEntry`] without such a node; [`StoreError::NotText`] when it is not UTF-8.
+    fn read(&mut self, path: &str) -> Result<String, StoreError> {
+        let bytes = ask_about(self, Kind::Read, path)?;
+        String::from_utf8(bytes).map_err(|_| StoreError::NotText)
+    }
+
+    /// A node's value, which is a decimal number.
+    ///
+    /// # Errors
+    /// [`StoreError::NotANumber`] when it is something else, or above what `N` holds.
+    fn read_number<N: FromStr>(&mut self, path: &str) -> Result<N, StoreError> {
+        let text = self.read(path)?;
+        decimal(&text).ok_or_else(|| StoreError::NotANumber(Excerpt::of(&text)))
+    }
+
+    /// What a peer wrote into a node, if it is there, readable to us, and text. A peer may do as it likes with
+    /// its own nodes: whatever else it wrote is as good as nothing.
+    ///
+    /// # Errors
+    /// Only those that say that XenStore itself fails.
+    fn read_peer(&mut self, path: &str) -> Result<Option<String>, StoreError> {
+        match self.read(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.is_about_the_request() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names of a node's children, in no particular order.
+    ///
+    /// # Errors
+    /// [`StoreError::NoEntry`] without such a node; [`StoreError::TooBig`] above 64 KiB of names.
+    fn directory(&mut self, path: &str) -> Result<Vec<String>, StoreError> {
+        let list = match ask_about(self, Kind::Directory, path) {
+            Err(StoreError::TooBig) => directory_in_parts(self, path)?,
+            other => other?,
+        };
+        names(&list)
+    }
+
+    /// Sets a node's value; creates the node, and those above it, when missing.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLong`] above 2048 bytes.
+    fn write(&mut self, path: &str, value: impl Display) -> Result<(), StoreError> {
+        path::check(path)?;
+        let value = value.to_string();
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(StoreError::TooLong);
+        }
+        self.ask(Kind::Write, &[path.as_bytes(), b"\0", value.as_bytes()]).map(drop)
+    }
+
+    /// Creates an empty node, and those above it; a node that is there stays as it is.
+    ///
+    /// # Errors
+    /// Those of xenstored.
+    fn mkdir(&mut self, path: &str) -> Result<(), StoreError> {
+        ask_about(self, Kind::MakeDirectory, path).map(drop)
+    }
+
+    /// Removes a node and everything below it. One that is not there is no error if its parent is.
+    ///
+    /// # Errors
+    /// Those of xenstored.
+    fn remove(&mut self, path: &str) -> Result<(), StoreError> {
+        ask_about(self, Kind::Remove, path).map(drop)
+    }
+}
+
+/// A request whose only argument is a path.
+fn ask_about<N: Nodes + ?Sized>(nodes: &mut N, kind: Kind, path: &str) -> Result<Vec<u8>, StoreError> {
+    path::check(path)?;
+    nodes.ask(kind, &[path.as_bytes(), b"\0"])
+}
+
+/// Reads a directory whose list of names exceeds one payload.
+///
+/// Each part starts with the node's generation, which tells whether the list is still the one that was begun;
+/// the last part ends in an empty name (docs/misc/xenstore.txt, DIRECTORY_PART).
+fn directory_in_parts<N: Nodes + ?Sized>(nodes: &mut N, path: &str) -> Result<Vec<u8>, StoreError> {
+    for _ in 0..DIRECTORY_ATTEMPTS {
+        if let Some(list) = one_directory(nodes, path)? {
+            return Ok(list);
+        }
+    }
+    Err(StoreError::Conflict)
+}
+
+/// One attempt; `None` when the list changed on the way.
+fn one_directory<N: Nodes + ?Sized>(nodes: &mut N, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let malformed = StoreError::Violation(Violation::MalformedPayload(Kind::DirectoryPart));
+    let mut list = Vec::new();
+    let mut begun: Option<Vec<u8>> = None;
+    loop {
+        let offset = list.len().to_string();
+        let parts: [&[u8]; 4] = [path.as_bytes(), b"\0", offset.as_bytes(), b"\0"];
+        let reply = match nodes.ask(Kind::DirectoryPart, &parts) {
+            // An old xenstored: the list cannot be had.
+            Err(StoreError::Unsupported) => return Err(StoreError::TooBig),
+            other => other?,
+        };
+        let mut split = reply.splitn(2, |&byte| byte == 0);
+        let (Some(generation), Some(part)) = (split.next(), split.next()) else {
+            return Err(malformed);
+        };
+        if begun.get_or_insert_with(|| generation.to_vec()) != generation {
+            return Ok(None);
+        }
+        list.extend_from_slice(part);
+        if list.as_slice() == b"\0" || list.ends_with(b"\0\0") {
+            list.pop();
+            return Ok(Some(list));
+        }
+        // A part that adds nothing, or ends within a name, would never come to an end.
+        if part.last() != Some(&0) {
+            return Err(malformed);
+        }
+        if list.len() > MAX_DIRECTORY_BYTES {
+            return Err(StoreError::TooBig);
+        }
+    }
+}
+
+/// Splits a list of NUL-terminated names.
+fn names(list: &[u8]) -> Result<Vec<String>, StoreError> {
+    list.split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(|name| core::str::from_utf8(name).map(String::from).map_err(|_| StoreError::NotText))
+        .collect()
+}

@@ -1,0 +1,182 @@
+//! Grant copies, gathered into one hypercall.
+//!
+//! Pages are lent to the batch while copies wait: a [`LentPage`] has no bytes to look at and comes back only
+//! after the batch ran, so nobody sees or reuses memory that Xen is about to read or write.
+
+use super::DomainId;
+use super::abi::{DOMID_SELF, GNTCOPY_DEST_GREF, GNTCOPY_SOURCE_GREF, GrantCopy, GrantCopySide};
+use super::grant::Gref;
+use super::page::{PAGE_BYTES, Page};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// A page that a copy batch may read and write.
+#[derive(Debug)]
+pub struct LentPage {
+    page: Page,
+    /// The batch's run that it waits for.
+    run: u64,
+}
+
+/// A place in another domain's granted page.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote {
+    /// The granting domain.
+    pub domain: DomainId,
+    /// Its reference.
+    pub reference: Gref,
+    /// First byte within the page.
+    pub offset: u16,
+}
+
+/// Copies that wait for the next hypercall, and the results of the last one.
+#[derive(Debug)]
+pub struct CopyBatch {
+    waiting: Vec<GrantCopy>,
+    finished: Vec<GrantCopy>,
+    /// Runs completed.
+    run: u64,
+}
+
+impl CopyBatch {
+    /// A batch with room for `capacity` copies; more are refused until it ran.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { waiting: Vec::with_capacity(capacity), finished: Vec::with_capacity(capacity), run: 0 }
+    }
+
+    /// Copies that can still be added.
+    pub fn room(&self) -> usize {
+        self.waiting.capacity() - self.waiting.len()
+    }
+
+    /// Copies waiting, which is also the index of the next one: remember it before and after adding a
+    /// packet's copies, and ask for that range's result when the batch ran.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Lends a page until the batch has run.
+    pub fn lend(&self, page: Page) -> LentPage {
+        LentPage { page, run: self.run }
+    }
+
+    /// The page back, or the loan again when the batch has not run since.
+    pub fn reclaim(&self, lent: LentPage) -> Result<Page, LentPage> {
+        if lent.run < self.run { Ok(lent.page) } else { Err(lent) }
+    }
+
+    /// Queues a copy of `len` bytes from a peer's page into `page` at `offset`.
+    pub fn copy_in(
+        &mut self,
+        from: Remote,
+        page: &LentPage,
+        offset: u16,
+        len: u16,
+    ) -> Result<(), CopyRefused> {
+        let local = self.local(page, offset, len)?;
+        self.push(from.side(), local, len, GNTCOPY_SOURCE_GREF)
+    }
+
+    /// Queues a copy of `len` bytes of `page` at `offset` into a peer's page.
+    pub fn copy_out(
+        &mut self,
+        page: &LentPage,
+        offset: u16,
+        to: Remote,
+        len: u16,
+    ) -> Result<(), CopyRefused> {
+        let local = self.local(page, offset, len)?;
+        self.push(local, to.side(), len, GNTCOPY_DEST_GREF)
+    }
+
+    /// The local side: named by its virtual address here, translated when the batch runs.
+    fn local(&self, page: &LentPage, offset: u16, len: u16) -> Result<GrantCopySide, CopyRefused> {
+        if page.run != self.run || usize::from(offset) + usize::from(len) > PAGE_BYTES {
+            return Err(CopyRefused);
+        }
+        Ok(GrantCopySide { reference: page.page.address() as u64, domain: DOMID_SELF, offset })
+    }
+
+    fn push(
+        &mut self,
+        source: GrantCopySide,
+        dest: GrantCopySide,
+        len: u16,
+        flags: u16,
+    ) -> Result<(), CopyRefused> {
+        if self.room() == 0 {
+            return Err(CopyRefused);
+        }
+        self.waiting.push(GrantCopy { source, dest, len, flags, status: i16::MIN });
+        Ok(())
+    }
+
+    /// The first failure among copies `range` of the last run: a `GNTST_*` status. A range that was never
+    /// run has failed.
+    pub fn result(&self, range: Range<usize>) -> Result<(), i16> {
+        let copies = self.finished.get(range).ok_or(i16::MIN)?;
+        copies.iter().find(|copy| copy.status != 0).map_or(Ok(()), |copy| Err(copy.status))
+    }
+
+    /// For the hypervisor: runs the waiting copies through `copy`, which fills in the statuses and
+    /// translates the addresses of [`DOMID_SELF`] sides to frames.
+    pub fn run(&mut self, copy: impl FnOnce(&mut [GrantCopy])) {
+        copy(&mut self.waiting);
+        core::mem::swap(&mut self.waiting, &mut self.finished);
+        self.waiting.clear();
+        self.run += 1;
+    }
+}
+
+/// A copy that could not be queued: the batch is full, the page was lent to an earlier run, or the bytes
+/// reach beyond the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyRefused;
+
+impl Remote {
+    fn side(self) -> GrantCopySide {
+        GrantCopySide { reference: u64::from(self.reference.0), domain: self.domain.0, offset: self.offset }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::on_heap;
+    use super::*;
+
+    const REMOTE: Remote = Remote { domain: DomainId(5), reference: Gref(9), offset: 0 };
+
+    #[test]
+    fn lent_page_comes_back_only_after_the_run() {
+        let mut batch = CopyBatch::with_capacity(4);
+        let lent = batch.lend(on_heap::page());
+        assert_eq!(batch.copy_in(REMOTE, &lent, 0, 64), Ok(()));
+        let lent = batch.reclaim(lent).unwrap_err();
+        batch.run(|copies| copies.iter_mut().for_each(|copy| copy.status = 0));
+        assert_eq!(batch.copy_in(REMOTE, &lent, 0, 64), Err(CopyRefused));
+        assert!(batch.reclaim(lent).is_ok());
+        assert_eq!(batch.result(0..1), Ok(()));
+    }
+
+    #[test]
+    fn one_failed_copy_fails_its_packet_only() {
+        let mut batch = CopyBatch::with_capacity(4);
+        let lent = batch.lend(on_heap::page());
+        for _ in 0..3 {
+            assert_eq!(batch.copy_out(&lent, 0, REMOTE, 64), Ok(()));
+        }
+        batch.run(|copies| copies.iter_mut().zip([0, -3, 0]).for_each(|(copy, status)| copy.status = status));
+        assert_eq!(batch.result(0..2), Err(-3));
+        assert_eq!(batch.result(2..3), Ok(()));
+        assert_eq!(batch.result(2..4), Err(i16::MIN));
+    }
+
+    #[test]
+    fn copies_beyond_the_page_or_the_batch_are_refused() {
+        let mut batch = CopyBatch::with_capacity(1);
+        let lent = batch.lend(on_heap::page());
+        assert_eq!(batch.copy_in(REMOTE, &lent, 4000, 97), Err(CopyRefused));
+        assert_eq!(batch.copy_in(REMOTE, &lent, 4000, 96), Ok(()));
+        assert_eq!(batch.copy_in(REMOTE, &lent, 0, 1), Err(CopyRefused));
+    }
+}

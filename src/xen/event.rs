@@ -1,0 +1,38 @@
+//! Event channels: the pending bits in the shared info page (two-level ABI, 4096 ports).
+
+use super::page::SharedPage;
+use core::mem::offset_of;
+use xen_sys::shared_info;
+
+/// Our end of an event channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port(pub u32);
+
+/// A peer's end of an event channel, as it told us: a number to be checked by Xen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemotePort(pub u32);
+
+/// Clears the pending bit of `port`; whether it was set.
+pub fn take_pending(shared_info: &SharedPage, port: Port) -> bool {
+    let offset = offset_of!(shared_info, evtchn_pending) + (port.0 / 32 * 4) as usize;
+    let bit = 1 << (port.0 % 32);
+    // Most looks find nothing: read first, and leave the cache line alone.
+    shared_info.load(offset) & bit != 0 && shared_info.clear_bits(offset, bit) & bit != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::on_heap;
+    use super::*;
+
+    #[test]
+    fn pending_bit_is_seen_once_and_only_for_its_port() {
+        let page = on_heap::shared_page();
+        // Port 69: the second 64-bit word, bit 5.
+        page.store(0x808, 1 << 5 | 1 << 6);
+        assert!(!take_pending(&page, Port(5)));
+        assert!(take_pending(&page, Port(69)));
+        assert!(!take_pending(&page, Port(69)));
+        assert_eq!(page.load(0x808), 1 << 6);
+    }
+}

@@ -1,0 +1,51 @@
+//! Hypercalls from a 64-bit PV guest: number in rax, arguments in rdi, rsi, rdx, r10, r8, result in rax.
+//!
+//! The `syscall` instruction is issued inline: no hypercall page (XSA-466).
+
+use crate::xen::XenError;
+use core::arch::asm;
+use xen_sys::__HYPERVISOR_grant_table_op;
+
+/// Issues hypercall `number`.
+///
+/// # Safety
+/// The arguments are what this hypercall takes, and memory that they point to is valid for what Xen does.
+pub unsafe fn hypercall<const N: usize>(number: u32, arguments: [u64; N]) -> Result<u64, XenError> {
+    const { assert!(N <= 4) };
+    let argument = |index: usize| arguments.get(index).copied().unwrap_or(0);
+    let result: i64;
+    // SAFETY: the caller's contract. Xen may change the argument registers, rcx and r11, and memory.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") u64::from(number) => result,
+            inlateout("rdi") argument(0) => _,
+            inlateout("rsi") argument(1) => _,
+            inlateout("rdx") argument(2) => _,
+            inlateout("r10") argument(3) => _,
+            lateout("r8") _,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    u64::try_from(result).map_err(|_| XenError(result))
+}
+
+/// A hypercall that takes a command and a pointer to its argument.
+///
+/// # Safety
+/// `argument` is the structure that `command` of hypercall `number` takes.
+pub unsafe fn operation<T>(number: u32, command: u32, argument: &mut T) -> Result<u64, XenError> {
+    // SAFETY: the caller's contract; the structure is exclusively borrowed for the call.
+    unsafe { hypercall(number, [u64::from(command), core::ptr::from_mut(argument) as u64]) }
+}
+
+/// A grant table hypercall: a command, and an array of operations that each get a status.
+///
+/// # Safety
+/// `operations` are the structures that `command` takes, and what they name may be read and written.
+pub unsafe fn grant_operations<T>(command: u32, operations: &mut [T]) -> Result<(), XenError> {
+    let arguments = [u64::from(command), operations.as_mut_ptr() as u64, operations.len() as u64];
+    // SAFETY: the caller's contract; the array is exclusively borrowed for the call.
+    unsafe { hypercall(__HYPERVISOR_grant_table_op, arguments) }.map(drop)
+}

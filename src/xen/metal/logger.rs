@@ -1,0 +1,73 @@
+//! Log lines to the console ring, stamped with the time since boot.
+
+use super::clock_now;
+use super::hypercall::operation;
+use crate::time::Moment;
+use crate::xen::console::{Console, Written};
+use crate::xen::event::Port;
+use core::fmt;
+use log::{LevelFilter, Log, Metadata, Record};
+use spin::Mutex;
+use xen_sys::{__HYPERVISOR_event_channel_op, EVTCHNOP_send, evtchn_send};
+
+static LOGGER: Logger = Logger(Mutex::new(None));
+
+struct Logger(Mutex<Option<Sink>>);
+
+struct Sink {
+    console: Console,
+    port: Port,
+    boot: Moment,
+}
+
+/// Sends log lines to `console`, whose reader is notified through `port`.
+pub fn open(console: Console, port: Port) {
+    *LOGGER.0.lock() = Some(Sink { console, port, boot: clock_now() });
+    log::set_max_level(LevelFilter::Info);
+    // Fails only when called twice; the first logger stays.
+    let _ = log::set_logger(&LOGGER);
+}
+
+/// Writes a line of a crash report, even if the crash happened while a line was being written.
+pub fn report(text: fmt::Arguments<'_>) {
+    // SAFETY: one vCPU and no interrupts: whoever holds the lock was cut off by the crash and never goes on.
+    unsafe { LOGGER.0.force_unlock() };
+    if let Some(sink) = LOGGER.0.lock().as_mut() {
+        // The reader may need a moment to make room: the last lines of a crash are worth a bounded wait.
+        for _ in 0..100_000 {
+            if sink.line(text) == Written::Notify {
+                return;
+            }
+            super::yield_now();
+        }
+    }
+}
+
+impl Sink {
+    fn line(&mut self, text: fmt::Arguments<'_>) -> Written {
+        let since_boot = clock_now().since(self.boot);
+        let (seconds, micros) = (since_boot.as_secs(), since_boot.subsec_micros());
+        let written = self.console.line(format_args!("[{seconds:5}.{micros:06}] {text}"));
+        if written == Written::Notify {
+            let mut send = evtchn_send { port: self.port.0 };
+            // A console that nobody reads is no reason to stop.
+            // SAFETY: the structure that this command takes.
+            let _ = unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &mut send) };
+        }
+        written
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if let Some(sink) = self.0.lock().as_mut() {
+            sink.line(format_args!("{:5} {}", record.level(), record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,229 @@
+//! The real hypervisor: [`Xen`] by hypercalls of a 64-bit PV guest.
+
+mod boot;
+mod entropy;
+mod heap;
+mod hypercall;
+mod logger;
+mod paging;
+mod store_link;
+mod trap;
+
+pub use boot::{Boot, boot};
+pub use store_link::StoreLink;
+pub use trap::panic;
+
+use super::abi::{
+    DOMID_SELF, GNTMAP_HOST_MAP, GNTTABOP_COPY, GNTTABOP_MAP, GNTTABOP_UNMAP, GrantMap, GrantUnmap,
+};
+use super::copy::CopyBatch;
+use super::event::{self, Port, RemotePort};
+use super::grant::{Access, GrantTable, GrantedPage, Gref};
+use super::page::{Page, PagePool, SharedPage};
+use super::{DomainId, FrameNumber, MappedPage, Shutdown, Xen, XenError, clock};
+use crate::time::{Moment, UnixSeconds};
+use alloc::vec::Vec;
+use core::arch::x86_64::_rdtsc;
+use core::ptr::NonNull;
+use core::time::Duration;
+use hypercall::{grant_operations, hypercall, operation};
+use paging::AddressSpace;
+use spin::Once;
+use xen_sys::{
+    __HYPERVISOR_event_channel_op, __HYPERVISOR_sched_op, EVTCHNOP_alloc_unbound, EVTCHNOP_bind_interdomain,
+    EVTCHNOP_close, EVTCHNOP_send, SCHEDOP_poll, SCHEDOP_shutdown, SCHEDOP_yield, SHUTDOWN_crash,
+    SHUTDOWN_poweroff, SHUTDOWN_reboot, evtchn_alloc_unbound, evtchn_bind_interdomain, evtchn_close,
+    evtchn_send, sched_poll, sched_shutdown,
+};
+
+/// Most ports that one SCHEDOP_poll takes.
+const POLL_PORTS: usize = 128;
+
+/// With more ports than that, one beyond the list that becomes pending just before the call is not seen by
+/// it: look again this soon.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The page that Xen shares with the domain: clock, wall clock, event bits.
+static SHARED_INFO: Once<SharedPage> = Once::new();
+
+fn shared_info() -> Option<&'static SharedPage> {
+    SHARED_INFO.get()
+}
+
+fn clock_now() -> Moment {
+    // SAFETY: every x86-64 CPU has a time-stamp counter.
+    shared_info().map_or(Moment::default(), |page| clock::system_time(page, || unsafe { _rdtsc() }))
+}
+
+fn notify(port: Port) {
+    let mut send = evtchn_send { port: port.0 };
+    // Fails when the other end is gone; whoever watches its state tears the device down.
+    // SAFETY: the structure that this command takes.
+    let _ = unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &mut send) };
+}
+
+fn yield_now() {
+    // SAFETY: takes no argument.
+    let _ = unsafe { hypercall(__HYPERVISOR_sched_op, [u64::from(SCHEDOP_yield)]) };
+}
+
+fn poll(ports: &[Port], until: Option<Moment>) {
+    let mut list: arrayvec::ArrayVec<u32, POLL_PORTS> =
+        ports.iter().map(|port| port.0).take(POLL_PORTS).collect();
+    // Zero means no timeout.
+    let timeout = until.map_or(0, |until| until.as_nanoseconds().max(1));
+    // SAFETY: all-zero is a valid value of this plain structure.
+    let mut poll: sched_poll = unsafe { core::mem::zeroed() };
+    poll.ports = list.as_mut_ptr();
+    poll.nr_ports = list.len() as u32;
+    poll.timeout = timeout;
+    // Only a list that is too long is refused, and this one is not.
+    // SAFETY: the structure that this command takes, with a list as long as it says.
+    let _ = unsafe { operation(__HYPERVISOR_sched_op, SCHEDOP_poll, &mut poll) };
+}
+
+/// Ends the domain.
+pub fn shutdown(reason: Shutdown) -> ! {
+    let reason = match reason {
+        Shutdown::PowerOff => SHUTDOWN_poweroff,
+        Shutdown::Reboot => SHUTDOWN_reboot,
+        Shutdown::Crash => SHUTDOWN_crash,
+    };
+    loop {
+        // SAFETY: the structure that this command takes.
+        let _ = unsafe { operation(__HYPERVISOR_sched_op, SCHEDOP_shutdown, &mut sched_shutdown { reason }) };
+    }
+}
+
+/// The hypervisor below us.
+pub struct Metal {
+    space: AddressSpace,
+    grants: GrantTable,
+    pages: PagePool,
+    /// Reserved addresses for mapping pages of peers.
+    slots: Vec<usize>,
+}
+
+impl Xen for Metal {
+    fn now(&self) -> Moment {
+        clock_now()
+    }
+
+    fn unix_time(&self) -> UnixSeconds {
+        shared_info().map_or(UnixSeconds::default(), |page| clock::unix_time(page, self.now()))
+    }
+
+    fn entropy(&mut self) -> Option<[u8; 32]> {
+        entropy::bytes()
+    }
+
+    fn pages(&mut self) -> &mut PagePool {
+        &mut self.pages
+    }
+
+    fn grant(&mut self, domain: DomainId, page: Page, access: Access) -> Result<GrantedPage, Page> {
+        match self.space.frame(page.address()) {
+            Some(frame) => self.grants.grant(domain, page, frame, access),
+            None => Err(page),
+        }
+    }
+
+    fn end_grant(&mut self, granted: GrantedPage) -> Result<Page, GrantedPage> {
+        self.grants.end(granted)
+    }
+
+    fn map(&mut self, domain: DomainId, reference: Gref) -> Result<MappedPage, XenError> {
+        let address = self.slots.pop().ok_or(XenError(-12))?;
+        let mut map = GrantMap {
+            host_address: address as u64,
+            flags: GNTMAP_HOST_MAP,
+            reference: reference.0,
+            domain: domain.0,
+            status: -1,
+            ..GrantMap::default()
+        };
+        // SAFETY: one operation of that structure; the address is reserved for mappings and not in use.
+        let called = unsafe { grant_operations(GNTTABOP_MAP, core::slice::from_mut(&mut map)) };
+        let result = called.and(if map.status == 0 { Ok(()) } else { Err(XenError(map.status.into())) });
+        match (result, NonNull::new(address as *mut _)) {
+            // SAFETY: Xen mapped the peer's page there, and it stays until `unmap` takes the mapping.
+            (Ok(()), Some(start)) => Ok(unsafe { MappedPage::new(SharedPage::from_raw(start), map.handle) }),
+            (result, _) => {
+                self.slots.push(address);
+                Err(result.err().unwrap_or(XenError(-1)))
+            }
+        }
+    }
+
+    fn unmap(&mut self, mapping: MappedPage) -> Result<(), XenError> {
+        let address = mapping.shared().address();
+        let mut unmap =
+            GrantUnmap { host_address: address as u64, handle: mapping.handle(), status: -1, bus_address: 0 };
+        // SAFETY: one operation of that structure; the mapping is ours and ends here.
+        unsafe { grant_operations(GNTTABOP_UNMAP, core::slice::from_mut(&mut unmap))? };
+        if unmap.status != 0 {
+            // The address stays in use: mapping there again would fail.
+            return Err(XenError(unmap.status.into()));
+        }
+        self.slots.push(address);
+        Ok(())
+    }
+
+    fn copy(&mut self, batch: &mut CopyBatch) {
+        let space = &self.space;
+        batch.run(|copies| {
+            if copies.is_empty() {
+                return;
+            }
+            for side in copies.iter_mut().flat_map(|copy| [&mut copy.source, &mut copy.dest]) {
+                if side.domain == DOMID_SELF {
+                    // A frame that does not exist makes Xen refuse this one copy.
+                    let frame = space.frame(side.reference as usize).unwrap_or(FrameNumber(u64::MAX));
+                    side.reference = frame.0;
+                }
+            }
+            // SAFETY: an array of that many operations. Local frames are of pages lent to the batch, which
+            // nothing else touches until it ran. If the call fails, the statuses still say so.
+            let _ = unsafe { grant_operations(GNTTABOP_COPY, copies) };
+        });
+    }
+
+    fn allocate_port(&mut self, domain: DomainId) -> Result<Port, XenError> {
+        let mut allocate = evtchn_alloc_unbound { dom: DOMID_SELF, remote_dom: domain.0, port: 0 };
+        // SAFETY: the structure that this command takes.
+        unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &mut allocate)? };
+        Ok(Port(allocate.port))
+    }
+
+    fn bind_port(&mut self, domain: DomainId, remote: RemotePort) -> Result<Port, XenError> {
+        let mut bind = evtchn_bind_interdomain { remote_dom: domain.0, remote_port: remote.0, local_port: 0 };
+        // SAFETY: the structure that this command takes.
+        unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain, &mut bind)? };
+        Ok(Port(bind.local_port))
+    }
+
+    fn close_port(&mut self, port: Port) {
+        let mut close = evtchn_close { port: port.0 };
+        // SAFETY: the structure that this command takes. Closing a port of ours does not fail.
+        let _ = unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_close, &mut close) };
+        // The number may be given out again: it must not start as pending.
+        self.take_pending(port);
+    }
+
+    fn notify(&mut self, port: Port) {
+        notify(port);
+    }
+
+    fn take_pending(&mut self, port: Port) -> bool {
+        shared_info().is_some_and(|page| event::take_pending(page, port))
+    }
+
+    fn wait(&mut self, ports: &[Port], until: Option<Moment>) {
+        let soon = (ports.len() > POLL_PORTS).then(|| self.now() + LOOK_AGAIN);
+        poll(ports, until.into_iter().chain(soon).min());
+    }
+
+    fn shutdown(&mut self, reason: Shutdown) {
+        shutdown(reason)
+    }
+}

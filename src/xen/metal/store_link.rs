@@ -1,0 +1,49 @@
+//! The XenStore ring together with its event channel.
+
+use super::{notify, poll};
+use crate::store::{StoreRing, Timeout};
+use crate::time::Moment;
+use crate::xen::event::{self, Port};
+use crate::xen::store_ring::StoreBytes;
+use core::time::Duration;
+
+/// How long xenstored may take to answer before the kernel gives up on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The way to xenstored.
+pub struct StoreLink {
+    pub(super) ring: StoreBytes,
+    pub(super) port: Port,
+}
+
+impl StoreLink {
+    /// The event channel, to poll on.
+    pub fn port(&self) -> Port {
+        self.port
+    }
+}
+
+impl StoreRing for StoreLink {
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let moved = self.ring.write(bytes);
+        if moved > 0 {
+            notify(self.port);
+        }
+        moved
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> usize {
+        let moved = self.ring.read(bytes);
+        if moved > 0 {
+            notify(self.port);
+        }
+        moved
+    }
+
+    fn wait(&mut self) -> Result<(), Timeout> {
+        let deadline: Moment = super::clock_now() + PATIENCE;
+        poll(&[self.port], Some(deadline));
+        let woken = super::shared_info().is_some_and(|page| event::take_pending(page, self.port));
+        if woken || super::clock_now() < deadline { Ok(()) } else { Err(Timeout) }
+    }
+}
