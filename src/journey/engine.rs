@@ -6,11 +6,14 @@
 
 use core::net::Ipv4Addr;
 
+use siphasher::sip::SipHasher13;
+
 use super::clients::Clients;
 use super::settings::Settings;
 use crate::client::{ClientSlot, Side};
 use crate::counters::{Counters, Drop};
 use crate::flow::allowance::{Allowance, Taken};
+use crate::flow::fragments::Fragments;
 use crate::flow::record::{Flow, Generation, Route};
 use crate::flow::share::{Account, Membership};
 use crate::flow::slab::Id;
@@ -23,7 +26,7 @@ use crate::packet::Offload;
 use crate::route::report::{self, Report};
 use crate::time::{Moment, UnixSeconds};
 use crate::wire::icmp;
-use crate::wire::ipv4::{Ipv4, protocol};
+use crate::wire::ipv4::{self, Ipv4, Options, protocol};
 use crate::wire::tcp::Tcp;
 
 /// A packet as the engine sees it: header bytes that may be changed, and what is known about it.
@@ -104,6 +107,19 @@ fn word(secret: &[u8; 32], at: usize) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+/// A hash key for one use: a function of the whole secret that is different for each use.
+fn key(secret: &[u8; 32], use_of_key: u64) -> (u64, u64) {
+    let root = SipHasher13::new_with_keys(word(secret, 0), word(secret, 1));
+    let mut input = [0; 24];
+    let parts = [word(secret, 2), word(secret, 3), use_of_key];
+    for (to, from) in input.iter_mut().zip(parts.iter().flat_map(|part| part.to_le_bytes())) {
+        *to = from;
+    }
+    let first = root.hash(&input);
+    input[23] = 1;
+    (first, root.hash(&input))
+}
+
 impl Engine {
     /// An engine with empty tables; `secret` must be random.
     pub fn new(settings: Settings, rules: RuleTable, secret: [u8; 32], now: Moment) -> Engine {
@@ -134,6 +150,16 @@ impl Engine {
         }
     }
 
+    /// A store for fragments under this engine's limits; `secret` as in [`Engine::new`].
+    pub fn new_fragments<D>(&self, secret: &[u8; 32]) -> Fragments<D> {
+        Fragments::new(&self.settings.fragments, self.settings.timeouts.fragments, key(secret, 4))
+    }
+
+    /// Who is attached.
+    pub const fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
     /// The wall clock at `now`.
     pub(super) fn unix(&self, now: Moment) -> UnixSeconds {
         UnixSeconds(self.wall.1.0.saturating_add(now.since(self.wall.0).as_secs()))
@@ -150,12 +176,8 @@ impl Engine {
         self.sweep = 0;
     }
 
-    /// Attaches a client. A client that had the slot or the address is detached first.
-    pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr, now: Moment) {
-        self.detach(slot, now);
-        if let Some(other) = self.clients.slot_of(address) {
-            self.detach(other, now);
-        }
+    /// Attaches a client; slot and address must be free.
+    pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr) {
         self.clients.attach(slot, address, &self.settings.quotas);
         self.flows.set_membership(Account::client(slot), Membership::Member);
         self.mappings.set_membership(Account::client(slot), Membership::Member);
@@ -308,6 +330,30 @@ impl Engine {
         let flows = self.flows.next_deadline();
         let ports = self.mappings.next_deadline();
         flows.into_iter().chain(ports).min().map(Tick::begins)
+    }
+
+    /// What can be said of every packet and fragment from `from` by its IP header alone: it comes from who is
+    /// there, goes to us if it is from the uplink, and asks for no route of its own (conformance F-7, F-9).
+    pub fn screen(&self, from: Side, parcel: &Parcel<'_>) -> Result<(), Drop> {
+        match from {
+            Side::Client(slot) => {
+                let client = self.clients.get(slot).ok_or(Drop::NoClient)?;
+                if parcel.ip.source != client.address {
+                    return Err(Drop::Spoofed);
+                }
+            }
+            Side::Uplink if parcel.ip.destination != self.settings.uplink => return Err(Drop::NotForUs),
+            Side::Uplink => {}
+        }
+        let options_end = usize::from(parcel.ip.header_bytes);
+        if options_end == ipv4::HEADER_BYTES {
+            return Ok(());
+        }
+        match ipv4::options(parcel.header.get(ipv4::HEADER_BYTES..options_end).unwrap_or(&[])) {
+            Options::Harmless => Ok(()),
+            Options::SourceRoute => Err(Drop::SourceRoute),
+            Options::Broken => Err(Drop::IpOptions),
+        }
     }
 
     /// Judges a packet that came from `from`, whole or the first fragment of its datagram.

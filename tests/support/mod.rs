@@ -168,3 +168,41 @@ pub fn only_forward(out: Vec<Out>, to: Side) -> Packet {
         other => panic!("expected one packet out by {to:?}, got {other:?}"),
     }
 }
+
+/// Rules that let clients out and forward uplink ports: (protocol, uplink port, client, client port).
+pub fn forwarding(forwards: &[(u8, u16, Ipv4Addr, u16)]) -> RuleTable {
+    forwards.iter().fold(RuleTable::allow_all(), |rules, (protocol, port, client, client_port)| {
+        rules.forwarding(*protocol, *port, std::net::SocketAddrV4::new(*client, *client_port))
+    })
+}
+
+/// Rules that let clients out and to each other.
+pub fn permitting() -> RuleTable {
+    RuleTable::allow_all().permitting()
+}
+
+impl World {
+    /// Opens a TCP connection of C1 from `port` to R:80 with sequence numbers 1000 and 5000; both ends have sent
+    /// a hundred bytes. Returns the outer end.
+    #[track_caller]
+    pub fn open_tcp(&mut self, port: u16) -> (Ipv4Addr, u16) {
+        let client = (C1, port);
+        let outer = self.out_u(ONE, tcp(client, (R, 80), "S", 1000, 0)).from();
+        self.out_c(ONE, tcp((R, 80), outer, "SA", 5000, 1001));
+        self.out_u(ONE, tcp(client, (R, 80), "A", 1001, 5001));
+        self.out_u(ONE, tcp_with(client, (R, 80), "PA", 1001, 5001, &[b'x'; 100]));
+        self.out_c(ONE, tcp_with((R, 80), outer, "PA", 5001, 1101, &[b'y'; 100]));
+        self.out_u(ONE, tcp(client, (R, 80), "A", 1101, 5101));
+        outer
+    }
+
+    /// Flows there are.
+    pub fn flows(&self) -> usize {
+        self.journey.engine().flows().len()
+    }
+
+    /// How often packets were dropped for `why`.
+    pub fn dropped(&self, why: Drop) -> u64 {
+        self.journey.counters().dropped(why)
+    }
+}
