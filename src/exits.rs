@@ -6,6 +6,7 @@ use crate::counters::Drop;
 use crate::journey::Outlet;
 use crate::packet::Datagram;
 use crate::prefix::Ipv4Prefix;
+use crate::route::cut;
 use crate::route::neighbour::{Event, Neighbours};
 use crate::time::Moment;
 use crate::vif::drops::{FrameDrop, FrameDrops};
@@ -14,6 +15,7 @@ use crate::vif::netback::Pressure;
 use crate::vif::uplink::Uplink;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Header, Mac};
+use crate::wire::ipv4::Ipv4;
 use crate::xen::page::PagePool;
 use core::net::Ipv4Addr;
 
@@ -172,8 +174,21 @@ impl Outlet<Frame> for Leaving<'_> {
         }
     }
 
-    fn fragment(&mut self, _: Side, frame: Frame, _: u16) {
-        self.drop_frame(frame, FrameDrop::TooLarge);
+    fn fragment(&mut self, to: Side, mut frame: Frame, mtu: u16) {
+        // Nobody can complete a checksum who gets only pieces.
+        frame.complete_checksum();
+        let total = frame.total_bytes();
+        let ip = Ipv4::read(frame.header(), total);
+        let Some(pieces) = ip.ok().and_then(|ip| cut::pieces(frame.header(), &ip, mtu).ok()) else {
+            return self.drop_frame(frame, FrameDrop::TooLarge);
+        };
+        for piece in pieces {
+            match frame.fragment(piece.header(), piece.payload.clone(), self.pages) {
+                Some(fragment) => self.forward(to, fragment),
+                None => self.exits.drops.count(FrameDrop::NoPage),
+            }
+        }
+        frame.release(self.pages);
     }
 
     fn discard(&mut self, frame: Frame, _: Drop) {
