@@ -72,7 +72,7 @@ impl Leaving<'_> {
         frame.release(self.pages);
     }
 
-    fn to_client(&mut self, slot: ClientSlot, mut frame: Frame) {
+    fn queue_for_client(&mut self, slot: ClientSlot, mut frame: Frame) {
         let pressure = self.pressure();
         let vif = self.exits.clients.vif(slot);
         let target = vif.and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
@@ -86,7 +86,7 @@ impl Leaving<'_> {
         }
     }
 
-    fn to_uplink(&mut self, mut frame: Frame) {
+    fn queue_for_uplink(&mut self, mut frame: Frame) {
         let destination = destination(frame.header());
         match (self.exits.route, destination) {
             (Some(route), Some(destination)) => {
@@ -161,8 +161,8 @@ impl Leaving<'_> {
 impl Outlet<Frame> for Leaving<'_> {
     fn forward(&mut self, to: Side, frame: Frame) {
         match to {
-            Side::Uplink => self.to_uplink(frame),
-            Side::Client(slot) => self.to_client(slot, frame),
+            Side::Uplink => self.queue_for_uplink(frame),
+            Side::Client(slot) => self.queue_for_client(slot, frame),
         }
     }
 

@@ -82,7 +82,11 @@ fn forward(boot: Boot) -> Shutdown {
     };
     let port = store.port();
     match Firewall::new(xen, Store::new(store), port, journey, exits) {
-        Ok(mut firewall) => firewall.run(),
+        Ok(mut firewall) => {
+            let reason = firewall.run();
+            firewall.report();
+            reason
+        }
         Err(error) => {
             log::error!("XenStore: {error}");
             Shutdown::Crash
