@@ -16,7 +16,7 @@ use crate::text::decimal;
 use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::Frame;
-use crate::vif::netback::COPIES_PER_PACKET;
+use crate::vif::netback::{COPIES_PER_PACKET, InFlight};
 use crate::vif::netfront;
 use crate::vif::ring::{Notice, RING_SIZE, Wakeup};
 use crate::vif::uplink::{self, Change, Presence, Uplink};
@@ -31,7 +31,7 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 /// Copies in one hypercall. Xen itself pauses longer batches to let others run.
-const BATCH: usize = 16 * COPIES_PER_PACKET;
+const BATCH: usize = 8 * COPIES_PER_PACKET;
 
 /// How long XenStore is left alone after a failure.
 const STORE_REST: Duration = Duration::from_secs(10);
@@ -51,6 +51,7 @@ pub struct Firewall<X: Xen, R: StoreRing> {
     journey: Journey<Frame>,
     exits: Exits,
     batch: CopyBatch,
+    in_flight: InFlight,
     /// Frames that arrived from the uplink in this pass.
     received: Vec<Frame>,
     /// Frames that arrived from clients in this pass.
@@ -105,6 +106,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             journey,
             exits,
             batch: CopyBatch::with_capacity(BATCH),
+            in_flight: InFlight::with_capacity(BATCH),
             received: Vec::with_capacity(RING_SIZE as usize),
             arrived: Vec::with_capacity(BATCH),
             ownership: Vec::new(),
@@ -254,8 +256,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     fn exchange_with_clients(&mut self) -> Work {
         let mut broken = Vec::new();
         for (slot, netback) in self.exits.clients.rings() {
-            let moved = netback.deliver(&mut self.batch);
-            let moved = moved.and_then(|()| netback.collect(&mut self.batch, self.xen.pages()));
+            let (batch, in_flight) = (&mut self.batch, &mut self.in_flight);
+            let delivered = netback.deliver(batch, in_flight);
+            let moved = delivered.and_then(|()| netback.collect(batch, in_flight, self.xen.pages()));
             if let Err(why) = moved {
                 broken.push((slot, why));
             }
@@ -268,8 +271,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
         let arrived = &mut self.arrived;
         for (slot, netback) in self.exits.clients.rings() {
-            let notice =
-                netback.settle(&self.batch, self.xen.pages(), &mut |frame, _| arrived.push((slot, frame)));
+            let (batch, in_flight) = (&self.batch, &mut self.in_flight);
+            let arrived = &mut |frame| arrived.push((slot, frame));
+            let notice = netback.settle(batch, in_flight, self.xen.pages(), arrived);
             if notice == Notice::Needed {
                 self.xen.notify(netback.port());
             }

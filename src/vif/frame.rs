@@ -4,50 +4,18 @@
 
 use crate::packet::{Checksum, Datagram, Offload};
 use crate::vif::blank::BlankChecksum;
-use crate::vif::slots::MAX_SLOTS;
+use crate::vif::segments::{Segment, Segments};
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::xen::page::{PAGE_BYTES, Page, PagePool};
-use arrayvec::ArrayVec;
 use core::ops::Range;
-
-/// Most pages of a frame. A backend may need one slot more than a frontend when its first is tiny.
-pub const MAX_SEGMENTS: usize = MAX_SLOTS + 1;
 
 /// IP bytes that [`Datagram::header`] promises to be contiguous.
 const HEADER_ROOM: usize = 576;
 
-/// Some bytes of a page.
-#[derive(Debug)]
-pub struct Segment {
-    /// The page.
-    pub page: Page,
-    /// First byte.
-    pub offset: u16,
-    /// Bytes; `offset + bytes` is within the page.
-    pub bytes: u16,
-}
-
-impl Segment {
-    fn range(&self) -> Range<usize> {
-        let start = usize::from(self.offset);
-        start..start + usize::from(self.bytes)
-    }
-
-    /// The bytes.
-    pub fn data(&self) -> &[u8] {
-        self.page.bytes().get(self.range()).unwrap_or_default()
-    }
-
-    fn data_mut(&mut self) -> &mut [u8] {
-        let range = self.range();
-        self.page.bytes_mut().get_mut(range).unwrap_or_default()
-    }
-}
-
 /// A frame: at least an Ethernet header, contiguous with the headers behind it.
 #[derive(Debug)]
 pub struct Frame {
-    segments: ArrayVec<Segment, MAX_SEGMENTS>,
+    segments: Segments,
     offload: Offload,
 }
 
@@ -61,11 +29,7 @@ pub enum NoFrame {
 impl Frame {
     /// Makes a frame of `segments`. When the headers are scattered they are gathered into the first page
     /// (peers may split a packet anywhere, XSA-423); the usual frame is left as it is.
-    pub fn new(
-        segments: ArrayVec<Segment, MAX_SEGMENTS>,
-        offload: Offload,
-        pages: &mut PagePool,
-    ) -> Result<Self, NoFrame> {
+    pub fn new(segments: Segments, offload: Offload, pages: &mut PagePool) -> Result<Self, NoFrame> {
         let mut frame = Self { segments, offload };
         if frame.bytes() < HEADER_BYTES {
             frame.release(pages);
@@ -93,8 +57,7 @@ impl Frame {
             return None;
         };
         room.copy_from_slice(bytes);
-        let mut segments = ArrayVec::new();
-        segments.push(Segment { page, offset: 0, bytes: end as u16 });
+        let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
         Some(Self { segments, offload: Offload { checksum: Checksum::Validated, gso: None } })
     }
 
@@ -104,24 +67,24 @@ impl Frame {
     }
 
     /// The pieces, in order.
-    pub fn segments(&self) -> &[Segment] {
+    pub fn segments(&self) -> &Segments {
         &self.segments
     }
 
     /// The pieces, to be granted or lent, and the offload state.
-    pub fn into_parts(self) -> (ArrayVec<Segment, MAX_SEGMENTS>, Offload) {
+    pub fn into_parts(self) -> (Segments, Offload) {
         (self.segments, self.offload)
     }
 
     /// The Ethernet header, as it came or to be made anew.
     pub fn ethernet_mut(&mut self) -> &mut [u8] {
-        let all = self.segments.first_mut().map(Segment::data_mut).unwrap_or_default();
+        let all = self.segments.split_mut().0.data_mut();
         all.get_mut(..HEADER_BYTES).unwrap_or_default()
     }
 
     /// Everything contiguous from the frame's first byte.
     pub fn head(&self) -> &[u8] {
-        self.segments.first().map(Segment::data).unwrap_or_default()
+        self.segments.first().data()
     }
 
     /// A frame of its own with `header` as IP header and bytes `payload` of this frame's IP packet behind it:
@@ -141,8 +104,7 @@ impl Frame {
         for (to, from) in body.iter_mut().zip(bytes) {
             *to = *from;
         }
-        let mut segments = ArrayVec::new();
-        segments.push(Segment { page, offset: 0, bytes: end as u16 });
+        let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
         Some(Self { segments, offload: self.offload })
     }
 
@@ -156,7 +118,7 @@ impl Frame {
     /// Copies bytes of later segments into the first page until it holds every header.
     fn gather_headers(&mut self, pages: &mut PagePool) {
         let wanted = self.bytes().min(HEADER_BYTES + HEADER_ROOM);
-        let Some((first, rest)) = self.segments.split_first_mut() else { return };
+        let (first, rest) = self.segments.split_mut();
         let mut have = usize::from(first.bytes);
         if have >= wanted {
             return;
@@ -175,20 +137,13 @@ impl Frame {
         }
         first.bytes = have as u16;
         // Emptied pieces would be empty slots: Linux drops those.
-        let mut index = 1;
-        while let Some(segment) = self.segments.get(index) {
-            if segment.bytes == 0 {
-                pages.give(self.segments.remove(index).page);
-            } else {
-                index += 1;
-            }
-        }
+        self.segments.drain_empty().for_each(|page| pages.give(page));
     }
 
     /// Wipes what the frame does not use of its pages, so that a peer that is granted them sees the frame
     /// and nothing else.
     pub fn wipe_surroundings(&mut self) {
-        for segment in &mut self.segments {
+        for segment in self.segments.iter_mut() {
             let range = segment.range();
             let bytes = segment.page.bytes_mut();
             if let Some((before, _)) = bytes.split_at_mut_checked(range.start) {
@@ -223,7 +178,7 @@ impl Frame {
 
 impl Datagram for Frame {
     fn header(&mut self) -> &mut [u8] {
-        let all = self.segments.first_mut().map(Segment::data_mut).unwrap_or_default();
+        let all = self.segments.split_mut().0.data_mut();
         all.get_mut(HEADER_BYTES..).unwrap_or_default()
     }
 
@@ -233,7 +188,7 @@ impl Datagram for Frame {
 
     fn truncate(&mut self, total_bytes: usize) {
         let mut left = HEADER_BYTES + total_bytes;
-        for segment in &mut self.segments {
+        for segment in self.segments.iter_mut() {
             segment.bytes = segment.bytes.min(u16::try_from(left).unwrap_or(u16::MAX));
             left -= usize::from(segment.bytes);
         }
@@ -258,7 +213,7 @@ mod tests {
     /// A frame of `lengths` bytes counted up from zero, each piece at offset 100 of a page of its own.
     fn frame(lengths: &[u16], pages: &mut PagePool) -> Frame {
         let mut count = 0u8;
-        let mut segments = ArrayVec::new();
+        let mut segments = std::vec::Vec::new();
         for &bytes in lengths {
             let mut page = on_heap::page();
             page.bytes_mut().fill(0xee);
@@ -268,7 +223,7 @@ mod tests {
             }
             segments.push(Segment { page, offset: 100, bytes });
         }
-        Frame::new(segments, Offload::NONE, pages).unwrap()
+        Frame::new(Segments::of(segments.into_iter()).unwrap(), Offload::NONE, pages).unwrap()
     }
 
     fn content(frame: &Frame) -> std::vec::Vec<u8> {
@@ -293,15 +248,14 @@ mod tests {
     fn contiguous_frame_stays_where_it_is() {
         let mut pages = PagePool::with_capacity(8);
         let frame = frame(&[1514], &mut pages);
-        assert_eq!(frame.segments()[0].offset, 100);
+        assert_eq!(frame.segments().first().offset, 100);
         assert_eq!(content(&frame), counting(1514));
     }
 
     #[test]
     fn short_frame_is_refused_and_its_pages_come_back() {
         let mut pages = PagePool::with_capacity(8);
-        let mut segments = ArrayVec::new();
-        segments.push(Segment { page: on_heap::page(), offset: 0, bytes: 13 });
+        let segments = Segments::one(Segment { page: on_heap::page(), offset: 0, bytes: 13 });
         assert!(matches!(Frame::new(segments, Offload::NONE, &mut pages), Err(NoFrame::TooShort)));
         assert_eq!(pages.free(), 1);
     }
@@ -332,7 +286,7 @@ mod tests {
         let mut pages = PagePool::with_capacity(8);
         let mut frame = frame(&[60], &mut pages);
         frame.wipe_surroundings();
-        let bytes = frame.segments()[0].page.bytes();
+        let bytes = frame.segments().first().page.bytes();
         assert!(bytes[..100].iter().chain(&bytes[160..]).all(|&byte| byte == 0));
         assert_eq!(content(&frame), counting(60));
     }
@@ -346,14 +300,14 @@ mod tests {
         packet.extend([0x03, 0xe8, 0, 53, 0, 17]);
         packet.extend(pseudo.to_be_bytes());
         packet.extend(b"abcdefghi");
-        let mut segments = ArrayVec::new();
+        let mut segments = std::vec::Vec::new();
         for part in [&packet[..45], &packet[45..]] {
             let mut page = on_heap::page();
             page.bytes_mut()[..part.len()].copy_from_slice(part);
             segments.push(Segment { page, offset: 0, bytes: part.len() as u16 });
         }
         let offload = Offload { checksum: Checksum::Blank, gso: None };
-        let mut frame = Frame { segments, offload };
+        let mut frame = Frame { segments: Segments::of(segments.into_iter()).unwrap(), offload };
         frame.complete_checksum();
         assert_eq!(frame.offload().checksum, Checksum::Validated);
         // By hand: the ones' complement sum of pseudo-header and datagram.
