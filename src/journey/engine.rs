@@ -18,7 +18,7 @@ use crate::flow::record::{Flow, Generation, Route};
 use crate::flow::share::{Account, Membership};
 use crate::flow::slab::Id;
 use crate::flow::table::{Due, FlowTable};
-use crate::flow::tick::Tick;
+use crate::flow::tick::{Seconds, Tick};
 use crate::guard::{Answer, Question, RuleTable};
 use crate::nat::ident::Idents;
 use crate::nat::mapping::{MappingLimits, Mappings};
@@ -72,6 +72,10 @@ pub enum Verdict {
     Discard(Drop),
 }
 
+/// How long a flow may outlive the rule that let it begin when that rule expires: each flow's first packet
+/// after this time is judged again.
+const REVIEW: Seconds = Seconds(30);
+
 /// An answer waiting to be sent.
 #[derive(Clone, Copy, Debug)]
 struct Answering {
@@ -96,6 +100,8 @@ pub struct Engine {
     answering: Option<Answering>,
     /// The next position that is judged again after a change; at the table's extent when all are.
     sweep: usize,
+    /// When flows are next judged again because rules may have expired.
+    next_review: Tick,
 }
 
 /// Eight bytes of the secret.
@@ -145,6 +151,7 @@ impl Engine {
             answer: [0; report::MAX_BYTES],
             answering: None,
             sweep: 0,
+            next_review: Tick::at(now),
             settings,
             rules,
         }
@@ -299,6 +306,10 @@ impl Engine {
     /// Does what time has brought due, up to `budget` flows; returns whether more is left.
     pub fn advance(&mut self, now: Moment, budget: usize) -> Progress {
         let tick = Tick::at(now);
+        if self.next_review <= tick {
+            self.next_review = tick.after(REVIEW);
+            self.generation = Generation(self.generation.0.wrapping_add(1));
+        }
         self.mappings.free_rested(tick, budget);
         let mut left = budget;
         while left > 0 {
