@@ -145,7 +145,7 @@ fn q_7_a_thousand_clients_come_and_go_and_leave_nothing() {
         let address = Ipv4Addr::from(u32::from(C1) + 100 + n);
         world.journey.attach(slot, address, world.now);
         world.out_u(slot, udp((address, 5000), (R, 53)));
-        world.out_u(slot, tcp((address, 500), (R, 80), "S", 1, 0));
+        world.out_u(slot, tcp((address, 5000), (R, 80), "S", 1, 0));
         world.out_u(slot, echo_request(address, R, 1));
         world.out_u(slot, ip(address, Ipv4Addr::from(u32::from(S) + n), 50, b"esp"));
         only_forward(world.client(slot, udp((address, 1), (C1, 2))), Side::Client(ONE));
@@ -157,8 +157,8 @@ fn q_7_a_thousand_clients_come_and_go_and_leave_nothing() {
         );
         world.journey.detach(slot, world.now);
         world.journey.detach(slot, world.now);
+        world.advance();
     }
-    world.advance();
     assert_eq!(world.flows(), 0);
     for slot in 0..=255 {
         assert_eq!(world.journey.engine().flows().held(Account::client(ClientSlot(slot))), 0);

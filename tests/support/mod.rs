@@ -2,7 +2,7 @@
 //!
 //! Names are those of docs/conformance.md: C1 and C2 are clients, F is our uplink address, G the gateway that
 //! clients see, R and S are hosts on the uplink side.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, unused_imports, missing_docs)]
 
 pub mod packet;
 pub mod rules;
