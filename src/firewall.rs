@@ -11,7 +11,7 @@ use crate::exits::{Exits, GATEWAY_MAC, Leaving, UplinkRoute};
 use crate::journey::Journey;
 use crate::packet::Datagram;
 use crate::route::proxy_arp;
-use crate::store::{Store, StoreError, StoreRing};
+use crate::store::{Polled, Store, StoreError, StoreRing};
 use crate::text::decimal;
 use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
@@ -34,7 +34,7 @@ use core::time::Duration;
 const BATCH: usize = 16 * COPIES_PER_PACKET;
 
 /// How long XenStore is left alone after a failure.
-const STORE_REST: Duration = Duration::from_secs(1);
+const STORE_REST: Duration = Duration::from_secs(10);
 
 /// The watch on the toolstack's requests to the whole domain.
 const CONTROL: &str = "control";
@@ -60,8 +60,18 @@ pub struct Firewall<X: Xen, R: StoreRing> {
     ports: Vec<Port>,
     /// Pages that the backend of an uplink that is gone still holds.
     kept: Vec<GrantedPage>,
+    effort: Effort,
     /// XenStore failed: it is left alone until then, and packets go on.
     store_rests_until: Moment,
+}
+
+/// What the loop did, to see how well it batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Effort {
+    passes: u64,
+    sleeps: u64,
+    batches: u64,
+    copies: u64,
 }
 
 /// Whether a pass found something to do.
@@ -70,6 +80,9 @@ enum Work {
     Done,
     None,
 }
+
+/// The toolstack asked for the end.
+struct Asked(Shutdown);
 
 impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Puts the parts together and sets the watches; devices that exist already announce themselves through
@@ -97,6 +110,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             ownership: Vec::new(),
             ports: Vec::new(),
             kept: Vec::new(),
+            effort: Effort::default(),
             store_rests_until: Moment::default(),
         })
     }
@@ -104,10 +118,15 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Forwards packets until the toolstack asks for the end.
     pub fn run(&mut self) -> Shutdown {
         loop {
-            if let Some(reason) = self.look_at_store() {
-                return reason;
-            }
-            if self.pass() == Work::None && self.may_sleep() {
+            let packets = self.pass();
+            // After the last call that may have waited for XenStore: such a call takes in watch events too, and
+            // nothing announces them again.
+            let events = match self.look_at_store() {
+                Ok(events) => events,
+                Err(Asked(reason)) => return reason,
+            };
+            if packets == Work::None && events == Work::None && self.may_sleep() {
+                self.effort.sleeps += 1;
                 let until = self.deadline();
                 self.xen.wait(&self.ports, until);
                 self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
@@ -116,16 +135,28 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     }
 
     /// Handles every watch event that waits.
-    fn look_at_store(&mut self) -> Option<Shutdown> {
-        if self.xen.take_pending(self.store_port) {
-            let polled = self.store.poll().map(drop);
-            self.note(polled);
-        }
-        while let Some(event) = self.store.next_event() {
+    fn look_at_store(&mut self) -> Result<Work, Asked> {
+        let mut work = Work::None;
+        loop {
+            self.xen.take_pending(self.store_port);
+            let polled = self.store.poll();
+            let Some(event) = self.store.next_event() else {
+                match polled {
+                    Ok(Polled::More) => continue,
+                    Ok(Polled::Drained) => return Ok(work),
+                    Err(error) => {
+                        if self.xen.now() >= self.store_rests_until {
+                            self.note(Err(error));
+                        }
+                        return Ok(work);
+                    }
+                }
+            };
+            work = Work::Done;
             let (xen, store, ownership) = (&mut self.xen, &mut self.store, &mut self.ownership);
             let handled = match event.token.as_str() {
                 CONTROL => match control::take_request(store) {
-                    Ok(Some(reason)) => return Some(reason),
+                    Ok(Some(reason)) => return Err(Asked(reason)),
                     other => other.map(drop),
                 },
                 BACKENDS => self.exits.clients.backend_changed(&event.path, xen, store, ownership),
@@ -135,7 +166,6 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             };
             self.note(handled);
         }
-        None
     }
 
     /// Reports a failure of XenStore and leaves it alone for a while.
@@ -149,6 +179,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// One round over everything that can carry packets.
     fn pass(&mut self) -> Work {
         let now = self.xen.now();
+        self.effort.passes += 1;
         self.clear_events();
         if now >= self.store_rests_until {
             let advanced = self.exits.clients.advance(&mut self.xen, &mut self.store, &mut self.ownership);
@@ -194,14 +225,14 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
         let work = if frames.is_empty() { Work::None } else { Work::Done };
         for frame in frames.drain(..) {
-            self.from_uplink(frame, mac, now);
+            self.take_from_uplink(frame, mac, now);
         }
         self.received = frames;
         work
     }
 
     /// One frame from the uplink.
-    fn from_uplink(&mut self, mut frame: Frame, mac: Mac, now: Moment) {
+    fn take_from_uplink(&mut self, mut frame: Frame, mac: Mac, now: Moment) {
         let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
         let Some(header) = Header::read(frame.head()) else {
             return leaving.drop_frame(frame, FrameDrop::Protocol);
@@ -214,7 +245,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 leaving.drop_frame(frame, FrameDrop::SpoofedUplink);
             }
             EtherType::Ipv4 => self.journey.inbound(now, frame, &mut leaving),
-            EtherType::Arp => arp_from_uplink(frame, mac, &mut leaving),
+            EtherType::Arp => answer_uplink_arp(frame, mac, &mut leaving),
             EtherType::Other(_) => leaving.drop_frame(frame, FrameDrop::Protocol),
         }
     }
@@ -231,6 +262,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
         let work = if self.batch.waiting() > 0 { Work::Done } else { Work::None };
         if work == Work::Done {
+            self.effort.batches += 1;
+            self.effort.copies += self.batch.waiting() as u64;
             self.xen.copy(&mut self.batch);
         }
         let arrived = &mut self.arrived;
@@ -256,13 +289,13 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     fn judge_arrivals(&mut self, now: Moment) {
         let mut arrived = core::mem::take(&mut self.arrived);
         for (slot, frame) in arrived.drain(..) {
-            self.from_client(slot, frame, now);
+            self.take_from_client(slot, frame, now);
         }
         self.arrived = arrived;
     }
 
     /// One frame from a client.
-    fn from_client(&mut self, slot: ClientSlot, mut frame: Frame, now: Moment) {
+    fn take_from_client(&mut self, slot: ClientSlot, mut frame: Frame, now: Moment) {
         let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
         let header = Header::read(frame.head());
         let (Some(header), Some(vif)) = (header, leaving.exits.clients.vif(slot)) else {
@@ -318,6 +351,23 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         let clients = self.exits.clients.deadline().map(|due| due.max(self.store_rests_until));
         let deadlines = [self.journey.next_deadline(), self.exits.neighbours.deadline(), clients];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// Says on the console what passed and what did not.
+    pub fn report(&mut self) {
+        let Effort { passes, sleeps, batches, copies } = self.effort;
+        log::info!("{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches");
+        if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
+            log::info!("uplink: {:?}", netfront.traffic());
+        }
+        for (_, vif) in self.exits.clients.vifs() {
+            let id = vif.id();
+            if let Some(netback) = vif.netback() {
+                log::info!("{id}: {:?}", netback.traffic());
+            }
+        }
+        log::info!("frames dropped: {}", self.exits.drops);
+        log::info!("packets: {}", self.journey.counters());
     }
 
     /// Tells the journey which addresses came and went.
@@ -390,7 +440,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
 }
 
 /// ARP from the uplink: questions for our address are answered, answers to our questions are learned.
-fn arp_from_uplink(frame: Frame, mac: Mac, leaving: &mut Leaving<'_>) {
+fn answer_uplink_arp(frame: Frame, mac: Mac, leaving: &mut Leaving<'_>) {
     let arp = Arp::read(frame.head().get(HEADER_BYTES..).unwrap_or_default());
     frame.release(leaving.pages);
     let now = leaving.now;

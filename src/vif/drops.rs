@@ -26,7 +26,7 @@ pub enum FrameDrop {
     NeighbourSilent,
     /// No page was free for a packet of our own.
     NoPage,
-    /// Larger than what it leaves by takes.
+    /// Larger than what it leaves by takes, and not to be cut.
     TooLarge,
 }
 

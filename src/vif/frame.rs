@@ -8,6 +8,7 @@ use crate::vif::slots::MAX_SLOTS;
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::xen::page::{PAGE_BYTES, Page, PagePool};
 use arrayvec::ArrayVec;
+use core::ops::Range;
 
 /// Most pages of a frame. A backend may need one slot more than a frontend when its first is tiny.
 pub const MAX_SEGMENTS: usize = MAX_SLOTS + 1;
@@ -27,7 +28,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    fn range(&self) -> core::ops::Range<usize> {
+    fn range(&self) -> Range<usize> {
         let start = usize::from(self.offset);
         start..start + usize::from(self.bytes)
     }
@@ -123,6 +124,28 @@ impl Frame {
         self.segments.first().map(Segment::data).unwrap_or_default()
     }
 
+    /// A frame of its own with `header` as IP header and bytes `payload` of this frame's IP packet behind it:
+    /// a fragment. Copied, because a fragment is rare and pages are not shared between frames. `None` when it
+    /// does not fit a page or none is free.
+    pub fn fragment(&self, header: &[u8], payload: Range<usize>, pages: &mut PagePool) -> Option<Self> {
+        let mut page = pages.take()?;
+        let start = HEADER_BYTES + header.len();
+        let end = start + payload.len();
+        let room = page.bytes_mut().get_mut(HEADER_BYTES..end);
+        let Some((head, body)) = room.and_then(|room| room.split_at_mut_checked(header.len())) else {
+            pages.give(page);
+            return None;
+        };
+        head.copy_from_slice(header);
+        let bytes = self.segments.iter().flat_map(Segment::data).skip(HEADER_BYTES + payload.start);
+        for (to, from) in body.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        let mut segments = ArrayVec::new();
+        segments.push(Segment { page, offset: 0, bytes: end as u16 });
+        Some(Self { segments, offload: self.offload })
+    }
+
     /// Gives the pages back.
     pub fn release(self, pages: &mut PagePool) {
         for segment in self.segments {
@@ -192,7 +215,7 @@ impl Frame {
 
     /// Ones'-complement sum, not folded, of everything from byte `start` on.
     fn sum_from(&self, start: usize) -> u64 {
-        let bytes = self.segments.iter().flat_map(|segment| segment.data()).skip(start);
+        let bytes = self.segments.iter().flat_map(Segment::data).skip(start);
         let shift = [8, 0].into_iter().cycle();
         bytes.zip(shift).map(|(&byte, shift)| u64::from(byte) << shift).sum()
     }
@@ -291,6 +314,17 @@ mod tests {
         assert_eq!(content(&frame), counting(650));
         frame.truncate(2000);
         assert_eq!(frame.total_bytes(), 636);
+    }
+
+    #[test]
+    fn fragment_is_a_header_and_a_range_of_the_packet() {
+        let mut pages = PagePool::with_capacity(8);
+        let frame = frame(&[600, 100], &mut pages);
+        pages.add(on_heap::page());
+        let mut fragment = frame.fragment(&[0xaa; 20], 580..600, &mut pages).unwrap();
+        assert_eq!(fragment.header()[..20], [0xaa; 20]);
+        assert_eq!(fragment.header()[20..], counting(614)[594..]);
+        assert!(frame.fragment(&[0; 20], 0..1, &mut pages).is_none());
     }
 
     #[test]

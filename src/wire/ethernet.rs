@@ -18,7 +18,8 @@ impl Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        EthernetAddress(self.0).fmt(f)
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 
@@ -112,6 +113,7 @@ mod tests {
     #[test]
     fn addresses_are_read_strictly() {
         assert_eq!("00:16:3e:5E:6c:00".parse(), Ok(Mac([0, 0x16, 0x3e, 0x5e, 0x6c, 0])));
+        assert_eq!(std::string::ToString::to_string(&Mac([0, 0x16, 0x3e, 1, 2, 3])), "00:16:3e:01:02:03");
         for text in ["", "00:16:3e:5e:6c", "00:16:3e:5e:6c:00:11", "0:16:3e:5e:6c:000", "00-16-3e-5e-6c-00"] {
             assert_eq!(text.parse::<Mac>(), Err(NotAMac), "{text}");
         }
