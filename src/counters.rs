@@ -120,6 +120,8 @@ reasons! {
     FragmentRefused = "fragment-refused",
     /// It is a fragment with work left to its receiver, which needs the whole datagram.
     FragmentOffload = "fragment-offload",
+    /// The next hop on the uplink does not answer.
+    Unreachable = "unreachable",
     /// It waited when its client was detached or the firewall's address changed.
     Detached = "detached",
 }
