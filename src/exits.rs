@@ -17,6 +17,7 @@ use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Header, Mac};
 use crate::wire::ipv4::Ipv4;
 use crate::xen::page::PagePool;
+use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 /// The Ethernet address that every client sees as its gateway's: the one that Xen's backends use.
@@ -51,6 +52,8 @@ pub struct Exits {
     pub neighbours: Neighbours<Frame>,
     /// Addresses on the uplink; without, nothing goes there.
     pub route: Option<UplinkRoute>,
+    /// Frames whose next hop does not answer: the journey is to tell their senders.
+    pub undeliverable: Vec<Frame>,
     /// What did not leave.
     pub drops: FrameDrops,
 }
@@ -104,12 +107,13 @@ impl Leaving<'_> {
         &mut self,
         act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn FnMut(Event<Frame>)),
     ) {
-        let Exits { uplink, neighbours, route, drops, .. } = &mut *self.exits;
+        let Exits { uplink, neighbours, route, undeliverable, drops, .. } = &mut *self.exits;
         let pages = &mut *self.pages;
         act(neighbours, &mut |event| match event {
             Event::Send(mac, frame) => transmit(uplink, mac, frame, pages, drops),
             Event::Ask(address) => ask(uplink, *route, address, pages, drops),
-            Event::Unreachable(frame) | Event::Displaced(frame) => {
+            Event::Unreachable(frame) => undeliverable.push(frame),
+            Event::Displaced(frame) => {
                 drops.count(FrameDrop::NeighbourSilent);
                 frame.release(pages);
             }

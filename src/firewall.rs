@@ -195,6 +195,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
         self.journey.advance(now, &mut leaving);
         leaving.with_neighbours(|neighbours, emit| neighbours.advance(now, emit));
+        while let Some(frame) = leaving.exits.undeliverable.pop() {
+            self.journey.unreachable(now, frame, &mut leaving);
+        }
         self.send_to_uplink();
         if received == Work::None && exchanged == Work::None { Work::None } else { Work::Done }
     }

@@ -78,6 +78,7 @@ fn forward(boot: Boot) -> Shutdown {
         clients: Default::default(),
         neighbours: Neighbours::new(gateway, GATEWAY_MAC),
         route,
+        undeliverable: Vec::new(),
         drops: Default::default(),
     };
     let port = store.port();
