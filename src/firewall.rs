@@ -4,23 +4,23 @@
 //! receive, run every copy in one hypercall, judge what arrived, send, notify. When a pass finds nothing to
 //! do, ask every ring to wake us and sleep.
 
+mod uplink_life;
+
 use crate::client::ClientSlot;
-use crate::clients::{BACKENDS, Ownership, directory_or_empty};
+use crate::clients::{BACKENDS, Clients, Ownership, World};
 use crate::control;
-use crate::exits::{Exits, GATEWAY_MAC, Leaving, UplinkRoute};
+use crate::exits::{Exits, GATEWAY_MAC, Leaving};
 use crate::journey::Journey;
 use crate::packet::Datagram;
 use crate::route::proxy_arp;
 use crate::store::{Polled, Store, StoreError, StoreRing};
-use crate::text::decimal;
 use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::Frame;
 use crate::vif::netback::{COPIES_PER_PACKET, InFlight};
-use crate::vif::netfront;
 use crate::vif::ring::{Notice, RING_SIZE, Wakeup};
-use crate::vif::uplink::{self, Change, Presence, Uplink};
-use crate::wire::arp::{Arp, Operation};
+use crate::vif::uplink::{self, Uplink};
+use crate::wire::arp::Arp;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
 use crate::xen::copy::CopyBatch;
 use crate::xen::event::Port;
@@ -155,19 +155,23 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 }
             };
             work = Work::Done;
-            let (xen, store, ownership) = (&mut self.xen, &mut self.store, &mut self.ownership);
             let handled = match event.token.as_str() {
-                CONTROL => match control::take_request(store) {
+                CONTROL => match control::take_request(&mut self.store) {
                     Ok(Some(reason)) => return Err(Asked(reason)),
                     other => other.map(drop),
                 },
-                BACKENDS => self.exits.clients.backend_changed(&event.path, xen, store, ownership),
+                BACKENDS => self.with_clients(|clients, world| clients.backend_changed(&event.path, world)),
                 DEVICES => self.find_uplink(),
                 UPLINK => self.uplink_changed(),
-                token => self.exits.clients.frontend_changed(token, xen, store, ownership),
+                token => self.with_clients(|clients, world| clients.frontend_changed(token, world)),
             };
             self.note(handled);
         }
+    }
+
+    fn with_clients<T>(&mut self, act: impl FnOnce(&mut Clients, &mut World<'_, X, R>) -> T) -> T {
+        let mut world = World { xen: &mut self.xen, store: &mut self.store, changes: &mut self.ownership };
+        act(&mut self.exits.clients, &mut world)
     }
 
     /// Reports a failure of XenStore and leaves it alone for a while.
@@ -184,7 +188,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         self.effort.passes += 1;
         self.clear_events();
         if now >= self.store_rests_until {
-            let advanced = self.exits.clients.advance(&mut self.xen, &mut self.store, &mut self.ownership);
+            let advanced = self.with_clients(|clients, world| clients.advance(world));
             self.note(advanced);
         }
         self.tell_ownership(now);
@@ -250,7 +254,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 leaving.drop_frame(frame, FrameDrop::SpoofedUplink);
             }
             EtherType::Ipv4 => self.journey.inbound(now, frame, &mut leaving),
-            EtherType::Arp => answer_uplink_arp(frame, mac, &mut leaving),
+            EtherType::Arp => uplink_life::answer_arp(frame, mac, &mut leaving),
             EtherType::Other(_) => leaving.drop_frame(frame, FrameDrop::Protocol),
         }
     }
@@ -285,8 +289,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             if let Some(vif) = self.exits.clients.vif(slot) {
                 log::warn!("{}: broke the protocol ({why}): connection ended", vif.id());
             }
-            let (xen, store) = (&mut self.xen, &mut self.store);
-            let broken_off = self.exits.clients.break_off(slot, xen, store, &mut self.ownership);
+            let broken_off = self.with_clients(|clients, world| clients.break_off(slot, world));
             self.note(broken_off);
         }
         work
@@ -385,83 +388,6 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 Ownership::Lost(slot) => self.journey.detach(slot, now),
             }
         }
-    }
-}
-
-/// The uplink's life.
-impl<X: Xen, R: StoreRing> Firewall<X, R> {
-    /// Takes the first network device that there is, when there is none yet.
-    fn find_uplink(&mut self) -> Result<(), StoreError> {
-        self.uplink_changed()?;
-        for granted in core::mem::take(&mut self.kept) {
-            netfront::end(&mut self.xen, granted, &mut self.kept);
-        }
-        let mut devices: Vec<u32> = directory_or_empty(&mut self.store, uplink::DEVICES)?
-            .iter()
-            .filter_map(|name| decimal(name))
-            .collect();
-        devices.sort_unstable();
-        let ours = self.exits.uplink.as_ref().map(Uplink::path);
-        let Some(&first) = devices.first() else { return Ok(()) };
-        if ours.is_none() {
-            match Uplink::discover(first, UPLINK, &mut self.store) {
-                Ok(device) => {
-                    log::info!("uplink: device {first}, our address there is {}", device.mac());
-                    self.exits.uplink = Some(device);
-                }
-                // It went away, or is still being made: another event will tell.
-                Err(StoreError::NoEntry) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-            for other in devices.iter().skip(1) {
-                log::warn!("uplink: device {other} is not used; the first one is");
-            }
-        }
-        self.uplink_changed()
-    }
-
-    /// Follows the uplink's backend.
-    fn uplink_changed(&mut self) -> Result<(), StoreError> {
-        let Some(device) = self.exits.uplink.as_mut() else { return Ok(()) };
-        if device.refresh(&mut self.store)? == Presence::Gone {
-            log::warn!("uplink: the device was removed");
-            if let Some(device) = self.exits.uplink.take() {
-                self.kept.extend(device.forget(&mut self.xen, &mut self.store));
-            }
-            return Ok(());
-        }
-        let change = device.advance(&mut self.xen, &mut self.store)?;
-        let now = self.xen.now();
-        let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
-        match change {
-            Change::Up => {
-                log::info!("uplink: connected");
-                leaving.with_neighbours(|neighbours, emit| neighbours.clear(emit));
-                leaving.announce_address();
-            }
-            Change::Down => log::warn!("uplink: disconnected"),
-            Change::None => {}
-        }
-        Ok(())
-    }
-}
-
-/// ARP from the uplink: questions for our address are answered, answers to our questions are learned.
-fn answer_uplink_arp(frame: Frame, mac: Mac, leaving: &mut Leaving<'_>) {
-    let arp = Arp::read(frame.head().get(HEADER_BYTES..).unwrap_or_default());
-    frame.release(leaving.pages);
-    let now = leaving.now;
-    match (arp, leaving.exits.route) {
-        (Some(arp), Some(UplinkRoute { address, .. }))
-            if arp.operation == Operation::Request && arp.target == address.address() =>
-        {
-            leaving.arp(&arp.answer(mac), arp.sender_mac);
-        }
-        (Some(arp), Some(_)) if arp.operation == Operation::Reply => {
-            leaving
-                .with_neighbours(|neighbours, emit| neighbours.learn(arp.sender, arp.sender_mac, now, emit));
-        }
-        _ => leaving.exits.drops.count(FrameDrop::ArpUnanswered),
     }
 }
 
