@@ -5,23 +5,30 @@
 //! exactly one call of [`Outlet::forward`], [`Outlet::fragment`] or [`Outlet::discard`], now or, of fragments
 //! that wait, later.
 
+mod answer;
 pub mod clients;
 pub mod engine;
 mod errors;
+mod fragments;
 mod inbound;
+mod notice;
 mod open;
 mod outbound;
 mod pass;
+pub mod review;
 pub mod settings;
+mod unreachable;
 
-use core::marker::PhantomData;
 use core::net::Ipv4Addr;
 
-pub use self::engine::Progress;
 use self::engine::{Engine, Parcel, Verdict};
+pub use self::review::Progress;
 pub use self::settings::Settings;
 use crate::client::{ClientSlot, Side};
 use crate::counters::{Counters, Drop};
+use crate::flow::fragments::Fragments;
+use crate::flow::share::{Account, Membership};
+use crate::flow::tick::Tick;
 use crate::guard::RuleTable;
 use crate::packet::Datagram;
 use crate::time::{Moment, UnixSeconds};
@@ -48,7 +55,7 @@ const BUDGET: usize = 512;
 /// The engine and the packets it holds.
 pub struct Journey<D: Datagram> {
     engine: Engine,
-    held: PhantomData<D>,
+    fragments: Fragments<D>,
 }
 
 impl From<Ipv4Fault> for Drop {
@@ -67,17 +74,30 @@ impl From<Ipv4Fault> for Drop {
 impl<D: Datagram> Journey<D> {
     /// An engine with empty tables and no clients. All its memory is allocated here; `secret` must be random.
     pub fn new(settings: Settings, rules: RuleTable, secret: [u8; 32], now: Moment) -> Self {
-        Journey { engine: Engine::new(settings, rules, secret, now), held: PhantomData }
+        let engine = Engine::new(settings, rules, secret, now);
+        let fragments = engine.new_fragments(&secret);
+        Journey { engine, fragments }
     }
 
     /// Attaches a client with its one `address`. A client that had the slot or the address is detached first.
     pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr, now: Moment) {
-        self.engine.attach(slot, address, now);
+        self.detach(slot, now);
+        if let Some(other) = self.engine.clients().slot_of(address) {
+            self.detach(other, now);
+        }
+        self.engine.attach(slot, address);
+        self.fragments.set_membership(Account::client(slot), Membership::Member);
     }
 
-    /// Detaches the client on `slot`: its flows end and its ports rest before anybody else gets them.
+    /// Detaches the client on `slot`: its flows end and its ports rest before anybody else gets them. Its
+    /// fragments that waited leave with the next [`Journey::advance`], which is due at once.
     pub fn detach(&mut self, slot: ClientSlot, now: Moment) {
         self.engine.detach(slot, now);
+        let account = Account::client(slot);
+        self.fragments.condemn(|from, passage| {
+            from == account || passage.is_some_and(|passage| passage.to == Side::Client(slot))
+        });
+        self.fragments.set_membership(account, Membership::Guest);
     }
 
     /// Replaces the rules: flows that are now forbidden stop, those still allowed continue.
@@ -88,6 +108,7 @@ impl<D: Datagram> Journey<D> {
     /// Replaces our address on the uplink: translated flows end.
     pub fn set_uplink_address(&mut self, address: Ipv4Addr, now: Moment) {
         self.engine.set_uplink_address(address, now);
+        self.fragments.condemn(|_, _| true);
     }
 
     /// Tells the wall clock, for rules that expire. It runs on with system time from there.
@@ -105,14 +126,30 @@ impl<D: Datagram> Journey<D> {
         self.take(now, Side::Uplink, packet, outlet);
     }
 
+    /// Takes a packet back that was to leave by the uplink, whose next hop does not answer. The client that
+    /// sent it is told (RFC 1122 section 2.3.2.1, type 3 code 1).
+    pub fn unreachable(&mut self, now: Moment, mut packet: D, outlet: &mut impl Outlet<D>) {
+        let total = packet.total_bytes();
+        if let Ok(ip) = Ipv4::read(packet.header(), total) {
+            let offload = packet.offload();
+            self.engine.report_unreachable(now, &mut Parcel { header: packet.header(), ip, offload });
+        }
+        if let Some((to, answer)) = self.engine.take_answer() {
+            outlet.answer(to, answer);
+        }
+        self.discard(packet, Drop::Unreachable, outlet);
+    }
+
     /// Does what time has brought due, a bounded amount per call.
-    pub fn advance(&mut self, now: Moment, _outlet: &mut impl Outlet<D>) -> Progress {
+    pub fn advance(&mut self, now: Moment, outlet: &mut impl Outlet<D>) -> Progress {
+        self.expire_fragments(now, outlet);
         self.engine.advance(now, BUDGET)
     }
 
     /// When [`Journey::advance`] has something to do; a moment in the past when it has now.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.engine.next_deadline()
+        let fragments = self.fragments.next_deadline().map(Tick::begins);
+        self.engine.next_deadline().into_iter().chain(fragments).min()
     }
 
     /// What happened so far.
@@ -125,6 +162,11 @@ impl<D: Datagram> Journey<D> {
         &self.engine
     }
 
+    /// The datagrams that are arriving in pieces, to look at.
+    pub const fn fragments(&self) -> &Fragments<D> {
+        &self.fragments
+    }
+
     fn take(&mut self, now: Moment, from: Side, mut packet: D, outlet: &mut impl Outlet<D>) {
         let available = packet.total_bytes();
         let ip = match Ipv4::read(packet.header(), available) {
@@ -134,12 +176,20 @@ impl<D: Datagram> Journey<D> {
         if usize::from(ip.total_bytes) < available {
             packet.truncate(usize::from(ip.total_bytes));
         }
-        if ip.part != Part::Whole {
-            return self.discard(packet, Drop::FragmentLimit, outlet);
-        }
         let offload = packet.offload();
-        let verdict =
-            self.engine.judge_packet(now, from, &mut Parcel { header: packet.header(), ip, offload });
+        let mut parcel = Parcel { header: packet.header(), ip, offload };
+        if let Err(why) = self.engine.screen(from, &parcel) {
+            return self.discard(packet, why, outlet);
+        }
+        if ip.part != Part::Whole {
+            return self.take_fragment(now, from, packet, ip, outlet);
+        }
+        let verdict = self.engine.judge_packet(now, from, &mut parcel);
+        self.carry_out(from, packet, &ip, verdict, outlet);
+    }
+
+    /// Does with `packet` what the engine decided.
+    fn carry_out(&mut self, from: Side, packet: D, ip: &Ipv4, verdict: Verdict, outlet: &mut impl Outlet<D>) {
         if let Some((to, answer)) = self.engine.take_answer() {
             outlet.answer(to, answer);
         }
@@ -147,7 +197,7 @@ impl<D: Datagram> Journey<D> {
             Verdict::Discard(why) => self.discard(packet, why, outlet),
             Verdict::Forward(passage) => {
                 let mtu = self.engine.count_forwarded(from, passage.to);
-                if ip.total_bytes > mtu && offload.gso.is_none() {
+                if ip.total_bytes > mtu && packet.offload().gso.is_none() {
                     outlet.fragment(passage.to, packet, mtu);
                 } else {
                     outlet.forward(passage.to, packet);

@@ -1,7 +1,11 @@
-//! Mapping and filtering: conformance M-1 to M-10, I-1, F-11 (RFC 4787, RFC 5382, RFC 5508).
+//! Mapping and filtering: conformance M-1 to M-10 (RFC 4787, RFC 5382, RFC 5508).
 #![allow(missing_docs)]
 
 mod support;
+use ravelin::counters::Drop;
+use ravelin::guard::RuleTable;
+use ravelin::journey::Settings;
+use std::net::Ipv4Addr;
 use support::*;
 
 #[test]
@@ -13,6 +17,17 @@ fn m_1_one_outer_port_serves_all_remotes() {
     assert_eq!(first.source_port(), second.source_port());
     first.assert_sums();
     second.assert_sums();
+    let syn = world.out_u(ONE, tcp((C1, 6000), (R, 80), "S", 1, 0));
+    let other = world.out_u(ONE, tcp((C1, 6000), (S, 443), "S", 1, 0));
+    assert_eq!(syn.source_port(), other.source_port());
+}
+
+#[test]
+fn m_2_two_endpoints_never_share_an_outer_port() {
+    let mut world = World::new();
+    let first = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    let second = world.out_u(TWO, udp((C2, 5000), (S, 53)));
+    assert_ne!(first.source_port(), second.source_port());
 }
 
 #[test]
@@ -25,26 +40,151 @@ fn a_reply_returns_to_the_client_that_asked() {
 }
 
 #[test]
-fn i_1_an_echo_reply_returns_under_the_clients_identifier() {
+fn m_3_only_the_address_and_port_that_was_asked_may_answer() {
     let mut world = World::new();
-    let asked = world.out_u(ONE, echo_request(C1, R, 7));
-    assert_eq!(asked.source(), F);
-    asked.assert_sums();
-    let answered = world.out_c(ONE, echo_reply(R, F, asked.icmp_ident()));
-    assert_eq!((answered.destination(), answered.icmp_ident()), (C1, 7));
-    answered.assert_sums();
+    let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
+    world.uplink_nothing(udp((S, 53), outer), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 54), outer), Drop::Unsolicited);
+    world.out_c(ONE, udp((R, 53), outer));
 }
 
 #[test]
-fn a_tcp_handshake_passes() {
+fn m_4_clients_do_not_reach_each_other_by_the_uplink_address() {
     let mut world = World::new();
-    let syn = world.out_u(ONE, tcp((C1, 40000), (R, 80), "S", 1000, 0));
-    let outer = syn.from();
-    syn.assert_sums();
-    let answer = world.out_c(ONE, tcp((R, 80), outer, "SA", 5000, 1001));
-    assert_eq!(answer.to(), (C1, 40000));
-    answer.assert_sums();
-    let data = world.out_u(ONE, tcp_with((C1, 40000), (R, 80), "PA", 1001, 5001, b"GET /"));
-    assert_eq!(data.from(), outer);
-    data.assert_sums();
+    let outer = world.out_u(TWO, udp((C2, 5000), (R, 53))).from();
+    world.client_nothing(ONE, udp((C1, 6000), outer), Drop::Hairpin);
+    // Nor can they tell which ports others use.
+    world.client_nothing(ONE, udp((C1, 6000), (F, outer.1 ^ 1)), Drop::Hairpin);
+    world.client_nothing(ONE, tcp((C1, 6000), (F, 80), "S", 1, 0), Drop::Hairpin);
+    assert_eq!(world.dropped(Drop::Hairpin), 3);
+}
+
+#[test]
+fn m_5_a_pool_that_is_nearly_full_gives_the_same_kind_of_mapping() {
+    let mut settings = Settings { gateway: G, ..Settings::for_memory(64 << 20, F) };
+    settings.quotas.ports_per_client = 65_536;
+    settings.quotas.new_flows.burst = 100_000;
+    let mut world = World::with(settings, RuleTable::allow_all());
+    // The share of one client is three quarters; two clients fill the rest.
+    let mut refused = 0;
+    for port in 1024..=65535 {
+        let (slot, client) = if port % 4 == 0 { (TWO, C2) } else { (ONE, C1) };
+        let out = world.client(slot, udp((client, port), (R, 53)));
+        refused += usize::from(!matches!(out.as_slice(), [Out::Forward(..)]));
+    }
+    assert!(refused <= 128, "all but the firewall's own ports were given away, {refused} refused");
+    for remote in 1..50u16 {
+        let mapped = world.out_u(ONE, udp((C1, 5001), (S, remote))).from();
+        let again = world.out_u(ONE, udp((C1, 5001), (R, remote))).from();
+        assert_eq!(mapped, again);
+        world.out_c(ONE, udp((S, remote), mapped));
+    }
+    world.wait(1);
+    assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 53)), Drop::PortsExhausted), (3, 13));
+}
+
+#[test]
+fn m_6_no_payload_is_looked_at() {
+    let mut world = World::new();
+    let client = (C1, 40000);
+    let outer = world.out_u(ONE, tcp(client, (R, 21), "S", 1, 0)).from();
+    world.out_c(ONE, tcp((R, 21), outer, "SA", 9, 2));
+    let command = b"PORT 10,137,0,11,19,136\r\n";
+    let packet = world.out_u(ONE, tcp_with(client, (R, 21), "PA", 2, 10, command));
+    assert!(packet.bytes.ends_with(command));
+    packet.assert_sums();
+}
+
+#[test]
+fn m_7_what_a_client_sends_and_what_it_was_answered_refreshes() {
+    let mut world = World::new();
+    let outer = world.out_u(ONE, udp((C1, 5000), (R, 5000))).from();
+    for _ in 0..5 {
+        world.wait(119);
+        world.out_u(ONE, udp((C1, 5000), (R, 5000)));
+    }
+    world.out_c(ONE, udp((R, 5000), outer));
+    for _ in 0..5 {
+        world.wait(299);
+        world.out_c(ONE, udp((R, 5000), outer));
+    }
+}
+
+#[test]
+fn m_8_an_icmp_error_neither_ends_nor_extends_a_flow() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 5000)));
+    world.out_c(ONE, icmp_error(R, F, 3, 3, &asked, 28));
+    world.out_c(ONE, udp((R, 5000), asked.from()));
+    world.wait(200);
+    world.out_c(ONE, icmp_error(R, F, 3, 3, &asked, 28));
+    world.wait(101);
+    world.uplink_nothing(udp((R, 5000), asked.from()), Drop::Unsolicited);
+}
+
+#[test]
+fn m_9_nothing_new_comes_in() {
+    let mut world = World::new();
+    world.uplink_nothing(udp((R, 9), (F, 1234)), Drop::Unsolicited);
+    world.uplink_nothing(tcp((R, 9), (F, 1234), "S", 1, 0), Drop::Unsolicited);
+    world.uplink_nothing(tcp((R, 9), (F, 1234), "A", 1, 1), Drop::Unsolicited);
+    world.uplink_nothing(ip(R, F, 50, b"esp"), Drop::Unsolicited);
+    world.uplink_nothing(echo_request(R, F, 1), Drop::ForFirewall);
+    world.uplink_nothing(echo_reply(R, F, 1), Drop::EchoUnasked);
+    assert_eq!(world.flows(), 0);
+}
+
+#[test]
+fn m_10_other_protocols_pass_for_one_client_per_remote() {
+    let mut world = World::new();
+    for protocol in [50, 47, 132] {
+        let out = world.out_u(ONE, ip(C1, R, protocol, b"payload"));
+        assert_eq!((out.source(), out.payload()), (F, b"payload".as_slice()));
+        out.assert_sums();
+        let back = world.out_c(ONE, ip(R, F, protocol, b"answer"));
+        assert_eq!(back.destination(), C1);
+        back.assert_sums();
+        assert_eq!(world.client_error(TWO, ip(C2, R, protocol, b"mine"), Drop::ProtocolBusy), (3, 13));
+        world.out_u(TWO, ip(C2, S, protocol, b"mine"));
+    }
+}
+
+#[test]
+fn m_10_the_next_client_gets_the_remote_when_the_first_is_done() {
+    let mut world = World::new();
+    world.out_u(ONE, ip(C1, R, 50, b"payload"));
+    world.wait_unattended(122);
+    world.out_u(TWO, ip(C2, R, 50, b"payload"));
+    assert_eq!(world.out_c(TWO, ip(R, F, 50, b"answer")).destination(), C2);
+}
+
+#[test]
+fn protocols_whose_sum_covers_addresses_keep_it_right() {
+    let mut world = World::new();
+    for protocol in [33, 136] {
+        let mut packet = ip(C1, R, protocol, &[7; 24]);
+        packet.fix_sums();
+        let out = world.out_u(ONE, packet);
+        assert_eq!(out.verified_sum(), 0xFFFF);
+    }
+}
+
+#[test]
+fn a_client_may_not_send_to_itself() {
+    let mut world = World::new();
+    world.client_nothing(ONE, udp((C1, 1), (C1, 2)), Drop::Martian);
+}
+
+#[test]
+fn a_new_uplink_address_ends_translated_flows() {
+    let mut world = World::with(settings(), permitting());
+    let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
+    let between = only_forward(world.client(ONE, udp((C1, 1), (C2, 2))), ravelin::client::Side::Client(TWO));
+    assert_eq!(between.source(), C1);
+    let address = Ipv4Addr::new(203, 0, 113, 77);
+    world.journey.set_uplink_address(address, world.now);
+    assert_eq!(world.flows(), 1);
+    world.uplink_nothing(udp((R, 53), outer), Drop::NotForUs);
+    world.uplink_nothing(udp((R, 53), (address, outer.1)), Drop::Unsolicited);
+    assert_eq!(world.out_u(ONE, udp((C1, 5000), (R, 53))).source(), address);
 }

@@ -1,11 +1,13 @@
 //! What the firewall remembers: flows, their state and how long it lasts.
 
 pub mod allowance;
+pub mod fragments;
 pub mod index;
 pub mod key;
 pub mod record;
 pub mod share;
 pub mod slab;
+pub mod spans;
 pub mod table;
 pub mod tcp;
 pub mod tick;

@@ -52,7 +52,7 @@ impl Route {
 /// How far a flow got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Not TCP; only its opener has sent.
+    /// Not TCP; only its opener has sent, or it is a ping.
     Unreplied,
     /// Not TCP; both ends have sent.
     Replied,

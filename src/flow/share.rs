@@ -38,6 +38,7 @@ impl Account {
 #[derive(Clone, Copy, Default)]
 struct Holding {
     count: u32,
+    cap: u32,
     member: Membership,
 }
 
@@ -55,7 +56,6 @@ pub enum Membership {
 pub struct Share {
     holdings: Box<[Holding]>,
     capacity: u32,
-    cap: u32,
     members: u32,
     floor: u32,
     /// Held beyond guaranteed parts, by all together.
@@ -65,8 +65,15 @@ pub struct Share {
 impl Share {
     /// Accounts for `capacity` things, of which one account may hold `cap`.
     pub fn new(capacity: u32, cap: u32) -> Share {
-        let holdings = vec![Holding::default(); Account::COUNT].into_boxed_slice();
-        Share { holdings, capacity, cap, members: 0, floor: 0, common: 0 }
+        let holdings = vec![Holding { cap, ..Holding::default() }; Account::COUNT].into_boxed_slice();
+        Share { holdings, capacity, members: 0, floor: 0, common: 0 }
+    }
+
+    /// Gives `account` a cap of its own.
+    pub fn set_cap(&mut self, account: Account, cap: u32) {
+        if let Some(holding) = self.holdings.get_mut(account.position()) {
+            holding.cap = cap;
+        }
     }
 
     fn holding(&self, account: Account) -> Holding {
@@ -89,7 +96,7 @@ impl Share {
     pub fn has_room(&self, account: Account) -> bool {
         let holding = self.holding(account);
         let guaranteed = self.guaranteed(holding);
-        holding.count < self.cap
+        holding.count < holding.cap
             && (holding.count < guaranteed
                 || self.common < self.capacity.saturating_sub(self.floor * self.members))
     }

@@ -267,6 +267,9 @@ impl Track {
         if !complete {
             return Step::Restart(stage);
         }
+        if segment.flags.contains(Flags::SYN) {
+            return Step::Restart(TcpStage::Established);
+        }
         self.open_connection(TcpStage::Established, sender, segment)
     }
 

@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, Parcel, Verdict};
 use super::open::near_and_far_port;
-use super::outbound::check_options;
+use super::outbound::read_transport;
 use super::pass::Passed;
 use crate::counters::Drop;
 use crate::flow::key::{Face, Key};
@@ -15,15 +15,9 @@ impl Engine {
     /// Judges a packet from the uplink, whole or the first fragment of its datagram.
     pub fn inbound(&mut self, now: Moment, parcel: &mut Parcel<'_>) -> Verdict {
         let ip = parcel.ip;
-        if ip.destination != self.settings.uplink {
-            return Verdict::Discard(Drop::NotForUs);
-        }
-        if let Err(why) = check_options(parcel) {
-            return Verdict::Discard(why);
-        }
-        let transport = match Transport::read(&ip, parcel.header) {
+        let transport = match read_transport(parcel) {
             Ok(transport) => transport,
-            Err(fault) => return Verdict::Discard(fault.into()),
+            Err(why) => return Verdict::Discard(why),
         };
         match transport {
             Transport::Icmp(Icmp::Error) => return self.error_inward(now, parcel),

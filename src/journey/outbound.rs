@@ -1,4 +1,4 @@
-//! A client's packet: is it its sender's, and which flow is it of?
+//! A client's packet: which flow is it of?
 
 use super::engine::{Engine, Hop, Parcel, Passage, Verdict};
 use super::open::near_and_far_port;
@@ -12,48 +12,31 @@ use crate::nat::rewrite::{answer_echo, readdress};
 use crate::route::report::Report;
 use crate::time::Moment;
 use crate::wire::icmp::{Icmp, IcmpFault};
-use crate::wire::ipv4::{HEADER_BYTES, Options, options};
+use crate::wire::ipv4::Part;
 use crate::wire::tcp::TcpFault;
 use crate::wire::transport::{Transport, TransportFault};
+use crate::wire::udp::UdpFault;
 
-impl From<TransportFault> for Drop {
-    fn from(fault: TransportFault) -> Drop {
-        match fault {
-            TransportFault::Tcp(TcpFault::Flags) => Drop::TcpFlags,
-            TransportFault::Tcp(TcpFault::Short | TcpFault::Offset) => Drop::TcpHeader,
-            TransportFault::Udp(_) => Drop::UdpHeader,
-            TransportFault::Icmp(IcmpFault::Short) => Drop::IcmpHeader,
-            TransportFault::Icmp(IcmpFault::Kind) => Drop::IcmpKind,
-        }
-    }
-}
-
-/// Whether a header's options may pass (conformance F-9).
-pub(super) fn check_options(parcel: &Parcel<'_>) -> Result<(), Drop> {
-    let options_end = usize::from(parcel.ip.header_bytes);
-    if options_end == HEADER_BYTES {
-        return Ok(());
-    }
-    match options(parcel.header.get(HEADER_BYTES..options_end).unwrap_or(&[])) {
-        Options::Harmless => Ok(()),
-        Options::SourceRoute => Err(Drop::SourceRoute),
-        Options::Broken => Err(Drop::IpOptions),
-    }
+/// Reads what a packet carries. A first fragment without the whole layer-4 header is an attack on those who
+/// judge by it (RFC 1858).
+pub(super) fn read_transport(parcel: &Parcel<'_>) -> Result<Transport, Drop> {
+    Transport::read(&parcel.ip, parcel.header).map_err(|fault| match fault {
+        TransportFault::Tcp(TcpFault::Flags) => Drop::TcpFlags,
+        TransportFault::Udp(UdpFault::Length) => Drop::UdpHeader,
+        TransportFault::Icmp(IcmpFault::Kind) => Drop::IcmpKind,
+        _ if parcel.ip.part == Part::First => Drop::FragmentTiny,
+        TransportFault::Tcp(TcpFault::Short | TcpFault::Offset) => Drop::TcpHeader,
+        TransportFault::Udp(UdpFault::Short) => Drop::UdpHeader,
+        TransportFault::Icmp(IcmpFault::Short) => Drop::IcmpHeader,
+    })
 }
 
 impl Engine {
     /// Judges a packet from the client on `from`, whole or the first fragment of its datagram.
     pub fn outbound(&mut self, now: Moment, from: ClientSlot, parcel: &mut Parcel<'_>) -> Verdict {
-        let Some(client) = self.clients.get(from) else { return Verdict::Discard(Drop::NoClient) };
-        if parcel.ip.source != client.address {
-            return Verdict::Discard(Drop::Spoofed);
-        }
-        if let Err(why) = check_options(parcel) {
-            return Verdict::Discard(why);
-        }
-        let transport = match Transport::read(&parcel.ip, parcel.header) {
+        let transport = match read_transport(parcel) {
             Ok(transport) => transport,
-            Err(fault) => return Verdict::Discard(fault.into()),
+            Err(why) => return Verdict::Discard(why),
         };
         if transport == Transport::Icmp(Icmp::Error) {
             return self.error_outward(now, from, parcel);

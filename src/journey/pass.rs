@@ -96,12 +96,14 @@ impl Engine {
                     step @ (Step::Reopen | Step::Refuse) => Err(step),
                 }
             }
-            (Stage::Unreplied, _) if sender != opener => Ok(Motion::Restart(Stage::Replied)),
+            // Pings stay unreplied: a new one refreshes its flow, an answer does not.
+            (Stage::Unreplied, _) if sender != opener && flow.protocol != protocol::ICMP => {
+                Ok(Motion::Restart(Stage::Replied))
+            }
             (stage, _) => {
-                // A client's packets refresh its flow; the uplink's only one that is assured, and no ping.
-                let refreshes = sender == End::Near
-                    || matches!(flow.route, Route::Between(_))
-                    || (stage.is_assured() && flow.protocol != protocol::ICMP);
+                // A client's packets refresh its flow; the uplink's only one that is assured.
+                let refreshes =
+                    sender == End::Near || matches!(flow.route, Route::Between(_)) || stage.is_assured();
                 Ok(if refreshes { Motion::Restart(stage) } else { Motion::Keep })
             }
         }

@@ -32,8 +32,6 @@ pub enum Report {
     },
     /// Out of hops: type 11 code 0.
     TimeExceeded,
-    /// Fragments were missing for too long: type 11 code 1.
-    ReassemblyTimeout,
 }
 
 impl Report {
@@ -45,7 +43,6 @@ impl Report {
             Report::HostUnreachable => (icmp::kind::UNREACHABLE, 1, 0),
             Report::TooBig { mtu } => (icmp::kind::UNREACHABLE, 4, mtu as u32),
             Report::TimeExceeded => (icmp::kind::TIME_EXCEEDED, 0, 0),
-            Report::ReassemblyTimeout => (icmp::kind::TIME_EXCEEDED, 1, 0),
         }
     }
 }

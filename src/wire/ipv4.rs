@@ -85,7 +85,7 @@ pub enum Ipv4Fault {
     TotalLength,
     /// The header checksum does not verify.
     Checksum,
-    /// The fragment reaches beyond 65,535 bytes, or is no multiple of 8 bytes with more to follow.
+    /// The fragment is empty, reaches beyond 65,535 bytes, or is no multiple of 8 bytes with more to follow.
     Fragment,
 }
 
@@ -161,6 +161,9 @@ fn part(word: u16, payload_bytes: u16) -> Result<Part, Ipv4Fault> {
     let more = word & 0x2000 != 0;
     let offset = u32::from(word & 0x1FFF) * 8;
     if offset + u32::from(payload_bytes) > 0xFFFF || (more && !payload_bytes.is_multiple_of(8)) {
+        return Err(Ipv4Fault::Fragment);
+    }
+    if (more || offset != 0) && payload_bytes == 0 {
         return Err(Ipv4Fault::Fragment);
     }
     let offset_bytes = offset as u16;
@@ -263,6 +266,8 @@ mod tests {
         assert_eq!(fragment(0x0002, 25), Ok(Part::Last { offset_bytes: 16 }));
         assert_eq!(fragment(0x2000, 24), Err(Ipv4Fault::Fragment));
         assert_eq!(fragment(0x1FFF, 28), Err(Ipv4Fault::Fragment));
+        assert_eq!(fragment(0x2000, 20), Err(Ipv4Fault::Fragment));
+        assert_eq!(fragment(0x0001, 20), Err(Ipv4Fault::Fragment));
     }
 
     #[test]

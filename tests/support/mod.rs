@@ -2,9 +2,10 @@
 //!
 //! Names are those of docs/conformance.md: C1 and C2 are clients, F is our uplink address, G the gateway that
 //! clients see, R and S are hosts on the uplink side.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, unused_imports, missing_docs)]
 
 pub mod packet;
+pub mod rules;
 
 pub use packet::*;
 use ravelin::client::{ClientSlot, Side};
@@ -12,6 +13,7 @@ use ravelin::counters::Drop;
 use ravelin::guard::RuleTable;
 use ravelin::journey::{Journey, Outlet, Progress, Settings};
 use ravelin::time::Moment;
+pub use rules::*;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -166,5 +168,31 @@ pub fn only_forward(out: Vec<Out>, to: Side) -> Packet {
             packet
         }
         other => panic!("expected one packet out by {to:?}, got {other:?}"),
+    }
+}
+
+impl World {
+    /// Opens a TCP connection of C1 from `port` to R:80 with sequence numbers 1000 and 5000; both ends have sent
+    /// a hundred bytes. Returns the outer end.
+    #[track_caller]
+    pub fn open_tcp(&mut self, port: u16) -> (Ipv4Addr, u16) {
+        let client = (C1, port);
+        let outer = self.out_u(ONE, tcp(client, (R, 80), "S", 1000, 0)).from();
+        self.out_c(ONE, tcp((R, 80), outer, "SA", 5000, 1001));
+        self.out_u(ONE, tcp(client, (R, 80), "A", 1001, 5001));
+        self.out_u(ONE, tcp_with(client, (R, 80), "PA", 1001, 5001, &[b'x'; 100]));
+        self.out_c(ONE, tcp_with((R, 80), outer, "PA", 5001, 1101, &[b'y'; 100]));
+        self.out_u(ONE, tcp(client, (R, 80), "A", 1101, 5101));
+        outer
+    }
+
+    /// Flows there are.
+    pub fn flows(&self) -> usize {
+        self.journey.engine().flows().len()
+    }
+
+    /// How often packets were dropped for `why`.
+    pub fn dropped(&self, why: Drop) -> u64 {
+        self.journey.counters().dropped(why)
     }
 }

@@ -257,7 +257,7 @@ impl Packet {
 
     /// The same with IP options put in (a multiple of four bytes).
     pub fn options(mut self, options: &[u8]) -> Packet {
-        assert!(options.len() % 4 == 0);
+        assert!(options.len().is_multiple_of(4));
         self.bytes.splice(20..20, options.iter().copied());
         self.bytes[0] += (options.len() / 4) as u8;
         let total = self.bytes.len() as u16;
@@ -349,4 +349,53 @@ impl Packet {
             assert_eq!(self.verified_sum(), 0xFFFF, "layer-4 sum of {self:?}");
         }
     }
+}
+
+impl Packet {
+    /// The fragments of at most `mtu` bytes, in order.
+    pub fn cut(&self, mtu: usize) -> Vec<Packet> {
+        let room = (mtu - self.header_bytes()) / 8 * 8;
+        let pieces = self.payload().chunks(room).count();
+        let make = |(n, chunk): (usize, &[u8])| self.piece(n * room, chunk, n + 1 < pieces);
+        self.payload().chunks(room).enumerate().map(make).collect()
+    }
+
+    /// A fragment of this packet with `payload` at `offset`, and more to follow or not.
+    pub fn piece(&self, offset: usize, payload: &[u8], more: bool) -> Packet {
+        let mut bytes = self.bytes[..self.header_bytes()].to_vec();
+        bytes.extend(payload);
+        let mut piece = Packet::new(bytes);
+        let total = piece.bytes.len() as u16;
+        piece.put_u16(2, total);
+        piece.put_u16(6, (self.u16_at(6) & 0x4000) | if more { 0x2000 } else { 0 } | (offset / 8) as u16);
+        piece.fix_ip_sum();
+        piece
+    }
+
+    pub fn fragment_offset(&self) -> usize {
+        usize::from(self.u16_at(6) & 0x1FFF) * 8
+    }
+}
+
+/// Puts fragments together; they must be all there and have the same header otherwise.
+#[track_caller]
+pub fn reassemble(fragments: &[Packet]) -> Packet {
+    let mut sorted = fragments.to_vec();
+    sorted.sort_by_key(Packet::fragment_offset);
+    let first = sorted[0].clone();
+    let mut bytes = first.bytes[..first.header_bytes()].to_vec();
+    for (n, fragment) in sorted.iter().enumerate() {
+        assert_eq!(fragment.fragment_offset(), bytes.len() - first.header_bytes());
+        assert_eq!(fragment.u16_at(6) & 0x2000 == 0, n + 1 == sorted.len());
+        assert_eq!((fragment.ident(), fragment.source()), (first.ident(), first.source()));
+        assert_eq!(fragment.destination(), first.destination());
+        assert_eq!(plain_sum(&fragment.bytes[..fragment.header_bytes()]), 0xFFFF);
+        bytes.extend(fragment.payload());
+    }
+    let mut whole = Packet::new(bytes);
+    let total = whole.bytes.len() as u16;
+    whole.put_u16(2, total);
+    whole.put_u16(6, 0);
+    whole.fix_ip_sum();
+    whole
 }

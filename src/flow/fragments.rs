@@ -1,0 +1,383 @@
+//! Fragments: what is known of datagrams that arrive in pieces.
+//!
+//! The first fragment of a datagram is judged like a whole packet and leaves at once; the others follow it the
+//! same way. Those that arrive before it wait, so nothing waits as long as pieces arrive in order. Every piece
+//! is checked against all before it: once two contradict each other nothing more of the datagram leaves, and
+//! its receiver can never complete it. Datagrams, waiting packets and bytes are bounded per account; when an
+//! account is at its bound its own oldest datagram is given up (conformance ).
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use siphasher::sip::SipHasher13;
+
+use super::index::Index;
+use super::share::{Account, Membership, Share};
+use super::slab::{Ends, Id, Links, Slab};
+use super::spans::{Misfit, Spans};
+use super::tick::{Seconds, Tick};
+use crate::counters::Drop;
+use crate::journey::engine::Passage;
+use crate::journey::settings::FragmentLimits;
+use crate::wire::ipv4::{Ipv4, Part, protocol};
+
+/// What names a datagram (RFC 791 section 3.2), and from whom it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Name {
+    account: Account,
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    ident: u16,
+    protocol: u8,
+}
+
+/// What happens to a datagram's fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Its first fragment has not come.
+    Waiting,
+    /// They go this way.
+    Passing(Passage),
+    /// They are dropped.
+    Refused,
+    /// Its sender or receiver is gone: it is given up at the next occasion.
+    Condemned,
+}
+
+/// A datagram in pieces.
+pub struct Pieces<D> {
+    name: Name,
+    fate: Fate,
+    spans: Spans,
+    /// The last second it may be incomplete in.
+    deadline: Tick,
+    held: Ends<Held<D>>,
+}
+
+/// A fragment that waits.
+pub struct Held<D> {
+    packet: D,
+    ip: Ipv4,
+}
+
+/// What is to be done with a fragment.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Arrival<D> {
+    /// Judge it like a whole packet and tell the outcome with [`Fragments::settle`].
+    Judge(Id<Pieces<D>>),
+    /// Send it this way, then call [`Fragments::finish`].
+    Follow(Id<Pieces<D>>, Passage),
+    /// Give it to [`Fragments::hold`].
+    Wait(Id<Pieces<D>>),
+    /// Drop it.
+    Refuse(Drop),
+}
+
+/// All datagrams that are arriving in pieces.
+pub struct Fragments<D> {
+    datagrams: Slab<Pieces<D>>,
+    index: Index<Pieces<D>>,
+    hasher: SipHasher13,
+    /// Datagrams by age, per account.
+    ages: Box<[Ends<Pieces<D>>]>,
+    age_links: Links<Pieces<D>>,
+    share: Share,
+    packets: Slab<Held<D>>,
+    packet_links: Links<Held<D>>,
+    packet_share: Share,
+    /// Bytes held, per account.
+    bytes: Box<[u32]>,
+    bytes_per_account: u32,
+    timeout: Seconds,
+    /// Nothing times out before the second after this one.
+    earliest: Option<Tick>,
+}
+
+/// Where packets go that are given up.
+pub type Reject<'a, D> = &'a mut dyn FnMut(D, Drop);
+
+impl<D> Fragments<D> {
+    /// No fragments yet; `key` seeds the hash.
+    pub fn new(limits: &FragmentLimits, timeout: Seconds, key: (u64, u64)) -> Fragments<D> {
+        let datagrams = usize::from(limits.datagrams);
+        let packets = usize::from(limits.packets);
+        let mut share = Share::new(limits.datagrams.into(), limits.datagrams_per_client.into());
+        let mut packet_share = Share::new(limits.packets.into(), limits.packets_per_client.into());
+        // One account serves all that comes from the uplink, for all clients.
+        share.set_cap(Account::UPLINK, limits.datagrams.into());
+        packet_share.set_cap(Account::UPLINK, limits.packets.into());
+        share.set_membership(Account::UPLINK, Membership::Member);
+        packet_share.set_membership(Account::UPLINK, Membership::Member);
+        let mut ages = Vec::new();
+        ages.resize_with(Account::COUNT, || Ends::EMPTY);
+        Fragments {
+            datagrams: Slab::new(datagrams),
+            index: Index::new(datagrams),
+            hasher: SipHasher13::new_with_keys(key.0, key.1),
+            ages: ages.into_boxed_slice(),
+            age_links: Links::new(datagrams),
+            share,
+            packets: Slab::new(packets),
+            packet_links: Links::new(packets),
+            packet_share,
+            bytes: vec![0; Account::COUNT].into_boxed_slice(),
+            bytes_per_account: limits.bytes_per_client,
+            timeout,
+            earliest: None,
+        }
+    }
+
+    /// Gives `account` a guaranteed part, or takes it away.
+    pub fn set_membership(&mut self, account: Account, member: Membership) {
+        self.share.set_membership(account, member);
+        self.packet_share.set_membership(account, member);
+    }
+
+    /// Datagrams in pieces.
+    pub const fn len(&self) -> usize {
+        self.datagrams.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
+    /// Fragments that wait.
+    pub const fn waiting(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Bytes that wait on `account`.
+    pub fn waiting_bytes(&self, account: Account) -> u32 {
+        self.bytes.get(account.position()).copied().unwrap_or(0)
+    }
+
+    fn hash(&self, name: &Name) -> u64 {
+        let account = (name.account.position() as u16).to_le_bytes();
+        let [a, b, c, d] = name.source.octets();
+        let [e, f, g, h] = name.destination.octets();
+        let [i, j] = name.ident.to_le_bytes();
+        self.hasher.hash(&[account[0], account[1], a, b, c, d, e, f, g, h, i, j, name.protocol])
+    }
+
+    /// Notes the fragment `ip` from `account` and says what is to be done with it.
+    pub fn arrive(&mut self, account: Account, ip: &Ipv4, now: Tick, reject: Reject<'_, D>) -> Arrival<D> {
+        let name = Name {
+            account,
+            source: ip.source,
+            destination: ip.destination,
+            ident: ip.ident,
+            protocol: ip.protocol,
+        };
+        let hash = self.hash(&name);
+        let found = self.index.find(hash, |id| self.datagrams.get(id).is_some_and(|it| it.name == name));
+        let live = found.filter(|id| self.datagrams.get(*id).is_some_and(|it| !it.deadline.is_over(now)));
+        if let (Some(id), None) = (found, live) {
+            self.give_up(id, Drop::FragmentTimeout, reject);
+        }
+        let Some(id) = live.or_else(|| self.begin(name, hash, now, reject)) else {
+            return Arrival::Refuse(Drop::FragmentLimit);
+        };
+        let Some(pieces) = self.datagrams.get_mut(id) else { return Arrival::Refuse(Drop::FragmentLimit) };
+        if matches!(pieces.fate, Fate::Refused | Fate::Condemned) {
+            return Arrival::Refuse(Drop::FragmentRefused);
+        }
+        let misfit = match hides_header(ip) {
+            true => Some(Drop::FragmentTiny),
+            false => pieces.spans.add(ip).err().map(|misfit| match misfit {
+                Misfit::Contradiction => Drop::FragmentOverlap,
+                Misfit::Scattered => Drop::FragmentLimit,
+            }),
+        };
+        if let Some(why) = misfit {
+            pieces.fate = Fate::Refused;
+            self.drop_held(id, why, reject);
+            return Arrival::Refuse(why);
+        }
+        match (pieces.fate, ip.part) {
+            (Fate::Passing(passage), _) => Arrival::Follow(id, passage),
+            (_, Part::First) => Arrival::Judge(id),
+            _ => Arrival::Wait(id),
+        }
+    }
+
+    /// Begins a datagram; its account's oldest is given up for it if need be.
+    fn begin(&mut self, name: Name, hash: u64, now: Tick, reject: Reject<'_, D>) -> Option<Id<Pieces<D>>> {
+        if self.datagrams.is_full() || !self.share.has_room(name.account) {
+            let oldest = self.ages.get(name.account.position())?.first()?;
+            self.give_up(oldest, Drop::FragmentLimit, reject);
+        }
+        let deadline = now.after(self.timeout);
+        let pieces =
+            Pieces { name, fate: Fate::Waiting, spans: Spans::default(), deadline, held: Ends::EMPTY };
+        let id = self.datagrams.insert(pieces).ok()?;
+        self.index.insert(hash, id);
+        self.share.take(name.account);
+        if let Some(ages) = self.ages.get_mut(name.account.position()) {
+            self.age_links.push(ages, id);
+        }
+        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+        Some(id)
+    }
+
+    /// Keeps `packet` until the first fragment comes.
+    pub fn hold(&mut self, id: Id<Pieces<D>>, packet: D, ip: Ipv4, reject: Reject<'_, D>) {
+        let Some(account) = self.datagrams.get(id).map(|pieces| pieces.name.account) else {
+            return reject(packet, Drop::FragmentLimit);
+        };
+        while !self.has_room_for(account, &ip) {
+            let oldest = self.ages.get(account.position()).and_then(Ends::first);
+            match oldest.filter(|oldest| *oldest != id) {
+                Some(oldest) => self.give_up(oldest, Drop::FragmentLimit, reject),
+                None => {
+                    self.refuse(id, reject);
+                    return reject(packet, Drop::FragmentLimit);
+                }
+            }
+        }
+        match self.packets.insert(Held { packet, ip }) {
+            Ok(held) => {
+                self.packet_share.take(account);
+                if let Some(bytes) = self.bytes.get_mut(account.position()) {
+                    *bytes += u32::from(ip.total_bytes);
+                }
+                if let Some(pieces) = self.datagrams.get_mut(id) {
+                    self.packet_links.push(&mut pieces.held, held);
+                }
+            }
+            Err(Held { packet, .. }) => {
+                self.refuse(id, reject);
+                reject(packet, Drop::FragmentLimit);
+            }
+        }
+    }
+
+    fn has_room_for(&self, account: Account, ip: &Ipv4) -> bool {
+        !self.packets.is_full()
+            && self.packet_share.has_room(account)
+            && (account == Account::UPLINK
+                || self.waiting_bytes(account) + u32::from(ip.total_bytes) <= self.bytes_per_account)
+    }
+
+    /// Drops what comes of the datagram from now on.
+    fn refuse(&mut self, id: Id<Pieces<D>>, reject: Reject<'_, D>) {
+        if let Some(pieces) = self.datagrams.get_mut(id) {
+            pieces.fate = Fate::Refused;
+        }
+        self.drop_held(id, Drop::FragmentRefused, reject);
+    }
+
+    /// Says what became of the first fragment: the way it went, or `None` when it was dropped.
+    pub fn settle(&mut self, id: Id<Pieces<D>>, outcome: Option<Passage>, reject: Reject<'_, D>) {
+        match (outcome, self.datagrams.get_mut(id)) {
+            (Some(passage), Some(pieces)) => pieces.fate = Fate::Passing(passage),
+            _ => self.refuse(id, reject),
+        }
+    }
+
+    /// The next fragment that waited and may now follow the first.
+    pub fn release(&mut self, id: Id<Pieces<D>>) -> Option<(D, Ipv4)> {
+        let pieces = self.datagrams.get_mut(id)?;
+        let first = pieces.held.first()?;
+        self.packet_links.remove(&mut pieces.held, first);
+        let account = pieces.name.account;
+        let Held { packet, ip } = self.packets.remove(first)?;
+        self.packet_share.give(account);
+        if let Some(bytes) = self.bytes.get_mut(account.position()) {
+            *bytes = bytes.saturating_sub(u32::from(ip.total_bytes));
+        }
+        Some((packet, ip))
+    }
+
+    /// Forgets the datagram if all of it has passed.
+    pub fn finish(&mut self, id: Id<Pieces<D>>) {
+        let done = |pieces: &Pieces<D>| {
+            matches!(pieces.fate, Fate::Passing(_))
+                && pieces.held.first().is_none()
+                && pieces.spans.is_complete()
+        };
+        if self.datagrams.get(id).is_some_and(done) {
+            self.forget(id);
+        }
+    }
+
+    fn drop_held(&mut self, id: Id<Pieces<D>>, why: Drop, reject: Reject<'_, D>) {
+        while let Some((packet, _)) = self.release(id) {
+            reject(packet, why);
+        }
+    }
+
+    fn give_up(&mut self, id: Id<Pieces<D>>, why: Drop, reject: Reject<'_, D>) {
+        self.drop_held(id, why, reject);
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: Id<Pieces<D>>) {
+        let Some(Pieces { name, .. }) = self.datagrams.remove(id) else { return };
+        self.index.remove(self.hash(&name), id);
+        self.share.give(name.account);
+        if let Some(ages) = self.ages.get_mut(name.account.position()) {
+            self.age_links.remove(ages, id);
+        }
+    }
+
+    /// Gives up what has been incomplete for too long.
+    pub fn expire(&mut self, now: Tick, reject: Reject<'_, D>) {
+        if !self.earliest.is_some_and(|earliest| earliest.is_over(now)) {
+            return;
+        }
+        let mut earliest: Option<Tick> = None;
+        for position in 0..self.datagrams.extent() {
+            let Some(id) = self.datagrams.id_at(position) else { continue };
+            let Some(pieces) = self.datagrams.get(id) else { continue };
+            let deadline = pieces.deadline;
+            match (pieces.fate, deadline.is_over(now)) {
+                (Fate::Condemned, _) => self.give_up(id, Drop::Detached, reject),
+                (_, true) => self.give_up(id, Drop::FragmentTimeout, reject),
+                (_, false) => earliest = Some(earliest.map_or(deadline, |tick| tick.min(deadline))),
+            }
+        }
+        self.earliest = earliest;
+    }
+
+    /// Condemns datagrams by the account they come from and the way they go: nothing of them passes any more,
+    /// and what waits is given up with the next [`Fragments::expire`], which is due at once.
+    pub fn condemn(&mut self, is_one: impl Fn(Account, Option<&Passage>) -> bool) {
+        for position in 0..self.datagrams.extent() {
+            let Some(pieces) = self.datagrams.id_at(position).and_then(|id| self.datagrams.get_mut(id))
+            else {
+                continue;
+            };
+            let passage = match &pieces.fate {
+                Fate::Passing(passage) => Some(passage),
+                Fate::Waiting | Fate::Refused | Fate::Condemned => None,
+            };
+            if is_one(pieces.name.account, passage) {
+                pieces.fate = Fate::Condemned;
+                pieces.deadline = Tick(0);
+                self.earliest = Some(Tick(0));
+            }
+        }
+    }
+
+    /// The second in which [`Fragments::expire`] may have something to do.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.earliest.map(|tick| tick.after(Seconds(1)))
+    }
+}
+
+/// Whether a later fragment begins where the layer-4 header belongs (RFC 1858 section 3.2, RFC 3128).
+const fn hides_header(ip: &Ipv4) -> bool {
+    let header_bytes = match ip.protocol {
+        protocol::TCP => 20,
+        protocol::UDP | protocol::ICMP => 8,
+        _ => 0,
+    };
+    match ip.part {
+        Part::Whole | Part::First => false,
+        Part::Middle { offset_bytes } | Part::Last { offset_bytes } => offset_bytes < header_bytes,
+    }
+}

@@ -1,0 +1,380 @@
+//! ICMP: conformance I-1 to I-15 (RFC 5508, RFC 1812 section 4.3, RFC 5927).
+#![allow(missing_docs)]
+
+mod support;
+use ravelin::client::Side;
+use ravelin::counters::Drop;
+use ravelin::packet::Checksum;
+use support::*;
+
+#[test]
+fn i_1_an_echo_reply_returns_under_the_clients_identifier() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, echo_request(C1, R, 7));
+    assert_eq!((asked.source(), asked.icmp_kind()), (F, 8));
+    asked.assert_sums();
+    let answered = world.out_c(ONE, echo_reply(R, F, asked.icmp_ident()));
+    assert_eq!((answered.destination(), answered.icmp_ident()), (C1, 7));
+    answered.assert_sums();
+}
+
+#[test]
+fn i_1_one_identifier_serves_all_remotes_and_no_other_client() {
+    let mut world = World::new();
+    let ident = world.out_u(ONE, echo_request(C1, R, 7)).icmp_ident();
+    assert_eq!(world.out_u(ONE, echo_request(C1, S, 7)).icmp_ident(), ident);
+    assert_ne!(world.out_u(TWO, echo_request(C2, R, 7)).icmp_ident(), ident);
+}
+
+#[test]
+fn i_2_an_error_with_a_wrong_checksum_is_dropped() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    let error = icmp_error(R, F, 3, 3, &asked, 28);
+    world.uplink_nothing(error.clone().with_wrong(|bytes| bytes[22] ^= 1), Drop::IcmpChecksum);
+    let mut validated = error.with_wrong(|bytes| bytes[22] ^= 1);
+    validated.offload.checksum = Checksum::Validated;
+    world.out_c(ONE, validated);
+}
+
+#[test]
+fn i_2_a_long_error_with_a_wrong_checksum_stays_wrong() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp_with((C1, 5000), (R, 53), &[9; 1200]));
+    let error = icmp_error(R, F, 3, 3, &asked, 1200).with_wrong(|bytes| bytes[22] ^= 1);
+    assert_ne!(world.out_c(ONE, error).verified_sum(), 0xFFFF);
+    world.out_c(ONE, icmp_error(R, F, 3, 3, &asked, 1200)).assert_sums();
+}
+
+#[test]
+fn i_3_a_quote_with_a_wrong_header_checksum_is_dropped() {
+    let mut world = World::new();
+    let mut asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    asked.bytes[10] ^= 1;
+    world.uplink_nothing(icmp_error(R, F, 3, 3, &asked, 28), Drop::QuoteChecksum);
+}
+
+#[test]
+fn i_4_options_in_the_quote_are_stepped_over() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)).options(&[1, 1, 1, 1]));
+    let error = world.out_c(ONE, icmp_error(R, F, 3, 3, &asked, 32));
+    assert_eq!(error.quoted().from(), (C1, 5000));
+    error.assert_sums();
+}
+
+#[test]
+fn i_5_an_error_is_translated_with_all_its_sums() {
+    let mut world = World::new();
+    let sent = udp((C1, 5000), (R, 53));
+    let asked = world.out_u(ONE, sent.clone());
+    let error = world.out_c(ONE, icmp_error(S, F, 3, 3, &asked, 200));
+    assert_eq!((error.source(), error.destination()), (S, C1));
+    error.assert_sums();
+    let quoted = error.quoted();
+    assert_eq!((quoted.from(), quoted.to()), ((C1, 5000), (R, 53)));
+    // All of the packet is quoted, so its own sums must be right again.
+    quoted.assert_sums();
+    assert_eq!(quoted.payload(), sent.payload());
+}
+
+#[test]
+fn i_5_any_truncation_of_any_protocol_is_translated() {
+    let mut world = World::new();
+    let packets = [
+        udp_with((C1, 5000), (R, 53), b"question"),
+        tcp_with((C1, 5000), (R, 53), "S", 1000, 0, b""),
+        echo_request(C1, R, 7),
+        ip(C1, R, 50, b"encrypted"),
+    ];
+    for sent in packets {
+        let asked = world.out_u(ONE, sent.clone());
+        for quoted in 28..=asked.bytes.len() {
+            let error = world.out_c(ONE, icmp_error(S, F, 11, 0, &asked, quoted));
+            error.assert_sums();
+            let mut expected = sent.clone();
+            expected.bytes[8] -= 1;
+            expected.fix_ip_sum();
+            // Half a checksum cannot be changed.
+            let compared = if sent.protocol() == 6 && quoted == 37 { 36 } else { quoted };
+            assert_eq!(error.quoted().bytes[..compared], expected.bytes[..compared], "{sent:?} {quoted}");
+        }
+    }
+}
+
+#[test]
+fn i_5_frag_needed_keeps_its_mtu() {
+    let mut world = World::new();
+    let outer = world.open_tcp(40000);
+    let data = world.out_u(ONE, tcp_with((C1, 40000), (R, 80), "A", 1101, 5101, &[1; 1000]));
+    assert_eq!(data.from(), outer);
+    let error = icmp_error(S, F, 3, 4, &data, 28).with(|bytes| bytes[26..28].copy_from_slice(&[5, 0]));
+    let got = world.out_c(ONE, error);
+    assert_eq!(got.u16_at(26), 1280);
+    got.assert_sums();
+}
+
+#[test]
+fn i_6_an_error_about_no_flow_is_dropped_silently() {
+    let mut world = World::new();
+    world.uplink_nothing(icmp_error(R, F, 3, 3, &udp((F, 5000), (R, 53)), 28), Drop::QuoteUnknown);
+}
+
+#[test]
+fn i_7_a_clients_error_hides_the_client() {
+    let mut world = World::new();
+    let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
+    let answer = udp((R, 53), outer);
+    let received = world.out_c(ONE, answer.clone());
+    let error = world.out_u(ONE, icmp_error(C1, R, 3, 3, &received, 200));
+    assert_eq!((error.source(), error.destination()), (F, R));
+    error.assert_sums();
+    let quoted = error.quoted();
+    assert_eq!((quoted.from(), quoted.to()), ((R, 53), outer));
+    quoted.assert_sums();
+}
+
+#[test]
+fn i_7_a_clients_error_must_be_about_a_packet_to_itself() {
+    let mut world = World::new();
+    let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
+    let received = world.out_c(ONE, udp((R, 53), outer));
+    world.client_nothing(ONE, icmp_error(C1, S, 3, 3, &received, 28), Drop::QuoteMisdirected);
+    world.client_nothing(TWO, icmp_error(C2, R, 3, 3, &received, 28), Drop::QuoteMisdirected);
+    world.client_nothing(ONE, icmp_error(C1, R, 3, 3, &udp((R, 54), (C1, 5000)), 28), Drop::QuoteUnknown);
+}
+
+#[test]
+fn i_8_the_layer_4_sum_of_a_quote_is_not_verified() {
+    let mut world = World::new();
+    let mut asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    asked.bytes[26] ^= 0x55;
+    world.out_c(ONE, icmp_error(R, F, 3, 3, &asked, 33)).assert_sums();
+}
+
+#[test]
+fn i_9_extensions_and_their_length_are_kept() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp_with((C1, 5000), (R, 53), &[3; 200]));
+    let mut message = vec![11, 0, 0, 0, 0, 32, 0, 0];
+    message.extend(&asked.bytes[..128]);
+    // An MPLS label stack (RFC 4950) in an extension structure (RFC 4884).
+    let extension = [0x20, 0, 0x12, 0x34, 0, 8, 1, 1, 0x00, 0x01, 0x41, 0x01];
+    message.extend(extension);
+    let got = world.out_c(ONE, icmp(S, F, &message));
+    assert!(got.bytes.ends_with(&extension));
+    assert_eq!(got.payload()[4..8], [0, 32, 0, 0]);
+    got.assert_sums();
+}
+
+#[test]
+fn i_10_unreachable_time_exceeded_and_parameter_problem_pass() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    for kind in [3, 11, 12] {
+        assert_eq!(world.out_c(ONE, icmp_error(S, F, kind, 0, &asked, 28)).icmp_kind(), kind);
+    }
+}
+
+#[test]
+fn i_10_a_quote_with_another_port_than_the_flows_is_dropped() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    let other = asked.clone().with(|bytes| bytes[23] ^= 1);
+    world.uplink_nothing(icmp_error(S, F, 3, 3, &other, 28), Drop::QuoteUnknown);
+    let other = asked.with(|bytes| bytes[21] ^= 1);
+    world.uplink_nothing(icmp_error(S, F, 3, 3, &other, 28), Drop::QuoteUnknown);
+}
+
+#[test]
+fn i_11_a_client_that_has_no_session_left_is_told() {
+    let mut settings = settings();
+    settings.quotas.ports_per_client = 1;
+    let mut world = World::with(settings, ravelin::guard::RuleTable::allow_all());
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    assert_eq!(world.client_error(ONE, udp((C1, 5001), (R, 53)), Drop::PortLimit), (3, 13));
+}
+
+#[test]
+fn i_12_other_messages_are_dropped() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    for kind in [4, 5, 9, 10, 13, 14, 15, 16, 17, 18, 30, 42, 255] {
+        world.uplink_nothing(icmp_error(S, F, kind, 0, &asked, 28), Drop::IcmpKind);
+        world.client_nothing(ONE, icmp_error(C1, S, kind, 0, &asked, 28), Drop::IcmpKind);
+    }
+}
+
+#[test]
+fn i_13_an_error_must_go_to_the_sender_of_what_it_quotes() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    let foreign = asked.with(|bytes| bytes[12..16].copy_from_slice(&S.octets()));
+    world.uplink_nothing(icmp_error(S, F, 3, 3, &foreign, 28), Drop::QuoteMisdirected);
+}
+
+#[test]
+fn i_13_a_forged_sequence_number_is_not_believed() {
+    let mut world = World::new();
+    world.open_tcp(40000);
+    let data = world.out_u(ONE, tcp_with((C1, 40000), (R, 80), "A", 1101, 5101, &[1; 1000]));
+    for sequence in [1101 + 1001, 0x8000_0000, 0xF000_0000u32] {
+        let forged = data.clone().with(|bytes| bytes[24..28].copy_from_slice(&sequence.to_be_bytes()));
+        world.uplink_nothing(icmp_error(S, F, 3, 4, &forged, 28), Drop::QuoteSequence);
+    }
+    world.out_c(ONE, icmp_error(S, F, 3, 4, &data, 28));
+}
+
+#[test]
+fn i_13_before_the_handshake_only_the_syn_can_be_quoted() {
+    let mut world = World::new();
+    let syn = world.out_u(ONE, tcp((C1, 40000), (R, 80), "S", 1000, 0));
+    let forged = syn.clone().with(|bytes| bytes[24] ^= 0x80);
+    world.uplink_nothing(icmp_error(S, F, 3, 1, &forged, 28), Drop::QuoteSequence);
+    world.out_c(ONE, icmp_error(S, F, 3, 1, &syn, 28));
+}
+
+#[test]
+fn a_quote_too_short_to_be_read_is_dropped() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    for quoted in [0, 1, 19, 20, 27] {
+        world.uplink_nothing(icmp_error(S, F, 3, 3, &asked, quoted), Drop::QuoteBroken);
+    }
+    world.uplink_nothing(icmp(S, F, &[3, 3, 0, 0]), Drop::IcmpHeader);
+}
+
+#[test]
+fn an_error_about_an_error_is_dropped() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    let error = icmp_error(F, R, 3, 3, &asked, 28);
+    world.uplink_nothing(icmp_error(S, F, 3, 3, &error, 56), Drop::QuoteUnknown);
+}
+
+#[test]
+fn an_error_about_a_later_fragment_is_dropped() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    let fragment = asked.with_wrong(|bytes| bytes[7] = 3);
+    world.uplink_nothing(icmp_error(S, F, 11, 1, &fragment, 28), Drop::QuoteUnknown);
+}
+
+#[test]
+fn a_ping_can_only_be_quoted_as_it_was_sent() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, echo_request(C1, R, 7));
+    let reply = asked.clone().with(|bytes| bytes[20] = 0);
+    world.uplink_nothing(icmp_error(S, F, 3, 1, &reply, 28), Drop::QuoteUnknown);
+    world.out_c(ONE, icmp_error(S, F, 3, 1, &asked, 28));
+}
+
+#[test]
+fn errors_pass_between_permitted_clients() {
+    let mut world = World::with(settings(), permitting());
+    let asked = only_forward(world.client(ONE, udp((C1, 5000), (C2, 53))), Side::Client(TWO));
+    let error = only_forward(world.client(TWO, icmp_error(C2, C1, 3, 3, &asked, 28)), Side::Client(ONE));
+    assert_eq!(error.quoted().from(), (C1, 5000));
+    error.assert_sums();
+    let answer = only_forward(world.client(TWO, udp((C2, 53), (C1, 5000))), Side::Client(ONE));
+    only_forward(world.client(ONE, icmp_error(C1, C2, 3, 3, &answer, 28)), Side::Client(TWO));
+}
+
+#[test]
+fn i_14_no_error_is_sent_about_errors_many_fragments_and_bad_sources() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    let received = world.out_c(ONE, udp((R, 53), asked.from()));
+    // Out of hops: an error about any other packet would be sent.
+    world.client_nothing(ONE, icmp_error(C1, R, 3, 3, &received, 28).ttl_of(1), Drop::TtlExpired);
+    world.uplink_nothing(icmp_error(S, F, 3, 3, &asked, 28).ttl_of(1), Drop::TtlExpired);
+    world.client_nothing(ONE, udp((C1, 1), (std::net::Ipv4Addr::new(224, 0, 0, 251), 5353)), Drop::Multicast);
+    world.client_nothing(ONE, udp((C1, 1), (std::net::Ipv4Addr::BROADCAST, 67)), Drop::Multicast);
+    // The first fragment passes, and the second has no hop left.
+    let fragments = udp_with((C1, 5000), (R, 53), &[5; 2000]).no_df().cut(1500);
+    world.out_u(ONE, fragments[0].clone());
+    let second = fragments[1].clone().with_wrong(|bytes| bytes[8] = 1);
+    world.client_nothing(ONE, second, Drop::TtlExpired);
+}
+
+#[test]
+fn i_15_errors_are_rate_limited() {
+    let mut world = World::new();
+    let mut errors = 0;
+    for tenth in 0..10 {
+        for port in 0..100 {
+            errors += world.client(ONE, udp((C1, 1000 + tenth * 100 + port), (R, 53)).ttl_of(1)).len() - 1;
+        }
+        world.now = world.now + std::time::Duration::from_millis(100);
+    }
+    assert!((100..=150).contains(&errors), "{errors}");
+    // Another client still gets its own.
+    assert_eq!(world.client_error(TWO, udp((C2, 1), (R, 53)).ttl_of(1), Drop::TtlExpired), (11, 0));
+}
+
+#[test]
+fn q_8_a_ping_of_the_gateway_is_answered_whatever_its_size() {
+    let mut world = World::new();
+    for size in [0, 8, 1400] {
+        let out = world.client(ONE, echo(C1, G, 8, 7, &vec![6; size]).ttl_of(1));
+        let answer = only_forward(out, Side::Client(ONE));
+        assert_eq!((answer.source(), answer.destination(), answer.icmp_kind()), (G, C1, 0));
+        assert_eq!((answer.icmp_ident(), answer.ttl(), answer.payload().len()), (7, 64, size + 8));
+        answer.assert_sums();
+    }
+    only_forward(world.client(ONE, echo_request(C1, F, 7)), Side::Client(ONE));
+    assert_eq!(world.flows(), 0);
+}
+
+#[test]
+fn q_8_other_packets_to_the_gateway_are_refused() {
+    let mut world = World::new();
+    assert_eq!(world.client_error(ONE, udp((C1, 5000), (G, 53)), Drop::ForFirewall), (3, 10));
+    assert_eq!(world.client_error(ONE, tcp((C1, 5000), (G, 22), "S", 1, 0), Drop::ForFirewall), (3, 10));
+    assert_eq!(world.client_error(ONE, ip(C1, F, 50, b"esp"), Drop::ForFirewall), (3, 10));
+}
+
+#[test]
+fn a_client_may_ping_a_permitted_client_both_ways_with_one_identifier() {
+    let mut world = World::with(settings(), permitting());
+    only_forward(world.client(ONE, echo_request(C1, C2, 7)), Side::Client(TWO));
+    only_forward(world.client(TWO, echo_request(C2, C1, 7)), Side::Client(ONE));
+    let answer = only_forward(world.client(TWO, echo_reply(C2, C1, 7)), Side::Client(ONE));
+    assert_eq!(answer.source(), C2);
+    only_forward(world.client(ONE, echo_reply(C1, C2, 7)), Side::Client(TWO));
+    world.client_nothing(ONE, echo_reply(C1, C2, 8), Drop::EchoUnasked);
+}
+
+/// What the firewall does with a packet that the uplink's link layer gave back.
+fn unreachable(world: &mut World, packet: Packet) -> Vec<Out> {
+    let mut recorder = Recorder::default();
+    world.journey.unreachable(world.now, packet, &mut recorder);
+    recorder.out
+}
+
+#[test]
+fn a_4_a_client_is_told_that_the_next_hop_is_silent() {
+    let mut world = World::new();
+    for sent in [udp((C1, 5000), (R, 53)), tcp((C1, 5000), (R, 53), "S", 1, 0), echo_request(C1, R, 7)] {
+        let left = world.out_u(ONE, sent.clone());
+        let out = unreachable(&mut world, left);
+        let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(Drop::Unreachable)] = out.as_slice() else {
+            panic!("{out:?}")
+        };
+        let error = Packet::new(bytes.clone());
+        error.assert_sums();
+        assert_eq!((error.icmp_kind(), error.icmp_code(), error.source()), (3, 1, G));
+        assert_eq!(error.quoted().bytes, sent.bytes);
+    }
+}
+
+#[test]
+fn a_4_nobody_is_told_of_packets_without_a_flow() {
+    let mut world = World::new();
+    assert_eq!(unreachable(&mut world, udp((F, 5000), (R, 53))), [Out::Discard(Drop::Unreachable)]);
+    assert_eq!(unreachable(&mut world, Packet::new(vec![1, 2, 3])), [Out::Discard(Drop::Unreachable)]);
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    let received = world.out_c(ONE, udp((R, 53), asked.from()));
+    let error = world.out_u(ONE, icmp_error(C1, R, 3, 3, &received, 28));
+    assert_eq!(unreachable(&mut world, error), [Out::Discard(Drop::Unreachable)]);
+}
