@@ -22,7 +22,7 @@ def refresh_index() -> None:
     if os.geteuid() != 0:
         command.insert(0, "sudo")
     progress.say("updating the package index")
-    finished = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    finished = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if finished.returncode != 0:
         raise PackagesMissing(f"'{' '.join(command)}' failed:\n{finished.stderr}")
 
@@ -57,7 +57,7 @@ def fetch_alone(package: str, into: Path) -> Path:
 def kernel_of(meta_package: str) -> str:
     """The package with the kernel itself that a meta package such as linux-image-amd64 stands for."""
     shown = subprocess.run(
-        ["apt-cache", "show", "--no-all-versions", meta_package], capture_output=True, text=True
+        ["apt-cache", "show", "--no-all-versions", meta_package], check=False, capture_output=True, text=True
     ).stdout
     for line in shown.splitlines():
         if line.startswith("Depends: linux-image-"):
@@ -68,7 +68,12 @@ def kernel_of(meta_package: str) -> str:
 def apt(directory: Path, *arguments: str) -> None:
     """Runs apt-get in `directory`; what it said is shown only when it fails."""
     finished = subprocess.run(
-        ["apt-get", "-q", *arguments], cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["apt-get", "-q", *arguments],
+        cwd=directory,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if finished.returncode != 0:
         raise PackagesMissing(f"apt-get {' '.join(arguments)} failed:\n{finished.stdout}")

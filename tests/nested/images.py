@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cache
@@ -27,10 +28,11 @@ DOM0_BOOT_MODULES = "virtio_pci virtio_blk crc32c_generic ext4".split()
 CLIENT_PACKAGES = "busybox xenstore-utils netcat-openbsd iputils-ping".split()
 CLIENT_MODULES = "xen-netfront".split()
 
-LARGE_BYTES = 50 << 20
-LARGE_SEED = 1
+LARGE_BLOCKS = 50
+BLOCK_BYTES = (1 << 20) - 8
+BLOCK_SEED = 1
 
-# The packages' documentation, translations, character sets and Perl: two thirds of their size, and nothing here reads them.
+# Documentation, translations, character sets and Perl: two thirds of the packages' size, and nothing here reads them.
 UNNEEDED = (
     "--exclude=./usr/share/*",
     "--exclude=./usr/lib/x86_64-linux-gnu/perl*",
@@ -69,6 +71,7 @@ def dom0() -> Path:
             (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
             (root / "etc/group").write_text("root:x:0:\n")
             link(root / "usr/bin/awk", "mawk")
+            link(root / "usr/bin/sh", "dash")
             link_applets(root)
             compile_python(root)
             make_large_file(root / "srv")
@@ -84,10 +87,12 @@ def dom0() -> Path:
                 (work / "xen").write_bytes(gzip.decompress(image.read_bytes()))
             subprocess.run(
                 ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", root, work / "disk", "512M"],
-                check=True, stdout=subprocess.DEVNULL,
+                check=True,
+                stdout=subprocess.DEVNULL,
             )
 
-    inputs = [THIS_FILE, DEBIAN_FILE, packages.name, DOM0_INITRD_INIT, *DOM0_MODULES, "/", *DOM0_BOOT_MODULES]
+    modules = [*DOM0_MODULES, "/", *DOM0_BOOT_MODULES]
+    inputs: list[str | Path] = [THIS_FILE, DEBIAN_FILE, packages.name, DOM0_INITRD_INIT, *modules]
     return cache.made("dom0", inputs, make)
 
 
@@ -112,14 +117,11 @@ def client() -> Path:
     return cache.made("client", [THIS_FILE, DEBIAN_FILE, packages.name, CLIENT_FILES, *CLIENT_MODULES], make)
 
 
-def scratch() -> tempfile.TemporaryDirectory:
+@contextmanager
+def scratch() -> Iterator[Path]:
     """A directory as a context, removed afterwards; on the disk of the build, not in a /tmp that may be small."""
-
-    class Scratch(tempfile.TemporaryDirectory):
-        def __enter__(self) -> Path:
-            return Path(super().__enter__())
-
-    return Scratch(dir=cache.BUILD, prefix=".scratch-")
+    with tempfile.TemporaryDirectory(dir=cache.BUILD, prefix=".scratch-") as name:
+        yield Path(name)
 
 
 def merged_root(root: Path) -> None:
@@ -156,10 +158,13 @@ def compile_python(root: Path) -> None:
 
 
 def make_large_file(directory: Path) -> None:
-    """What the transfers carry, `large`, and its SHA-256 in hexadecimal digits, `large.sha256`."""
-    content = random.Random(LARGE_SEED).randbytes(LARGE_BYTES)
-    (directory / "large").write_bytes(content)
-    (directory / "large.sha256").write_text(hashlib.sha256(content).hexdigest())
+    """What the transfers carry: `large` is 50 times `block` with its number, eight digits, in front, so that a client
+    with little memory can send the same. `large.sha256` is its SHA-256 in hexadecimal digits."""
+    block = random.Random(BLOCK_SEED).randbytes(BLOCK_BYTES)
+    large = b"".join(b"%08d" % number + block for number in range(1, LARGE_BLOCKS + 1))
+    (directory / "block").write_bytes(block)
+    (directory / "large").write_bytes(large)
+    (directory / "large.sha256").write_text(hashlib.sha256(large).hexdigest())
 
 
 def make_initrd(file: Path, kernel: Path, packages: Path, modules: Iterable[str], init: Path) -> None:
@@ -188,9 +193,7 @@ def copy_modules(kernel: Path, names: Iterable[str], into: Path, loaded: Iterabl
 
     def closure(names: Iterable[str]) -> dict[str, None]:
         """The files in order, each once."""
-        return dict.fromkeys(
-            path for name in map(module_name, names) if name not in builtin for path in needs[name]
-        )
+        return dict.fromkeys(path for name in map(module_name, names) if name not in builtin for path in needs[name])
 
     have = closure(loaded)
     for number, path in enumerate(path for path in closure(names) if path not in have):

@@ -1,7 +1,6 @@
 """A machine in QEMU that boots Xen and dom0, reports over a serial port of its own, and never outlives this process."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -10,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-# Without virtualisation for Xen at hand, QEMU's own processor. SMAP kills dom0 before its first line, XSAVE and AVX kill
-# programs in dom0 now and then, RDTSCP hangs PVH guests.
+# QEMU's own processor, because most machines cannot virtualise for Xen. SMAP kills dom0 before its first line, XSAVE and
+# AVX kill programs in dom0 now and then, RDTSCP hangs PVH guests.
 EMULATED = "tcg,thread=multi", "max,-smap,-smep,-pku,-la57,-rdtscp,-xsave,-avx,-avx2,-f16c,-fma"
 ACCELERATED = "kvm", "host"
 
@@ -52,7 +51,11 @@ class Machine:
         listener.listen(1)
         with (self.work / "qemu.log").open("wb") as log:
             self.process = subprocess.Popen(
-                self.command(), cwd=self.work, stderr=log, **({} if self.interactive else QUIET)
+                self.command(),
+                cwd=self.work,
+                stdin=None if self.interactive else subprocess.DEVNULL,
+                stdout=None if self.interactive else subprocess.DEVNULL,
+                stderr=log,
             )
         listener.settimeout(STOP_SECONDS)
         try:
@@ -65,7 +68,10 @@ class Machine:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None = None, error: BaseException | None = None, trace: TracebackType | None = None
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
@@ -111,11 +117,3 @@ class Machine:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise MachineFailed(f"the machine did not power off within {seconds:.0f} s") from None
-
-
-QUIET: dict[str, int] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-
-
-def is_installed() -> bool:
-    """Whether QEMU is there at all."""
-    return shutil.which("qemu-system-x86_64") is not None

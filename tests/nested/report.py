@@ -3,6 +3,7 @@
 `|` is evidence: the output of a scenario that failed.
 """
 
+import hashlib
 import time
 from pathlib import Path
 
@@ -47,6 +48,36 @@ class Tally:
             print(f"failed: {' '.join(self.failed)}")
         print(f"{len(self.passed)} passed, {len(self.failed)} failed", flush=True)
         return 0 if self.passed and not self.failed else 1
+
+
+class Story:
+    """Prints a demonstration as it happens and a summary at its end."""
+
+    def __init__(self) -> None:
+        self.results: list[tuple[str, str, str]] = []
+        self.ended = False
+
+    def take(self, line: str) -> None:
+        """Takes one line of the report; `result`, TITLE, OUTCOME and DETAIL are separated by tabs."""
+        match line.split("\t"):
+            case ["result", title, outcome, detail]:
+                self.results.append((title, outcome, detail))
+                say(f"   {outcome}: {detail}")
+            case ["end"]:
+                self.ended = True
+            case _:
+                say(line.removeprefix("say").removeprefix(" "))
+
+    def close(self, image: Path) -> int:
+        """Prints the summary; returns the exit status: zero if every step was a success."""
+        content = image.read_bytes()
+        print("\nSummary")
+        print(f"  image    {image.name}, {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
+        for title, outcome, detail in self.results:
+            print(f"  {outcome:<8} {title:<36} {detail}")
+        if not self.ended:
+            print("  FAILED   the demonstration did not reach its end")
+        return 0 if self.ended and all(outcome == "ok" for _, outcome, _ in self.results) else 1
 
 
 def print_tail(console_log: Path) -> None:

@@ -8,10 +8,10 @@
 The image under test is build/vmlinuz, or what KERNEL names. See docs/testing.md.
 """
 
+import fcntl
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +80,7 @@ def demo() -> int:
     except qemu.MachineFailed as failure:
         say(str(failure))
         report.print_tail(WORK / "console.log")
-    return story.close()
+    return story.close(KERNEL)
 
 
 def shell() -> int:
@@ -100,6 +100,12 @@ def machine(settings: dict[str, str], interactive: bool = False) -> Iterator[qem
     """A running machine with the kernel under test and these settings in its payload."""
     if not KERNEL.exists():
         raise SystemExit(f"{KERNEL} is missing: run `make` first")
+    cache.BUILD.mkdir(parents=True, exist_ok=True)
+    lock = (cache.BUILD / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit("another rig is running in this directory") from None
     dom0, client = images.dom0(), images.client()
     # What the previous run left is kept until now, for whoever wants to look at it.
     shutil.rmtree(WORK, ignore_errors=True)

@@ -1,5 +1,5 @@
 # What a scenario can say. Sourced by dom0's scripts; every wait has a limit and says what it waited for.
-# shellcheck shell=sh
+# shellcheck shell=dash
 
 WORK=/run/rig-work
 CONSOLES=/var/log/xen/console
@@ -40,14 +40,14 @@ now() {
 
 # expect WHAT COMMAND…: COMMAND must succeed.
 expect() {
-    local what=$1
+    local what="$1"
     shift
     "$@" || fail "expected $what: $*"
 }
 
 # refuse WHAT COMMAND…: COMMAND must fail.
 refuse() {
-    local what=$1
+    local what="$1"
     shift
     if "$@"; then fail "expected $what: $*"; fi
 }
@@ -88,7 +88,7 @@ attach_uplink() {
 # client NAME ADDRESS: creates a Linux domU whose network is the firewall's, and waits until it can send.
 client() {
     domu "$1" "vif=['$(client_vif "$2")']"
-    in_client "$1" "/plug $2" || fail "no network in $1"
+    in_client "$1" "/plug $2 $GATEWAY" || fail "no network in $1"
     await 30 "the vif of $1 to be connected" vif_connected "$(id_of fw)" "$1"
 }
 
@@ -117,7 +117,7 @@ shared_client() {
 attach_client() {
     # shellcheck disable=SC2046 # one argument per setting
     xl network-attach "$1" $(client_vif "$2" | tr , ' ') || fail "xl network-attach $1"
-    in_client "$1" "/plug $2" || fail "no network in $1"
+    in_client "$1" "/plug $2 $GATEWAY" || fail "no network in $1"
 }
 
 # client_vif ADDRESS: the vif of a client in the words of xl. The MAC address follows from the last byte.
@@ -144,7 +144,7 @@ vif_connected() {
 
 # in_client NAME COMMAND…: runs shell text in a client, prints what it printed and returns its exit status.
 in_client() {
-    local name=$1 data number status
+    local name="$1" data number status
     data=/local/domain/$(id_of "$1")/data
     shift
     number=$(date +%s%N)
@@ -155,6 +155,13 @@ in_client() {
     return "${status#* }"
 }
 answered() { [ "$(xenstore-read -R "$1/status" | cut -d ' ' -f 1)" = "$2" ]; }
+
+# serve_hello NAME: a client serves /hello by HTTP, on ports 8000 and 8001.
+serve_hello() {
+    in_client "$1" "
+        mkdir /tmp/www && echo hello from $1 >/tmp/www/hello
+        httpd -p 8000 -h /tmp/www && httpd -p 8001 -h /tmp/www"
+}
 
 # saw NAME PATTERN: the last command in a client must have printed a line that matches (grep -E).
 saw() { grep -E -q -e "$2" "$WORK/$1.answer" || fail "expected /$2/ in the answer of $1"; }
@@ -182,7 +189,7 @@ cpu_seconds() { xl list "$1" | awk 'END { print $NF }'; }
 # destroy_all: no domain but dom0 is left. The firewall goes first: what is left of its vifs then goes with it.
 destroy_all() {
     local name
-    for name in $(xl list | awk '$1 == "fw" { first = $1 } NR > 2 && $1 != "fw" { rest = rest " " $1 } END { print first rest }'); do
+    for name in $(xl list | awk 'NR > 2 { if ($1 == "fw") first = $1; else rest = rest " " $1 } END { print first rest }'); do
         xl destroy "$name" || fail "xl destroy $name"
     done
     rm -f "$WORK"/*.id "$CONSOLES"/guest-*.log

@@ -1,6 +1,6 @@
-# Runs the scenarios named in $RIG/scenarios.list. Those under own/ begin and end without any domain; those under shared/
-# use the domains that the one before left, if it passed.
-# shellcheck shell=sh
+# Runs the scenarios named in $RIG/scenarios.list. Those under own/ begin and end without any domain; those under
+# shared/ use the domains that the one before left, if it passed.
+# shellcheck shell=dash
 set +e
 last=shared
 while read -r name; do
@@ -8,7 +8,7 @@ while read -r name; do
     [ "${name%/*}" = "$last" ] || (destroy_all)
     last=${name%/*}
     # shellcheck disable=SC2016 # expanded by the inner shell
-    timeout -k 5 "$(cat $RIG/limit)" sh -eu -c '
+    timeout -k 5 "$(cat "$RIG/limit")" sh -eu -c '
         . $RIG/dom0/lib.sh
         . "$RIG/scenarios/$1.sh"
         case $1 in own/*) destroy_all ;; esac
@@ -25,6 +25,6 @@ while read -r name; do
         echo "fail $name" >&3
         (destroy_all)
     fi
-done <$RIG/scenarios.list
+done <"$RIG/scenarios.list"
 (destroy_all)
 echo end >&3

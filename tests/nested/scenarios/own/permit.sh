@@ -9,7 +9,7 @@ firewall "rules=$WORK/rules"
 client alice "$ALICE"
 client bob "$BOB"
 for name in alice bob; do
-    in_client $name "mkdir /tmp/www; echo hello from $name >/tmp/www/hello; httpd -p 8000 -h /tmp/www; httpd -p 8001 -h /tmp/www"
+    serve_hello $name
 done
 in_client alice "timeout 20 wget -q -O - http://$BOB:8000/hello"
 saw alice 'hello from bob'
