@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-# QEMU's own processor, because most machines cannot virtualise for Xen. SMAP kills dom0 before its first line, XSAVE and
-# AVX kill programs in dom0 now and then, RDTSCP hangs PVH guests.
+# QEMU's own processor, because most machines cannot virtualise for Xen. SMAP kills dom0 before its first line, XSAVE
+# and AVX kill programs in dom0 now and then, RDTSCP hangs PVH guests.
 EMULATED = "tcg,thread=multi", "max,-smap,-smep,-pku,-la57,-rdtscp,-xsave,-avx,-avx2,-f16c,-fma"
 ACCELERATED = "kvm", "host"
 

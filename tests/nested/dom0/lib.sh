@@ -188,8 +188,9 @@ cpu_seconds() { xl list "$1" | awk 'END { print $NF }'; }
 
 # destroy_all: no domain but dom0 is left. The firewall goes first: what is left of its vifs then goes with it.
 destroy_all() {
-    local name
-    for name in $(xl list | awk 'NR > 2 { if ($1 == "fw") first = $1; else rest = rest " " $1 } END { print first rest }'); do
+    local name names
+    names=$(xl list | awk 'NR > 2 { if ($1 == "fw") first = $1; else rest = rest " " $1 } END { print first rest }')
+    for name in $names; do
         xl destroy "$name" || fail "xl destroy $name"
     done
     rm -f "$WORK"/*.id "$CONSOLES"/guest-*.log

@@ -4,6 +4,7 @@ begun=$(now)
 xl shutdown -w fw
 took=$(($(now) - begun))
 echo "xl shutdown -w took $took ms"
-refuse 'no domain fw' xl domid fw
 says fw 'shutting down: PowerOff'
 expect 'at most 2000 ms' [ "$took" -le 2000 ]
+# xl removes the domain when it has seen the end.
+await 10 'the domain to be gone' refuse 'no domain' xl domid fw
