@@ -36,6 +36,9 @@ const BATCH: usize = 8 * COPIES_PER_PACKET;
 /// How long XenStore is left alone after a failure.
 const STORE_REST: Duration = Duration::from_secs(10);
 
+/// Watch events handled between two rounds over the rings: each may cost several round trips to xenstored.
+const EVENTS_PER_LOOK: usize = 8;
+
 /// The watch on the toolstack's requests to the whole domain.
 const CONTROL: &str = "control";
 /// The watch on our own network devices.
@@ -136,25 +139,23 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
     }
 
-    /// Handles every watch event that waits.
+    /// Handles watch events: a few, so that a peer that causes them without end does not hold up packets.
     fn look_at_store(&mut self) -> Result<Work, Asked> {
-        let mut work = Work::None;
-        loop {
+        for _ in 0..EVENTS_PER_LOOK {
             self.xen.take_pending(self.store_port);
             let polled = self.store.poll();
             let Some(event) = self.store.next_event() else {
                 match polled {
                     Ok(Polled::More) => continue,
-                    Ok(Polled::Drained) => return Ok(work),
+                    Ok(Polled::Drained) => return Ok(Work::None),
                     Err(error) => {
                         if self.xen.now() >= self.store_rests_until {
                             self.note(Err(error));
                         }
-                        return Ok(work);
+                        return Ok(Work::None);
                     }
                 }
             };
-            work = Work::Done;
             let handled = match event.token.as_str() {
                 CONTROL => match control::take_request(&mut self.store) {
                     Ok(Some(reason)) => return Err(Asked(reason)),
@@ -167,6 +168,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             };
             self.note(handled);
         }
+        Ok(Work::Done)
     }
 
     fn with_clients<T>(&mut self, act: impl FnOnce(&mut Clients, &mut World<'_, X, R>) -> T) -> T {
@@ -174,11 +176,13 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         act(&mut self.exits.clients, &mut world)
     }
 
-    /// Reports a failure of XenStore and leaves it alone for a while.
+    /// Reports what XenStore did not do. If XenStore itself fails it is left alone for a while.
     fn note(&mut self, result: Result<(), StoreError>) {
         if let Err(error) = result {
             log::error!("XenStore: {error}");
-            self.store_rests_until = self.xen.now() + STORE_REST;
+            if !error.is_about_the_request() {
+                self.store_rests_until = self.xen.now() + STORE_REST;
+            }
         }
     }
 
