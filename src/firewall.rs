@@ -141,21 +141,24 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
 
     /// Handles watch events: a few, so that a peer that causes them without end does not hold up packets.
     fn look_at_store(&mut self) -> Result<Work, Asked> {
+        // What an event changed, such as a port to sleep on, is for the next round to see.
+        let mut work = Work::None;
         for _ in 0..EVENTS_PER_LOOK {
             self.xen.take_pending(self.store_port);
             let polled = self.store.poll();
             let Some(event) = self.store.next_event() else {
                 match polled {
                     Ok(Polled::More) => continue,
-                    Ok(Polled::Drained) => return Ok(Work::None),
+                    Ok(Polled::Drained) => return Ok(work),
                     Err(error) => {
                         if self.xen.now() >= self.store_rests_until {
                             self.note(Err(error));
                         }
-                        return Ok(Work::None);
+                        return Ok(work);
                     }
                 }
             };
+            work = Work::Done;
             let handled = match event.token.as_str() {
                 CONTROL => match control::take_request(&mut self.store) {
                     Ok(Some(reason)) => return Err(Asked(reason)),
