@@ -193,12 +193,13 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     fn pass(&mut self) -> Work {
         let now = self.xen.now();
         self.effort.passes += 1;
-        self.clear_events();
         if now >= self.store_rests_until {
             let advanced = self.with_clients(|clients, world| clients.advance(world));
             self.note(advanced);
         }
         self.tell_ownership(now);
+        // After the steps that bring new ports.
+        self.clear_events();
 
         let received = self.receive_from_uplink(now);
         let exchanged = self.exchange_with_clients();
