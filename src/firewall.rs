@@ -104,15 +104,39 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Forwards packets until the toolstack asks for the end.
     pub fn run(&mut self) -> Shutdown {
         loop {
-            if let Some(reason) = self.look_at_store() {
+            if let Some(reason) = self.turn() {
                 return reason;
             }
-            if self.pass() == Work::None && self.may_sleep() {
-                let until = self.deadline();
-                self.xen.wait(&self.ports, until);
-                self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
-            }
         }
+    }
+
+    /// One turn of the loop: looks at XenStore and passes over the rings, and sleeps if there was nothing to
+    /// do. Says when the toolstack asks for the end.
+    pub fn turn(&mut self) -> Option<Shutdown> {
+        if let Some(reason) = self.look_at_store() {
+            return Some(reason);
+        }
+        if self.pass() == Work::None && self.may_sleep() {
+            let until = self.deadline();
+            self.xen.wait(&self.ports, until);
+            self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
+        }
+        None
+    }
+
+    /// The hypervisor, to look at.
+    pub fn hypervisor(&mut self) -> &mut X {
+        &mut self.xen
+    }
+
+    /// The engine, to look at.
+    pub fn journey(&self) -> &Journey<Frame> {
+        &self.journey
+    }
+
+    /// The vifs, to look at.
+    pub fn exits(&self) -> &Exits {
+        &self.exits
     }
 
     /// Handles every watch event that waits.
