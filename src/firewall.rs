@@ -123,20 +123,44 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Forwards packets until the toolstack asks for the end.
     pub fn run(&mut self) -> Shutdown {
         loop {
-            let packets = self.pass();
-            // After the last call that may have waited for XenStore: such a call takes in watch events too, and
-            // nothing announces them again.
-            let events = match self.look_at_store() {
-                Ok(events) => events,
-                Err(Asked(reason)) => return reason,
-            };
-            if packets == Work::None && events == Work::None && self.may_sleep() {
-                self.effort.sleeps += 1;
-                let until = self.deadline();
-                self.xen.wait(&self.ports, until);
-                self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
+            if let Some(reason) = self.turn() {
+                return reason;
             }
         }
+    }
+
+    /// One turn of the loop: a round over the rings, a look at XenStore, and sleep if there was nothing to do.
+    /// Says when the toolstack asks for the end.
+    pub fn turn(&mut self) -> Option<Shutdown> {
+        let packets = self.pass();
+        // After the last call that may have waited for XenStore: such a call takes in watch events too, and
+        // nothing announces them again.
+        let events = match self.look_at_store() {
+            Ok(events) => events,
+            Err(Asked(reason)) => return Some(reason),
+        };
+        if packets == Work::None && events == Work::None && self.may_sleep() {
+            self.effort.sleeps += 1;
+            let until = self.deadline();
+            self.xen.wait(&self.ports, until);
+            self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
+        }
+        None
+    }
+
+    /// The hypervisor, to look at.
+    pub fn hypervisor(&mut self) -> &mut X {
+        &mut self.xen
+    }
+
+    /// The engine, to look at.
+    pub fn journey(&self) -> &Journey<Frame> {
+        &self.journey
+    }
+
+    /// The vifs, to look at.
+    pub fn exits(&self) -> &Exits {
+        &self.exits
     }
 
     /// Handles watch events: a few, so that a peer that causes them without end does not hold up packets.
