@@ -28,30 +28,6 @@ use std::time::Duration;
 use support::*;
 use tcp::Segment;
 
-/// A small generator (xorshift64*): the same events for the same seed on every machine.
-struct Random(u64);
-
-impl Random {
-    fn bits(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        (self.bits() >> 33) % limit
-    }
-
-    fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
-
 const CLIENTS: [Ipv4Addr; 4] = [C1, C2, Ipv4Addr::new(10, 137, 0, 13), Ipv4Addr::new(10, 137, 0, 14)];
 const REMOTES: [Ipv4Addr; 4] = [R, S, Ipv4Addr::new(192, 0, 2, 77), Ipv4Addr::new(10, 137, 0, 14)];
 const REMOTE_PORTS: [u16; 3] = [53, 80, 4500];
@@ -91,7 +67,7 @@ impl Trial {
         let mut model = Model::new(F, G, limits, now);
         model.attach(1, C1);
         model.attach(2, C2);
-        let random = Random(seed * 2 + 1);
+        let random = Random::new(seed);
         let mut trial =
             Trial { random, world, model, numbers: Numbers { next: [0xFFFF_FF00, 0x7FFF_FF80] }, attended };
         trial.change_rules();

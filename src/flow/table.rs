@@ -70,8 +70,7 @@ impl FlowTable {
     /// An empty table for `capacity` flows, of which one account may hold `cap`; `key` seeds its hash.
     pub fn new(capacity: u32, cap: u32, timeouts: Timeouts, key: (u64, u64), now: Tick) -> FlowTable {
         let places = capacity as usize;
-        let mut share = Share::new(capacity, cap);
-        share.set_membership(Account::UPLINK, Membership::Member);
+        let share = Share::new(capacity, cap);
         FlowTable {
             slab: Slab::new(places),
             inside: Index::new(places),

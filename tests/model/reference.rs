@@ -331,7 +331,13 @@ impl Model {
     fn flow_has_room(&self, payer: Holder) -> bool {
         let held = Self::count(self.flows.iter().map(Flow::payer));
         (self.flows.len() as u32) < self.limits.flows
-            && self.has_room(payer, self.limits.flows, self.limits.flows_per_client, true, &held)
+            && self.has_room(
+                payer,
+                self.limits.flows,
+                self.limits.flows_per_client,
+                !self.rules.forwards.is_empty(),
+                &held,
+            )
     }
 
     /// The outer port of a new flow's endpoint; `choice` is what the engine picked if it had to pick.
