@@ -20,11 +20,12 @@ help: ## list the targets
 
 test: test-host test-nested ## everything: what runs on this machine, then what runs on Xen
 
-test-host: rust ## formatting, lints, unit and property tests
+test-host: rust ## formatting, lints, unit and property tests, the simulated Xen
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features sim -- -D warnings
 	cargo clippy $(CARGO_IMAGE) -- -D warnings
-	cargo test
+	cargo test --features sim
 
 test-nested: $(IMAGE) rig ## the firewall and stock Linux on a Xen in QEMU
 	$(RIG) test $(SCENARIOS)

@@ -36,6 +36,9 @@ const BATCH: usize = 8 * COPIES_PER_PACKET;
 /// How long XenStore is left alone after a failure.
 const STORE_REST: Duration = Duration::from_secs(10);
 
+/// Watch events handled between two rounds over the rings: each may cost several round trips to xenstored.
+const EVENTS_PER_LOOK: usize = 8;
+
 /// The watch on the toolstack's requests to the whole domain.
 const CONTROL: &str = "control";
 /// The watch on our own network devices.
@@ -120,26 +123,51 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Forwards packets until the toolstack asks for the end.
     pub fn run(&mut self) -> Shutdown {
         loop {
-            let packets = self.pass();
-            // After the last call that may have waited for XenStore: such a call takes in watch events too, and
-            // nothing announces them again.
-            let events = match self.look_at_store() {
-                Ok(events) => events,
-                Err(Asked(reason)) => return reason,
-            };
-            if packets == Work::None && events == Work::None && self.may_sleep() {
-                self.effort.sleeps += 1;
-                let until = self.deadline();
-                self.xen.wait(&self.ports, until);
-                self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
+            if let Some(reason) = self.turn() {
+                return reason;
             }
         }
     }
 
-    /// Handles every watch event that waits.
+    /// One turn of the loop: a round over the rings, a look at XenStore, and sleep if there was nothing to do.
+    /// Says when the toolstack asks for the end.
+    pub fn turn(&mut self) -> Option<Shutdown> {
+        let packets = self.pass();
+        // After the last call that may have waited for XenStore: such a call takes in watch events too, and
+        // nothing announces them again.
+        let events = match self.look_at_store() {
+            Ok(events) => events,
+            Err(Asked(reason)) => return Some(reason),
+        };
+        if packets == Work::None && events == Work::None && self.may_sleep() {
+            self.effort.sleeps += 1;
+            let until = self.deadline();
+            self.xen.wait(&self.ports, until);
+            self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
+        }
+        None
+    }
+
+    /// The hypervisor, to look at.
+    pub fn hypervisor(&mut self) -> &mut X {
+        &mut self.xen
+    }
+
+    /// The engine, to look at.
+    pub fn journey(&self) -> &Journey<Frame> {
+        &self.journey
+    }
+
+    /// The vifs, to look at.
+    pub fn exits(&self) -> &Exits {
+        &self.exits
+    }
+
+    /// Handles watch events: a few, so that a peer that causes them without end does not hold up packets.
     fn look_at_store(&mut self) -> Result<Work, Asked> {
+        // What an event changed, such as a port to sleep on, is for the next round to see.
         let mut work = Work::None;
-        loop {
+        for _ in 0..EVENTS_PER_LOOK {
             self.xen.take_pending(self.store_port);
             let polled = self.store.poll();
             let Some(event) = self.store.next_event() else {
@@ -167,6 +195,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             };
             self.note(handled);
         }
+        Ok(Work::Done)
     }
 
     fn with_clients<T>(&mut self, act: impl FnOnce(&mut Clients, &mut World<'_, X, R>) -> T) -> T {
@@ -174,11 +203,13 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         act(&mut self.exits.clients, &mut world)
     }
 
-    /// Reports a failure of XenStore and leaves it alone for a while.
+    /// Reports what XenStore did not do. If XenStore itself fails it is left alone for a while.
     fn note(&mut self, result: Result<(), StoreError>) {
         if let Err(error) = result {
             log::error!("XenStore: {error}");
-            self.store_rests_until = self.xen.now() + STORE_REST;
+            if !error.is_about_the_request() {
+                self.store_rests_until = self.xen.now() + STORE_REST;
+            }
         }
     }
 
@@ -186,12 +217,13 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     fn pass(&mut self) -> Work {
         let now = self.xen.now();
         self.effort.passes += 1;
-        self.clear_events();
         if now >= self.store_rests_until {
             let advanced = self.with_clients(|clients, world| clients.advance(world));
             self.note(advanced);
         }
         self.tell_ownership(now);
+        // After the steps that bring new ports.
+        self.clear_events();
 
         let received = self.receive_from_uplink(now);
         let exchanged = self.exchange_with_clients();

@@ -6,7 +6,7 @@
 #![no_std]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 extern crate std;
 
 pub mod client;
@@ -23,6 +23,8 @@ pub mod nat;
 pub mod packet;
 pub mod prefix;
 pub mod route;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod store;
 pub mod text;
 pub mod time;

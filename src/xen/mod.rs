@@ -11,10 +11,14 @@ pub mod console;
 pub mod copy;
 pub mod event;
 pub mod grant;
+#[cfg(feature = "sim")]
+pub mod host;
 #[cfg(target_os = "none")]
 pub mod metal;
 pub mod page;
 pub mod store_ring;
+#[cfg(feature = "sim")]
+pub mod touch;
 
 use crate::time::{Moment, UnixSeconds};
 use copy::CopyBatch;

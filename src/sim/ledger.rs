@@ -1,0 +1,105 @@
+//! What peers counted: requests, answers, bytes, packets; and their complaints.
+
+use crate::xen::DomainId;
+use crate::xen::grant::Access;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// A kind of request that is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// ICMP echo.
+    Ping,
+    /// A datagram that is echoed.
+    Datagram,
+    /// A TCP transfer.
+    Transfer,
+}
+
+/// What became of one client's requests for one service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Made.
+    pub asked: u64,
+    /// Answered in full.
+    pub answered: u64,
+    /// Given up.
+    pub failed: u64,
+}
+
+/// The books.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    outcomes: BTreeMap<(DomainId, Service), Outcome>,
+    bytes: BTreeMap<DomainId, u64>,
+    complaints: Vec<(&'static str, String)>,
+    /// Packets that crossed any ring.
+    pub packets: u64,
+    /// The slowest transfer.
+    pub slowest: Duration,
+    /// The kernel's grants that are in force.
+    pub grants: BTreeMap<u32, Access>,
+}
+
+impl Ledger {
+    fn outcome(&mut self, client: DomainId, service: Service) -> &mut Outcome {
+        self.outcomes.entry((client, service)).or_default()
+    }
+
+    /// A client makes a request.
+    pub fn asked(&mut self, client: DomainId, service: Service) {
+        self.outcome(client, service).asked += 1;
+    }
+
+    /// A request was answered.
+    pub fn answered(&mut self, client: DomainId, service: Service) {
+        self.outcome(client, service).answered += 1;
+    }
+
+    /// A request was given up.
+    pub fn failed(&mut self, client: DomainId, service: Service) {
+        self.outcome(client, service).failed += 1;
+    }
+
+    /// Bytes of content carried.
+    pub fn carried(&mut self, client: DomainId, bytes: usize) {
+        *self.bytes.entry(client).or_default() += bytes as u64;
+    }
+
+    /// A transfer took so long.
+    pub fn took(&mut self, span: Duration) {
+        self.slowest = self.slowest.max(span);
+    }
+
+    /// Something is wrong.
+    pub fn complain(&mut self, oracle: &'static str, what: String) {
+        self.complaints.push((oracle, what));
+    }
+
+    /// What was complained of since the last call.
+    pub fn take_complaints(&mut self) -> Vec<(&'static str, String)> {
+        core::mem::take(&mut self.complaints)
+    }
+
+    /// The kernel granted a page.
+    pub fn granted(&mut self, reference: u32, access: Access) {
+        self.grants.insert(reference, access);
+    }
+
+    /// All outcomes.
+    pub fn outcomes(&self) -> impl Iterator<Item = (DomainId, Service, Outcome)> {
+        self.outcomes.iter().map(|(&(client, service), &outcome)| (client, service, outcome))
+    }
+
+    /// Outcome of one service for one client.
+    pub fn of(&self, client: DomainId, service: Service) -> Outcome {
+        self.outcomes.get(&(client, service)).copied().unwrap_or_default()
+    }
+
+    /// Bytes of content carried for all clients.
+    pub fn content_bytes(&self) -> u64 {
+        self.bytes.values().sum()
+    }
+}

@@ -1,0 +1,23 @@
+//! The simulated Xen: the whole kernel loop on the host, deterministic, against friendly and hostile peers.
+//!
+//! The kernel under test is the real one: `Firewall` with its drivers and its engine, over
+//! [`domain::SimXen`] and [`domain::SimRing`]. Around it is a [`world::World`]: a [`machine::Machine`] that
+//! keeps memory, grants, event channels and XenStore by Xen's rules, and peers that a seeded scheduler lets
+//! act between any two steps of the kernel. A seed determines a run, bit for bit. See `docs/testing.md`.
+
+pub mod channels;
+pub mod dice;
+pub mod domain;
+pub mod grants;
+pub mod ledger;
+pub mod machine;
+pub mod model;
+pub mod net;
+pub mod oracle;
+pub mod peer;
+pub mod run;
+pub mod scenario;
+pub mod store;
+pub mod trace;
+pub mod watcher;
+pub mod world;

@@ -1,0 +1,299 @@
+//! What client hosts do: ping, exchange datagrams, transfer bulk data; everything that comes back is checked.
+
+use crate::sim::dice::{Dice, content};
+use crate::sim::ledger::{Ledger, Service};
+use crate::time::Moment;
+use crate::xen::DomainId;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+use smoltcp::iface::{Interface, SocketHandle, SocketSet};
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::socket::{icmp, tcp, udp};
+use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpEndpoint};
+
+/// An application of a host.
+pub trait App {
+    /// Does what is due; when it is to be called again.
+    fn drive(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        interface: &mut Interface,
+        now: Moment,
+        ledger: &mut Ledger,
+        dice: &mut Dice,
+    ) -> Option<Moment>;
+}
+
+/// What an application's pace is.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two requests, on average.
+    pub every: Duration,
+    /// After this moment no new request is made.
+    pub until: Moment,
+}
+
+impl Pace {
+    fn next(self, now: Moment, dice: &mut Dice) -> Moment {
+        let mean = self.every.as_nanos() as u64;
+        now + Duration::from_nanos(dice.between(mean / 2, mean + mean / 2))
+    }
+}
+
+/// Sends datagrams to an echo server and checks what comes back.
+pub struct Datagrams {
+    client: DomainId,
+    socket: SocketHandle,
+    server: IpEndpoint,
+    pace: Pace,
+    largest: usize,
+    next: Moment,
+    sequence: u64,
+    key: u64,
+}
+
+impl Datagrams {
+    /// Datagrams of at most `largest` bytes.
+    pub fn start(
+        client: DomainId,
+        server: (Ipv4Addr, u16),
+        pace: Pace,
+        largest: usize,
+        dice: &mut Dice,
+        sockets: &mut SocketSet<'static>,
+    ) -> Box<dyn App> {
+        let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 64], vec![0; 1 << 16]);
+        let mut socket = udp::Socket::new(buffer(), buffer());
+        socket.bind(dice.between(2000, 60_000) as u16).expect("an unbound socket");
+        let socket = sockets.add(socket);
+        let (next, key) = (Moment::default(), dice.bits());
+        Box::new(Self { client, socket, server: server.into(), pace, largest, next, sequence: 0, key })
+    }
+}
+
+impl App for Datagrams {
+    fn drive(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        _: &mut Interface,
+        now: Moment,
+        ledger: &mut Ledger,
+        dice: &mut Dice,
+    ) -> Option<Moment> {
+        let socket = sockets.get_mut::<udp::Socket<'_>>(self.socket);
+        while let Ok((data, _)) = socket.recv() {
+            let sequence = data.first_chunk().map_or(u64::MAX, |first| u64::from_le_bytes(*first));
+            let rest = data.get(8..).unwrap_or_default();
+            if sequence >= self.sequence || rest != content(self.key ^ sequence, 0, rest.len()) {
+                ledger.complain(
+                    "content",
+                    format!("datagram {sequence} came back to {:?} changed", self.client),
+                );
+            }
+            ledger.answered(self.client, Service::Datagram);
+        }
+        if now >= self.pace.until {
+            return None;
+        }
+        if now >= self.next {
+            let bytes = dice.between(0, self.largest as u64) as usize;
+            let mut data = self.sequence.to_le_bytes().to_vec();
+            data.extend(content(self.key ^ self.sequence, 0, bytes));
+            if socket.send_slice(&data, self.server).is_ok() {
+                self.sequence += 1;
+                ledger.asked(self.client, Service::Datagram);
+            }
+            self.next = self.pace.next(now, dice);
+        }
+        Some(self.next)
+    }
+}
+
+/// Pings a host and checks the replies.
+pub struct Pings {
+    client: DomainId,
+    socket: SocketHandle,
+    target: Ipv4Addr,
+    pace: Pace,
+    next: Moment,
+    ident: u16,
+    sequence: u16,
+}
+
+impl Pings {
+    /// Pings `target`.
+    pub fn start(
+        client: DomainId,
+        target: Ipv4Addr,
+        pace: Pace,
+        dice: &mut Dice,
+        sockets: &mut SocketSet<'static>,
+    ) -> Box<dyn App> {
+        let buffer = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 16], vec![0; 16_384]);
+        let mut socket = icmp::Socket::new(buffer(), buffer());
+        let ident = dice.bits() as u16;
+        socket.bind(icmp::Endpoint::Ident(ident)).expect("an unbound socket");
+        let socket = sockets.add(socket);
+        Box::new(Self { client, socket, target, pace, next: Moment::default(), ident, sequence: 0 })
+    }
+}
+
+impl App for Pings {
+    fn drive(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        _: &mut Interface,
+        now: Moment,
+        ledger: &mut Ledger,
+        dice: &mut Dice,
+    ) -> Option<Moment> {
+        let checksums = ChecksumCapabilities::default();
+        let socket = sockets.get_mut::<icmp::Socket<'_>>(self.socket);
+        while let Ok((bytes, _)) = socket.recv() {
+            let packet = Icmpv4Packet::new_unchecked(bytes);
+            if let Ok(Icmpv4Repr::EchoReply { ident, seq_no, data }) = Icmpv4Repr::parse(&packet, &checksums)
+            {
+                if ident != self.ident || data != content(u64::from(seq_no), 0, data.len()) {
+                    ledger
+                        .complain("content", format!("ping {seq_no} came back to {:?} changed", self.client));
+                }
+                ledger.answered(self.client, Service::Ping);
+            }
+        }
+        if now >= self.pace.until {
+            return None;
+        }
+        if now >= self.next {
+            let data = content(u64::from(self.sequence), 0, dice.between(0, 1400) as usize);
+            let echo = Icmpv4Repr::EchoRequest { ident: self.ident, seq_no: self.sequence, data: &data };
+            if let Ok(buffer) = socket.send(echo.buffer_len(), self.target.into()) {
+                echo.emit(&mut Icmpv4Packet::new_unchecked(buffer), &checksums);
+                self.sequence = self.sequence.wrapping_add(1);
+                ledger.asked(self.client, Service::Ping);
+            }
+            self.next = self.pace.next(now, dice);
+        }
+        Some(self.next)
+    }
+}
+
+/// Bytes of a transfer's header: key, bytes up, bytes down.
+pub const REQUEST: usize = 24;
+
+/// Transfers bulk data up and down over TCP, one connection after the other.
+pub struct Transfers {
+    client: DomainId,
+    socket: SocketHandle,
+    server: IpEndpoint,
+    pace: Pace,
+    largest: u64,
+    next: Moment,
+    port: u16,
+    current: Option<Transfer>,
+}
+
+struct Transfer {
+    key: u64,
+    sending: Vec<u8>,
+    sent: usize,
+    down: usize,
+    received: usize,
+    begun: Moment,
+}
+
+impl Transfers {
+    /// Transfers of at most `largest` bytes either way.
+    pub fn start(
+        client: DomainId,
+        server: (Ipv4Addr, u16),
+        pace: Pace,
+        largest: u64,
+        dice: &mut Dice,
+        sockets: &mut SocketSet<'static>,
+    ) -> Box<dyn App> {
+        let buffer = || tcp::SocketBuffer::new(vec![0; 32 << 10]);
+        let mut socket = tcp::Socket::new(buffer(), buffer());
+        socket.set_timeout(Some(smoltcp::time::Duration::from_secs(20)));
+        let socket = sockets.add(socket);
+        let (next, port) = (Moment::default(), dice.between(20_000, 50_000) as u16);
+        Box::new(Self { client, socket, server: server.into(), pace, largest, next, port, current: None })
+    }
+
+    fn begin(&mut self, now: Moment, dice: &mut Dice) -> Transfer {
+        let (key, up) = (dice.bits(), dice.below(self.largest) as usize);
+        let down = dice.below(self.largest) as usize;
+        let mut sending = Vec::with_capacity(REQUEST + up);
+        for number in [key, up as u64, down as u64] {
+            sending.extend(number.to_le_bytes());
+        }
+        sending.extend(content(key ^ 1, 0, up));
+        Transfer { key, sending, sent: 0, down, received: 0, begun: now }
+    }
+}
+
+impl App for Transfers {
+    fn drive(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        interface: &mut Interface,
+        now: Moment,
+        ledger: &mut Ledger,
+        dice: &mut Dice,
+    ) -> Option<Moment> {
+        let socket = sockets.get_mut::<tcp::Socket<'_>>(self.socket);
+        let Some(transfer) = &mut self.current else {
+            if now >= self.pace.until {
+                return None;
+            }
+            if now >= self.next && socket.state() == tcp::State::Closed {
+                self.port = if self.port >= 60_000 { 20_000 } else { self.port + 1 };
+                let transfer = self.begin(now, dice);
+                let socket = sockets.get_mut::<tcp::Socket<'_>>(self.socket);
+                if socket.connect(interface.context(), self.server, self.port).is_ok() {
+                    ledger.asked(self.client, Service::Transfer);
+                    self.current = Some(transfer);
+                }
+                self.next = self.pace.next(now, dice);
+            }
+            return Some(self.next.max(now + Duration::from_millis(1)));
+        };
+        if socket.can_send() && transfer.sent < transfer.sending.len() {
+            let rest = transfer.sending.get(transfer.sent..).unwrap_or_default();
+            transfer.sent += socket.send_slice(rest).unwrap_or(0);
+        }
+        while socket.can_recv() {
+            let (key, at) = (transfer.key, transfer.received);
+            let taken =
+                socket.recv(|bytes| (bytes.len(), (bytes.len(), bytes == content(key, at, bytes.len()))));
+            match taken {
+                Ok((count, true)) => transfer.received += count,
+                Ok((count, false)) => {
+                    transfer.received += count;
+                    ledger.complain("content", format!("transfer to {:?} changed at byte {at}", self.client));
+                }
+                Err(_) => break,
+            }
+        }
+        let done = transfer.received == transfer.down && transfer.sent == transfer.sending.len();
+        if transfer.received > transfer.down {
+            ledger.complain("content", format!("transfer to {:?} has too many bytes", self.client));
+        }
+        if done && !socket.may_recv() && socket.state() != tcp::State::SynSent {
+            ledger.answered(self.client, Service::Transfer);
+            ledger.carried(self.client, transfer.sending.len() + transfer.down);
+            ledger.took(now.since(transfer.begun));
+            self.current = None;
+            socket.close();
+            // Its last state is of no use to us.
+            socket.abort();
+        } else if !socket.is_open() {
+            ledger.failed(self.client, Service::Transfer);
+            self.current = None;
+        }
+        Some(self.next.max(now + Duration::from_millis(5)))
+    }
+}

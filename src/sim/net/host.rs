@@ -1,0 +1,94 @@
+//! A client host: a smoltcp stack with applications.
+
+use super::Host;
+use super::apps::App;
+use super::link::{Queues, instant, moment};
+use crate::sim::dice::Dice;
+use crate::sim::ledger::Ledger;
+use crate::time::Moment;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use smoltcp::iface::{Config, Interface, SocketSet};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
+
+/// Addresses of a host.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// Ethernet.
+    pub mac: [u8; 6],
+    /// IPv4, with prefix lengths; the first is the source of what it sends.
+    pub addresses: Vec<(Ipv4Addr, u8)>,
+    /// Its router, if it has one.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// A host.
+pub struct StackHost {
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    queues: Queues,
+    apps: Vec<Box<dyn App>>,
+    next: Option<Moment>,
+    announces: bool,
+}
+
+impl StackHost {
+    /// A host with nothing to do.
+    ///
+    /// # Panics
+    /// If it has more addresses than smoltcp has room for.
+    pub fn new(address: &Address, dice: &mut Dice, now: Moment) -> Self {
+        let mut queues = Queues::default();
+        let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(address.mac)));
+        config.random_seed = dice.bits();
+        let mut interface = Interface::new(config, &mut queues, instant(now));
+        interface.update_ip_addrs(|list| {
+            for &(address, bits) in &address.addresses {
+                list.push(IpCidr::new(address.into(), bits)).expect("room for the address");
+            }
+        });
+        if let Some(gateway) = address.gateway {
+            interface.routes_mut().add_default_ipv4_route(gateway).expect("room for a route");
+        }
+        let sockets = SocketSet::new(vec![]);
+        Self { interface, sockets, queues, apps: Vec::new(), next: None, announces: true }
+    }
+
+    /// Adds an application, made with the host's sockets.
+    pub fn run(&mut self, make: impl FnOnce(&mut SocketSet<'static>) -> Box<dyn App>) {
+        let app = make(&mut self.sockets);
+        self.apps.push(app);
+    }
+}
+
+impl Host for StackHost {
+    fn receive(&mut self, frame: Vec<u8>) {
+        self.queues.arrived.push_back(frame);
+    }
+
+    fn poll(&mut self, now: Moment, ledger: &mut Ledger, dice: &mut Dice) {
+        self.announces = false;
+        self.interface.poll(instant(now), &mut self.queues, &mut self.sockets);
+        let mut due: Option<Moment> = None;
+        for app in &mut self.apps {
+            let next = app.drive(&mut self.sockets, &mut self.interface, now, ledger, dice);
+            due = due.into_iter().chain(next).min();
+        }
+        self.interface.poll(instant(now), &mut self.queues, &mut self.sockets);
+        let stack = self.interface.poll_at(instant(now), &self.sockets).map(moment);
+        self.next = due.into_iter().chain(stack).min();
+    }
+
+    fn transmit(&mut self) -> Option<Vec<u8>> {
+        self.queues.leaving.pop_front()
+    }
+
+    fn deadline(&mut self, now: Moment) -> Option<Moment> {
+        if self.announces {
+            return Some(now);
+        }
+        self.next
+    }
+}

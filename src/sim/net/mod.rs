@@ -1,0 +1,32 @@
+//! What is behind the simulated vifs: hosts with TCP/IP stacks, and generators of nonsense.
+
+pub mod apps;
+pub mod frame;
+pub mod host;
+pub mod link;
+pub mod server;
+
+use crate::sim::dice::Dice;
+use crate::sim::ledger::Ledger;
+use crate::time::Moment;
+use alloc::vec::Vec;
+
+/// A network host, or a whole network, behind a vif.
+pub trait Host {
+    /// An Ethernet frame arrives; its checksums are complete.
+    fn receive(&mut self, frame: Vec<u8>);
+
+    /// Lets the host do what is due.
+    fn poll(&mut self, now: Moment, ledger: &mut Ledger, dice: &mut Dice);
+
+    /// The next frame it sends, if any; checksums complete.
+    fn transmit(&mut self) -> Option<Vec<u8>>;
+
+    /// When it wants to be polled although nothing arrived.
+    fn deadline(&mut self, now: Moment) -> Option<Moment>;
+
+    /// Whether what it sends obeys the protocols, so that all of it counts.
+    fn is_honest(&self) -> bool {
+        true
+    }
+}

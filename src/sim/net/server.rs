@@ -1,0 +1,140 @@
+//! The host beyond the uplink: gateway and servers in one, with what the clients' applications ask for.
+
+use super::apps::{App, REQUEST};
+use crate::sim::dice::{Dice, content};
+use crate::sim::ledger::Ledger;
+use crate::time::Moment;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use smoltcp::iface::{Interface, SocketHandle, SocketSet};
+use smoltcp::socket::{tcp, udp};
+
+/// Port of the echo server.
+pub const ECHO: u16 = 7;
+/// Port of the name server: echoes too.
+pub const NAMES: u16 = 53;
+/// Port of the transfer server.
+pub const TRANSFER: u16 = 80;
+/// Connections that can wait or be served at once.
+const CONNECTIONS: usize = 24;
+
+/// Echoes datagrams.
+pub struct Echo(SocketHandle);
+
+impl Echo {
+    /// Echoes what comes to `port`.
+    pub fn start(port: u16, sockets: &mut SocketSet<'static>) -> Box<dyn App> {
+        let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 256], vec![0; 1 << 17]);
+        let mut socket = udp::Socket::new(buffer(), buffer());
+        socket.bind(port).expect("an unbound socket");
+        Box::new(Self(sockets.add(socket)))
+    }
+}
+
+impl App for Echo {
+    fn drive(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        _: &mut Interface,
+        _: Moment,
+        _: &mut Ledger,
+        _: &mut Dice,
+    ) -> Option<Moment> {
+        let socket = sockets.get_mut::<udp::Socket<'_>>(self.0);
+        while socket.can_send() && socket.can_recv() {
+            let Ok((data, from)) = socket.recv() else { break };
+            let data = data.to_vec();
+            let _ = socket.send_slice(&data, from);
+        }
+        None
+    }
+}
+
+#[derive(Default)]
+struct Connection {
+    header: Vec<u8>,
+    received: usize,
+    sent: usize,
+}
+
+/// Takes and gives bulk data.
+pub struct TransferServer {
+    connections: Vec<(SocketHandle, Connection)>,
+}
+
+impl TransferServer {
+    /// Listens on [`TRANSFER`].
+    pub fn start(sockets: &mut SocketSet<'static>) -> Box<dyn App> {
+        let connections = (0..CONNECTIONS).map(|_| {
+            let buffer = || tcp::SocketBuffer::new(vec![0; 32 << 10]);
+            let mut socket = tcp::Socket::new(buffer(), buffer());
+            socket.set_timeout(Some(smoltcp::time::Duration::from_secs(20)));
+            (sockets.add(socket), Connection::default())
+        });
+        Box::new(Self { connections: connections.collect() })
+    }
+}
+
+impl App for TransferServer {
+    fn drive(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        _: &mut Interface,
+        _: Moment,
+        ledger: &mut Ledger,
+        _: &mut Dice,
+    ) -> Option<Moment> {
+        for (handle, connection) in &mut self.connections {
+            let socket = sockets.get_mut::<tcp::Socket<'_>>(*handle);
+            if !socket.is_open() {
+                *connection = Connection::default();
+                let _ = socket.listen(TRANSFER);
+                continue;
+            }
+            if socket.is_listening() {
+                continue;
+            }
+            serve(socket, connection, ledger);
+        }
+        None
+    }
+}
+
+fn number(header: &[u8], index: usize) -> u64 {
+    header.as_chunks::<8>().0.get(index).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+fn serve(socket: &mut tcp::Socket<'_>, connection: &mut Connection, ledger: &mut Ledger) {
+    while socket.can_recv() {
+        let taken = socket.recv(|bytes| (bytes.len(), bytes.to_vec()));
+        let Ok(mut bytes) = taken else { break };
+        let lacking = REQUEST.saturating_sub(connection.header.len()).min(bytes.len());
+        connection.header.extend(bytes.drain(..lacking));
+        let key = number(&connection.header, 0) ^ 1;
+        if bytes != content(key, connection.received, bytes.len()) {
+            ledger.complain("content", format!("upload changed at byte {}", connection.received));
+        }
+        connection.received += bytes.len();
+    }
+    if connection.header.len() < REQUEST {
+        // It closed without having asked.
+        if !socket.may_recv() && socket.state() == tcp::State::CloseWait {
+            socket.close();
+        }
+        return;
+    }
+    let (up, down) = (number(&connection.header, 1) as usize, number(&connection.header, 2) as usize);
+    while socket.can_send() && connection.sent < down {
+        let count = (down - connection.sent).min(4096);
+        let bytes = content(number(&connection.header, 0), connection.sent, count);
+        match socket.send_slice(&bytes) {
+            Ok(sent) if sent > 0 => connection.sent += sent,
+            _ => break,
+        }
+    }
+    if connection.received >= up && connection.sent == down {
+        socket.close();
+    }
+}

@@ -1,0 +1,389 @@
+//! A Linux-like backend for the uplink: its vif's life, its rings, and the network beyond.
+
+use super::ring::Ring;
+use crate::sim::domain::POISON;
+use crate::sim::machine::{KERNEL, Machine, UPLINK};
+use crate::sim::model;
+use crate::sim::net::{Host, frame};
+use crate::sim::store::home;
+use crate::sim::world::{Peer, Rest};
+use crate::time::Moment;
+use crate::xen::DomainId;
+use crate::xen::page::PAGE_BYTES;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+const MORE: u16 = 4;
+const RX_VALIDATED: u16 = 1;
+const RX_BLANK: u16 = 2;
+
+/// Slots of packets moved in one step.
+const SLOTS_PER_STEP: u32 = 32;
+
+/// How the backend and the way beyond it behave.
+#[derive(Clone, Copy, Debug)]
+pub struct Conduct {
+    /// Of thousand packets so many are lost on the way, in either direction.
+    pub loss_per_mille: u64,
+    /// A packet is on its way for at most so long, in either direction.
+    pub latency: Duration,
+    /// Of thousand packets for the kernel so many have a blank checksum.
+    pub blank_per_mille: u64,
+    /// Most slots of one packet for the kernel.
+    pub most_slots: u64,
+    /// Says that it cannot complete checksums.
+    pub refuses_blank: bool,
+    /// Of thousand steps so many do nothing: a slow backend.
+    pub lazy_per_mille: u64,
+}
+
+struct Rings {
+    tx: Ring,
+    rx: Ring,
+    handles: [u32; 2],
+    port: u32,
+    /// Ids taken and not answered, in the order in which they will be.
+    held: Vec<u16>,
+}
+
+/// The uplink's backend.
+pub struct Backend {
+    front: String,
+    back: String,
+    conduct: Conduct,
+    network: Box<dyn Host>,
+    rings: Option<Rings>,
+    own: u8,
+    /// Frames on their way to the kernel and to the network.
+    inward: VecDeque<(Moment, Vec<u8>)>,
+    outward: VecDeque<(Moment, Vec<u8>)>,
+    watching: bool,
+}
+
+/// Frames on the way in either direction: more are lost.
+const MOST_UNDERWAY: usize = 1024;
+
+impl Backend {
+    /// The backend of the kernel's device 0, with `network` behind it.
+    pub fn new(conduct: Conduct, network: Box<dyn Host>) -> Self {
+        Self {
+            front: format!("{}/device/vif/0", home(KERNEL)),
+            back: format!("{}/backend/vif/{}/0", home(UPLINK), KERNEL.0),
+            conduct,
+            network,
+            rings: None,
+            own: 0,
+            inward: VecDeque::new(),
+            outward: VecDeque::new(),
+            watching: false,
+        }
+    }
+
+    fn set_state(&mut self, machine: &mut Machine, state: u8) {
+        self.own = state;
+        machine.note(&[40, u64::from(state)], || format!("uplink backend is in state {state}"));
+        if machine.store.exists(&format!("{}/state", self.back)) {
+            let _ = machine.store.put(UPLINK, &format!("{}/state", self.back), state);
+        }
+    }
+
+    /// Follows the frontend and the toolstack.
+    fn look(&mut self, machine: &mut Machine) {
+        if !machine.store.exists(&format!("{}/state", self.back)) {
+            self.disconnect(machine);
+            self.own = 0;
+            return;
+        }
+        let front = machine.store.text(UPLINK, &format!("{}/state", self.front));
+        match (self.own, front.as_str()) {
+            (0, _) | (6, "1") => {
+                let offers = [
+                    ("feature-rx-copy", 1),
+                    ("feature-sg", 1),
+                    ("feature-no-csum-offload", u8::from(self.conduct.refuses_blank)),
+                ];
+                for (key, value) in offers {
+                    let _ = machine.store.put(UPLINK, &format!("{}/{key}", self.back), value);
+                }
+                self.set_state(machine, 2);
+            }
+            (2, "4") => match self.connect(machine) {
+                Some(rings) => {
+                    self.rings = Some(rings);
+                    self.set_state(machine, 4);
+                }
+                None => machine.violate("uplink", "the kernel's rings cannot be taken up".into()),
+            },
+            (2 | 4, "5") => {
+                self.disconnect(machine);
+                self.set_state(machine, 5);
+            }
+            (2 | 4 | 5, "6" | "") => {
+                self.disconnect(machine);
+                self.set_state(machine, 6);
+            }
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, machine: &mut Machine) -> Option<Rings> {
+        let number = |machine: &Machine, key: &str| -> Option<u32> {
+            machine.store.text(UPLINK, &format!("{}/{key}", self.front)).parse().ok()
+        };
+        let tx = number(machine, "tx-ring-ref")?;
+        let rx = number(machine, "rx-ring-ref")?;
+        let remote = number(machine, "event-channel")?;
+        let (tx_handle, tx_frame) = machine.map_grant(UPLINK, KERNEL, tx).ok()?;
+        let (rx_handle, rx_frame) = machine.map_grant(UPLINK, KERNEL, rx).ok()?;
+        let port = machine.channels.bind(UPLINK, KERNEL, remote).ok()?;
+        Some(Rings {
+            tx: Ring::attach(&machine.memory, tx_frame, 12),
+            rx: Ring::attach(&machine.memory, rx_frame, 8),
+            handles: [tx_handle, rx_handle],
+            port,
+            held: Vec::new(),
+        })
+    }
+
+    fn disconnect(&mut self, machine: &mut Machine) {
+        if let Some(rings) = self.rings.take() {
+            machine.channels.close(UPLINK, rings.port);
+            for handle in rings.handles {
+                machine.unmap_grant(UPLINK, handle);
+            }
+        }
+    }
+
+    /// Puts a frame on its way, unless it is lost.
+    fn dispatch(queue: &mut VecDeque<(Moment, Vec<u8>)>, conduct: &Conduct, m: &mut Machine, frame: Vec<u8>) {
+        if queue.len() >= MOST_UNDERWAY || m.dice.chance(conduct.loss_per_mille) {
+            return;
+        }
+        let latency =
+            m.dice.between(conduct.latency.as_nanos() as u64 / 2, conduct.latency.as_nanos() as u64);
+        let due = m.now + Duration::from_nanos(latency);
+        // A cable keeps the order.
+        let due = queue.back().map_or(due, |(last, _)| due.max(*last));
+        queue.push_back((due, frame));
+    }
+
+    /// Takes what the kernel sends.
+    fn take_packets(&mut self, machine: &mut Machine) -> bool {
+        let Some(rings) = &mut self.rings else { return false };
+        let mut waiting = rings.tx.waiting(machine);
+        let mut left = SLOTS_PER_STEP;
+        let busy = waiting > 0;
+        while waiting > 0 && left > 0 {
+            let mut packet = Vec::new();
+            let (mut total, mut rest) = (0, 0);
+            let mut flags;
+            let mut first = None;
+            loop {
+                if waiting == 0 {
+                    machine.violate("uplink-slots", "a packet of the kernel has no last slot".into());
+                    return true;
+                }
+                waiting -= 1;
+                left = left.saturating_sub(1);
+                let entry = rings.tx.take(&machine.memory);
+                let half = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+                let reference = u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]);
+                let (offset, id, size) = (usize::from(half(4)), half(8), usize::from(half(10)));
+                flags = half(6);
+                if rings.held.contains(&id) || id >= 256 {
+                    machine.violate("uplink-slots", format!("slot id {id} is used twice"));
+                }
+                rings.held.push(id);
+                if first.is_none() {
+                    first = Some((reference, offset, flags, packet.len()));
+                    total = size;
+                } else {
+                    rest += size;
+                    read_slot(machine, reference, offset, size, &mut packet);
+                }
+                if flags & MORE == 0 {
+                    break;
+                }
+            }
+            let Some((reference, offset, flags, _)) = first else { return true };
+            let mut head = Vec::new();
+            read_slot(machine, reference, offset, total.saturating_sub(rest), &mut head);
+            head.extend(packet);
+            let mut packet = head;
+            machine.ledger.packets += 1;
+            machine.trace.bytes(&packet);
+            if (0x80..=0xbf).chain([POISON]).any(|mark| frame::shows(&packet, mark)) {
+                machine.violate("leak", "the uplink receives memory that was not sent".into());
+            }
+            if flags & 1 != 0 && (self.conduct.refuses_blank || frame::complete(&mut packet).is_none()) {
+                machine.violate("checksum", "the uplink receives a blank checksum it cannot complete".into());
+            }
+            let sums = frame::Packet::of_frame(&packet).is_none_or(|packet| packet.sums_are_right());
+            if !sums && machine.sums_must_be_right {
+                machine.violate("checksum", "the uplink receives a packet with a wrong checksum".into());
+            }
+            model::uplink_receives(machine, &packet);
+            Self::dispatch(&mut self.outward, &self.conduct, machine, packet);
+        }
+        // Answers come when they come, in any order.
+        let Some(rings) = &mut self.rings else { return busy };
+        let keep = machine.dice.below(rings.held.len() as u64 / 4 + 1) as usize;
+        while rings.held.len() > keep {
+            let index = machine.dice.below(rings.held.len() as u64) as usize;
+            let id = rings.held.swap_remove(index);
+            let mut entry = [0; 12];
+            entry[..2].copy_from_slice(&id.to_le_bytes());
+            rings.tx.put(&machine.memory, &entry);
+        }
+        busy
+    }
+
+    /// Gives the kernel what has arrived for it.
+    fn give_packets(&mut self, machine: &mut Machine) -> bool {
+        let mut busy = false;
+        while let Some((due, packet)) = self.inward.front() {
+            let Some(rings) = &mut self.rings else {
+                self.inward.clear();
+                return false;
+            };
+            let slots = machine.dice.between(1, self.conduct.most_slots).min(packet.len() as u64 / 20 + 1);
+            let slots = slots.max(1) as usize;
+            if *due > machine.now || (rings.rx.waiting(machine) as usize) < slots {
+                break;
+            }
+            let Some((_, mut packet)) = self.inward.pop_front() else { break };
+            busy = true;
+            model::uplink_sends(machine, &packet);
+            machine.ledger.packets += 1;
+            let mut flags = 0;
+            if machine.dice.chance(self.conduct.blank_per_mille) && frame::blank(&mut packet) {
+                flags = RX_BLANK | RX_VALIDATED;
+            }
+            let piece = packet.len().div_ceil(slots);
+            let pieces: Vec<&[u8]> = packet.chunks(piece).collect();
+            for (index, bytes) in pieces.iter().enumerate() {
+                let entry = rings.rx.take(&machine.memory);
+                let reference = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+                let offset = machine.dice.below((PAGE_BYTES - bytes.len() + 1) as u64) as usize;
+                check_wiped(machine, reference);
+                if let Err(status) = machine.peer_write(UPLINK, KERNEL, reference, offset, bytes) {
+                    machine
+                        .violate("uplink-slots", format!("buffer {reference} cannot be written: {status}"));
+                }
+                let own =
+                    if index == 0 { flags } else { 0 } | if index + 1 < pieces.len() { MORE } else { 0 };
+                let mut answer = entry[..2].to_vec();
+                for half in [offset as u16, own, bytes.len() as u16] {
+                    answer.extend(half.to_le_bytes());
+                }
+                rings.rx.put(&machine.memory, &answer);
+            }
+        }
+        busy
+    }
+
+    fn serve_network(&mut self, machine: &mut Machine) -> bool {
+        let mut busy = false;
+        while self.outward.front().is_some_and(|(due, _)| *due <= machine.now) {
+            if let Some((_, frame)) = self.outward.pop_front() {
+                self.network.receive(frame);
+                busy = true;
+            }
+        }
+        let Machine { now, ledger, dice, .. } = machine;
+        self.network.poll(*now, ledger, dice);
+        while let Some(frame) = self.network.transmit() {
+            Self::dispatch(&mut self.inward, &self.conduct, machine, frame);
+            busy = true;
+        }
+        busy
+    }
+}
+
+/// Reads one slot's bytes, and checks that the page holds nothing else.
+fn read_slot(machine: &mut Machine, reference: u32, offset: usize, bytes: usize, into: &mut Vec<u8>) {
+    let mut page = vec![0; PAGE_BYTES];
+    if offset + bytes > PAGE_BYTES {
+        return machine.violate("uplink-slots", format!("a slot of {bytes} bytes at {offset}"));
+    }
+    if let Err(status) = machine.peer_read(UPLINK, KERNEL, reference, 0, &mut page) {
+        return machine.violate("uplink-slots", format!("grant {reference} cannot be read: {status}"));
+    }
+    let (before, rest) = page.split_at(offset);
+    let (data, after) = rest.split_at(bytes);
+    if before.iter().chain(after).any(|&byte| byte != 0) {
+        machine.violate("leak", format!("the page of grant {reference} holds more than was sent"));
+    }
+    into.extend(data);
+}
+
+/// A buffer that the kernel posted must hold nothing.
+fn check_wiped(machine: &mut Machine, reference: u32) {
+    let mut page = vec![0; PAGE_BYTES];
+    let read = machine.peer_read(UPLINK, KERNEL, reference, 0, &mut page);
+    if read.is_ok() && page.iter().any(|&byte| byte != 0) {
+        machine.violate("leak", format!("the buffer of grant {reference} is not wiped"));
+    }
+}
+
+impl Peer for Backend {
+    fn domain(&self) -> DomainId {
+        UPLINK
+    }
+
+    fn step(&mut self, machine: &mut Machine) -> Rest {
+        if !self.watching {
+            self.watching = true;
+            machine.store.wake_for(UPLINK, &self.front);
+            machine.store.wake_for(UPLINK, &self.back);
+        }
+        let before = self.own;
+        self.look(machine);
+        let mut busy = before != self.own;
+        if let Some(rings) = &self.rings {
+            machine.channels.take(UPLINK, rings.port);
+        }
+        if !machine.dice.chance(self.conduct.lazy_per_mille) {
+            busy |= self.take_packets(machine);
+            busy |= self.give_packets(machine);
+            busy |= self.serve_network(machine);
+        }
+        if let Some(rings) = &mut self.rings {
+            let told = [rings.tx.publish(&machine.memory), rings.rx.publish(&machine.memory)];
+            if told.contains(&true) {
+                machine.send_event(UPLINK, rings.port);
+            }
+            let waiting = rings.tx.arm(machine);
+            if self.inward.front().is_some_and(|(due, _)| *due <= machine.now) {
+                rings.rx.arm(machine);
+            }
+            busy |= waiting || !rings.held.is_empty();
+        }
+        if busy {
+            return Rest::Again;
+        }
+        let now = machine.now;
+        // A frame that is due waits for buffers: their arrival wakes us.
+        let due =
+            |queue: &VecDeque<(Moment, Vec<u8>)>| queue.front().map(|(due, _)| *due).filter(|due| *due > now);
+        let network = self.network.deadline(now).map(|due| due.max(now + Duration::from_micros(50)));
+        match [due(&self.inward), due(&self.outward), network].into_iter().flatten().min() {
+            Some(due) => Rest::Until(due),
+            None => Rest::Asleep,
+        }
+    }
+
+    fn check_idle(&self, machine: &mut Machine) {
+        let front = machine.store.text(UPLINK, &format!("{}/state", self.front));
+        let Some(rings) = self.rings.as_ref().filter(|_| self.own == 4 && front == "4") else { return };
+        let untaken = rings.rx.untaken(&machine.memory);
+        if untaken > 0 {
+            machine.violate("lost-wakeup", format!("the kernel sleeps before {untaken} received slots"));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A Linux-like or Windows-like client: its vif's life in XenStore, around a [`Nic`] and a host.
+
+use super::nic::{Nic, Style};
+use crate::sim::machine::{KERNEL, Machine};
+use crate::sim::net::Host;
+use crate::sim::store::home;
+use crate::sim::world::{Peer, Rest};
+use crate::time::Moment;
+use crate::xen::DomainId;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+/// A client.
+pub struct Frontend {
+    domain: DomainId,
+    front: String,
+    back: String,
+    style: Style,
+    host: Box<dyn Host>,
+    nic: Option<Nic>,
+    own: Own,
+    /// Reloads its driver about so often.
+    reload_every: Option<Duration>,
+    reload_at: Option<Moment>,
+    watching: bool,
+}
+
+/// Its own state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    /// 1: waits for the backend's offer.
+    Initialising,
+    /// 4: rings announced.
+    Connected,
+    /// 5: waits for the backend to close.
+    Closing,
+    /// 6: closed; comes back if it closed on its own.
+    Closed(Then),
+}
+
+/// What follows a close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Stay,
+    Return,
+}
+
+impl Frontend {
+    /// A client on device 0 of `domain`.
+    pub fn new(domain: DomainId, style: Style, host: Box<dyn Host>, reload_every: Option<Duration>) -> Self {
+        Self {
+            domain,
+            front: format!("{}/device/vif/0", home(domain)),
+            back: format!("{}/backend/vif/{}/0", home(KERNEL), domain.0),
+            style,
+            host,
+            nic: None,
+            own: Own::Initialising,
+            reload_every,
+            reload_at: None,
+            watching: false,
+        }
+    }
+
+    fn set_state(&mut self, machine: &mut Machine, own: Own) {
+        self.own = own;
+        let number = match own {
+            Own::Initialising => 1,
+            Own::Connected => 4,
+            Own::Closing => 5,
+            Own::Closed(_) => 6,
+        };
+        machine.note(&[30, u64::from(self.domain.0), number], || {
+            format!("domain {}: frontend is in state {number}", self.domain.0)
+        });
+        // When the directory is gone nobody wants to know.
+        if machine.store.exists(&format!("{}/state", self.front)) {
+            let _ = machine.store.put(self.domain, &format!("{}/state", self.front), number);
+        }
+    }
+
+    fn disconnect(&mut self, machine: &mut Machine) {
+        if let Some(nic) = self.nic.take() {
+            nic.close(machine);
+        }
+    }
+
+    /// Follows the backend.
+    fn look(&mut self, machine: &mut Machine) {
+        let there = machine.store.exists(&format!("{}/state", self.front));
+        let backend = machine.store.text(self.domain, &format!("{}/state", self.back));
+        match (self.own, backend.as_str()) {
+            (Own::Initialising, "2") if there => {
+                self.nic = Nic::connect(machine, self.domain, &self.front, self.style);
+                self.style.start = machine.dice.bits() as u32;
+                if self.nic.is_some() {
+                    let wait = self.reload_every.map_or(0, |every| every.as_nanos() as u64);
+                    let wait = Duration::from_nanos(machine.dice.between(wait / 2, wait * 2));
+                    self.reload_at = self.reload_every.map(|_| machine.now + wait);
+                    self.set_state(machine, Own::Connected);
+                }
+            }
+            (Own::Connected, "4") if self.reload_at.is_some_and(|at| at <= machine.now) => {
+                self.reload_at = None;
+                self.set_state(machine, Own::Closing);
+            }
+            (Own::Connected, "5" | "6" | "") => {
+                let online = machine.store.text(self.domain, &format!("{}/online", self.back)) == "1";
+                if backend == "6" && online {
+                    let domain = self.domain.0;
+                    machine.violate("broken-off", format!("the kernel closed on honest domain {domain}"));
+                }
+                let then = if backend == "6" && there { Then::Return } else { Then::Stay };
+                // Until it reads Closed the backend may use the rings.
+                if backend != "5" {
+                    self.disconnect(machine);
+                    self.set_state(machine, Own::Closed(then));
+                } else {
+                    self.set_state(machine, Own::Closed(Then::Stay));
+                }
+            }
+            (Own::Closing, "5" | "6" | "") => {
+                self.set_state(machine, Own::Closed(Then::Return));
+            }
+            (Own::Closed(then), "6" | "") => {
+                self.disconnect(machine);
+                let online = machine.store.text(self.domain, &format!("{}/online", self.back)) == "1";
+                if then == Then::Return && online && there {
+                    self.set_state(machine, Own::Initialising);
+                } else if !there && backend.is_empty() {
+                    // Whoever attaches it again makes a new directory.
+                    self.own = Own::Initialising;
+                }
+            }
+            (Own::Closed(_), "1" | "2") if there => {
+                // A new device in the place of the old one.
+                self.disconnect(machine);
+                let fresh = machine.store.text(self.domain, &format!("{}/state", self.front)) == "1";
+                if fresh {
+                    self.own = Own::Initialising;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Peer for Frontend {
+    fn domain(&self) -> DomainId {
+        self.domain
+    }
+
+    fn step(&mut self, machine: &mut Machine) -> Rest {
+        if !machine.domains.contains_key(&self.domain) {
+            return Rest::Gone;
+        }
+        if !self.watching {
+            self.watching = true;
+            machine.store.wake_for(self.domain, &self.back);
+            machine.store.wake_for(self.domain, &self.front);
+        }
+        let before = self.own;
+        self.look(machine);
+        let busy = match (&mut self.nic, self.own) {
+            (Some(nic), Own::Connected | Own::Closing) => nic.step(machine, &mut *self.host),
+            _ => false,
+        };
+        if busy || before != self.own {
+            return Rest::Again;
+        }
+        let host = self.nic.as_ref().and_then(|_| self.host.deadline(machine.now));
+        match host.into_iter().chain(self.reload_at).min() {
+            // Timers of guests are not finer than this.
+            Some(due) => Rest::Until(due.max(machine.now + Duration::from_micros(50))),
+            None => Rest::Asleep,
+        }
+    }
+
+    fn check_idle(&self, machine: &mut Machine) {
+        let backend = machine.store.text(self.domain, &format!("{}/state", self.back));
+        if let (Some(nic), Own::Connected, "4") = (&self.nic, self.own, backend.as_str()) {
+            nic.check_idle(machine);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Peers: frontends, backends, the toolstack; friendly ones and hostile ones.
+
+pub mod backend;
+pub mod buffers;
+pub mod frontend;
+pub mod nic;
+pub mod ring;
+pub mod toolstack;

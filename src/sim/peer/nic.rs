@@ -1,0 +1,306 @@
+//! The rings of a Linux-like frontend while they are connected: what goes out in which slots, and what comes
+//! back. Checks every answer of the kernel as Linux's netfront does, and more.
+
+use super::buffers::{Buffer, mark};
+use super::ring::{Ring, SIZE};
+use crate::sim::domain::POISON;
+use crate::sim::grants::Use;
+use crate::sim::machine::{KERNEL, Machine};
+use crate::sim::net::{Host, frame};
+use crate::xen::DomainId;
+use crate::xen::page::PAGE_BYTES;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+const CSUM_BLANK: u16 = 1;
+const VALIDATED: u16 = 2;
+const MORE: u16 = 4;
+const RX_VALIDATED: u16 = 1;
+const RX_BLANK: u16 = 2;
+const RX_MORE: u16 = 4;
+
+/// Packets moved each way in one step.
+const PACKETS_PER_STEP: usize = 16;
+
+/// How a frontend uses its rings.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// Of thousand packets so many leave with a blank checksum.
+    pub blank_per_mille: u64,
+    /// Takes blank checksums.
+    pub takes_blank: bool,
+    /// Most slots per packet; 1 without scatter-gather.
+    pub most_slots: u64,
+    /// Buffers it posts.
+    pub buffers: usize,
+    /// Where its ring indices begin.
+    pub start: u32,
+    /// Of thousand steps so many do not post buffers: a slow guest.
+    pub lazy_per_mille: u64,
+}
+
+/// Connected rings.
+#[derive(Debug)]
+pub struct Nic {
+    domain: DomainId,
+    style: Style,
+    tx_ring: Buffer,
+    rx_ring: Buffer,
+    tx: Ring,
+    rx: Ring,
+    port: u32,
+    /// Slots in use by id: their page, and the bytes it holds.
+    sent: BTreeMap<u16, (Buffer, usize, usize)>,
+    ids: Vec<u16>,
+    pages: Vec<Buffer>,
+    posted: BTreeMap<u16, Buffer>,
+    spare: Vec<Buffer>,
+    assembling: Vec<u8>,
+    first_flags: Option<u16>,
+}
+
+impl Nic {
+    /// Makes rings and buffers and announces them in XenStore at `front`.
+    pub fn connect(machine: &mut Machine, domain: DomainId, front: &str, style: Style) -> Option<Self> {
+        let tx_ring = Buffer::new(machine, domain, Use::Write)?;
+        let rx_ring = Buffer::new(machine, domain, Use::Write)?;
+        let port = machine.channels.allocate(domain, KERNEL).ok()?;
+        let pages = (0..64).map_while(|_| Buffer::new(machine, domain, Use::Read)).collect();
+        let spare = (0..style.buffers).map_while(|_| Buffer::new(machine, domain, Use::Write)).collect();
+        let mut nic = Self {
+            domain,
+            style,
+            tx_ring,
+            rx_ring,
+            tx: Ring::create(&machine.memory, tx_ring.frame, 12, style.start),
+            rx: Ring::create(&machine.memory, rx_ring.frame, 8, style.start),
+            port,
+            sent: BTreeMap::new(),
+            ids: (0..256).rev().collect(),
+            pages,
+            posted: BTreeMap::new(),
+            spare,
+            assembling: Vec::new(),
+            first_flags: None,
+        };
+        nic.post(machine);
+        nic.rx.publish(&machine.memory);
+        let keys = [
+            ("tx-ring-ref", tx_ring.reference),
+            ("rx-ring-ref", rx_ring.reference),
+            ("event-channel", port),
+            ("request-rx-copy", 1),
+            ("feature-rx-notify", 1),
+            ("feature-sg", 1),
+            ("feature-gso-tcpv4", 1),
+            ("feature-no-csum-offload", u32::from(!style.takes_blank)),
+        ];
+        for (key, value) in keys {
+            machine.store.put(domain, &format!("{front}/{key}"), value).ok()?;
+        }
+        Some(nic)
+    }
+
+    /// The port that the kernel notifies.
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    fn post(&mut self, machine: &Machine) {
+        while self.rx.room() > 0 {
+            let Some(buffer) = self.spare.pop() else { break };
+            let id = (self.rx.produced & (SIZE - 1)) as u16;
+            let mut entry = [0; 8];
+            entry[..2].copy_from_slice(&id.to_le_bytes());
+            entry[4..].copy_from_slice(&buffer.reference.to_le_bytes());
+            self.posted.insert(id, buffer);
+            self.rx.put(&machine.memory, &entry);
+        }
+    }
+
+    /// Moves packets between rings and host; whether there is more to do.
+    pub fn step(&mut self, machine: &mut Machine, host: &mut dyn Host) -> bool {
+        machine.channels.take(self.domain, self.port);
+        self.reap(machine);
+        let mut busy = self.receive(machine, host);
+        if !machine.dice.chance(self.style.lazy_per_mille) {
+            self.post(machine);
+        }
+        {
+            let Machine { now, ledger, dice, .. } = machine;
+            host.poll(*now, ledger, dice);
+        }
+        for _ in 0..PACKETS_PER_STEP {
+            if self.ids.len() < 18 || self.tx.room() < 18 || self.pages.len() < 18 {
+                break;
+            }
+            let Some(packet) = host.transmit() else { break };
+            self.send(machine, packet);
+            busy = true;
+        }
+        // Both rings' events come through one port.
+        let told = [self.tx.publish(&machine.memory), self.rx.publish(&machine.memory)];
+        if told.contains(&true) {
+            machine.send_event(self.domain, self.port);
+        }
+        let tx_more = self.tx.arm(machine);
+        let rx_more = self.rx.arm(machine);
+        busy || tx_more || rx_more
+    }
+
+    /// Takes the answers to what was sent.
+    fn reap(&mut self, machine: &mut Machine) {
+        for _ in 0..self.tx.waiting(machine) {
+            let entry = self.tx.take(&machine.memory);
+            let id = frame::word(&[entry[1], entry[0]], 0);
+            let status = frame::word(&[entry[3], entry[2]], 0) as i16;
+            match self.sent.remove(&id) {
+                Some((buffer, offset, bytes)) => {
+                    machine.memory.fill(buffer.frame, offset, bytes, mark(self.domain));
+                    self.pages.push(buffer);
+                    self.ids.push(id);
+                }
+                None => {
+                    let domain = self.domain.0;
+                    machine.violate("slot-answers", format!("domain {domain}: slot {id} is answered twice"));
+                }
+            }
+            if ![0, -2].contains(&status) {
+                let domain = self.domain.0;
+                machine.violate("slot-status", format!("domain {domain}: slot {id} is refused: {status}"));
+            }
+            if entry[4..].iter().any(|&byte| byte != 0) {
+                machine.violate("leak", "a transmit response is not zero where it is unused".into());
+            }
+        }
+    }
+
+    /// Puts a packet into slots, cut at random.
+    fn send(&mut self, machine: &mut Machine, mut packet: Vec<u8>) {
+        machine.ledger.packets += 1;
+        super::super::model::client_sends(machine, self.domain, &packet);
+        let mut flags = 0;
+        if machine.dice.chance(self.style.blank_per_mille) && frame::blank(&mut packet) {
+            flags |= CSUM_BLANK | VALIDATED;
+        }
+        let wanted = machine.dice.between(1, self.style.most_slots) as usize;
+        let mut cuts: Vec<usize> =
+            (1..wanted).map(|_| machine.dice.between(1, packet.len() as u64 - 1) as usize).collect();
+        cuts.extend([0, packet.len()]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        let pieces: Vec<(usize, usize)> = cuts.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        let last = pieces.len().saturating_sub(1);
+        for (index, (start, end)) in pieces.into_iter().enumerate() {
+            let (Some(buffer), Some(id)) = (self.pages.pop(), self.ids.pop()) else { return };
+            let bytes = end - start;
+            let offset = machine.dice.below((PAGE_BYTES - bytes + 1) as u64) as usize;
+            machine.memory.write(buffer.frame, offset, packet.get(start..end).unwrap_or_default());
+            let size = if index == 0 { packet.len() } else { bytes };
+            let own = if index == 0 { flags } else { 0 } | if index < last { MORE } else { 0 };
+            let mut entry = buffer.reference.to_le_bytes().to_vec();
+            for half in [offset as u16, own, id, size as u16] {
+                entry.extend(half.to_le_bytes());
+            }
+            self.tx.put(&machine.memory, &entry);
+            self.sent.insert(id, (buffer, offset, bytes));
+        }
+        machine.trace.bytes(&packet);
+    }
+
+    /// Takes what the kernel delivered.
+    fn receive(&mut self, machine: &mut Machine, host: &mut dyn Host) -> bool {
+        let waiting = self.rx.waiting(machine).min(PACKETS_PER_STEP as u32 * 4);
+        for _ in 0..waiting {
+            let slot = (self.rx.consumed & (SIZE - 1)) as u16;
+            let entry = self.rx.take(&machine.memory);
+            let half = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+            let (id, offset, flags, status) = (half(0), half(2), half(4), half(6) as i16);
+            let domain = self.domain.0;
+            let Some(buffer) = self.posted.remove(&id).filter(|_| id == slot) else {
+                machine.violate("slot-answers", format!("domain {domain}: buffer {id} in slot {slot}"));
+                continue;
+            };
+            if status < 0 || usize::from(offset) + status.max(0) as usize > PAGE_BYTES || flags & !7 != 0 {
+                machine.violate(
+                    "slot-status",
+                    format!(
+                        "domain {domain}: buffer {id} has status {status}, offset {offset}, flags {flags}"
+                    ),
+                );
+            } else {
+                let mut bytes = alloc::vec![0; status as usize];
+                machine.memory.read(buffer.frame, offset.into(), &mut bytes);
+                self.assembling.extend(bytes);
+                self.first_flags.get_or_insert(flags);
+            }
+            machine.memory.fill(buffer.frame, 0, PAGE_BYTES, mark(self.domain));
+            self.spare.push(buffer);
+            if flags & RX_MORE == 0 {
+                let packet = core::mem::take(&mut self.assembling);
+                let flags = self.first_flags.take().unwrap_or(0);
+                self.arrived(machine, packet, flags, host);
+            }
+        }
+        waiting > 0
+    }
+
+    /// Checks a packet and gives it to the host.
+    fn arrived(&mut self, machine: &mut Machine, mut packet: Vec<u8>, flags: u16, host: &mut dyn Host) {
+        let domain = self.domain;
+        machine.ledger.packets += 1;
+        machine.trace.bytes(&packet);
+        let foreign = (0x80..=0xbf).filter(|&byte| byte != mark(domain)).chain([POISON]);
+        if let Some(found) = foreign.into_iter().find(|&byte| frame::shows(&packet, byte)) {
+            machine.violate("leak", format!("domain {} receives memory of others ({found:#x})", domain.0));
+        }
+        if flags & RX_BLANK != 0 {
+            if !self.style.takes_blank || flags & RX_VALIDATED == 0 {
+                machine
+                    .violate("checksum", format!("domain {}: a blank checksum it does not take", domain.0));
+            }
+            if frame::complete(&mut packet).is_none() {
+                machine.violate("checksum", format!("domain {}: a blank checksum that is wrong", domain.0));
+            }
+        }
+        let sums = frame::Packet::of_frame(&packet).is_none_or(|packet| packet.sums_are_right());
+        if !sums && machine.sums_must_be_right {
+            machine.violate("checksum", format!("domain {}: a packet with a wrong checksum", domain.0));
+        }
+        super::super::model::client_receives(machine, domain, &packet);
+        host.receive(packet);
+    }
+
+    /// Slots that the kernel has not answered.
+    pub fn unanswered(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Requests and buffers it waits for, seen from memory: what a sleeping kernel must not leave.
+    pub fn check_idle(&self, machine: &mut Machine) {
+        if !self.sent.is_empty() {
+            let (domain, count) = (self.domain.0, self.sent.len());
+            machine.violate(
+                "lost-wakeup",
+                format!("the kernel sleeps and domain {domain} waits for the answer to {count} slots"),
+            );
+        }
+    }
+
+    /// Takes everything back after the kernel let go; what it still uses is lost to the domain.
+    pub fn close(self, machine: &mut Machine) {
+        machine.channels.close(self.domain, self.port);
+        let sent = self.sent.into_values().map(|(buffer, ..)| buffer);
+        let buffers = self.pages.into_iter().chain(self.posted.into_values()).chain(self.spare).chain(sent);
+        for buffer in buffers {
+            buffer.free(machine, self.domain);
+        }
+        for ring in [self.tx_ring, self.rx_ring] {
+            if !ring.free(machine, self.domain) {
+                let domain = self.domain.0;
+                machine.violate("unmap", format!("domain {domain}: a ring is still mapped after the close"));
+            }
+        }
+    }
+}

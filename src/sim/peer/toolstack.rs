@@ -1,0 +1,280 @@
+//! The toolstack, as libxl behaves: attaches and detaches devices, destroys domains, ends the firewall; and
+//! holds the kernel to libxl's deadlines.
+
+use super::frontend::Frontend;
+use super::nic::Style;
+use crate::sim::machine::{KERNEL, Machine, TOOLSTACK, UPLINK};
+use crate::sim::net::Host;
+use crate::sim::store::home;
+use crate::sim::world::{Peer, Rest};
+use crate::time::Moment;
+use crate::xen::DomainId;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How long libxl waits for a state, and again for a directory to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How soon libxl looks after a watch fired.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Makes what is behind a client's vif.
+pub type MakeHost = Box<dyn Fn(&mut Machine) -> Box<dyn Host>>;
+
+/// A client to be made.
+pub struct ClientPlan {
+    /// Its domain, as long as it lives.
+    pub domain: DomainId,
+    /// Its Ethernet address, as text.
+    pub mac: String,
+    /// Its `ip` node.
+    pub ip: String,
+    /// How it uses its rings.
+    pub style: Style,
+    /// How often it reloads its driver.
+    pub reload_every: Option<Duration>,
+    /// What is behind its vif.
+    pub host: MakeHost,
+}
+
+/// Something to do.
+pub enum Task {
+    /// Attach the uplink.
+    AttachUplink,
+    /// Detach the uplink and wait until it is gone.
+    DetachUplink,
+    /// Start a client and attach its vif.
+    Start(ClientPlan),
+    /// Attach the vif of a running client again.
+    Attach(DomainId),
+    /// Detach a client's vif as `xl network-detach` does.
+    Detach(DomainId),
+    /// Destroy a client as `xl destroy` does.
+    Destroy(DomainId),
+    /// Write `control/shutdown`.
+    ShutDown,
+}
+
+/// What it waits for.
+enum Waiting {
+    /// The next task's time.
+    Time,
+    /// The backend directory to be in this state; then what follows.
+    State(String, &'static str, Then),
+    /// The backend directory to be removed.
+    Removal(String, Then),
+}
+
+#[derive(Clone, Copy)]
+enum Then {
+    Nothing,
+    AwaitRemoval(DomainId),
+    CleanUp(DomainId),
+    Destroy(DomainId),
+    CleanUpUplink,
+}
+
+/// The toolstack.
+pub struct Toolstack {
+    tasks: VecDeque<(Moment, Task)>,
+    waiting: Waiting,
+    deadline: Moment,
+    births: Vec<Box<dyn Peer>>,
+    addresses: Vec<(DomainId, String, String)>,
+}
+
+impl Toolstack {
+    /// Does `tasks` in order, each not before its moment.
+    pub fn new(tasks: Vec<(Moment, Task)>) -> Self {
+        let (waiting, deadline) = (Waiting::Time, Moment::default());
+        Self { tasks: tasks.into(), waiting, deadline, births: Vec::new(), addresses: Vec::new() }
+    }
+
+    fn wait(&mut self, machine: &Machine, waiting: Waiting) {
+        self.waiting = waiting;
+        self.deadline = machine.now + PATIENCE;
+    }
+
+    fn begin(&mut self, machine: &mut Machine, task: Task) {
+        match task {
+            Task::AttachUplink => {
+                let front = format!("{}/device/vif/0", home(KERNEL));
+                let back = format!("{}/backend/vif/{}/0", home(UPLINK), KERNEL.0);
+                let mac = "00:16:3e:00:00:01";
+                make_device(machine, (KERNEL, &front), (UPLINK, &back), mac, "");
+            }
+            Task::DetachUplink => {
+                let back = format!("{}/backend/vif/{}/0", home(UPLINK), KERNEL.0);
+                let _ = machine.store.put(TOOLSTACK, &format!("{back}/online"), 0);
+                let _ = machine.store.put(TOOLSTACK, &format!("{back}/state"), 5);
+                self.wait(machine, Waiting::State(back, "6", Then::CleanUpUplink));
+            }
+            Task::Start(plan) => {
+                machine.create(plan.domain);
+                self.addresses.push((plan.domain, plan.mac, plan.ip));
+                self.attach(machine, plan.domain);
+                let host = (plan.host)(machine);
+                self.births.push(Box::new(Frontend::new(plan.domain, plan.style, host, plan.reload_every)));
+            }
+            Task::Attach(domain) => self.attach(machine, domain),
+            Task::Detach(domain) => self.remove(machine, domain, Then::AwaitRemoval(domain)),
+            Task::Destroy(domain) => {
+                let front = format!("{}/device/vif/0", home(domain));
+                let _ = machine.store.remove(TOOLSTACK, &front);
+                self.remove(machine, domain, Then::Destroy(domain));
+            }
+            Task::ShutDown => {
+                let _ =
+                    machine.store.put(TOOLSTACK, &format!("{}/control/shutdown", home(KERNEL)), "poweroff");
+            }
+        }
+    }
+
+    fn attach(&mut self, machine: &mut Machine, domain: DomainId) {
+        let front = format!("{}/device/vif/0", home(domain));
+        let back = back_of(domain);
+        let known = self.addresses.iter().find(|(known, ..)| *known == domain).cloned();
+        let Some((_, mac, ip)) = known.filter(|_| machine.domains.contains_key(&domain)) else { return };
+        make_device(machine, (domain, &front), (KERNEL, &back), &mac, &ip);
+        self.wait(machine, Waiting::State(back, "2", Then::Nothing));
+    }
+
+    /// The first half of a removal.
+    fn remove(&mut self, machine: &mut Machine, domain: DomainId, then: Then) {
+        let back = back_of(domain);
+        let state = machine.store.text(TOOLSTACK, &format!("{back}/state"));
+        if state.is_empty() {
+            return self.follow(machine, then);
+        }
+        let _ = machine.store.put(TOOLSTACK, &format!("{back}/online"), 0);
+        if state != "6" {
+            let _ = machine.store.put(TOOLSTACK, &format!("{back}/state"), 5);
+        }
+        self.wait(machine, Waiting::State(back, "6", then));
+    }
+
+    fn follow(&mut self, machine: &mut Machine, then: Then) {
+        self.waiting = Waiting::Time;
+        match then {
+            Then::Nothing => {}
+            Then::AwaitRemoval(domain) => {
+                self.wait(machine, Waiting::Removal(back_of(domain), Then::CleanUp(domain)));
+            }
+            Then::CleanUp(domain) => {
+                let _ = machine.store.remove(TOOLSTACK, &format!("{}/device/vif/0", home(domain)));
+                machine.store.clean_up(&back_of(domain));
+            }
+            Then::Destroy(domain) => {
+                let _ = machine.store.remove(TOOLSTACK, &home(domain));
+                machine.store.clean_up(&back_of(domain));
+                machine.destroy(domain);
+                machine.woken.insert(domain);
+            }
+            Then::CleanUpUplink => {
+                let _ = machine.store.remove(TOOLSTACK, &format!("{}/device/vif/0", home(KERNEL)));
+                machine.store.clean_up(&format!("{}/backend/vif/{}/0", home(UPLINK), KERNEL.0));
+            }
+        }
+    }
+
+    /// Looks whether what it waits for has come; whether it has given up or gone on.
+    fn look(&mut self, machine: &mut Machine) -> bool {
+        let late = machine.now >= self.deadline;
+        match &self.waiting {
+            Waiting::Time => true,
+            Waiting::State(back, wanted, then) => {
+                let (back, wanted, then) = (back.clone(), *wanted, *then);
+                let state = machine.store.text(TOOLSTACK, &format!("{back}/state"));
+                if state == wanted {
+                    self.follow(machine, then);
+                } else if state.is_empty() {
+                    machine.violate("libxl", format!("{back} was removed before it was in state {wanted}"));
+                } else if late {
+                    machine
+                        .violate("libxl", format!("{back} is in state {state} after 10 s, wanted {wanted}"));
+                } else {
+                    return false;
+                }
+                true
+            }
+            Waiting::Removal(back, then) => {
+                let (back, then) = (back.clone(), *then);
+                if !machine.store.exists(&format!("{back}/state")) {
+                    self.follow(machine, then);
+                } else if late {
+                    machine.violate("libxl", format!("{back} still exists 10 s after it was closed"));
+                } else {
+                    return false;
+                }
+                true
+            }
+        }
+    }
+}
+
+fn back_of(domain: DomainId) -> String {
+    format!("{}/backend/vif/{}/0", home(KERNEL), domain.0)
+}
+
+/// Makes both directories of a device, as one transaction would.
+fn make_device(machine: &mut Machine, front: (DomainId, &str), back: (DomainId, &str), mac: &str, ip: &str) {
+    let (front_domain, front) = front;
+    let (back_domain, back) = back;
+    let text = |number: u16| format!("{number}");
+    let (front_id, back_id) = (text(front_domain.0), text(back_domain.0));
+    let back_keys = [
+        ("", ""),
+        ("/frontend", front),
+        ("/frontend-id", &front_id),
+        ("/online", "1"),
+        ("/mac", mac),
+        ("/ip", ip),
+        ("/handle", "0"),
+        ("/hotplug-status", ""),
+        ("/state", "1"),
+    ];
+    let front_keys = [
+        ("", ""),
+        ("/backend", back),
+        ("/backend-id", &back_id),
+        ("/mac", mac),
+        ("/handle", "0"),
+        ("/state", "1"),
+    ];
+    for (key, value) in back_keys {
+        machine.store.create_as(&format!("{back}{key}"), value, back_domain, &[front_domain]);
+    }
+    for (key, value) in front_keys {
+        machine.store.create_as(&format!("{front}{key}"), value, front_domain, &[back_domain]);
+    }
+}
+
+impl Peer for Toolstack {
+    fn domain(&self) -> DomainId {
+        TOOLSTACK
+    }
+
+    fn step(&mut self, machine: &mut Machine) -> Rest {
+        if !self.look(machine) {
+            return Rest::Until(machine.now + GLANCE);
+        }
+        match self.tasks.front() {
+            Some((due, _)) if *due > machine.now => Rest::Until(*due),
+            Some(_) => {
+                if let Some((_, task)) = self.tasks.pop_front() {
+                    self.begin(machine, task);
+                }
+                Rest::Again
+            }
+            None => Rest::Asleep,
+        }
+    }
+
+    fn take_births(&mut self) -> Vec<Box<dyn Peer>> {
+        core::mem::take(&mut self.births)
+    }
+}

@@ -1,0 +1,305 @@
+//! One run: the world is built, the kernel boots into it, and in the end the books are balanced.
+
+use super::dice::Dice;
+use super::domain::{Boot, SimRing, SimXen};
+use super::ledger::{Outcome, Service};
+use super::machine::{KERNEL, Machine, UPLINK};
+use super::net::apps::{Datagrams, Pace, Pings, Transfers};
+use super::net::host::{Address, StackHost};
+use super::net::server::{ECHO, Echo, NAMES, TRANSFER, TransferServer};
+use super::oracle::Violation;
+use super::peer::backend::Backend;
+use super::peer::toolstack::{ClientPlan, Task, Toolstack};
+use super::scenario::{ClientShape, Scenario};
+use super::store::daemon::Daemon;
+use super::trace::Recording;
+use super::watcher::{self, CLIENT_MAC};
+use super::world::{SharedWorld, World};
+use crate::exits::{Exits, UplinkRoute};
+use crate::firewall::Firewall;
+use crate::guard::RuleTable;
+use crate::journey::{Journey, Settings};
+use crate::store::Store;
+use crate::time::Moment;
+use crate::xen::{DomainId, Shutdown, Xen, touch};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+/// Pages of the machine.
+const FRAMES: usize = 8192;
+/// Pages that the kernel has for packets.
+const PAGES: usize = 1024;
+/// Our address on the uplink.
+pub const FIREWALL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+/// The uplink's router.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// A server beyond it.
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
+/// After the last device is gone: time for everything that is held to be let go.
+const REST: Duration = Duration::from_secs(90);
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// Hash of everything that happened.
+    pub hash: u64,
+    /// Events that went into it.
+    pub events: u64,
+    /// Simulated time.
+    pub simulated: Duration,
+    /// Packets that crossed any ring.
+    pub packets: u64,
+    /// Bytes of content that arrived.
+    pub content_bytes: u64,
+    /// How often the kernel slept.
+    pub naps: u64,
+    /// What was violated.
+    pub violations: Vec<Violation>,
+    /// What clients asked and got.
+    pub outcomes: Vec<(DomainId, Service, Outcome)>,
+    /// The slowest transfer.
+    pub slowest: Duration,
+    /// The last events as text, if they were kept.
+    pub lines: Vec<String>,
+}
+
+/// The address of client number `index`.
+pub fn client_address(index: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 137, 0, 10 + index as u8)
+}
+
+/// The Ethernet address of client number `index`.
+pub fn client_mac(index: usize) -> [u8; 6] {
+    let [a, b, c, d] = CLIENT_MAC;
+    [a, b, c, d, 0, index as u8 + 1]
+}
+
+/// Runs a scenario to its end or to the first violation.
+pub fn run(scenario: &Scenario, recording: Recording) -> Report {
+    let mut dice = Dice::new(scenario.seed);
+    let machine = Machine::new(FRAMES, dice.split(), recording);
+    let start = machine.now;
+    let traffic_ends = start + scenario.traffic;
+    let drained = traffic_ends + Duration::from_secs(25);
+    let tasks = plan(scenario, &mut dice, start, traffic_ends, drained);
+    let ends = drained + REST + Duration::from_secs(60 + 25 * scenario.clients.len() as u64);
+    let world = Rc::new(RefCell::new(World::new(machine, scenario.tempo, ends)));
+    world.borrow_mut().machine.create(UPLINK);
+    let boot = SimXen::boot(&world, PAGES);
+    populate(&world, scenario, &mut dice, boot.store_ring, tasks);
+    let ended = boot_kernel(&world, boot);
+    touch::listen(None);
+    let mut world = world.borrow_mut();
+    watcher::check_before_sleep(&mut world.machine);
+    if ended != Some(Shutdown::PowerOff) && world.machine.violations.is_empty() {
+        world.machine.violate("shutdown", format!("the kernel ended with {ended:?}, not with PowerOff"));
+    }
+    check_service(&mut world.machine, scenario);
+    let naps = world.naps();
+    let machine = &mut world.machine;
+    Report {
+        hash: machine.trace.hash(),
+        events: machine.trace.events(),
+        simulated: machine.now.since(start),
+        packets: machine.ledger.packets,
+        content_bytes: machine.ledger.content_bytes(),
+        naps,
+        violations: core::mem::take(&mut machine.violations),
+        outcomes: machine.ledger.outcomes().collect(),
+        slowest: machine.ledger.slowest,
+        lines: machine.trace.lines().map(Into::into).collect(),
+    }
+}
+
+/// What the toolstack does when.
+fn plan(
+    scenario: &Scenario,
+    dice: &mut Dice,
+    start: Moment,
+    traffic_ends: Moment,
+    drained: Moment,
+) -> Vec<(Moment, Task)> {
+    let mut tasks = vec![(start + Duration::from_millis(dice.below(300)), Task::AttachUplink)];
+    let span = scenario.traffic.as_millis() as u64;
+    for (index, shape) in scenario.clients.iter().enumerate() {
+        let plan = client_plan(index, *shape, traffic_ends);
+        tasks.push((start + shape.starts_after, Task::Start(plan)));
+    }
+    for _ in 0..scenario.detaches {
+        let domain = domain_of(dice.below(scenario.clients.len() as u64) as usize);
+        let at = start + Duration::from_millis(1500 + dice.below(span));
+        tasks.push((at, Task::Detach(domain)));
+        tasks.push((at + Duration::from_millis(dice.below(3000)), Task::Attach(domain)));
+    }
+    for _ in 0..scenario.uplink_restarts {
+        let at = start + Duration::from_millis(500 + dice.below(span));
+        tasks.push((at, Task::DetachUplink));
+        tasks.push((at + Duration::from_millis(dice.below(3000)), Task::AttachUplink));
+    }
+    tasks.sort_by_key(|(at, _)| *at);
+    for index in 0..scenario.clients.len() {
+        let domain = domain_of(index);
+        let task = if dice.chance(500) { Task::Destroy(domain) } else { Task::Detach(domain) };
+        tasks.push((drained, task));
+    }
+    tasks.push((drained, Task::DetachUplink));
+    // Tasks wait for each other: this one comes well after the last device is gone.
+    let rest = drained + REST + Duration::from_secs(20 * scenario.clients.len() as u64);
+    tasks.push((rest, Task::ShutDown));
+    tasks
+}
+
+fn domain_of(index: usize) -> DomainId {
+    DomainId(10 + index as u16)
+}
+
+fn client_plan(index: usize, shape: ClientShape, until: Moment) -> ClientPlan {
+    let domain = domain_of(index);
+    let mac = client_mac(index);
+    let text: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    let address =
+        Address { mac, addresses: vec![(client_address(index), 24)], gateway: Some(gateway_of_clients()) };
+    ClientPlan {
+        domain,
+        mac: text.join(":"),
+        ip: format!("{}", client_address(index)),
+        style: shape.style,
+        reload_every: shape.reload_every,
+        host: Box::new(move |machine| {
+            let now = machine.now;
+            let dice = &mut machine.dice;
+            let mut host = StackHost::new(&address, dice, now);
+            let pace = Pace { every: shape.pace, until };
+            let slow = Pace { every: shape.pace * 10, until };
+            host.run(|sockets| Pings::start(domain, SERVER, pace, dice, sockets));
+            host.run(|sockets| Datagrams::start(domain, (SERVER, ECHO), pace, 1400, dice, sockets));
+            host.run(|sockets| Datagrams::start(domain, (GATEWAY, NAMES), slow, 200, dice, sockets));
+            let largest = shape.largest_transfer;
+            host.run(|sockets| Transfers::start(domain, (SERVER, TRANSFER), slow, largest, dice, sockets));
+            host.run(|sockets| Transfers::start(domain, (GATEWAY, TRANSFER), slow, largest, dice, sockets));
+            Box::new(host)
+        }),
+    }
+}
+
+/// The address that clients use as their router: any that is not theirs will do.
+fn gateway_of_clients() -> Ipv4Addr {
+    Ipv4Addr::new(10, 137, 0, 1)
+}
+
+fn populate(
+    world: &SharedWorld,
+    scenario: &Scenario,
+    dice: &mut Dice,
+    (ring, port): (crate::xen::host::Frame, u32),
+    tasks: Vec<(Moment, Task)>,
+) {
+    let mut world = world.borrow_mut();
+    let mut daemon = Daemon::new(ring, port);
+    daemon.spurious_per_mille = scenario.store_noise;
+    daemon.conflict_per_mille = scenario.store_noise / 2;
+    world.add(Box::new(daemon));
+    let address = Address {
+        mac: [0x00, 0x16, 0x3e, 0, 0, 9],
+        addresses: vec![(GATEWAY, 24), (SERVER, 32)],
+        gateway: None,
+    };
+    let now = world.machine.now;
+    let mut network = StackHost::new(&address, dice, now);
+    network.run(|sockets| Echo::start(ECHO, sockets));
+    network.run(|sockets| Echo::start(NAMES, sockets));
+    network.run(TransferServer::start);
+    world.add(Box::new(Backend::new(scenario.conduct, Box::new(network))));
+    world.add(Box::new(Toolstack::new(tasks)));
+}
+
+/// Boots the kernel as `main` does, runs it, and checks that it lets go of everything.
+fn boot_kernel(world: &SharedWorld, boot: Boot) -> Option<Shutdown> {
+    let Boot { mut xen, store, .. } = boot;
+    let route = UplinkRoute { address: "10.0.0.2/24".parse().ok()?, gateway: GATEWAY };
+    let settings = Settings {
+        gateway: gateway_of_clients(),
+        uplink_prefix_bits: 24,
+        ..Settings::for_memory(4 << 20, FIREWALL)
+    };
+    let secret = xen.entropy()?;
+    let journey = Journey::new(settings, RuleTable::allow_all(), secret, xen.now());
+    let port = store.port();
+    let mut firewall = match Firewall::new(xen, Store::new(store), port, journey, Exits::new(Some(route))) {
+        Ok(firewall) => firewall,
+        Err(error) => {
+            world.borrow_mut().machine.violate("store", format!("the kernel gave up XenStore: {error}"));
+            return None;
+        }
+    };
+    loop {
+        let reason = firewall.turn();
+        if reason.is_some() {
+            check_balance(world, &mut firewall);
+            return reason;
+        }
+        if world.borrow().is_over() {
+            return None;
+        }
+    }
+}
+
+/// Every device is gone: the kernel holds nothing of anybody and has all its own.
+fn check_balance(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
+    let pages = firewall.hypervisor().pages();
+    let (free, total) = (pages.free(), pages.total());
+    let mut world = world.borrow_mut();
+    let ports = world.kernel_ports();
+    let machine = &mut world.machine;
+    let books = [
+        ("pages", total - free, 0),
+        ("mappings", machine.mappings_of(KERNEL), 0),
+        ("grants", machine.ledger.grants.len(), 0),
+        ("ports", ports, 1),
+        ("watches", machine.store.watches_of(KERNEL), 3),
+    ];
+    for (what, held, expected) in books {
+        if held != expected {
+            machine.violate("balance", format!("{what}: {held} are held in the end, expected {expected}"));
+        }
+    }
+}
+
+/// Honest clients got what they asked for.
+fn check_service(machine: &mut Machine, scenario: &Scenario) {
+    if !machine.violations.is_empty() {
+        return;
+    }
+    let outcomes: Vec<_> = machine.ledger.outcomes().collect();
+    for (client, service, Outcome { asked, answered, failed }) in outcomes {
+        let complete = match service {
+            Service::Transfer => failed == 0 && answered == asked,
+            _ => answered == asked,
+        };
+        if scenario.is_lossless() && !complete {
+            let what =
+                format!("domain {}: of {asked} {service:?} {answered} answered, {failed} failed", client.0);
+            machine.violate("service", what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_run_every_time() {
+        let runs: Vec<Report> = (0..2).map(|_| run(&Scenario::of_seed(1), Recording::Off)).collect();
+        assert_eq!(runs[0].hash, runs[1].hash);
+        assert_eq!(runs[0].events, runs[1].events);
+        assert_ne!(runs[0].hash, run(&Scenario::of_seed(2), Recording::Off).hash);
+    }
+}

@@ -1,0 +1,101 @@
+//! What a seed stands for: who is there, how they behave, and what happens when.
+
+use super::dice::Dice;
+use super::peer::backend::Conduct;
+use super::peer::nic::Style;
+use super::world::Tempo;
+use core::time::Duration;
+
+/// An honest client.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientShape {
+    /// How it uses its rings.
+    pub style: Style,
+    /// It appears so long after the start.
+    pub starts_after: Duration,
+    /// It reloads its driver about so often.
+    pub reload_every: Option<Duration>,
+    /// Between two pings, datagrams and transfers.
+    pub pace: Duration,
+    /// Bytes of the largest transfer.
+    pub largest_transfer: u64,
+}
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What all chance comes from.
+    pub seed: u64,
+    /// How long there is traffic.
+    pub traffic: Duration,
+    /// The scheduler's pace.
+    pub tempo: Tempo,
+    /// The uplink.
+    pub conduct: Conduct,
+    /// Honest clients.
+    pub clients: Vec<ClientShape>,
+    /// Device removals by the toolstack.
+    pub detaches: u64,
+    /// The uplink goes and comes back so often.
+    pub uplink_restarts: u64,
+    /// Of thousand steps of xenstored so many fire a watch or fail a commit for nothing.
+    pub store_noise: u64,
+}
+
+use alloc::vec::Vec;
+
+impl Scenario {
+    /// The scenario of a seed.
+    pub fn of_seed(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let calm = dice.chance(400);
+        let count = dice.between(1, 4);
+        let clients = (0..count).map(|_| client(&mut dice, calm)).collect();
+        let conduct = Conduct {
+            loss_per_mille: if calm { 0 } else { *dice.pick(&[0, 0, 5, 50]) },
+            latency: Duration::from_micros(*dice.pick(&[50, 500, 5_000, 40_000])),
+            blank_per_mille: *dice.pick(&[0, 500, 1000]),
+            most_slots: *dice.pick(&[1, 1, 4, 18]),
+            refuses_blank: dice.chance(200),
+            lazy_per_mille: if calm { 0 } else { *dice.pick(&[0, 0, 300]) },
+        };
+        Self {
+            seed,
+            traffic: Duration::from_secs(*dice.pick(&[2, 5, 10])),
+            tempo: Tempo {
+                accesses: *dice.pick(&[20, 200, 2000]),
+                steps: *dice.pick(&[0, 1, 1, 3]),
+                call_nanoseconds: *dice.pick(&[100, 1000, 5000]),
+            },
+            conduct,
+            clients,
+            detaches: if calm { 0 } else { dice.below(4) },
+            uplink_restarts: if calm { 0 } else { dice.below(2) },
+            store_noise: *dice.pick(&[0, 20, 200]),
+        }
+    }
+
+    /// Whether every request must be answered: nothing is lost and nobody goes away.
+    pub fn is_lossless(&self) -> bool {
+        let steady = self.clients.iter().all(|client| client.reload_every.is_none());
+        steady && self.conduct.loss_per_mille == 0 && self.detaches == 0 && self.uplink_restarts == 0
+    }
+}
+
+fn client(dice: &mut Dice, calm: bool) -> ClientShape {
+    let scatter = *dice.pick(&[1, 2, 6, 18]);
+    ClientShape {
+        style: Style {
+            blank_per_mille: *dice.pick(&[0, 1000, 1000, 500]),
+            takes_blank: dice.chance(800),
+            most_slots: scatter,
+            buffers: *dice.pick(&[256, 256, 64, 20]),
+            start: *dice.pick(&[0, u32::MAX - 30, u32::MAX - 300, 1 << 31]),
+            lazy_per_mille: if calm { 0 } else { *dice.pick(&[0, 0, 500]) },
+        },
+        starts_after: Duration::from_millis(dice.below(1500)),
+        reload_every: (!calm && dice.chance(300)).then(|| Duration::from_millis(dice.between(500, 4000))),
+        pace: Duration::from_millis(*dice.pick(&[1, 5, 20, 100])),
+        largest_transfer: *dice.pick(&[2_000, 100_000, 1_000_000]),
+    }
+}

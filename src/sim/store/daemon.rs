@@ -1,0 +1,205 @@
+//! The kernel's connection: messages through the byte rings of its XenStore page.
+//!
+//! Moves as many bytes at a time as chance has it, so that messages are cut anywhere.
+
+use super::Errno;
+use crate::sim::machine::{KERNEL, Machine, STORE};
+use crate::sim::world::{Peer, Rest};
+use crate::store::wire::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, RequestId, TransactionId, encode};
+use crate::xen::DomainId;
+use crate::xen::abi::store::{REQ, REQ_CONS, REQ_PROD, RING_BYTES, RSP, RSP_CONS, RSP_PROD};
+use crate::xen::host::Frame;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Replies and events kept for the kernel before the daemon takes no more requests.
+const MOST_WAITING_BYTES: usize = 256 << 10;
+
+/// xenstored, as a peer of the kernel.
+#[derive(Debug)]
+pub struct Daemon {
+    ring: Frame,
+    port: u32,
+    asked: Vec<u8>,
+    replies: VecDeque<u8>,
+    /// In so many of thousand steps a watch fires for nothing.
+    pub spurious_per_mille: u64,
+    /// In so many of thousand steps the next commit fails for nothing.
+    pub conflict_per_mille: u64,
+}
+
+impl Daemon {
+    /// Serves the kernel through `ring`, notified through `port`.
+    pub fn new(ring: Frame, port: u32) -> Self {
+        let (asked, replies) = (Vec::new(), VecDeque::new());
+        Self { ring, port, asked, replies, spurious_per_mille: 0, conflict_per_mille: 0 }
+    }
+
+    /// Takes bytes of requests.
+    fn take(&mut self, machine: &mut Machine) -> usize {
+        let memory = &machine.memory;
+        let (mut consumer, producer) = (memory.word(self.ring, REQ_CONS), memory.word(self.ring, REQ_PROD));
+        let ready = producer.wrapping_sub(consumer);
+        if ready > RING_BYTES {
+            machine.violate("store-ring", format!("request index {producer} with {consumer} consumed"));
+            return 0;
+        }
+        let taken = u64::from(ready).min(machine.dice.between(1, u64::from(RING_BYTES)));
+        for _ in 0..taken {
+            let mut byte = [0];
+            machine.memory.read(self.ring, REQ + (consumer % RING_BYTES) as usize, &mut byte);
+            self.asked.extend(byte);
+            consumer = consumer.wrapping_add(1);
+        }
+        machine.memory.set_word(self.ring, REQ_CONS, consumer);
+        taken as usize
+    }
+
+    /// Puts bytes of replies.
+    fn put(&mut self, machine: &mut Machine) -> usize {
+        let memory = &machine.memory;
+        let (consumer, mut producer) = (memory.word(self.ring, RSP_CONS), memory.word(self.ring, RSP_PROD));
+        let room = RING_BYTES.saturating_sub(producer.wrapping_sub(consumer));
+        let moved = (room as usize).min(self.replies.len());
+        let moved = moved.min(machine.dice.between(1, u64::from(RING_BYTES)) as usize);
+        for byte in self.replies.drain(..moved) {
+            machine.memory.write(self.ring, RSP + (producer % RING_BYTES) as usize, &[byte]);
+            producer = producer.wrapping_add(1);
+        }
+        machine.memory.set_word(self.ring, RSP_PROD, producer);
+        moved
+    }
+
+    fn next_request(&mut self) -> Option<([u32; 4], Vec<u8>)> {
+        let header = self.asked.get(..HEADER_BYTES)?;
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(header.as_chunks::<4>().0) {
+            *word = u32::from_le_bytes(*bytes);
+        }
+        let end = HEADER_BYTES + words[3] as usize;
+        let payload = self.asked.get(HEADER_BYTES..end)?.to_vec();
+        self.asked.drain(..end);
+        Some((words, payload))
+    }
+
+    fn reply(&mut self, kind: Kind, request: u32, transaction: u32, payload: &[u8]) {
+        let mut bytes = Vec::new();
+        let (request, transaction) = (RequestId(request), TransactionId(transaction));
+        if encode(&mut bytes, kind, request, transaction, &[payload]).is_ok() {
+            self.replies.extend(bytes);
+        }
+    }
+
+    fn answer(&mut self, [number, request, transaction, _]: [u32; 4], payload: &[u8], machine: &mut Machine) {
+        let Some(kind) = Kind::from_number(number) else {
+            return self.reply(Kind::Error, request, transaction, b"ENOSYS\0");
+        };
+        let answer = carry_out(kind, transaction, payload, machine);
+        machine.note(&[20, u64::from(number), u64::from(answer.is_ok())], || {
+            let (text, outcome) = (String::from_utf8_lossy(payload), answer.as_ref().map(Vec::len));
+            format!("store: kernel asks {kind:?} {:?}: {outcome:?}", text.replace('\0', " "))
+        });
+        match answer {
+            Ok(payload) if payload.len() > MAX_PAYLOAD_BYTES => {
+                self.reply(Kind::Error, request, transaction, b"E2BIG\0");
+            }
+            Ok(payload) => self.reply(kind, request, transaction, &payload),
+            Err(error) => {
+                self.reply(Kind::Error, request, transaction, format!("{error}\0").as_bytes());
+            }
+        }
+        if let (Kind::Watch, Some((path, token))) = (kind, two_texts(payload)) {
+            machine.store.fired.push_back((KERNEL, path, token));
+        }
+    }
+}
+
+impl Peer for Daemon {
+    fn domain(&self) -> DomainId {
+        STORE
+    }
+
+    fn step(&mut self, machine: &mut Machine) -> Rest {
+        machine.channels.take(STORE, self.port);
+        if machine.dice.chance(self.conflict_per_mille) {
+            machine.store.spurious_conflicts = machine.dice.between(1, 4) as u32;
+        }
+        if machine.dice.chance(self.spurious_per_mille) {
+            let watches = machine.store.watches();
+            let ours: Vec<_> = watches.iter().filter(|watch| watch.domain == KERNEL).cloned().collect();
+            if !ours.is_empty() {
+                let watch = machine.dice.pick(&ours).clone();
+                machine.store.fired.push_back((KERNEL, watch.path, watch.token));
+            }
+        }
+        let mut moved = 0;
+        if self.replies.len() < MOST_WAITING_BYTES {
+            moved += self.take(machine);
+        }
+        while let Some((header, payload)) = self.next_request() {
+            self.answer(header, &payload, machine);
+        }
+        while let Some((domain, path, token)) = machine.store.fired.pop_front() {
+            if domain == KERNEL && self.replies.len() < MOST_WAITING_BYTES {
+                self.reply(Kind::WatchEvent, 0, 0, format!("{path}\0{token}\0").as_bytes());
+            }
+        }
+        machine.spread_store_events();
+        moved += self.put(machine);
+        if moved > 0 {
+            machine.send_event(STORE, self.port);
+        }
+        if moved > 0 {
+            Rest::Again
+        } else if self.spurious_per_mille + self.conflict_per_mille > 0 {
+            Rest::Until(machine.now + Duration::from_micros(machine.dice.between(1_000, 200_000)))
+        } else {
+            Rest::Asleep
+        }
+    }
+}
+
+/// Two texts, each ended by NUL.
+fn two_texts(payload: &[u8]) -> Option<(String, String)> {
+    let mut parts = payload.split(|&byte| byte == 0);
+    let mut text = || parts.next().and_then(|part| String::from_utf8(part.to_vec()).ok());
+    Some((text()?, text()?))
+}
+
+fn carry_out(kind: Kind, transaction: u32, payload: &[u8], machine: &mut Machine) -> Result<Vec<u8>, Errno> {
+    let store = &mut machine.store;
+    let end = payload.iter().position(|&byte| byte == 0).ok_or("EINVAL")?;
+    let (path, rest) = payload.split_at(end);
+    let path = core::str::from_utf8(path).map_err(|_| "EINVAL")?;
+    let rest = rest.get(1..).unwrap_or_default();
+    let ok = Ok(b"OK\0".to_vec());
+    match (kind, transaction) {
+        (Kind::Read, 0) => store.read(KERNEL, path),
+        (Kind::Read, id) => store.read_within(KERNEL, id, path),
+        (Kind::Directory, 0) => store.directory(KERNEL, path).map(names),
+        (Kind::Directory, id) => store.directory_within(KERNEL, id, path).map(names),
+        (Kind::Write, 0) => store.write(KERNEL, path, rest).and(ok),
+        (Kind::Write, id) => store.write_within(KERNEL, id, path, rest).and(ok),
+        (Kind::MakeDirectory, 0) => store.write(KERNEL, path, b"").and(ok),
+        (Kind::Remove, 0) => store.remove(KERNEL, path).and(ok),
+        (Kind::Remove, id) => store.remove_within(KERNEL, id, path).and(ok),
+        (Kind::TransactionStart, 0) => store.begin(KERNEL).map(|id| format!("{id}\0").into_bytes()),
+        (Kind::TransactionEnd, id) if path == "T" => store.commit(KERNEL, id).and(ok),
+        (Kind::TransactionEnd, id) => store.abandon(KERNEL, id).and(ok),
+        (Kind::Watch | Kind::Unwatch, _) => {
+            let (path, token) = two_texts(payload).ok_or("EINVAL")?;
+            match kind {
+                Kind::Watch => store.watch(KERNEL, &path, &token).and(ok),
+                _ => store.unwatch(KERNEL, &path, &token).and(ok),
+            }
+        }
+        _ => Err("ENOSYS"),
+    }
+}
+
+fn names(children: Vec<String>) -> Vec<u8> {
+    children.iter().flat_map(|name| format!("{name}\0").into_bytes()).collect()
+}

@@ -1,0 +1,212 @@
+//! The world around the kernel: peers, and a scheduler that lets them act whenever chance says so.
+//!
+//! One thread runs everything. The kernel runs until it calls the hypervisor or touches a shared page; there
+//! some peers may take a step. When the kernel sleeps, peers run until something wakes it; when nobody has
+//! anything to do, the clock jumps to the next deadline.
+
+use super::machine::{KERNEL, Machine};
+use crate::time::Moment;
+use crate::xen::DomainId;
+use crate::xen::event::Port;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::time::Duration;
+
+/// When a peer wants to run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It has more to do now.
+    Again,
+    /// When an event or a store change wakes it.
+    Asleep,
+    /// Then, or earlier when woken.
+    Until(Moment),
+    /// Never: it is to be forgotten.
+    Gone,
+}
+
+/// Somebody other than the kernel.
+pub trait Peer {
+    /// The domain it runs in.
+    fn domain(&self) -> DomainId;
+
+    /// Does a little: at most a few packets or requests.
+    fn step(&mut self, machine: &mut Machine) -> Rest;
+
+    /// Peers that it has brought into being.
+    fn take_births(&mut self) -> Vec<Box<dyn Peer>> {
+        Vec::new()
+    }
+
+    /// The kernel sleeps and nobody has anything to do: what is wrong with that, seen from here?
+    fn check_idle(&self, _machine: &mut Machine) {}
+}
+
+struct Seat {
+    peer: Box<dyn Peer>,
+    rest: Rest,
+}
+
+/// How often peers run while the kernel does.
+#[derive(Clone, Copy, Debug)]
+pub struct Tempo {
+    /// At most so many accesses to shared pages between two chances for peers.
+    pub accesses: u64,
+    /// At most so many steps of peers at one chance.
+    pub steps: u64,
+    /// At most so many nanoseconds that a call of the hypervisor takes.
+    pub call_nanoseconds: u64,
+}
+
+/// Machine, peers and scheduler.
+pub struct World {
+    /// The machine.
+    pub machine: Machine,
+    seats: Vec<Seat>,
+    tempo: Tempo,
+    ends: Moment,
+    over: bool,
+    naps: u64,
+}
+
+/// What the kernel waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Anything: it has nothing to do.
+    Work,
+    /// A reply of xenstored: other things may wait meanwhile.
+    Reply,
+}
+
+/// A world that the kernel's two doors share.
+pub type SharedWorld = Rc<RefCell<World>>;
+
+impl World {
+    /// A world without peers that ends at `ends`.
+    pub fn new(machine: Machine, tempo: Tempo, ends: Moment) -> Self {
+        Self { machine, seats: Vec::new(), tempo, ends, over: false, naps: 0 }
+    }
+
+    /// Adds a peer.
+    pub fn add(&mut self, peer: Box<dyn Peer>) {
+        self.seats.push(Seat { peer, rest: Rest::Again });
+    }
+
+    /// Whether the run is at its end: time is up, or an oracle has spoken.
+    pub fn is_over(&self) -> bool {
+        self.over || self.machine.now >= self.ends || !self.machine.violations.is_empty()
+    }
+
+    /// How often the kernel slept.
+    pub fn naps(&self) -> u64 {
+        self.naps
+    }
+
+    /// Does what the kernel's call costs, and lets peers act.
+    pub fn interleave(&mut self) {
+        let cost = self.machine.dice.between(1, self.tempo.call_nanoseconds);
+        self.machine.pass(Duration::from_nanos(cost));
+        for _ in 0..self.machine.dice.below(self.tempo.steps + 1) {
+            if !self.run_one() {
+                break;
+            }
+        }
+    }
+
+    /// Lets peers act between two accesses to a shared page; after how many the next time.
+    pub fn touched(&mut self) -> u32 {
+        if self.tempo.steps > 0 {
+            self.run_one();
+        }
+        self.machine.dice.between(1, self.tempo.accesses) as u32
+    }
+
+    fn is_ready(&self, seat: &Seat) -> bool {
+        match seat.rest {
+            Rest::Again => true,
+            Rest::Until(due) if due <= self.machine.now => true,
+            _ => self.machine.woken.contains(&seat.peer.domain()),
+        }
+    }
+
+    /// Runs one peer that has something to do; whether there was one.
+    fn run_one(&mut self) -> bool {
+        let count = self.seats.len();
+        if count == 0 {
+            return false;
+        }
+        let first = self.machine.dice.below(count as u64) as usize;
+        let ready = (first..count).chain(0..first);
+        let ready = ready.into_iter().find(|&index| self.seats.get(index).is_some_and(|s| self.is_ready(s)));
+        let Some(seat) = ready.and_then(|index| self.seats.get_mut(index)) else {
+            // Whoever was woken is no more.
+            self.machine.woken.clear();
+            return false;
+        };
+        self.machine.woken.remove(&seat.peer.domain());
+        self.machine.pass(Duration::from_nanos(100));
+        seat.rest = seat.peer.step(&mut self.machine);
+        let births = seat.peer.take_births();
+        self.machine.spread_store_events();
+        self.seats.retain(|seat| seat.rest != Rest::Gone);
+        births.into_iter().for_each(|peer| self.add(peer));
+        true
+    }
+
+    /// `SCHEDOP_poll`: returns when a listed port is pending, at `until`, or when the world ends. With two or
+    /// more ports any 0→1 transition of the domain wakes; with one only that port.
+    pub fn poll(&mut self, ports: &[Port], until: Option<Moment>, wait: Wait) {
+        self.machine.channels.clear_edge();
+        self.naps += 1;
+        let mut quiet_checked = false;
+        loop {
+            let pending = ports.iter().any(|port| self.machine.channels.is_pending(port.0));
+            let edge = ports.len() != 1 && self.machine.channels.edge();
+            let due = until.is_some_and(|until| until <= self.machine.now);
+            if pending || edge || due || self.is_over() {
+                return;
+            }
+            if self.run_one() {
+                quiet_checked = false;
+                continue;
+            }
+            if !quiet_checked && wait == Wait::Work {
+                quiet_checked = true;
+                self.check_idle();
+            }
+            let wishes = self.seats.iter().filter_map(|seat| match seat.rest {
+                Rest::Until(due) => Some(due),
+                _ => None,
+            });
+            match wishes.chain(until).chain([self.ends]).min() {
+                Some(next) => self.machine.now = self.machine.now.max(next),
+                None => self.over = true,
+            }
+        }
+    }
+
+    /// The kernel sleeps, nobody has anything to do: nothing may lie around undone.
+    fn check_idle(&mut self) {
+        for seat in &self.seats {
+            seat.peer.check_idle(&mut self.machine);
+        }
+    }
+
+    /// Ends the run.
+    pub fn finish(&mut self) {
+        self.over = true;
+    }
+
+    /// Notes what the kernel did.
+    pub fn note(&mut self, numbers: &[u64], text: impl FnOnce() -> alloc::string::String) {
+        self.machine.note(numbers, || format!("kernel {}", text()));
+    }
+
+    /// Ports that the kernel has open.
+    pub fn kernel_ports(&self) -> usize {
+        self.machine.channels.ports_of(KERNEL).count()
+    }
+}
