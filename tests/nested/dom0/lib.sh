@@ -52,6 +52,9 @@ refuse() {
     if "$@"; then fail "expected $what: $*"; fi
 }
 
+# not COMMAND…: succeeds if COMMAND fails; for `await`, where `refuse` would end the scenario.
+not() { ! "$@"; }
+
 # firewall [memory=MB] [extra=WORDS] [rules=FILE] [uplink=no]: creates the firewall domain `fw` and waits until its
 # uplink is connected.
 firewall() {

@@ -7,4 +7,4 @@ echo "xl shutdown -w took $took ms"
 says fw 'shutting down: PowerOff'
 expect 'at most 2000 ms' [ "$took" -le 2000 ]
 # xl removes the domain when it has seen the end.
-await 10 'the domain to be gone' refuse 'no domain' xl domid fw
+await 10 'the domain to be gone' not xl domid fw
