@@ -10,7 +10,7 @@ step() {
     say "== $title"
     : >"$WORK/detail"
     {
-        if ("$@"); then echo ok; else echo FAILED; fi >"$WORK/outcome"
+        if ("$@"); then echo ok >"$WORK/outcome"; else echo FAILED >"$WORK/outcome"; fi
     } 2>&1 | sed -u 's/^/say    /' >&3
     printf 'result\t%s\t%s\t%s\n' "$title" "$(cat "$WORK/outcome")" "$(cat "$WORK/detail")" >&3
 }
@@ -28,7 +28,7 @@ boot_firewall() {
 
 boot_client() {
     client alice "$ALICE"
-    in_client alice 'uname -sr; ip -4 -br addr show eth0; ip route' || fail 'no answer'
+    in_client alice 'uname -sr; ip -4 addr show eth0; ip route' || fail 'no answer'
     detail "$ALICE, stock Debian kernel"
 }
 
@@ -82,7 +82,7 @@ set +e
 cp "$RIG/dom0/demo.rules" "$WORK/rules"
 say 'the rules:'
 sed 's/^/say    /' "$WORK/rules" >&3
-tail -n +1 --follow=name --retry "$CONSOLES/guest-fw.log" 2>/dev/null | tr -d '\r' | sed -u 's/^/say fw| /' >&3 &
+tail -n +1 --follow=name --retry "$CONSOLES/guest-fw.log" 2>/dev/null | sed -u 's/\r//; s/^/say    fw| /' >&3 &
 
 step 'The firewall boots' boot_firewall
 step 'A Linux client behind it boots' boot_client
