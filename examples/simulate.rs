@@ -19,10 +19,13 @@ fn main() {
         naps += report.naps;
         bytes += report.content_bytes;
         println!("seed {seed}: {:.1} s simulated, {} packets, {} content bytes, {} naps, slowest {:?}, hash {:016x}, {:?}", report.simulated.as_secs_f64(), report.packets, report.content_bytes, report.naps, report.slowest, report.hash, clock.elapsed());
+        if !report.violations.is_empty() {
+            println!("  {}", report.kernel);
+        }
         for violation in &report.violations {
             println!("  VIOLATED {violation}");
         }
-        if !report.violations.is_empty() && std::env::var("TRACE").is_ok() {
+        if std::env::var("TRACE").is_ok() {
             let report = run(&scenario, Recording::On);
             for line in &report.lines {
                 println!("    {line}");

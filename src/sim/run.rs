@@ -15,6 +15,7 @@ use super::store::daemon::Daemon;
 use super::trace::Recording;
 use super::watcher::{self, CLIENT_MAC};
 use super::world::{SharedWorld, World};
+use crate::counters::Drop;
 use crate::exits::{Exits, GATEWAY_MAC, UplinkRoute};
 use crate::firewall::Firewall;
 use crate::guard::RuleTable;
@@ -67,6 +68,8 @@ pub struct Report {
     pub outcomes: Vec<(DomainId, Service, Outcome)>,
     /// The slowest transfer.
     pub slowest: Duration,
+    /// What the kernel itself counted.
+    pub kernel: String,
     /// The last events as text, if they were kept.
     pub lines: Vec<String>,
 }
@@ -95,7 +98,8 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
     world.borrow_mut().machine.create(UPLINK);
     let boot = SimXen::boot(&world, PAGES);
     populate(&world, scenario, &mut dice, boot.store_ring, tasks);
-    let ended = boot_kernel(&world, boot);
+    let mut kernel = String::new();
+    let ended = boot_kernel(&world, boot, &mut kernel);
     touch::listen(None);
     let mut world = world.borrow_mut();
     watcher::check_before_sleep(&mut world.machine);
@@ -114,6 +118,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
         naps,
         violations: core::mem::take(&mut machine.violations),
         outcomes: machine.ledger.outcomes().collect(),
+        kernel,
         slowest: machine.ledger.slowest,
         lines: machine.trace.lines().map(Into::into).collect(),
     }
@@ -221,7 +226,7 @@ fn populate(
 }
 
 /// Boots the kernel as `main` does, runs it, and checks that it lets go of everything.
-fn boot_kernel(world: &SharedWorld, boot: Boot) -> Option<Shutdown> {
+fn boot_kernel(world: &SharedWorld, boot: Boot, told: &mut String) -> Option<Shutdown> {
     let Boot { mut xen, store, .. } = boot;
     let route = UplinkRoute { address: "10.0.0.2/24".parse().ok()?, gateway: GATEWAY };
     let settings = Settings {
@@ -248,6 +253,9 @@ fn boot_kernel(world: &SharedWorld, boot: Boot) -> Option<Shutdown> {
     };
     loop {
         let reason = firewall.turn();
+        if reason.is_some() || world.borrow().is_over() {
+            *told = counters(&firewall);
+        }
         if reason.is_some() {
             check_balance(world, &mut firewall);
             return reason;
@@ -256,6 +264,21 @@ fn boot_kernel(world: &SharedWorld, boot: Boot) -> Option<Shutdown> {
             return None;
         }
     }
+}
+
+/// What the kernel counted, without what is zero.
+fn counters(firewall: &Firewall<SimXen, SimRing>) -> String {
+    let counters = firewall.journey().counters();
+    let drops = Drop::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
+    let drops: Vec<String> = drops.map(|&why| format!("{} {}", why.name(), counters.dropped(why))).collect();
+    format!(
+        "{} outward, {} inward, {} between; flows dropped: {}; frames dropped: {}",
+        counters.outward,
+        counters.inward,
+        counters.between,
+        drops.join(", "),
+        firewall.exits().drops
+    )
 }
 
 /// Every device is gone: the kernel holds nothing of anybody and has all its own.
