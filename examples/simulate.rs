@@ -20,7 +20,7 @@ fn main() {
         bytes += report.content_bytes;
         println!("seed {seed}: {:.1} s simulated, {} packets, {} content bytes, {} naps, slowest {:?}, hash {:016x}, {:?}", report.simulated.as_secs_f64(), report.packets, report.content_bytes, report.naps, report.slowest, report.hash, clock.elapsed());
         if !report.violations.is_empty() {
-            println!("  {}", report.kernel);
+            println!("  {}", report.kernel.text);
         }
         for violation in &report.violations {
             println!("  VIOLATED {violation}");

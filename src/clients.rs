@@ -44,6 +44,16 @@ pub enum Ownership {
     Lost(ClientSlot),
 }
 
+/// What acting on a device takes: the hypervisor, XenStore, and where changes of ownership are noted.
+pub struct World<'a, X: Xen, R: StoreRing> {
+    /// The hypervisor.
+    pub xen: &'a mut X,
+    /// XenStore.
+    pub store: &'a mut Store<R>,
+    /// Filled in, in order.
+    pub changes: &'a mut Vec<Ownership>,
+}
+
 /// All client vifs.
 #[derive(Debug, Default)]
 pub struct Clients {
@@ -55,27 +65,20 @@ impl Clients {
     pub fn backend_changed<X: Xen, R: StoreRing>(
         &mut self,
         path: &str,
-        xen: &mut X,
-        store: &mut Store<R>,
-        changes: &mut Vec<Ownership>,
+        world: &mut World<'_, X, R>,
     ) -> Result<(), StoreError> {
         match device_in(path) {
-            Some(id) => self.device_changed(id, xen, store, changes),
-            None => self.scan(xen, store, changes),
+            Some(id) => self.device_changed(id, world),
+            None => self.scan(world),
         }
     }
 
     /// Looks at every device that there is, and at those that there no longer are.
-    fn scan<X: Xen, R: StoreRing>(
-        &mut self,
-        xen: &mut X,
-        store: &mut Store<R>,
-        changes: &mut Vec<Ownership>,
-    ) -> Result<(), StoreError> {
+    fn scan<X: Xen, R: StoreRing>(&mut self, world: &mut World<'_, X, R>) -> Result<(), StoreError> {
         let mut devices: Vec<DeviceId> = self.slots.iter().flatten().map(|slot| slot.vif.id()).collect();
-        for domain in directory_or_empty(store, &format!("{BACKENDS}/vif"))? {
+        for domain in directory_or_empty(world.store, &format!("{BACKENDS}/vif"))? {
             let Some(number) = decimal(&domain) else { continue };
-            for device in directory_or_empty(store, &format!("{BACKENDS}/vif/{domain}"))? {
+            for device in directory_or_empty(world.store, &format!("{BACKENDS}/vif/{domain}"))? {
                 let Some(device) = decimal(&device) else { continue };
                 devices.push(DeviceId { domain: DomainId(number), device });
             }
@@ -83,7 +86,7 @@ impl Clients {
         devices.sort_unstable();
         devices.dedup();
         for id in devices {
-            self.device_changed(id, xen, store, changes)?;
+            self.device_changed(id, world)?;
         }
         Ok(())
     }
@@ -91,34 +94,31 @@ impl Clients {
     fn device_changed<X: Xen, R: StoreRing>(
         &mut self,
         id: DeviceId,
-        xen: &mut X,
-        store: &mut Store<R>,
-        changes: &mut Vec<Ownership>,
+        world: &mut World<'_, X, R>,
     ) -> Result<(), StoreError> {
         let known = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.vif.id() == id));
         let index = match known {
             Some(index) => index,
-            None => match self.add(id, xen, store)? {
+            None => match self.add(id, world)? {
                 Some(index) => index,
                 None => return Ok(()),
             },
         };
-        self.slot_changed(index, xen, store, changes)
+        self.slot_changed(index, world)
     }
 
     /// Takes in a device that is new. `None` when it is not there (any more) or there is no slot for it.
     fn add<X: Xen, R: StoreRing>(
         &mut self,
         id: DeviceId,
-        xen: &mut X,
-        store: &mut Store<R>,
+        world: &mut World<'_, X, R>,
     ) -> Result<Option<usize>, StoreError> {
         let index = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         if index >= MAX_CLIENTS {
             log::error!("{id}: {MAX_CLIENTS} clients are connected already; this one is not served");
             return Ok(None);
         }
-        let vif = match ClientVif::discover(id, &token(index), store, xen.now()) {
+        let vif = match ClientVif::discover(id, &token(index), world.store, world.xen.now()) {
             Ok(vif) => vif,
             Err(StoreError::NoEntry) => return Ok(None),
             Err(error) => return Err(error),
@@ -136,12 +136,10 @@ impl Clients {
     pub fn frontend_changed<X: Xen, R: StoreRing>(
         &mut self,
         token: &str,
-        xen: &mut X,
-        store: &mut Store<R>,
-        changes: &mut Vec<Ownership>,
+        world: &mut World<'_, X, R>,
     ) -> Result<(), StoreError> {
         match token.strip_prefix(TOKEN).and_then(decimal) {
-            Some(index) => self.slot_changed(index, xen, store, changes),
+            Some(index) => self.slot_changed(index, world),
             None => Ok(()),
         }
     }
@@ -149,29 +147,22 @@ impl Clients {
     fn slot_changed<X: Xen, R: StoreRing>(
         &mut self,
         index: usize,
-        xen: &mut X,
-        store: &mut Store<R>,
-        changes: &mut Vec<Ownership>,
+        world: &mut World<'_, X, R>,
     ) -> Result<(), StoreError> {
-        let now = xen.now();
+        let now = world.xen.now();
         if let Some(Some(slot)) = self.slots.get_mut(index) {
-            slot.vif.refresh(store, now)?;
+            slot.vif.refresh(world.store, now)?;
         }
-        self.advance_slot(index, xen, store, changes)
+        self.advance_slot(index, world)
     }
 
     /// Takes every step that is due by now.
-    pub fn advance<X: Xen, R: StoreRing>(
-        &mut self,
-        xen: &mut X,
-        store: &mut Store<R>,
-        changes: &mut Vec<Ownership>,
-    ) -> Result<(), StoreError> {
-        let now = xen.now();
+    pub fn advance<X: Xen, R: StoreRing>(&mut self, world: &mut World<'_, X, R>) -> Result<(), StoreError> {
+        let now = world.xen.now();
         for index in 0..self.slots.len() {
             let due = matches!(self.slots.get(index), Some(Some(slot)) if slot.vif.deadline().is_some_and(|due| due <= now));
             if due {
-                self.slot_changed(index, xen, store, changes)?;
+                self.slot_changed(index, world)?;
             }
         }
         Ok(())
@@ -180,22 +171,20 @@ impl Clients {
     fn advance_slot<X: Xen, R: StoreRing>(
         &mut self,
         index: usize,
-        xen: &mut X,
-        store: &mut Store<R>,
-        changes: &mut Vec<Ownership>,
+        world: &mut World<'_, X, R>,
     ) -> Result<(), StoreError> {
-        let now = xen.now();
+        let now = world.xen.now();
         let Some(place) = self.slots.get_mut(index) else { return Ok(()) };
         let Some(slot) = place else { return Ok(()) };
         let id = slot.vif.id();
-        let change = slot.vif.advance(xen, store, now)?;
+        let change = slot.vif.advance(world.xen, world.store, now)?;
         match change {
             Change::None => return Ok(()),
             Change::Attached => log::info!("{id}: connected"),
             Change::Detached => log::info!("{id}: disconnected"),
             Change::Gone => log::info!("{id}: gone"),
         }
-        self.settle_ownership(index, changes);
+        self.settle_ownership(index, world.changes);
         if change == Change::Gone
             && let Some(place) = self.slots.get_mut(index)
         {
@@ -262,15 +251,13 @@ impl Clients {
     pub fn break_off<X: Xen, R: StoreRing>(
         &mut self,
         slot: ClientSlot,
-        xen: &mut X,
-        store: &mut Store<R>,
-        changes: &mut Vec<Ownership>,
+        world: &mut World<'_, X, R>,
     ) -> Result<(), StoreError> {
-        let now = xen.now();
+        let now = world.xen.now();
         if let Some(vif) = self.vif(slot) {
-            vif.break_off(xen, store, now)?;
+            vif.break_off(world.xen, world.store, now)?;
         }
-        self.settle_ownership(usize::from(slot.0), changes);
+        self.settle_ownership(usize::from(slot.0), world.changes);
         Ok(())
     }
 }

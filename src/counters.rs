@@ -1,5 +1,7 @@
 //! Why packets were dropped, and how often: nothing disappears without being counted.
 
+use core::fmt;
+
 /// Defines [`Drop`], its list and its names in one place.
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
@@ -118,6 +120,8 @@ reasons! {
     FragmentRefused = "fragment-refused",
     /// It is a fragment with work left to its receiver, which needs the whole datagram.
     FragmentOffload = "fragment-offload",
+    /// The next hop on the uplink does not answer.
+    Unreachable = "unreachable",
     /// It waited when its client was detached or the firewall's address changed.
     Detached = "detached",
 }
@@ -144,6 +148,20 @@ pub struct Counters {
     pub answered: u64,
     /// ICMP errors and RSTs not sent because too many were.
     pub unanswered: u64,
+}
+
+impl fmt::Display for Counters {
+    /// What passed, and the reasons for drops that occurred.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counters { outward, inward, between, opened, .. } = self;
+        write!(f, "{outward} outward, {inward} inward, {between} between clients, {opened} flows; dropped")?;
+        let mut dropped =
+            Drop::ALL.iter().map(|&why| (why, self.dropped(why))).filter(|(_, count)| *count > 0).peekable();
+        if dropped.peek().is_none() {
+            return f.write_str(" none");
+        }
+        dropped.try_for_each(|(why, count)| write!(f, " {} {count}", why.name()))
+    }
 }
 
 impl Default for Counters {

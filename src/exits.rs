@@ -6,6 +6,7 @@ use crate::counters::Drop;
 use crate::journey::Outlet;
 use crate::packet::Datagram;
 use crate::prefix::Ipv4Prefix;
+use crate::route::cut;
 use crate::route::neighbour::{Event, Neighbours};
 use crate::time::Moment;
 use crate::vif::drops::{FrameDrop, FrameDrops};
@@ -14,7 +15,9 @@ use crate::vif::netback::Pressure;
 use crate::vif::uplink::Uplink;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Header, Mac};
+use crate::wire::ipv4::Ipv4;
 use crate::xen::page::PagePool;
+use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 /// The Ethernet address that every client sees as its gateway's: the one that Xen's backends use.
@@ -49,6 +52,8 @@ pub struct Exits {
     pub neighbours: Neighbours<Frame>,
     /// Addresses on the uplink; without, nothing goes there.
     pub route: Option<UplinkRoute>,
+    /// Frames whose next hop does not answer: the journey is to tell their senders.
+    pub undeliverable: Vec<Frame>,
     /// What did not leave.
     pub drops: FrameDrops,
 }
@@ -70,7 +75,7 @@ impl Leaving<'_> {
         frame.release(self.pages);
     }
 
-    fn to_client(&mut self, slot: ClientSlot, mut frame: Frame) {
+    fn queue_for_client(&mut self, slot: ClientSlot, mut frame: Frame) {
         let pressure = self.pressure();
         let vif = self.exits.clients.vif(slot);
         let target = vif.and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
@@ -84,7 +89,7 @@ impl Leaving<'_> {
         }
     }
 
-    fn to_uplink(&mut self, mut frame: Frame) {
+    fn queue_for_uplink(&mut self, mut frame: Frame) {
         let destination = destination(frame.header());
         match (self.exits.route, destination) {
             (Some(route), Some(destination)) => {
@@ -102,12 +107,13 @@ impl Leaving<'_> {
         &mut self,
         act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn FnMut(Event<Frame>)),
     ) {
-        let Exits { uplink, neighbours, route, drops, .. } = &mut *self.exits;
+        let Exits { uplink, neighbours, route, undeliverable, drops, .. } = &mut *self.exits;
         let pages = &mut *self.pages;
         act(neighbours, &mut |event| match event {
             Event::Send(mac, frame) => transmit(uplink, mac, frame, pages, drops),
             Event::Ask(address) => ask(uplink, *route, address, pages, drops),
-            Event::Unreachable(frame) | Event::Displaced(frame) => {
+            Event::Unreachable(frame) => undeliverable.push(frame),
+            Event::Displaced(frame) => {
                 drops.count(FrameDrop::NeighbourSilent);
                 frame.release(pages);
             }
@@ -159,8 +165,8 @@ impl Leaving<'_> {
 impl Outlet<Frame> for Leaving<'_> {
     fn forward(&mut self, to: Side, frame: Frame) {
         match to {
-            Side::Uplink => self.to_uplink(frame),
-            Side::Client(slot) => self.to_client(slot, frame),
+            Side::Uplink => self.queue_for_uplink(frame),
+            Side::Client(slot) => self.queue_for_client(slot, frame),
         }
     }
 
@@ -172,8 +178,21 @@ impl Outlet<Frame> for Leaving<'_> {
         }
     }
 
-    fn fragment(&mut self, _: Side, frame: Frame, _: u16) {
-        self.drop_frame(frame, FrameDrop::TooLarge);
+    fn fragment(&mut self, to: Side, mut frame: Frame, mtu: u16) {
+        // Nobody can complete a checksum who gets only pieces.
+        frame.complete_checksum();
+        let total = frame.total_bytes();
+        let ip = Ipv4::read(frame.header(), total);
+        let Some(pieces) = ip.ok().and_then(|ip| cut::pieces(frame.header(), &ip, mtu).ok()) else {
+            return self.drop_frame(frame, FrameDrop::TooLarge);
+        };
+        for piece in pieces {
+            match frame.fragment(piece.header(), piece.payload.clone(), self.pages) {
+                Some(fragment) => self.forward(to, fragment),
+                None => self.exits.drops.count(FrameDrop::NoPage),
+            }
+        }
+        frame.release(self.pages);
     }
 
     fn discard(&mut self, frame: Frame, _: Drop) {

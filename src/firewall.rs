@@ -4,23 +4,23 @@
 //! receive, run every copy in one hypercall, judge what arrived, send, notify. When a pass finds nothing to
 //! do, ask every ring to wake us and sleep.
 
+mod uplink_life;
+
 use crate::client::ClientSlot;
-use crate::clients::{BACKENDS, Ownership, directory_or_empty};
+use crate::clients::{BACKENDS, Clients, Ownership, World};
 use crate::control;
-use crate::exits::{Exits, GATEWAY_MAC, Leaving, UplinkRoute};
+use crate::exits::{Exits, GATEWAY_MAC, Leaving};
 use crate::journey::Journey;
 use crate::packet::Datagram;
 use crate::route::proxy_arp;
-use crate::store::{Store, StoreError, StoreRing};
-use crate::text::decimal;
+use crate::store::{Polled, Store, StoreError, StoreRing};
 use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::Frame;
-use crate::vif::netback::COPIES_PER_PACKET;
-use crate::vif::netfront;
+use crate::vif::netback::{COPIES_PER_PACKET, InFlight};
 use crate::vif::ring::{Notice, RING_SIZE, Wakeup};
-use crate::vif::uplink::{self, Change, Presence, Uplink};
-use crate::wire::arp::{Arp, Operation};
+use crate::vif::uplink::{self, Uplink};
+use crate::wire::arp::Arp;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
 use crate::xen::copy::CopyBatch;
 use crate::xen::event::Port;
@@ -31,10 +31,13 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 /// Copies in one hypercall. Xen itself pauses longer batches to let others run.
-const BATCH: usize = 16 * COPIES_PER_PACKET;
+const BATCH: usize = 8 * COPIES_PER_PACKET;
 
 /// How long XenStore is left alone after a failure.
-const STORE_REST: Duration = Duration::from_secs(1);
+const STORE_REST: Duration = Duration::from_secs(10);
+
+/// Watch events handled between two rounds over the rings: each may cost several round trips to xenstored.
+const EVENTS_PER_LOOK: usize = 8;
 
 /// The watch on the toolstack's requests to the whole domain.
 const CONTROL: &str = "control";
@@ -51,6 +54,7 @@ pub struct Firewall<X: Xen, R: StoreRing> {
     journey: Journey<Frame>,
     exits: Exits,
     batch: CopyBatch,
+    in_flight: InFlight,
     /// Frames that arrived from the uplink in this pass.
     received: Vec<Frame>,
     /// Frames that arrived from clients in this pass.
@@ -60,8 +64,18 @@ pub struct Firewall<X: Xen, R: StoreRing> {
     ports: Vec<Port>,
     /// Pages that the backend of an uplink that is gone still holds.
     kept: Vec<GrantedPage>,
+    effort: Effort,
     /// XenStore failed: it is left alone until then, and packets go on.
     store_rests_until: Moment,
+}
+
+/// What the loop did, to see how well it batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Effort {
+    passes: u64,
+    sleeps: u64,
+    batches: u64,
+    copies: u64,
 }
 
 /// Whether a pass found something to do.
@@ -70,6 +84,9 @@ enum Work {
     Done,
     None,
 }
+
+/// The toolstack asked for the end.
+struct Asked(Shutdown);
 
 impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Puts the parts together and sets the watches; devices that exist already announce themselves through
@@ -92,11 +109,13 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             journey,
             exits,
             batch: CopyBatch::with_capacity(BATCH),
+            in_flight: InFlight::with_capacity(BATCH),
             received: Vec::with_capacity(RING_SIZE as usize),
             arrived: Vec::with_capacity(BATCH),
             ownership: Vec::new(),
             ports: Vec::new(),
             kept: Vec::new(),
+            effort: Effort::default(),
             store_rests_until: Moment::default(),
         })
     }
@@ -110,13 +129,18 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
     }
 
-    /// One turn of the loop: looks at XenStore and passes over the rings, and sleeps if there was nothing to
-    /// do. Says when the toolstack asks for the end.
+    /// One turn of the loop: passes over the rings, looks at XenStore, and sleeps if there was nothing to do.
+    /// Says when the toolstack asks for the end.
     pub fn turn(&mut self) -> Option<Shutdown> {
-        if let Some(reason) = self.look_at_store() {
-            return Some(reason);
-        }
-        if self.pass() == Work::None && self.may_sleep() {
+        let packets = self.pass();
+        // After the last call that may have waited for XenStore: such a call takes in watch events too, and
+        // nothing announces them again.
+        let events = match self.look_at_store() {
+            Ok(events) => events,
+            Err(Asked(reason)) => return Some(reason),
+        };
+        if packets == Work::None && events == Work::None && self.may_sleep() {
+            self.effort.sleeps += 1;
             let until = self.deadline();
             self.xen.wait(&self.ports, until);
             self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
@@ -139,46 +163,67 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         &self.exits
     }
 
-    /// Handles every watch event that waits.
-    fn look_at_store(&mut self) -> Option<Shutdown> {
-        if self.xen.take_pending(self.store_port) {
-            let polled = self.store.poll().map(drop);
-            self.note(polled);
-        }
-        while let Some(event) = self.store.next_event() {
-            let (xen, store, ownership) = (&mut self.xen, &mut self.store, &mut self.ownership);
+    /// Handles watch events: a few, so that a peer that causes them without end does not hold up packets.
+    fn look_at_store(&mut self) -> Result<Work, Asked> {
+        // What an event changed, such as a port to sleep on, is for the next round to see.
+        let mut work = Work::None;
+        for _ in 0..EVENTS_PER_LOOK {
+            self.xen.take_pending(self.store_port);
+            let polled = self.store.poll();
+            let Some(event) = self.store.next_event() else {
+                match polled {
+                    Ok(Polled::More) => continue,
+                    Ok(Polled::Drained) => return Ok(work),
+                    Err(error) => {
+                        if self.xen.now() >= self.store_rests_until {
+                            self.note(Err(error));
+                        }
+                        return Ok(work);
+                    }
+                }
+            };
+            work = Work::Done;
             let handled = match event.token.as_str() {
-                CONTROL => match control::take_request(store) {
-                    Ok(Some(reason)) => return Some(reason),
+                CONTROL => match control::take_request(&mut self.store) {
+                    Ok(Some(reason)) => return Err(Asked(reason)),
                     other => other.map(drop),
                 },
-                BACKENDS => self.exits.clients.backend_changed(&event.path, xen, store, ownership),
+                BACKENDS => self.with_clients(|clients, world| clients.backend_changed(&event.path, world)),
                 DEVICES => self.find_uplink(),
                 UPLINK => self.uplink_changed(),
-                token => self.exits.clients.frontend_changed(token, xen, store, ownership),
+                token => self.with_clients(|clients, world| clients.frontend_changed(token, world)),
             };
             self.note(handled);
         }
-        None
+        Ok(Work::Done)
     }
 
-    /// Reports a failure of XenStore and leaves it alone for a while.
+    fn with_clients<T>(&mut self, act: impl FnOnce(&mut Clients, &mut World<'_, X, R>) -> T) -> T {
+        let mut world = World { xen: &mut self.xen, store: &mut self.store, changes: &mut self.ownership };
+        act(&mut self.exits.clients, &mut world)
+    }
+
+    /// Reports what XenStore did not do. If XenStore itself fails it is left alone for a while.
     fn note(&mut self, result: Result<(), StoreError>) {
         if let Err(error) = result {
             log::error!("XenStore: {error}");
-            self.store_rests_until = self.xen.now() + STORE_REST;
+            if !error.is_about_the_request() {
+                self.store_rests_until = self.xen.now() + STORE_REST;
+            }
         }
     }
 
     /// One round over everything that can carry packets.
     fn pass(&mut self) -> Work {
         let now = self.xen.now();
-        self.clear_events();
+        self.effort.passes += 1;
         if now >= self.store_rests_until {
-            let advanced = self.exits.clients.advance(&mut self.xen, &mut self.store, &mut self.ownership);
+            let advanced = self.with_clients(|clients, world| clients.advance(world));
             self.note(advanced);
         }
         self.tell_ownership(now);
+        // After the steps that bring new ports.
+        self.clear_events();
 
         let received = self.receive_from_uplink(now);
         let exchanged = self.exchange_with_clients();
@@ -186,6 +231,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
         self.journey.advance(now, &mut leaving);
         leaving.with_neighbours(|neighbours, emit| neighbours.advance(now, emit));
+        while let Some(frame) = leaving.exits.undeliverable.pop() {
+            self.journey.unreachable(now, frame, &mut leaving);
+        }
         self.send_to_uplink();
         if received == Work::None && exchanged == Work::None { Work::None } else { Work::Done }
     }
@@ -218,14 +266,14 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
         let work = if frames.is_empty() { Work::None } else { Work::Done };
         for frame in frames.drain(..) {
-            self.from_uplink(frame, mac, now);
+            self.take_from_uplink(frame, mac, now);
         }
         self.received = frames;
         work
     }
 
     /// One frame from the uplink.
-    fn from_uplink(&mut self, mut frame: Frame, mac: Mac, now: Moment) {
+    fn take_from_uplink(&mut self, mut frame: Frame, mac: Mac, now: Moment) {
         let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
         let Some(header) = Header::read(frame.head()) else {
             return leaving.drop_frame(frame, FrameDrop::Protocol);
@@ -238,7 +286,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 leaving.drop_frame(frame, FrameDrop::SpoofedUplink);
             }
             EtherType::Ipv4 => self.journey.inbound(now, frame, &mut leaving),
-            EtherType::Arp => arp_from_uplink(frame, mac, &mut leaving),
+            EtherType::Arp => uplink_life::answer_arp(frame, mac, &mut leaving),
             EtherType::Other(_) => leaving.drop_frame(frame, FrameDrop::Protocol),
         }
     }
@@ -247,20 +295,24 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     fn exchange_with_clients(&mut self) -> Work {
         let mut broken = Vec::new();
         for (slot, netback) in self.exits.clients.rings() {
-            let moved = netback.deliver(&mut self.batch);
-            let moved = moved.and_then(|()| netback.collect(&mut self.batch, self.xen.pages()));
+            let (batch, in_flight) = (&mut self.batch, &mut self.in_flight);
+            let delivered = netback.deliver(batch, in_flight);
+            let moved = delivered.and_then(|()| netback.collect(batch, in_flight, self.xen.pages()));
             if let Err(why) = moved {
                 broken.push((slot, why));
             }
         }
         let work = if self.batch.waiting() > 0 { Work::Done } else { Work::None };
         if work == Work::Done {
+            self.effort.batches += 1;
+            self.effort.copies += self.batch.waiting() as u64;
             self.xen.copy(&mut self.batch);
         }
         let arrived = &mut self.arrived;
         for (slot, netback) in self.exits.clients.rings() {
-            let notice =
-                netback.settle(&self.batch, self.xen.pages(), &mut |frame, _| arrived.push((slot, frame)));
+            let (batch, in_flight) = (&self.batch, &mut self.in_flight);
+            let arrived = &mut |frame| arrived.push((slot, frame));
+            let notice = netback.settle(batch, in_flight, self.xen.pages(), arrived);
             if notice == Notice::Needed {
                 self.xen.notify(netback.port());
             }
@@ -269,8 +321,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             if let Some(vif) = self.exits.clients.vif(slot) {
                 log::warn!("{}: broke the protocol ({why}): connection ended", vif.id());
             }
-            let (xen, store) = (&mut self.xen, &mut self.store);
-            let broken_off = self.exits.clients.break_off(slot, xen, store, &mut self.ownership);
+            let broken_off = self.with_clients(|clients, world| clients.break_off(slot, world));
             self.note(broken_off);
         }
         work
@@ -280,13 +331,13 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     fn judge_arrivals(&mut self, now: Moment) {
         let mut arrived = core::mem::take(&mut self.arrived);
         for (slot, frame) in arrived.drain(..) {
-            self.from_client(slot, frame, now);
+            self.take_from_client(slot, frame, now);
         }
         self.arrived = arrived;
     }
 
     /// One frame from a client.
-    fn from_client(&mut self, slot: ClientSlot, mut frame: Frame, now: Moment) {
+    fn take_from_client(&mut self, slot: ClientSlot, mut frame: Frame, now: Moment) {
         let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
         let header = Header::read(frame.head());
         let (Some(header), Some(vif)) = (header, leaving.exits.clients.vif(slot)) else {
@@ -344,6 +395,23 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         deadlines.into_iter().flatten().min()
     }
 
+    /// Says on the console what passed and what did not.
+    pub fn report(&mut self) {
+        let Effort { passes, sleeps, batches, copies } = self.effort;
+        log::info!("{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches");
+        if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
+            log::info!("uplink: {:?}", netfront.traffic());
+        }
+        for (_, vif) in self.exits.clients.vifs() {
+            let id = vif.id();
+            if let Some(netback) = vif.netback() {
+                log::info!("{id}: {:?}", netback.traffic());
+            }
+        }
+        log::info!("frames dropped: {}", self.exits.drops);
+        log::info!("packets: {}", self.journey.counters());
+    }
+
     /// Tells the journey which addresses came and went.
     fn tell_ownership(&mut self, now: Moment) {
         for change in self.ownership.drain(..) {
@@ -352,83 +420,6 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 Ownership::Lost(slot) => self.journey.detach(slot, now),
             }
         }
-    }
-}
-
-/// The uplink's life.
-impl<X: Xen, R: StoreRing> Firewall<X, R> {
-    /// Takes the first network device that there is, when there is none yet.
-    fn find_uplink(&mut self) -> Result<(), StoreError> {
-        self.uplink_changed()?;
-        for granted in core::mem::take(&mut self.kept) {
-            netfront::end(&mut self.xen, granted, &mut self.kept);
-        }
-        let mut devices: Vec<u32> = directory_or_empty(&mut self.store, uplink::DEVICES)?
-            .iter()
-            .filter_map(|name| decimal(name))
-            .collect();
-        devices.sort_unstable();
-        let ours = self.exits.uplink.as_ref().map(Uplink::path);
-        let Some(&first) = devices.first() else { return Ok(()) };
-        if ours.is_none() {
-            match Uplink::discover(first, UPLINK, &mut self.store) {
-                Ok(device) => {
-                    log::info!("uplink: device {first}, our address there is {}", device.mac());
-                    self.exits.uplink = Some(device);
-                }
-                // It went away, or is still being made: another event will tell.
-                Err(StoreError::NoEntry) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-            for other in devices.iter().skip(1) {
-                log::warn!("uplink: device {other} is not used; the first one is");
-            }
-        }
-        self.uplink_changed()
-    }
-
-    /// Follows the uplink's backend.
-    fn uplink_changed(&mut self) -> Result<(), StoreError> {
-        let Some(device) = self.exits.uplink.as_mut() else { return Ok(()) };
-        if device.refresh(&mut self.store)? == Presence::Gone {
-            log::warn!("uplink: the device was removed");
-            if let Some(device) = self.exits.uplink.take() {
-                self.kept.extend(device.forget(&mut self.xen, &mut self.store));
-            }
-            return Ok(());
-        }
-        let change = device.advance(&mut self.xen, &mut self.store)?;
-        let now = self.xen.now();
-        let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
-        match change {
-            Change::Up => {
-                log::info!("uplink: connected");
-                leaving.with_neighbours(|neighbours, emit| neighbours.clear(emit));
-                leaving.announce_address();
-            }
-            Change::Down => log::warn!("uplink: disconnected"),
-            Change::None => {}
-        }
-        Ok(())
-    }
-}
-
-/// ARP from the uplink: questions for our address are answered, answers to our questions are learned.
-fn arp_from_uplink(frame: Frame, mac: Mac, leaving: &mut Leaving<'_>) {
-    let arp = Arp::read(frame.head().get(HEADER_BYTES..).unwrap_or_default());
-    frame.release(leaving.pages);
-    let now = leaving.now;
-    match (arp, leaving.exits.route) {
-        (Some(arp), Some(UplinkRoute { address, .. }))
-            if arp.operation == Operation::Request && arp.target == address.address() =>
-        {
-            leaving.arp(&arp.answer(mac), arp.sender_mac);
-        }
-        (Some(arp), Some(_)) if arp.operation == Operation::Reply => {
-            leaving
-                .with_neighbours(|neighbours, emit| neighbours.learn(arp.sender, arp.sender_mac, now, emit));
-        }
-        _ => leaving.exits.drops.count(FrameDrop::ArpUnanswered),
     }
 }
 

@@ -5,20 +5,24 @@
 //! exactly one call of [`Outlet::forward`], [`Outlet::fragment`] or [`Outlet::discard`], now or, of fragments
 //! that wait, later.
 
+mod answer;
 pub mod clients;
 pub mod engine;
 mod errors;
 mod fragments;
 mod inbound;
+mod notice;
 mod open;
 mod outbound;
 mod pass;
+pub mod review;
 pub mod settings;
+mod unreachable;
 
 use core::net::Ipv4Addr;
 
-pub use self::engine::Progress;
 use self::engine::{Engine, Parcel, Verdict};
+pub use self::review::Progress;
 pub use self::settings::Settings;
 use crate::client::{ClientSlot, Side};
 use crate::counters::{Counters, Drop};
@@ -120,6 +124,20 @@ impl<D: Datagram> Journey<D> {
     /// Takes an IPv4 packet from the uplink.
     pub fn inbound(&mut self, now: Moment, packet: D, outlet: &mut impl Outlet<D>) {
         self.take(now, Side::Uplink, packet, outlet);
+    }
+
+    /// Takes a packet back that was to leave by the uplink, whose next hop does not answer. The client that
+    /// sent it is told (RFC 1122 section 2.3.2.1, type 3 code 1).
+    pub fn unreachable(&mut self, now: Moment, mut packet: D, outlet: &mut impl Outlet<D>) {
+        let total = packet.total_bytes();
+        if let Ok(ip) = Ipv4::read(packet.header(), total) {
+            let offload = packet.offload();
+            self.engine.report_unreachable(now, &mut Parcel { header: packet.header(), ip, offload });
+        }
+        if let Some((to, answer)) = self.engine.take_answer() {
+            outlet.answer(to, answer);
+        }
+        self.discard(packet, Drop::Unreachable, outlet);
     }
 
     /// Does what time has brought due, a bounded amount per call.

@@ -12,7 +12,7 @@ use core::panic::PanicInfo;
 use ravelin::config::command_line::{CommandLine, Provocation};
 use ravelin::exits::{Exits, GATEWAY_MAC, UplinkRoute};
 use ravelin::firewall::Firewall;
-use ravelin::guard::RuleTable;
+use ravelin::guard::{RuleTable, ruleset};
 use ravelin::journey::{Journey, Settings};
 use ravelin::route::neighbour::Neighbours;
 use ravelin::store::Store;
@@ -59,13 +59,17 @@ fn forward(boot: Boot) -> Shutdown {
     };
     let uplink = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.address.address());
     let (rules, secret) = match xen.entropy() {
-        Some(secret) => (read_rules(ramdisk), secret),
+        Some(secret) => (read_rules(ramdisk, &options.dns), secret),
         None => {
             log::error!("the CPU has no working random generator: nothing is forwarded");
             (RuleTable::block_all(), [0; 32])
         }
     };
-    let settings = Settings::for_memory(boot.memory_bytes as u64, uplink);
+    let settings = Settings {
+        gateway: options.client_gateway.unwrap_or(uplink),
+        uplink_prefix_bits: route.map_or(32, |route| route.address.length()),
+        ..Settings::for_memory(boot.memory_bytes as u64, uplink)
+    };
     log::info!("room for {} flows", settings.flows);
     let journey = Journey::new(settings, rules, secret, xen.now());
     let gateway = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway);
@@ -74,11 +78,16 @@ fn forward(boot: Boot) -> Shutdown {
         clients: Default::default(),
         neighbours: Neighbours::new(gateway, GATEWAY_MAC),
         route,
+        undeliverable: Vec::new(),
         drops: Default::default(),
     };
     let port = store.port();
     match Firewall::new(xen, Store::new(store), port, journey, exits) {
-        Ok(mut firewall) => firewall.run(),
+        Ok(mut firewall) => {
+            let reason = firewall.run();
+            firewall.report();
+            reason
+        }
         Err(error) => {
             log::error!("XenStore: {error}");
             Shutdown::Crash
@@ -101,14 +110,20 @@ fn read_options(text: Result<&str, core::str::Utf8Error>) -> CommandLine {
     options
 }
 
-fn read_rules(ramdisk: Option<&[u8]>) -> RuleTable {
-    match ramdisk {
-        None => {
-            log::info!("no rule file: clients may open connections to the uplink, nothing else is permitted");
-            RuleTable::allow_all()
-        }
-        Some(_) => RuleTable::block_all(),
+fn read_rules(ramdisk: Option<&[u8]>, resolvers: &[Ipv4Addr]) -> RuleTable {
+    let Some(file) = ramdisk else {
+        log::info!("no rule file: clients may open connections to the uplink, nothing else is permitted");
+        return RuleTable::allow_all();
+    };
+    let (rules, problems) = ruleset::read(file, resolvers);
+    for problem in &problems.list {
+        log::error!("{problem}");
     }
+    if problems.omitted > 0 {
+        log::error!("rules: {} more problems", problems.omitted);
+    }
+    log::info!("rules: {} bytes read", file.len());
+    rules
 }
 
 #[panic_handler]

@@ -344,3 +344,37 @@ fn a_client_may_ping_a_permitted_client_both_ways_with_one_identifier() {
     only_forward(world.client(ONE, echo_reply(C1, C2, 7)), Side::Client(TWO));
     world.client_nothing(ONE, echo_reply(C1, C2, 8), Drop::EchoUnasked);
 }
+
+/// What the firewall does with a packet that the uplink's link layer gave back.
+fn unreachable(world: &mut World, packet: Packet) -> Vec<Out> {
+    let mut recorder = Recorder::default();
+    world.journey.unreachable(world.now, packet, &mut recorder);
+    recorder.out
+}
+
+#[test]
+fn a_4_a_client_is_told_that_the_next_hop_is_silent() {
+    let mut world = World::new();
+    for sent in [udp((C1, 5000), (R, 53)), tcp((C1, 5000), (R, 53), "S", 1, 0), echo_request(C1, R, 7)] {
+        let left = world.out_u(ONE, sent.clone());
+        let out = unreachable(&mut world, left);
+        let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(Drop::Unreachable)] = out.as_slice() else {
+            panic!("{out:?}")
+        };
+        let error = Packet::new(bytes.clone());
+        error.assert_sums();
+        assert_eq!((error.icmp_kind(), error.icmp_code(), error.source()), (3, 1, G));
+        assert_eq!(error.quoted().bytes, sent.bytes);
+    }
+}
+
+#[test]
+fn a_4_nobody_is_told_of_packets_without_a_flow() {
+    let mut world = World::new();
+    assert_eq!(unreachable(&mut world, udp((F, 5000), (R, 53))), [Out::Discard(Drop::Unreachable)]);
+    assert_eq!(unreachable(&mut world, Packet::new(vec![1, 2, 3])), [Out::Discard(Drop::Unreachable)]);
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    let received = world.out_c(ONE, udp((R, 53), asked.from()));
+    let error = world.out_u(ONE, icmp_error(C1, R, 3, 3, &received, 28));
+    assert_eq!(unreachable(&mut world, error), [Out::Discard(Drop::Unreachable)]);
+}

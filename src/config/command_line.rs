@@ -23,6 +23,9 @@ pub struct CommandLine {
     pub ipv4: Option<Ipv4Prefix>,
     /// Next hop for everything beyond the uplink's network. Without it the uplink stays down.
     pub gateway: Option<Ipv4Addr>,
+    /// The address that clients know us by: it answers their pings and reports errors to them. Ours on the
+    /// uplink when it is not given.
+    pub client_gateway: Option<Ipv4Addr>,
     /// The name servers that `specialtarget=dns` in a rule stands for; none twice.
     pub dns: ArrayVec<Ipv4Addr, MAX_RESOLVERS>,
     /// How much is logged to the console.
@@ -33,7 +36,14 @@ pub struct CommandLine {
 
 impl Default for CommandLine {
     fn default() -> Self {
-        Self { ipv4: None, gateway: None, dns: ArrayVec::new(), log: LevelFilter::Info, debug: None }
+        Self {
+            ipv4: None,
+            gateway: None,
+            client_gateway: None,
+            dns: ArrayVec::new(),
+            log: LevelFilter::Info,
+            debug: None,
+        }
     }
 }
 
@@ -106,6 +116,11 @@ impl Reader {
                 host_address(address).map_err(|why| unusable(address, why))?;
                 self.line.gateway = Some(address);
                 self.gateway_column = Some(value.column);
+            }
+            OptionName::ClientGateway => {
+                let address = value.text.parse().map_err(|_| malformed())?;
+                host_address(address).map_err(|why| unusable(address, why))?;
+                self.line.client_gateway = Some(address);
             }
             OptionName::Dns => {
                 let mut dns = ArrayVec::<Ipv4Addr, MAX_RESOLVERS>::new();
@@ -204,8 +219,10 @@ mod tests {
     #[test]
     fn reads_every_option() {
         let line = accepted(
-            "ipv4=10.0.0.2/24 gateway=10.0.0.1 dns=10.139.1.1,10.139.1.2 log=debug debug=page-fault",
+            "ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1 dns=10.139.1.1,10.139.1.2 \
+             log=debug debug=page-fault",
         );
+        assert_eq!(line.client_gateway, Some(Ipv4Addr::new(10, 137, 0, 1)));
         assert_eq!(line.ipv4.unwrap().to_string(), "10.0.0.2/24");
         assert_eq!(line.gateway, Some(Ipv4Addr::new(10, 0, 0, 1)));
         assert_eq!(line.dns.as_slice(), [Ipv4Addr::new(10, 139, 1, 1), Ipv4Addr::new(10, 139, 1, 2)]);
@@ -225,7 +242,7 @@ mod tests {
         assert_eq!(
             errors,
             ["command line, column 10: unknown option \"foo\"; \
-              expected ipv4=, gateway=, dns=, log= or debug="]
+              expected ipv4=, gateway=, client-gateway=, dns=, log= or debug="]
         );
     }
 

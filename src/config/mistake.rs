@@ -12,6 +12,8 @@ pub enum OptionName {
     Ipv4,
     /// `gateway=`
     Gateway,
+    /// `client-gateway=`
+    ClientGateway,
     /// `dns=`
     Dns,
     /// `log=`
@@ -21,13 +23,15 @@ pub enum OptionName {
 }
 
 impl OptionName {
-    pub(super) const ALL: [OptionName; 5] = [Self::Ipv4, Self::Gateway, Self::Dns, Self::Log, Self::Debug];
+    pub(super) const ALL: [OptionName; 6] =
+        [Self::Ipv4, Self::Gateway, Self::ClientGateway, Self::Dns, Self::Log, Self::Debug];
 
     /// What is written before the `=`.
     pub const fn key(self) -> &'static str {
         match self {
             Self::Ipv4 => "ipv4",
             Self::Gateway => "gateway",
+            Self::ClientGateway => "client-gateway",
             Self::Dns => "dns",
             Self::Log => "log",
             Self::Debug => "debug",
@@ -39,6 +43,7 @@ impl OptionName {
         match self {
             Self::Ipv4 => "an address with its prefix length, as 10.0.0.2/24",
             Self::Gateway => "an address, as 10.0.0.1",
+            Self::ClientGateway => "an address, as 10.137.0.1",
             Self::Dns => "one to four addresses, as 10.139.1.1,10.139.1.2",
             Self::Log => "error, warn, info or debug",
             Self::Debug => "panic or page-fault",
@@ -96,7 +101,10 @@ impl fmt::Display for CommandLineError {
         write!(f, "command line, column {}: ", self.column)?;
         match &self.mistake {
             Mistake::UnknownOption(found) => {
-                write!(f, "unknown option {found}; expected ipv4=, gateway=, dns=, log= or debug=")
+                write!(
+                    f,
+                    "unknown option {found}; expected ipv4=, gateway=, client-gateway=, dns=, log= or debug="
+                )
             }
             Mistake::Repeated(name) => {
                 write!(f, "{}= for the second time; expected once, the first is in effect", name.key())

@@ -2,7 +2,7 @@
 //!
 //! [`Journey`](super::Journey) owns packets; this owns everything else. The stages are in the files beside
 //! it: `outbound` and `inbound` find a packet's flow, `open` makes a new one, `pass` takes a packet along
-//! its flow, `errors` translates ICMP errors.
+//! its flow, `errors` translates ICMP errors, `answer` makes our own, `review` does what time brings due.
 
 use core::net::Ipv4Addr;
 
@@ -12,22 +12,20 @@ use super::clients::Clients;
 use super::settings::Settings;
 use crate::client::{ClientSlot, Side};
 use crate::counters::{Counters, Drop};
-use crate::flow::allowance::{Allowance, Taken};
+use crate::flow::allowance::Allowance;
 use crate::flow::fragments::Fragments;
 use crate::flow::record::{Flow, Generation, Route};
 use crate::flow::share::{Account, Membership};
 use crate::flow::slab::Id;
-use crate::flow::table::{Due, FlowTable};
+use crate::flow::table::FlowTable;
 use crate::flow::tick::Tick;
-use crate::guard::{Answer, Question, RuleTable};
+use crate::guard::RuleTable;
 use crate::nat::ident::Idents;
 use crate::nat::mapping::{MappingLimits, Mappings};
 use crate::packet::Offload;
-use crate::route::report::{self, Report};
+use crate::route::report;
 use crate::time::{Moment, UnixSeconds};
-use crate::wire::icmp;
-use crate::wire::ipv4::{self, Ipv4, Options, protocol};
-use crate::wire::tcp::Tcp;
+use crate::wire::ipv4::{self, Ipv4, Options};
 
 /// A packet as the engine sees it: header bytes that may be changed, and what is known about it.
 pub struct Parcel<'a> {
@@ -74,9 +72,9 @@ pub enum Verdict {
 
 /// An answer waiting to be sent.
 #[derive(Clone, Copy, Debug)]
-struct Answering {
-    to: Side,
-    bytes: usize,
+pub(super) struct Answering {
+    pub(super) to: Side,
+    pub(super) bytes: usize,
 }
 
 /// The tables and the rules.
@@ -89,13 +87,17 @@ pub struct Engine {
     pub(super) idents: Idents,
     pub(super) generation: Generation,
     pub(super) counters: Counters,
-    uplink_errors: Allowance,
+    pub(super) uplink_errors: Allowance,
     /// The wall clock at some moment, to carry on from.
     wall: (Moment, UnixSeconds),
-    answer: [u8; report::MAX_BYTES],
-    answering: Option<Answering>,
-    /// The next position that is judged again after a change; at the table's extent when all are.
-    sweep: usize,
+    pub(super) answer: [u8; report::MAX_BYTES],
+    pub(super) answering: Option<Answering>,
+    /// The next position to judge again after a change, until all are.
+    pub(super) sweep: Option<usize>,
+    /// When flows are next judged again because rules may have expired.
+    pub(super) next_review: Tick,
+    /// When the log may be told again that something ran out.
+    pub(super) next_notice: Tick,
 }
 
 /// Eight bytes of the secret.
@@ -123,8 +125,7 @@ fn key(secret: &[u8; 32], use_of_key: u64) -> (u64, u64) {
 impl Engine {
     /// An engine with empty tables; `secret` must be random.
     pub fn new(settings: Settings, rules: RuleTable, secret: [u8; 32], now: Moment) -> Engine {
-        let key =
-            |label: u64| (word(&secret, 0) ^ word(&secret, 2), word(&secret, 1) ^ word(&secret, 3) ^ label);
+        let key = |use_of_key| key(&secret, use_of_key);
         let limits =
             MappingLimits { mappings: settings.mappings, ports_per_client: settings.quotas.ports_per_client };
         let rest = settings.timeouts.port_rest;
@@ -144,7 +145,9 @@ impl Engine {
             wall: (now, UnixSeconds(0)),
             answer: [0; report::MAX_BYTES],
             answering: None,
-            sweep: 0,
+            sweep: None,
+            next_review: Tick::at(now),
+            next_notice: Tick(0),
             settings,
             rules,
         }
@@ -168,12 +171,6 @@ impl Engine {
     /// Sets the wall clock.
     pub fn set_wall_clock(&mut self, now: Moment, unix: UnixSeconds) {
         self.wall = (now, unix);
-    }
-
-    /// Makes every flow be judged anew: at its next packet, or by [`Engine::advance`].
-    pub(super) fn judge_all_again(&mut self) {
-        self.generation = Generation(self.generation.0.wrapping_add(1));
-        self.sweep = 0;
     }
 
     /// Attaches a client; slot and address must be free.
@@ -234,102 +231,10 @@ impl Engine {
         }
     }
 
-    fn release(&mut self, flow: &Flow, now: Moment) {
+    pub(super) fn release(&mut self, flow: &Flow, now: Moment) {
         if let Some(mapping) = flow.mapping {
             self.mappings.release(mapping, Tick::at(now));
         }
-    }
-
-    /// Whether the flow `id` still exists at `now` under the present rules; if not it is ended.
-    pub(super) fn is_alive(&mut self, id: Id<Flow>, now: Moment) -> bool {
-        let Some(flow) = self.flows.get(id) else { return false };
-        if flow.deadline.is_over(Tick::at(now)) {
-            self.end(id, now);
-            self.counters.expired += 1;
-            return false;
-        }
-        flow.judged == self.generation || self.is_still_allowed(id, now)
-    }
-
-    /// Judges the flow `id` again; ends it if it is forbidden now.
-    fn is_still_allowed(&mut self, id: Id<Flow>, now: Moment) -> bool {
-        let Some(flow) = self.flows.get(id).copied() else { return false };
-        if self.judge(&flow, now) != Answer::Accept {
-            self.end(id, now);
-            self.counters.revoked += 1;
-            return false;
-        }
-        if let Some(flow) = self.flows.get_mut(id) {
-            flow.judged = self.generation;
-        }
-        true
-    }
-
-    /// What the rules say about a flow, and whether its ends are where they were.
-    pub(super) fn judge(&self, flow: &Flow, now: Moment) -> Answer {
-        let Some(near) = self.clients.get(flow.near) else { return Answer::Unknown };
-        let has_ports = matches!(flow.protocol, protocol::TCP | protocol::UDP);
-        let question = Question {
-            source: near.address,
-            destination: flow.far,
-            protocol: flow.protocol,
-            destination_port: has_ports.then_some(flow.far_port),
-            icmp_type: (flow.protocol == protocol::ICMP).then_some(icmp::kind::ECHO_REQUEST),
-            now: self.unix(now),
-        };
-        match flow.route {
-            Route::Outward if self.clients.slot_of(flow.far).is_some() => Answer::Reject,
-            Route::Outward => self.rules.outward(&question),
-            Route::Between(peer) if self.clients.slot_of(flow.far) == Some(peer) => {
-                self.rules.between(&question)
-            }
-            Route::Between(_) => Answer::Reject,
-            Route::Forwarded => {
-                let target = self.rules.port_forward(flow.protocol, flow.outer_port);
-                let holds = target.is_some_and(|to| *to.ip() == near.address && to.port() == flow.near_port);
-                if holds && self.clients.slot_of(flow.far).is_none() {
-                    Answer::Accept
-                } else {
-                    Answer::Reject
-                }
-            }
-        }
-    }
-
-    /// Does what time has brought due, up to `budget` flows; returns whether more is left.
-    pub fn advance(&mut self, now: Moment, budget: usize) -> Progress {
-        let tick = Tick::at(now);
-        self.mappings.free_rested(tick, budget);
-        let mut left = budget;
-        while left > 0 {
-            left -= 1;
-            match self.flows.next_due(tick) {
-                Some(Due::Expired(flow)) => {
-                    self.release(&flow, now);
-                    self.counters.expired += 1;
-                }
-                Some(Due::Alive) => {}
-                None => break,
-            }
-        }
-        while left > 0 && self.sweep < self.flows.extent() {
-            left -= 1;
-            if let Some(id) = self.flows.id_at(self.sweep) {
-                self.is_alive(id, now);
-            }
-            self.sweep += 1;
-        }
-        if left == 0 { Progress::MoreToDo } else { Progress::Done }
-    }
-
-    /// When [`Engine::advance`] has something to do; a moment in the past when it has now.
-    pub fn next_deadline(&self) -> Option<Moment> {
-        if self.sweep < self.flows.extent() {
-            return Some(Moment::from_nanoseconds(0));
-        }
-        let flows = self.flows.next_deadline();
-        let ports = self.mappings.next_deadline();
-        flows.into_iter().chain(ports).min().map(Tick::begins)
     }
 
     /// What can be said of every packet and fragment from `from` by its IP header alone: it comes from who is
@@ -401,52 +306,4 @@ impl Engine {
             Side::Client(_) => self.settings.client_mtu,
         }
     }
-
-    /// Prepares an ICMP error about `parcel` to the side it came from, unless it may not have one.
-    pub(super) fn report(&mut self, now: Moment, to: Side, parcel: &Parcel<'_>, what: Report) {
-        if !report::may_report(&parcel.ip, parcel.header) {
-            return;
-        }
-        let (allowance, source) = match to {
-            Side::Uplink => (Some(&mut self.uplink_errors), self.settings.uplink),
-            Side::Client(slot) => {
-                (self.clients.get_mut(slot).map(|client| &mut client.errors), self.settings.gateway)
-            }
-        };
-        if allowance.is_none_or(|allowance| allowance.take(now) == Taken::Exhausted) {
-            self.counters.unanswered += 1;
-            return;
-        }
-        let quoted = parcel.header.get(..usize::from(parcel.ip.total_bytes)).unwrap_or(parcel.header);
-        let bytes = report::write(&mut self.answer, what, source, parcel.ip.source, quoted);
-        self.answering = Some(Answering { to, bytes });
-        self.counters.answered += 1;
-    }
-
-    /// Prepares a RST to the client that sent `segment`.
-    pub(super) fn reset(&mut self, now: Moment, to: ClientSlot, ip: &Ipv4, segment: &Tcp) {
-        let allowance = self.clients.get_mut(to).map(|client| &mut client.resets);
-        if allowance.is_none_or(|allowance| allowance.take(now) == Taken::Exhausted) {
-            self.counters.unanswered += 1;
-            return;
-        }
-        let bytes = crate::route::reset::write(&mut self.answer, ip, segment);
-        self.answering = Some(Answering { to: Side::Client(to), bytes });
-        self.counters.answered += 1;
-    }
-
-    /// The answer that the last packet asked for, and where it goes.
-    pub fn take_answer(&mut self) -> Option<(Side, &[u8])> {
-        let Answering { to, bytes } = self.answering.take()?;
-        Some((to, self.answer.get(..bytes)?))
-    }
-}
-
-/// Whether work that is due is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// All that was due is done.
-    Done,
-    /// Call again soon.
-    MoreToDo,
 }

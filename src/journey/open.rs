@@ -84,7 +84,10 @@ impl Engine {
         }
         match self.enter(now, flow) {
             Ok(id) => self.pass_first(now, id, End::Near, parcel, transport),
-            Err(why) => self.refuse(now, from, parcel, why),
+            Err(why) => {
+                self.notice(now, from, why);
+                self.refuse(now, from, parcel, why)
+            }
         }
     }
 

@@ -23,6 +23,7 @@ use crate::journey::{Journey, Settings};
 use crate::route::neighbour::Neighbours;
 use crate::store::Store;
 use crate::time::Moment;
+use crate::vif::drops::FrameDrop;
 use crate::xen::{DomainId, Shutdown, Xen, touch};
 use alloc::boxed::Box;
 use alloc::format;
@@ -69,7 +70,7 @@ pub struct Report {
     /// The slowest transfer.
     pub slowest: Duration,
     /// What the kernel itself counted.
-    pub kernel: String,
+    pub kernel: KernelStory,
     /// The last events as text, if they were kept.
     pub lines: Vec<String>,
 }
@@ -98,7 +99,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
     world.borrow_mut().machine.create(UPLINK);
     let boot = SimXen::boot(&world, PAGES);
     populate(&world, scenario, &mut dice, boot.store_ring, tasks);
-    let mut kernel = String::new();
+    let mut kernel = KernelStory::default();
     let ended = boot_kernel(&world, boot, &mut kernel);
     touch::listen(None);
     let mut world = world.borrow_mut();
@@ -106,7 +107,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
     if ended != Some(Shutdown::PowerOff) && world.machine.violations.is_empty() {
         world.machine.violate("shutdown", format!("the kernel ended with {ended:?}, not with PowerOff"));
     }
-    check_service(&mut world.machine, scenario);
+    check_service(&mut world.machine, scenario, kernel.excused);
     let naps = world.naps();
     let machine = &mut world.machine;
     Report {
@@ -226,7 +227,7 @@ fn populate(
 }
 
 /// Boots the kernel as `main` does, runs it, and checks that it lets go of everything.
-fn boot_kernel(world: &SharedWorld, boot: Boot, told: &mut String) -> Option<Shutdown> {
+fn boot_kernel(world: &SharedWorld, boot: Boot, told: &mut KernelStory) -> Option<Shutdown> {
     let Boot { mut xen, store, .. } = boot;
     let route = UplinkRoute { address: "10.0.0.2/24".parse().ok()?, gateway: GATEWAY };
     let settings = Settings {
@@ -241,6 +242,7 @@ fn boot_kernel(world: &SharedWorld, boot: Boot, told: &mut String) -> Option<Shu
         clients: Default::default(),
         neighbours: Neighbours::new(GATEWAY, GATEWAY_MAC),
         route: Some(route),
+        undeliverable: Vec::new(),
         drops: Default::default(),
     };
     let port = store.port();
@@ -254,7 +256,7 @@ fn boot_kernel(world: &SharedWorld, boot: Boot, told: &mut String) -> Option<Shu
     loop {
         let reason = firewall.turn();
         if reason.is_some() || world.borrow().is_over() {
-            *told = counters(&firewall);
+            *told = KernelStory::of(&firewall);
         }
         if reason.is_some() {
             check_balance(world, &mut firewall);
@@ -266,19 +268,32 @@ fn boot_kernel(world: &SharedWorld, boot: Boot, told: &mut String) -> Option<Shu
     }
 }
 
-/// What the kernel counted, without what is zero.
-fn counters(firewall: &Firewall<SimXen, SimRing>) -> String {
-    let counters = firewall.journey().counters();
-    let drops = Drop::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
-    let drops: Vec<String> = drops.map(|&why| format!("{} {}", why.name(), counters.dropped(why))).collect();
-    format!(
-        "{} outward, {} inward, {} between; flows dropped: {}; frames dropped: {}",
-        counters.outward,
-        counters.inward,
-        counters.between,
-        drops.join(", "),
-        firewall.exits().drops
-    )
+/// What the kernel counted.
+#[derive(Debug, Default)]
+pub struct KernelStory {
+    /// As text, without what is zero.
+    pub text: String,
+    /// Packets that it may drop without being at fault: their next hop was not known yet.
+    pub excused: u64,
+}
+
+impl KernelStory {
+    fn of(firewall: &Firewall<SimXen, SimRing>) -> Self {
+        let counters = firewall.journey().counters();
+        let drops = Drop::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
+        let drops: Vec<String> =
+            drops.map(|&why| format!("{} {}", why.name(), counters.dropped(why))).collect();
+        let frames = &firewall.exits().drops;
+        let text = format!(
+            "{} outward, {} inward, {} between; packets dropped: {}; frames dropped: {frames}",
+            counters.outward,
+            counters.inward,
+            counters.between,
+            drops.join(", "),
+        );
+        let excused = frames.of(FrameDrop::NeighbourSilent) + frames.of(FrameDrop::NoUplink);
+        Self { text, excused }
+    }
 }
 
 /// Every device is gone: the kernel holds nothing of anybody and has all its own.
@@ -303,17 +318,17 @@ fn check_balance(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) 
 }
 
 /// Honest clients got what they asked for.
-fn check_service(machine: &mut Machine, scenario: &Scenario) {
-    if !machine.violations.is_empty() {
+fn check_service(machine: &mut Machine, scenario: &Scenario, excused: u64) {
+    if !machine.violations.is_empty() || !scenario.is_lossless() {
         return;
     }
     let outcomes: Vec<_> = machine.ledger.outcomes().collect();
     for (client, service, Outcome { asked, answered, failed }) in outcomes {
         let complete = match service {
             Service::Transfer => failed == 0 && answered == asked,
-            _ => answered == asked,
+            _ => answered + excused >= asked,
         };
-        if scenario.is_lossless() && !complete {
+        if !complete {
             let what = format!("domain {}: of {asked} {service:?} {answered} answered, {failed} failed", client.0);
             machine.violate("service", what);
         }

@@ -22,11 +22,11 @@ pub enum FrameDrop {
     NoUplink,
     /// The client it is for has gone.
     NoClient,
-    /// The next hop does not answer, or too many packets wait for it.
+    /// Too many packets wait for a next hop that has not answered yet.
     NeighbourSilent,
     /// No page was free for a packet of our own.
     NoPage,
-    /// Larger than what it leaves by takes.
+    /// Larger than what it leaves by takes, and not to be cut.
     TooLarge,
 }
 

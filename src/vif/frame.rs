@@ -4,49 +4,18 @@
 
 use crate::packet::{Checksum, Datagram, Offload};
 use crate::vif::blank::BlankChecksum;
-use crate::vif::slots::MAX_SLOTS;
+use crate::vif::segments::{Segment, Segments};
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::xen::page::{PAGE_BYTES, Page, PagePool};
-use arrayvec::ArrayVec;
-
-/// Most pages of a frame. A backend may need one slot more than a frontend when its first is tiny.
-pub const MAX_SEGMENTS: usize = MAX_SLOTS + 1;
+use core::ops::Range;
 
 /// IP bytes that [`Datagram::header`] promises to be contiguous.
 const HEADER_ROOM: usize = 576;
 
-/// Some bytes of a page.
-#[derive(Debug)]
-pub struct Segment {
-    /// The page.
-    pub page: Page,
-    /// First byte.
-    pub offset: u16,
-    /// Bytes; `offset + bytes` is within the page.
-    pub bytes: u16,
-}
-
-impl Segment {
-    fn range(&self) -> core::ops::Range<usize> {
-        let start = usize::from(self.offset);
-        start..start + usize::from(self.bytes)
-    }
-
-    /// The bytes.
-    pub fn data(&self) -> &[u8] {
-        self.page.bytes().get(self.range()).unwrap_or_default()
-    }
-
-    fn data_mut(&mut self) -> &mut [u8] {
-        let range = self.range();
-        self.page.bytes_mut().get_mut(range).unwrap_or_default()
-    }
-}
-
 /// A frame: at least an Ethernet header, contiguous with the headers behind it.
 #[derive(Debug)]
 pub struct Frame {
-    segments: ArrayVec<Segment, MAX_SEGMENTS>,
+    segments: Segments,
     offload: Offload,
 }
 
@@ -60,11 +29,7 @@ pub enum NoFrame {
 impl Frame {
     /// Makes a frame of `segments`. When the headers are scattered they are gathered into the first page
     /// (peers may split a packet anywhere, XSA-423); the usual frame is left as it is.
-    pub fn new(
-        segments: ArrayVec<Segment, MAX_SEGMENTS>,
-        offload: Offload,
-        pages: &mut PagePool,
-    ) -> Result<Self, NoFrame> {
+    pub fn new(segments: Segments, offload: Offload, pages: &mut PagePool) -> Result<Self, NoFrame> {
         let mut frame = Self { segments, offload };
         if frame.bytes() < HEADER_BYTES {
             frame.release(pages);
@@ -92,8 +57,7 @@ impl Frame {
             return None;
         };
         room.copy_from_slice(bytes);
-        let mut segments = ArrayVec::new();
-        segments.push(Segment { page, offset: 0, bytes: end as u16 });
+        let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
         Some(Self { segments, offload: Offload { checksum: Checksum::Validated, gso: None } })
     }
 
@@ -103,24 +67,45 @@ impl Frame {
     }
 
     /// The pieces, in order.
-    pub fn segments(&self) -> &[Segment] {
+    pub fn segments(&self) -> &Segments {
         &self.segments
     }
 
     /// The pieces, to be granted or lent, and the offload state.
-    pub fn into_parts(self) -> (ArrayVec<Segment, MAX_SEGMENTS>, Offload) {
+    pub fn into_parts(self) -> (Segments, Offload) {
         (self.segments, self.offload)
     }
 
     /// The Ethernet header, as it came or to be made anew.
     pub fn ethernet_mut(&mut self) -> &mut [u8] {
-        let all = self.segments.first_mut().map(Segment::data_mut).unwrap_or_default();
+        let all = self.segments.split_mut().0.data_mut();
         all.get_mut(..HEADER_BYTES).unwrap_or_default()
     }
 
     /// Everything contiguous from the frame's first byte.
     pub fn head(&self) -> &[u8] {
-        self.segments.first().map(Segment::data).unwrap_or_default()
+        self.segments.first().data()
+    }
+
+    /// A frame of its own with `header` as IP header and bytes `payload` of this frame's IP packet behind it:
+    /// a fragment. Copied, because a fragment is rare and pages are not shared between frames. `None` when it
+    /// does not fit a page or none is free.
+    pub fn fragment(&self, header: &[u8], payload: Range<usize>, pages: &mut PagePool) -> Option<Self> {
+        let mut page = pages.take()?;
+        let start = HEADER_BYTES + header.len();
+        let end = start + payload.len();
+        let room = page.bytes_mut().get_mut(HEADER_BYTES..end);
+        let Some((head, body)) = room.and_then(|room| room.split_at_mut_checked(header.len())) else {
+            pages.give(page);
+            return None;
+        };
+        head.copy_from_slice(header);
+        let bytes = self.segments.iter().flat_map(Segment::data).skip(HEADER_BYTES + payload.start);
+        for (to, from) in body.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
+        Some(Self { segments, offload: self.offload })
     }
 
     /// Gives the pages back.
@@ -133,7 +118,7 @@ impl Frame {
     /// Copies bytes of later segments into the first page until it holds every header.
     fn gather_headers(&mut self, pages: &mut PagePool) {
         let wanted = self.bytes().min(HEADER_BYTES + HEADER_ROOM);
-        let Some((first, rest)) = self.segments.split_first_mut() else { return };
+        let (first, rest) = self.segments.split_mut();
         let mut have = usize::from(first.bytes);
         if have >= wanted {
             return;
@@ -152,20 +137,13 @@ impl Frame {
         }
         first.bytes = have as u16;
         // Emptied pieces would be empty slots: Linux drops those.
-        let mut index = 1;
-        while let Some(segment) = self.segments.get(index) {
-            if segment.bytes == 0 {
-                pages.give(self.segments.remove(index).page);
-            } else {
-                index += 1;
-            }
-        }
+        self.segments.drain_empty().for_each(|page| pages.give(page));
     }
 
     /// Wipes what the frame does not use of its pages, so that a peer that is granted them sees the frame
     /// and nothing else.
     pub fn wipe_surroundings(&mut self) {
-        for segment in &mut self.segments {
+        for segment in self.segments.iter_mut() {
             let range = segment.range();
             let bytes = segment.page.bytes_mut();
             if let Some((before, _)) = bytes.split_at_mut_checked(range.start) {
@@ -192,7 +170,7 @@ impl Frame {
 
     /// Ones'-complement sum, not folded, of everything from byte `start` on.
     fn sum_from(&self, start: usize) -> u64 {
-        let bytes = self.segments.iter().flat_map(|segment| segment.data()).skip(start);
+        let bytes = self.segments.iter().flat_map(Segment::data).skip(start);
         let shift = [8, 0].into_iter().cycle();
         bytes.zip(shift).map(|(&byte, shift)| u64::from(byte) << shift).sum()
     }
@@ -200,7 +178,7 @@ impl Frame {
 
 impl Datagram for Frame {
     fn header(&mut self) -> &mut [u8] {
-        let all = self.segments.first_mut().map(Segment::data_mut).unwrap_or_default();
+        let all = self.segments.split_mut().0.data_mut();
         all.get_mut(HEADER_BYTES..).unwrap_or_default()
     }
 
@@ -210,7 +188,7 @@ impl Datagram for Frame {
 
     fn truncate(&mut self, total_bytes: usize) {
         let mut left = HEADER_BYTES + total_bytes;
-        for segment in &mut self.segments {
+        for segment in self.segments.iter_mut() {
             segment.bytes = segment.bytes.min(u16::try_from(left).unwrap_or(u16::MAX));
             left -= usize::from(segment.bytes);
         }
@@ -235,7 +213,7 @@ mod tests {
     /// A frame of `lengths` bytes counted up from zero, each piece at offset 100 of a page of its own.
     fn frame(lengths: &[u16], pages: &mut PagePool) -> Frame {
         let mut count = 0u8;
-        let mut segments = ArrayVec::new();
+        let mut segments = std::vec::Vec::new();
         for &bytes in lengths {
             let mut page = on_heap::page();
             page.bytes_mut().fill(0xee);
@@ -245,7 +223,7 @@ mod tests {
             }
             segments.push(Segment { page, offset: 100, bytes });
         }
-        Frame::new(segments, Offload::NONE, pages).unwrap()
+        Frame::new(Segments::of(segments.into_iter()).unwrap(), Offload::NONE, pages).unwrap()
     }
 
     fn content(frame: &Frame) -> std::vec::Vec<u8> {
@@ -270,15 +248,14 @@ mod tests {
     fn contiguous_frame_stays_where_it_is() {
         let mut pages = PagePool::with_capacity(8);
         let frame = frame(&[1514], &mut pages);
-        assert_eq!(frame.segments()[0].offset, 100);
+        assert_eq!(frame.segments().first().offset, 100);
         assert_eq!(content(&frame), counting(1514));
     }
 
     #[test]
     fn short_frame_is_refused_and_its_pages_come_back() {
         let mut pages = PagePool::with_capacity(8);
-        let mut segments = ArrayVec::new();
-        segments.push(Segment { page: on_heap::page(), offset: 0, bytes: 13 });
+        let segments = Segments::one(Segment { page: on_heap::page(), offset: 0, bytes: 13 });
         assert!(matches!(Frame::new(segments, Offload::NONE, &mut pages), Err(NoFrame::TooShort)));
         assert_eq!(pages.free(), 1);
     }
@@ -294,11 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn fragment_is_a_header_and_a_range_of_the_packet() {
+        let mut pages = PagePool::with_capacity(8);
+        let frame = frame(&[600, 100], &mut pages);
+        pages.add(on_heap::page());
+        let mut fragment = frame.fragment(&[0xaa; 20], 580..600, &mut pages).unwrap();
+        assert_eq!(fragment.header()[..20], [0xaa; 20]);
+        assert_eq!(fragment.header()[20..], counting(614)[594..]);
+        assert!(frame.fragment(&[0; 20], 0..1, &mut pages).is_none());
+    }
+
+    #[test]
     fn surroundings_are_wiped_and_the_frame_is_not() {
         let mut pages = PagePool::with_capacity(8);
         let mut frame = frame(&[60], &mut pages);
         frame.wipe_surroundings();
-        let bytes = frame.segments()[0].page.bytes();
+        let bytes = frame.segments().first().page.bytes();
         assert!(bytes[..100].iter().chain(&bytes[160..]).all(|&byte| byte == 0));
         assert_eq!(content(&frame), counting(60));
     }
@@ -312,14 +300,14 @@ mod tests {
         packet.extend([0x03, 0xe8, 0, 53, 0, 17]);
         packet.extend(pseudo.to_be_bytes());
         packet.extend(b"abcdefghi");
-        let mut segments = ArrayVec::new();
+        let mut segments = std::vec::Vec::new();
         for part in [&packet[..45], &packet[45..]] {
             let mut page = on_heap::page();
             page.bytes_mut()[..part.len()].copy_from_slice(part);
             segments.push(Segment { page, offset: 0, bytes: part.len() as u16 });
         }
         let offload = Offload { checksum: Checksum::Blank, gso: None };
-        let mut frame = Frame { segments, offload };
+        let mut frame = Frame { segments: Segments::of(segments.into_iter()).unwrap(), offload };
         frame.complete_checksum();
         assert_eq!(frame.offload().checksum, Checksum::Validated);
         // By hand: the ones' complement sum of pseudo-header and datagram.

@@ -9,5 +9,6 @@ pub mod netback;
 pub mod netfront;
 pub mod ring;
 pub mod rx;
+pub mod segments;
 pub mod slots;
 pub mod uplink;

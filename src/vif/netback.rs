@@ -7,16 +7,16 @@
 //! Whatever a client does wrong ends at worst its own connection ([`Broken`]).
 
 use crate::packet::Offload;
-use crate::vif::frame::{Frame, MAX_SEGMENTS, Segment};
+use crate::vif::frame::Frame;
 use crate::vif::ring::{BackRing, Notice, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
+use crate::vif::segments::{MAX_SEGMENTS, Segment, Segments};
 use crate::vif::slots::{Answers, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet};
 use crate::xen::copy::{CopyBatch, LentPage, Remote};
 use crate::xen::event::Port;
 use crate::xen::page::{PAGE_BYTES, PagePool};
 use crate::xen::{DomainId, MappedPage, Xen};
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::ops::Range;
 
@@ -122,9 +122,27 @@ pub struct Netback {
     tx: BackRing<MappedPage, TX_BYTES>,
     rx: BackRing<MappedPage, RX_BYTES>,
     queue: VecDeque<Frame>,
-    arrivals: Vec<Arrival>,
-    departures: Vec<Departure>,
+    /// How many of the arrivals in flight are ours: the oldest ones when our turn to settle comes.
+    arriving: usize,
+    /// Likewise of the departures.
+    departing: usize,
     traffic: Traffic,
+}
+
+/// Packets whose copies are in the present batch, of all clients, in the order in which they were queued.
+///
+/// Clients must settle in that order too: each takes its own from the front.
+#[derive(Debug)]
+pub struct InFlight {
+    arrivals: VecDeque<Arrival>,
+    departures: VecDeque<Departure>,
+}
+
+impl InFlight {
+    /// Room for as many packets as a batch of `copies` can hold.
+    pub fn with_capacity(copies: usize) -> Self {
+        Self { arrivals: VecDeque::with_capacity(copies), departures: VecDeque::with_capacity(copies) }
+    }
 }
 
 impl Netback {
@@ -152,16 +170,24 @@ impl Netback {
             tx,
             rx,
             queue: VecDeque::with_capacity(QUEUE_FRAMES),
-            arrivals: Vec::with_capacity(PACKETS_PER_PASS),
-            departures: Vec::with_capacity(QUEUE_FRAMES),
+            arriving: 0,
+            departing: 0,
             traffic: Traffic::default(),
         })
     }
 
     /// Takes packets that the client sent and queues the copies into pages of ours.
-    pub fn collect(&mut self, batch: &mut CopyBatch, pages: &mut PagePool) -> Result<(), Broken> {
+    pub fn collect(
+        &mut self,
+        batch: &mut CopyBatch,
+        in_flight: &mut InFlight,
+        pages: &mut PagePool,
+    ) -> Result<(), Broken> {
         let mut waiting = self.tx.waiting()?;
-        while waiting > 0 && self.arrivals.len() < PACKETS_PER_PASS && batch.room() >= COPIES_PER_PACKET {
+        for _ in 0..PACKETS_PER_PASS {
+            if waiting == 0 || batch.room() < COPIES_PER_PACKET {
+                break;
+            }
             let mut next = || {
                 waiting = waiting.checked_sub(1)?;
                 Some(self.tx.take())
@@ -171,7 +197,7 @@ impl Netback {
                 Ok(packet) if packet.offload.gso.is_some() => {
                     return Err(Broken::Transmit(TxViolation::BadExtra));
                 }
-                Ok(packet) => self.fetch(packet, batch, pages),
+                Ok(packet) => self.fetch(packet, batch, in_flight, pages),
                 Err((_, answers)) => {
                     self.traffic.refused += 1;
                     self.answer(&answers, TxStatus::Error);
@@ -182,7 +208,13 @@ impl Netback {
     }
 
     /// Queues the copies of one packet, packed into as few pages as hold it.
-    fn fetch(&mut self, packet: TxPacket, batch: &mut CopyBatch, pool: &mut PagePool) {
+    fn fetch(
+        &mut self,
+        packet: TxPacket,
+        batch: &mut CopyBatch,
+        in_flight: &mut InFlight,
+        pool: &mut PagePool,
+    ) {
         let total = usize::from(packet.bytes);
         if pool.free() < total.div_ceil(PAGE_BYTES) {
             self.traffic.no_page += 1;
@@ -209,7 +241,13 @@ impl Netback {
             }
         }
         let copies = first_copy..batch.waiting();
-        self.arrivals.push(Arrival { answers: packet.answers, pages, copies, offload: packet.offload });
+        self.arriving += 1;
+        in_flight.arrivals.push_back(Arrival {
+            answers: packet.answers,
+            pages,
+            copies,
+            offload: packet.offload,
+        });
     }
 
     fn answer(&mut self, answers: &Answers, status: TxStatus) {
@@ -236,7 +274,7 @@ impl Netback {
     }
 
     /// Queues the copies of waiting frames into buffers that the client posted.
-    pub fn deliver(&mut self, batch: &mut CopyBatch) -> Result<(), Broken> {
+    pub fn deliver(&mut self, batch: &mut CopyBatch, in_flight: &mut InFlight) -> Result<(), Broken> {
         let mut buffers = self.rx.waiting()? as usize;
         while let Some(frame) = self.queue.front() {
             let wanted = frame.bytes().div_ceil(PAGE_BYTES);
@@ -245,14 +283,14 @@ impl Netback {
             }
             buffers -= wanted;
             if let Some(frame) = self.queue.pop_front() {
-                self.store(frame, batch);
+                self.store(frame, batch, in_flight);
             }
         }
         Ok(())
     }
 
     /// Queues the copies of one frame, each buffer filled from its start.
-    fn store(&mut self, frame: Frame, batch: &mut CopyBatch) {
+    fn store(&mut self, frame: Frame, batch: &mut CopyBatch, in_flight: &mut InFlight) {
         let (segments, offload) = frame.into_parts();
         let first_copy = batch.waiting();
         let mut pages = ArrayVec::new();
@@ -283,7 +321,8 @@ impl Netback {
             RxResponse { id: buffer.id, offset: 0, flags, status: filled as i16 }
         });
         let responses = responses.collect();
-        self.departures.push(Departure { pages, responses, copies: first_copy..batch.waiting() });
+        self.departing += 1;
+        in_flight.departures.push_back(Departure { pages, responses, copies: first_copy..batch.waiting() });
     }
 
     /// After the batch ran: answers every slot, gives pages back, and hands each frame that arrived to
@@ -291,21 +330,20 @@ impl Netback {
     pub fn settle(
         &mut self,
         batch: &CopyBatch,
+        in_flight: &mut InFlight,
         pages: &mut PagePool,
-        arrived: &mut impl FnMut(Frame, &mut PagePool),
+        arrived: &mut impl FnMut(Frame),
     ) -> Notice {
-        let mut departures = core::mem::take(&mut self.departures);
-        for departure in departures.drain(..) {
+        let departing = core::mem::take(&mut self.departing).min(in_flight.departures.len());
+        for departure in in_flight.departures.drain(..departing) {
             self.settle_departure(departure, batch, pages);
         }
-        self.departures = departures;
-        let mut arrivals = core::mem::take(&mut self.arrivals);
-        for arrival in arrivals.drain(..) {
+        let arriving = core::mem::take(&mut self.arriving).min(in_flight.arrivals.len());
+        for arrival in in_flight.arrivals.drain(..arriving) {
             if let Some(frame) = self.settle_arrival(arrival, batch, pages) {
-                arrived(frame, pages);
+                arrived(frame);
             }
         }
-        self.arrivals = arrivals;
         match (self.tx.publish(), self.rx.publish()) {
             (Notice::NotNeeded, Notice::NotNeeded) => Notice::NotNeeded,
             _ => Notice::Needed,
@@ -339,7 +377,7 @@ impl Netback {
         let segments = arrival.pages.into_iter().filter_map(|(page, bytes)| {
             batch.reclaim(page).ok().map(|page| Segment { page, offset: 0, bytes })
         });
-        Frame::new(segments.collect(), arrival.offload, pages).ok()
+        Frame::new(Segments::of(segments)?, arrival.offload, pages).ok()
     }
 
     /// Asks to be notified of the client's next packet, and of buffers if frames wait for some.

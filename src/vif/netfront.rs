@@ -6,10 +6,11 @@
 //! still holds is not reused (XSA-396).
 
 use crate::packet::Checksum;
-use crate::vif::frame::{Frame, MAX_SEGMENTS, Segment};
+use crate::vif::frame::Frame;
 use crate::vif::netback::Support;
 use crate::vif::ring::{FrontRing, Notice, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
+use crate::vif::segments::{MAX_SEGMENTS, Segment, Segments};
 use crate::vif::slots::{TX_BYTES, TxFlags, TxRequest};
 use crate::xen::event::Port;
 use crate::xen::grant::{Access, GrantedPage, Gref};
@@ -219,7 +220,9 @@ impl Netfront {
         let offload = first_flags.unwrap_or(RxFlags::empty()).offload();
         if !usable {
             segments.into_iter().for_each(|segment| xen.pages().give(segment.page));
-        } else if let Ok(frame) = Frame::new(segments, offload, xen.pages()) {
+        } else if let Some(segments) = Segments::of(segments.into_iter())
+            && let Ok(frame) = Frame::new(segments, offload, xen.pages())
+        {
             return Ok(Some(frame));
         }
         self.traffic.bad_packet += 1;

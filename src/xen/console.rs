@@ -62,7 +62,7 @@ impl Console {
     fn room(&self) -> usize {
         // Acquire: what we overwrite was read by the peer before it moved its index.
         let used = self.ring.load(OUT_PROD).wrapping_sub(self.ring.load_acquire(OUT_CONS));
-        OUT_BYTES.checked_sub(used).unwrap_or(0) as usize
+        OUT_BYTES.saturating_sub(used) as usize
     }
 
     fn append(&mut self, bytes: &[u8]) {

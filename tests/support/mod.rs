@@ -2,9 +2,10 @@
 //!
 //! Names are those of docs/conformance.md: C1 and C2 are clients, F is our uplink address, G the gateway that
 //! clients see, R and S are hosts on the uplink side.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, unused_imports, missing_docs)]
 
 pub mod packet;
+pub mod rules;
 
 pub use packet::*;
 use ravelin::client::{ClientSlot, Side};
@@ -12,6 +13,7 @@ use ravelin::counters::Drop;
 use ravelin::guard::RuleTable;
 use ravelin::journey::{Journey, Outlet, Progress, Settings};
 use ravelin::time::Moment;
+pub use rules::*;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -167,18 +169,6 @@ pub fn only_forward(out: Vec<Out>, to: Side) -> Packet {
         }
         other => panic!("expected one packet out by {to:?}, got {other:?}"),
     }
-}
-
-/// Rules that let clients out and forward uplink ports: (protocol, uplink port, client, client port).
-pub fn forwarding(forwards: &[(u8, u16, Ipv4Addr, u16)]) -> RuleTable {
-    forwards.iter().fold(RuleTable::allow_all(), |rules, (protocol, port, client, client_port)| {
-        rules.forwarding(*protocol, *port, std::net::SocketAddrV4::new(*client, *client_port))
-    })
-}
-
-/// Rules that let clients out and to each other.
-pub fn permitting() -> RuleTable {
-    RuleTable::allow_all().permitting()
 }
 
 impl World {

@@ -6,6 +6,7 @@ use super::Errno;
 use crate::sim::machine::{KERNEL, Machine, STORE};
 use crate::sim::world::{Peer, Rest};
 use crate::store::wire::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, RequestId, TransactionId, encode};
+use crate::time::Moment;
 use crate::xen::DomainId;
 use crate::xen::abi::store::{REQ, REQ_CONS, REQ_PROD, RING_BYTES, RSP, RSP_CONS, RSP_PROD};
 use crate::xen::host::Frame;
@@ -31,13 +32,14 @@ pub struct Daemon {
     pub conflict_per_mille: u64,
     /// The present transaction has met enough.
     annoyed: bool,
+    next_spurious: Moment,
 }
 
 impl Daemon {
     /// Serves the kernel through `ring`, notified through `port`.
     pub fn new(ring: Frame, port: u32) -> Self {
         let (asked, replies) = (Vec::new(), VecDeque::new());
-        Self { ring, port, asked, replies, spurious_per_mille: 0, conflict_per_mille: 0, annoyed: false }
+        Self { ring, port, asked, replies, spurious_per_mille: 0, conflict_per_mille: 0, annoyed: false, next_spurious: Moment::default() }
     }
 
     /// Takes bytes of requests.
@@ -133,7 +135,8 @@ impl Peer for Daemon {
 
     fn step(&mut self, machine: &mut Machine) -> Rest {
         machine.channels.take(STORE, self.port);
-        if machine.dice.chance(self.spurious_per_mille) {
+        if machine.now >= self.next_spurious && machine.dice.chance(self.spurious_per_mille) {
+            self.next_spurious = machine.now + Duration::from_millis(machine.dice.between(1, 400));
             let watches = machine.store.watches();
             let ours: Vec<_> = watches.iter().filter(|watch| watch.domain == KERNEL).cloned().collect();
             if !ours.is_empty() {

@@ -1,0 +1,132 @@
+//! What time and changes bring due: flows expire, and are judged again.
+//!
+//! A flow that was judged under older rules or other clients is judged again before its next packet passes; those
+//! without packets are judged again by [`Engine::advance`], some at a time.
+
+use super::engine::Engine;
+use crate::flow::record::{Flow, Generation, Route};
+use crate::flow::slab::Id;
+use crate::flow::table::Due;
+use crate::flow::tick::{Seconds, Tick};
+use crate::guard::{Answer, Question};
+use crate::time::Moment;
+use crate::wire::icmp;
+use crate::wire::ipv4::protocol;
+
+/// How long a flow may outlive the rule that let it begin when that rule expires: each flow's first packet
+/// after this time is judged again.
+const REVIEW: Seconds = Seconds(30);
+
+/// Whether work that is due is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All that was due is done.
+    Done,
+    /// Call again soon.
+    MoreToDo,
+}
+
+impl Engine {
+    /// Makes every flow be judged anew: at its next packet, or by [`Engine::advance`].
+    pub(super) fn judge_all_again(&mut self) {
+        self.generation = Generation(self.generation.0.wrapping_add(1));
+        self.sweep = (self.flows.extent() > 0).then_some(0);
+    }
+
+    /// Whether the flow `id` still exists at `now` under the present rules; if not it is ended.
+    pub(super) fn is_alive(&mut self, id: Id<Flow>, now: Moment) -> bool {
+        let Some(flow) = self.flows.get(id) else { return false };
+        if flow.deadline.is_over(Tick::at(now)) {
+            self.end(id, now);
+            self.counters.expired += 1;
+            return false;
+        }
+        flow.judged == self.generation || self.is_still_allowed(id, now)
+    }
+
+    /// Judges the flow `id` again; ends it if it is forbidden now.
+    fn is_still_allowed(&mut self, id: Id<Flow>, now: Moment) -> bool {
+        let Some(flow) = self.flows.get(id).copied() else { return false };
+        if self.judge(&flow, now) != Answer::Accept {
+            self.end(id, now);
+            self.counters.revoked += 1;
+            return false;
+        }
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.judged = self.generation;
+        }
+        true
+    }
+
+    /// What the rules say about a flow, and whether its ends are where they were.
+    pub(super) fn judge(&self, flow: &Flow, now: Moment) -> Answer {
+        let Some(near) = self.clients.get(flow.near) else { return Answer::Unknown };
+        let has_ports = matches!(flow.protocol, protocol::TCP | protocol::UDP);
+        let question = Question {
+            source: near.address,
+            destination: flow.far,
+            protocol: flow.protocol,
+            destination_port: has_ports.then_some(flow.far_port),
+            icmp_type: (flow.protocol == protocol::ICMP).then_some(icmp::kind::ECHO_REQUEST),
+            now: self.unix(now),
+        };
+        match flow.route {
+            Route::Outward if self.clients.slot_of(flow.far).is_some() => Answer::Reject,
+            Route::Outward => self.rules.outward(&question),
+            Route::Between(peer) if self.clients.slot_of(flow.far) == Some(peer) => {
+                self.rules.between(&question)
+            }
+            Route::Between(_) => Answer::Reject,
+            Route::Forwarded => {
+                let target = self.rules.port_forward(flow.protocol, flow.outer_port);
+                let holds = target.is_some_and(|to| *to.ip() == near.address && to.port() == flow.near_port);
+                if holds && self.clients.slot_of(flow.far).is_none() {
+                    Answer::Accept
+                } else {
+                    Answer::Reject
+                }
+            }
+        }
+    }
+
+    /// Does what time has brought due, up to `budget` flows; returns whether more is left.
+    pub fn advance(&mut self, now: Moment, budget: usize) -> Progress {
+        let tick = Tick::at(now);
+        if self.next_review <= tick {
+            self.next_review = tick.after(REVIEW);
+            self.generation = Generation(self.generation.0.wrapping_add(1));
+        }
+        let mut left = budget - self.mappings.free_rested(tick, budget);
+        while left > 0 {
+            left -= 1;
+            match self.flows.next_due(tick) {
+                Some(Due::Expired(flow)) => {
+                    self.release(&flow, now);
+                    self.counters.expired += 1;
+                }
+                Some(Due::Alive) => {}
+                None => break,
+            }
+        }
+        while left > 0
+            && let Some(position) = self.sweep
+        {
+            left -= 1;
+            if let Some(id) = self.flows.id_at(position) {
+                self.is_alive(id, now);
+            }
+            self.sweep = Some(position + 1).filter(|next| *next < self.flows.extent());
+        }
+        if left == 0 { Progress::MoreToDo } else { Progress::Done }
+    }
+
+    /// When [`Engine::advance`] has something to do; a moment in the past when it has now.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        if self.sweep.is_some() {
+            return Some(Moment::from_nanoseconds(0));
+        }
+        let flows = self.flows.next_deadline();
+        let ports = self.mappings.next_deadline();
+        flows.into_iter().chain(ports).min().map(Tick::begins)
+    }
+}

@@ -1,0 +1,189 @@
+//! Rules and clients: conformance, Q-7 (Q-8 is with ICMP).
+#![allow(missing_docs)]
+
+mod support;
+use ravelin::client::{ClientSlot, Side};
+use ravelin::counters::Drop;
+use ravelin::flow::share::Account;
+use ravelin::guard::RuleTable;
+use ravelin::guard::section::Section;
+use ravelin::guard::table::Parts;
+use ravelin::nat::ports::PoolKind;
+use ravelin::time::UnixSeconds;
+use std::net::Ipv4Addr;
+use support::*;
+
+fn world(rules: RuleTable) -> World {
+    World::with(settings(), rules)
+}
+
+#[test]
+fn q_1_the_first_rule_that_matches_decides() {
+    let mut world = world(rules(&[
+        "action=accept dst4=192.0.2.10 proto=udp dstports=53-53",
+        "action=drop dst4=192.0.2.0/24",
+        "action=accept proto=tcp",
+    ]));
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 54)), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, tcp((C1, 5000), (R, 80), "S", 1, 0), Drop::Rule), (3, 13));
+    world.out_u(ONE, tcp((C1, 5000), (S, 80), "S", 1, 0));
+    assert_eq!(world.client_error(ONE, echo_request(C1, S, 1), Drop::Rule), (3, 13));
+}
+
+#[test]
+fn q_1_a_client_with_broken_rules_is_refused_everything() {
+    let table = RuleTable::new(Parts { default: Some(Section::BLOCKED), ..Parts::default() });
+    let mut world = world(table);
+    let packets = [udp((C1, 5000), (R, 53)), tcp((C1, 1), (R, 2), "S", 1, 0), echo_request(C1, R, 1)];
+    for packet in packets {
+        assert_eq!(world.client_error(ONE, packet, Drop::Rule), (3, 13));
+    }
+    assert_eq!(world.flows(), 0);
+}
+
+#[test]
+fn a_client_that_no_rule_knows_is_dropped_silently() {
+    let mut world = world(rules_of(&[(C1, &["action=accept"])]));
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    world.client_nothing(TWO, udp((C2, 5000), (R, 53)), Drop::UnknownSource);
+}
+
+#[test]
+fn q_2_a_dropped_packet_is_answered_with_prohibited() {
+    let mut world = world(RuleTable::block_all());
+    assert_eq!(world.client_error(ONE, tcp((C1, 1), (R, 2), "S", 1, 0), Drop::Rule), (3, 13));
+    // In the middle of a connection too: the client learns that it is refused, not that it is unknown.
+    assert_eq!(world.client_error(ONE, tcp((C1, 1), (R, 2), "A", 1, 1), Drop::Rule), (3, 13));
+}
+
+#[test]
+fn q_3_flows_that_new_rules_forbid_end_and_the_others_go_on() {
+    let mut world = World::new();
+    let allowed = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
+    let forbidden = world.out_u(ONE, udp((C1, 5001), (S, 53))).from();
+    let unheard = world.out_u(ONE, udp((C1, 5002), (S, 53))).from();
+    world.journey.set_rules(rules(&["action=accept dst4=192.0.2.10"]), world.now);
+    assert_eq!(world.client_error(ONE, udp((C1, 5001), (S, 53)), Drop::Rule), (3, 13));
+    world.uplink_nothing(udp((S, 53), forbidden), Drop::Unsolicited);
+    assert_eq!(world.out_u(ONE, udp((C1, 5000), (R, 53))).from(), allowed);
+    world.out_c(ONE, udp((R, 53), allowed));
+    // A flow without packets ends as well, soon.
+    assert!(world.journey.next_deadline().unwrap() <= world.now);
+    world.advance();
+    assert_eq!(world.flows(), 1);
+    assert_eq!(world.journey.counters().revoked, 2);
+    world.uplink_nothing(udp((S, 53), unheard), Drop::Unsolicited);
+}
+
+#[test]
+fn q_3_flows_between_clients_and_to_forwarded_ports_obey_new_rules() {
+    let mut world = world(forwarding(&[(17, 8080, C1, 80)]));
+    world.out_c(ONE, udp((R, 9), (F, 8080)));
+    world.journey.set_rules(permitting(), world.now);
+    world.uplink_nothing(udp((R, 9), (F, 8080)), Drop::Unsolicited);
+    only_forward(world.client(ONE, udp((C1, 1), (C2, 2))), Side::Client(TWO));
+    world.journey.set_rules(RuleTable::allow_all(), world.now);
+    assert_eq!(world.client_error(ONE, udp((C1, 1), (C2, 2)), Drop::Rule), (3, 13));
+    world.advance();
+    assert_eq!(world.flows(), 0);
+}
+
+#[test]
+fn q_4_a_rule_that_expires_lets_nothing_begin_and_ends_what_it_began() {
+    let mut world = world(rules(&["action=accept expire=1000100"]));
+    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_000));
+    world.advance();
+    world.out_u(ONE, udp((C1, 5000), (R, 5000)));
+    world.wait(99);
+    world.out_u(ONE, udp((C1, 5000), (R, 5000)));
+    world.out_u(ONE, udp((C1, 5001), (R, 53)));
+    world.wait(2);
+    assert_eq!(world.client_error(ONE, udp((C1, 5002), (R, 53)), Drop::Rule), (3, 13));
+    world.wait(30);
+    assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 5000)), Drop::Rule), (3, 13));
+}
+
+#[test]
+fn q_5_dns_means_port_53_of_the_name_servers() {
+    let mut world = world(rules(&["action=accept specialtarget=dns"]));
+    for resolver in RESOLVERS {
+        world.out_u(ONE, udp((C1, 5000), (resolver, 53)));
+        world.out_u(ONE, tcp((C1, 5000), (resolver, 53), "S", 1, 0));
+        assert_eq!(world.client_error(ONE, udp((C1, 5000), (resolver, 54)), Drop::Rule), (3, 13));
+    }
+    assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 53)), Drop::Rule), (3, 13));
+}
+
+#[test]
+fn rules_are_asked_once_per_flow() {
+    let mut world = world(rules(&["action=accept expire=1000010"]));
+    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_000));
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    // The rule does not count any more, but nobody has asked again yet.
+    world.wait_unattended(20);
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    assert_eq!(world.client_error(ONE, udp((C1, 5001), (R, 53)), Drop::Rule), (3, 13));
+}
+
+#[test]
+fn permits_are_for_those_who_begin() {
+    let mut world = world(permitting_by(&["action=accept dst4=10.137.0.12 proto=tcp dstports=22-22"]));
+    only_forward(world.client(ONE, tcp((C1, 40000), (C2, 22), "S", 1000, 0)), Side::Client(TWO));
+    only_forward(world.client(TWO, tcp((C2, 22), (C1, 40000), "SA", 5000, 1001)), Side::Client(ONE));
+    assert_eq!(world.client_error(TWO, tcp((C2, 40000), (C1, 22), "S", 1, 0), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, tcp((C1, 40000), (C2, 23), "S", 1, 0), Drop::Rule), (3, 13));
+}
+
+#[test]
+fn q_7_a_thousand_clients_come_and_go_and_leave_nothing() {
+    let mut world = world(permitting());
+    world.wait(1);
+    let free: Vec<usize> = PoolKind::ALL.map(|pool| world.journey.engine().mappings().free(pool)).to_vec();
+    for n in 0..1000u32 {
+        let slot = ClientSlot(10 + (n % 5) as u8);
+        let address = Ipv4Addr::from(u32::from(C1) + 100 + n);
+        world.journey.attach(slot, address, world.now);
+        world.out_u(slot, udp((address, 5000), (R, 53)));
+        world.out_u(slot, tcp((address, 5000), (R, 80), "S", 1, 0));
+        world.out_u(slot, echo_request(address, R, 1));
+        world.out_u(slot, ip(address, Ipv4Addr::from(u32::from(S) + n), 50, b"esp"));
+        only_forward(world.client(slot, udp((address, 1), (C1, 2))), Side::Client(ONE));
+        only_forward(world.client(ONE, udp((C1, 3), (address, 4))), Side::Client(slot));
+        assert!(
+            world
+                .client(slot, udp_with((address, 1), (R, 2), &[0; 3000]).no_df().cut(1500)[1].clone())
+                .is_empty()
+        );
+        world.journey.detach(slot, world.now);
+        world.journey.detach(slot, world.now);
+        world.advance();
+    }
+    assert_eq!(world.flows(), 0);
+    for slot in 0..=255 {
+        assert_eq!(world.journey.engine().flows().held(Account::client(ClientSlot(slot))), 0);
+    }
+    assert_eq!(world.journey.fragments().len(), 0);
+    assert_eq!(world.dropped(Drop::Detached), 1000);
+    world.wait(121);
+    assert!(world.journey.engine().mappings().is_empty());
+    let after: Vec<usize> = PoolKind::ALL.map(|pool| world.journey.engine().mappings().free(pool)).to_vec();
+    assert_eq!(after, free);
+}
+
+#[test]
+fn a_slot_or_address_that_is_attached_again_starts_anew() {
+    let mut world = World::new();
+    let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
+    world.journey.attach(ClientSlot(7), C1, world.now);
+    world.client_nothing(ONE, udp((C1, 5000), (R, 53)), Drop::NoClient);
+    world.uplink_nothing(udp((R, 53), outer), Drop::Unsolicited);
+    world.journey.attach(ClientSlot(7), Ipv4Addr::new(10, 137, 0, 77), world.now);
+    world.client_nothing(ClientSlot(7), udp((C1, 5000), (R, 53)), Drop::Spoofed);
+}
+
+#[test]
+fn a_port_forward_needs_its_client() {
+    let mut world = world(forwarding(&[(6, 8080, Ipv4Addr::new(10, 137, 0, 99), 80)]));
+    world.uplink_nothing(tcp((R, 1), (F, 8080), "S", 1, 0), Drop::Unsolicited);
+}

@@ -1,0 +1,343 @@
+//! Ports, quotas and overflow: conformance P-1 to P-11 (RFC 4787, RFC 6056, RFC 6888).
+#![allow(missing_docs)]
+
+mod support;
+use ravelin::client::ClientSlot;
+use ravelin::counters::Drop;
+use ravelin::guard::RuleTable;
+use ravelin::journey::Settings;
+use ravelin::nat::ports::PoolKind;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use support::*;
+
+/// A world without limits per client but those of the tables.
+fn unlimited(mebibytes: u64) -> World {
+    let mut settings = Settings { gateway: G, ..Settings::for_memory(mebibytes << 20, F) };
+    settings.quotas.new_flows.per_second = 1_000_000_000;
+    settings.quotas.new_flows.burst = 10_000_000;
+    World::with(settings, RuleTable::allow_all())
+}
+
+#[test]
+fn p_1_the_class_of_a_port_is_kept() {
+    let mut world = World::new();
+    for inner in [1, 123, 500, 1023] {
+        let outer = world.out_u(ONE, udp((C1, inner), (R, 53))).source_port();
+        assert!((600..1024).contains(&outer), "{outer}");
+        let outer = world.out_u(ONE, tcp((C1, inner), (R, 53), "S", 1, 0)).source_port();
+        assert!((600..1024).contains(&outer), "{outer}");
+    }
+    for inner in [1024, 40_000, 65_535] {
+        assert!(world.out_u(ONE, udp((C1, inner), (R, 53))).source_port() >= 1024);
+        assert!(world.out_u(ONE, tcp((C1, inner), (R, 53), "S", 1, 0)).source_port() >= 1024);
+    }
+}
+
+#[test]
+fn p_2_a_port_is_not_preserved() {
+    let mut world = World::new();
+    let same = (2000..3000).filter(|port| world.out_u(ONE, udp((C1, *port), (R, 53))).source_port() == *port);
+    assert!(same.count() < 5);
+}
+
+#[test]
+fn p_3_ports_are_uniform_and_do_not_follow_each_other() {
+    let mut world = unlimited(16);
+    let ports: Vec<f64> = (0..10_000)
+        .map(|n| f64::from(world.out_u(ONE, udp((C1, 10_000 + n), (R, 53))).source_port()))
+        .collect();
+    // Chi-square over 63 bins of 1,024 ports: 62 degrees of freedom, 99.99 % below 112.
+    let mut bins = [0u32; 64];
+    for port in &ports {
+        bins[*port as usize / 1024] += 1;
+    }
+    let expected = 10_000.0 * 1024.0 / 64_384.0;
+    // The first bin of high ports lacks the firewall's own.
+    let chi: f64 = bins[2..].iter().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
+    assert!(chi < 112.0, "{chi}");
+    // Correlation of a port with the next: of 10,000 pairs, within 4 standard deviations of 0.01.
+    let mean = ports.iter().sum::<f64>() / 10_000.0;
+    let variance: f64 = ports.iter().map(|port| (port - mean).powi(2)).sum();
+    let covariance: f64 = ports.windows(2).map(|pair| (pair[0] - mean) * (pair[1] - mean)).sum();
+    assert!((covariance / variance).abs() < 0.04, "{}", covariance / variance);
+}
+
+#[test]
+fn p_3_another_secret_gives_other_ports() {
+    let ports = |secret: u8| -> Vec<u16> {
+        let mut world = World::new();
+        world.journey =
+            ravelin::journey::Journey::new(settings(), RuleTable::allow_all(), [secret; 32], world.now);
+        world.journey.attach(ONE, C1, world.now);
+        (0..20).map(|n| world.out_u(ONE, udp((C1, 5000 + n), (R, 53))).source_port()).collect()
+    };
+    assert_eq!(ports(1), ports(1));
+    assert_ne!(ports(1), ports(2));
+}
+
+#[test]
+fn p_4_a_client_at_its_port_cap_is_refused_and_others_are_not() {
+    let mut settings = settings();
+    settings.quotas.ports_per_client = 100;
+    let mut world = World::with(settings, RuleTable::allow_all());
+    for port in 0..100 {
+        world.out_u(ONE, udp((C1, 5000 + port), (R, 53)));
+    }
+    assert_eq!(world.client_error(ONE, udp((C1, 6000), (R, 53)), Drop::PortLimit), (3, 13));
+    // A known endpoint needs no new port, and other protocols have their own.
+    world.out_u(ONE, udp((C1, 5000), (S, 53)));
+    world.out_u(ONE, tcp((C1, 6000), (R, 53), "S", 1, 0));
+    world.out_u(TWO, udp((C2, 6000), (R, 53)));
+}
+
+#[test]
+fn p_5_a_client_that_opens_too_fast_is_refused_and_others_are_not() {
+    let mut settings = settings();
+    settings.quotas.new_flows = ravelin::flow::allowance::Rate { per_second: 10, burst: 20 };
+    let mut world = World::with(settings, RuleTable::allow_all());
+    for port in 0..20 {
+        world.out_u(ONE, udp((C1, 5000 + port), (R, 53)));
+    }
+    assert_eq!(world.client_error(ONE, udp((C1, 6000), (R, 53)), Drop::FlowRate), (3, 13));
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    world.out_u(TWO, udp((C2, 6000), (R, 53)));
+    world.wait(1);
+    for port in 0..10 {
+        world.out_u(ONE, udp((C1, 6000 + port), (R, 53)));
+    }
+    assert_eq!(world.client_error(ONE, udp((C1, 7000), (R, 53)), Drop::FlowRate), (3, 13));
+}
+
+#[test]
+fn p_6_a_port_rests_before_another_client_gets_it() {
+    let mut settings = settings();
+    // All but a few low ports are taken away by giving them to C2.
+    settings.quotas.ports_per_client = 1000;
+    let mut world = World::with(settings, RuleTable::allow_all());
+    let mut own = BTreeSet::new();
+    for port in 1..=300 {
+        own.insert(world.out_u(ONE, udp((C1, port), (R, 5000))).source_port());
+    }
+    world.wait(121);
+    assert_eq!(world.flows(), 0);
+    let mut refused = 0;
+    for port in 1..=400 {
+        let out = world.client(TWO, udp((C2, port), (R, 5000)));
+        match out.last() {
+            Some(Out::Forward(_, packet)) => assert!(!own.contains(&packet.source_port())),
+            other => {
+                // What is left is the part that the resting ports' owner is guaranteed.
+                assert_eq!(other, Some(&Out::Discard(Drop::PortLimit)));
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 400 - (424 - 300));
+    // The client itself may have its port back at once.
+    assert!(own.contains(&world.out_u(ONE, udp((C1, 7), (R, 5000))).source_port()));
+    world.wait(121);
+    let again: Vec<u16> =
+        (500..600).map(|port| world.out_u(TWO, udp((C2, port), (R, 5000))).source_port()).collect();
+    assert!(again.iter().any(|port| own.contains(port)));
+}
+
+#[test]
+fn p_6_an_endpoint_gets_its_resting_port_again() {
+    let mut world = World::new();
+    let outer = world.out_u(ONE, udp((C1, 5000), (R, 5000))).from();
+    world.wait(121);
+    assert_eq!(world.flows(), 0);
+    assert_eq!(world.out_u(ONE, udp((C1, 5000), (S, 5000))).from(), outer);
+}
+
+#[test]
+fn p_6_the_ports_of_a_client_that_is_gone_rest_too() {
+    let mut world = World::new();
+    let own: BTreeSet<u16> =
+        (1..=300).map(|port| world.out_u(ONE, udp((C1, port), (R, 5000))).source_port()).collect();
+    world.journey.detach(ONE, world.now);
+    world.journey.attach(ONE, C1, world.now);
+    for port in 1..=100 {
+        assert!(!own.contains(&world.out_u(ONE, udp((C1, port), (R, 5000))).source_port()));
+    }
+}
+
+#[test]
+fn p_7_a_flood_of_one_client_costs_another_nothing() {
+    let mut world = unlimited(16);
+    let mut established = Vec::new();
+    for port in 0..1000u16 {
+        let client = (C2, 20_000 + port);
+        let outer = world.out_u(TWO, tcp(client, (R, 80), "S", 1000, 0)).from();
+        world.out_c(TWO, tcp((R, 80), outer, "SA", 5000, 1001));
+        world.out_u(TWO, tcp(client, (R, 80), "A", 1001, 5001));
+        established.push((client, outer));
+    }
+    let waiting = world.out_u(TWO, udp((C2, 5000), (R, 53))).from();
+    for n in 0..100_000u32 {
+        let remote = (Ipv4Addr::from(0x0808_0000 + n / 60_000), 80);
+        world.client(ONE, tcp((C1, (n % 60_000) as u16 + 1024), remote, "S", 1, 0));
+    }
+    for (_, outer) in &established {
+        world.out_c(TWO, tcp((R, 80), *outer, "A", 5001, 1001));
+    }
+    world.out_c(TWO, udp((R, 53), waiting));
+    // And it can open more.
+    for port in 0..1000 {
+        world.out_u(TWO, udp((C2, 30_000 + port), (S, 53)));
+    }
+}
+
+#[test]
+fn p_7_hosts_on_the_uplink_cannot_fill_the_table_through_a_forwarded_port() {
+    let mut world = World::with(settings(), forwarding(&[(6, 8080, C1, 80)]));
+    let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
+    for n in 0..100_000u32 {
+        let remote = (Ipv4Addr::from(0x0808_0000 + n / 60_000), (n % 60_000) as u16);
+        world.uplink(tcp(remote, (F, 8080), "S", 1, 0));
+    }
+    world.out_c(ONE, udp((R, 53), outer));
+    for port in 0..1000 {
+        world.out_u(ONE, udp((C1, 30_000 + port), (S, 53)));
+    }
+}
+
+#[test]
+fn p_8_overflow_takes_the_clients_own_oldest_that_is_not_assured() {
+    let mut settings = settings();
+    settings.quotas.flows_per_client = 10;
+    let mut world = World::with(settings, RuleTable::allow_all());
+    let assured = world.open_tcp(40_000);
+    let outers: Vec<_> =
+        (0..9).map(|port| world.out_u(ONE, udp((C1, 5000 + port), (R, 53))).from()).collect();
+    world.out_u(ONE, udp((C1, 6000), (R, 53)));
+    assert_eq!(world.journey.counters().evicted, 1);
+    world.uplink_nothing(udp((R, 53), outers[0]), Drop::Unsolicited);
+    world.out_c(ONE, udp((R, 53), outers[1]));
+    world.out_c(ONE, tcp((R, 80), assured, "A", 5101, 1101));
+    assert_eq!(world.flows(), 10);
+}
+
+#[test]
+fn p_8_with_only_assured_flows_a_new_one_is_refused() {
+    let mut settings = settings();
+    settings.quotas.flows_per_client = 10;
+    let mut world = World::with(settings, RuleTable::allow_all());
+    let outers: Vec<_> = (0..10).map(|port| world.open_tcp(40_000 + port)).collect();
+    assert_eq!(world.client_error(ONE, udp((C1, 6000), (R, 53)), Drop::FlowLimit), (3, 13));
+    for outer in outers {
+        world.out_c(ONE, tcp((R, 80), outer, "A", 5101, 1101));
+    }
+}
+
+#[test]
+fn p_8_a_closed_connection_gives_way() {
+    let mut settings = settings();
+    settings.quotas.flows_per_client = 2;
+    let mut world = World::with(settings, RuleTable::allow_all());
+    let open = world.open_tcp(40_000);
+    let closed = world.open_tcp(40_001);
+    world.out_c(ONE, tcp((R, 80), closed, "R", 5101, 0));
+    world.out_u(ONE, udp((C1, 6000), (R, 53)));
+    world.out_c(ONE, tcp((R, 80), open, "A", 5101, 1101));
+    world.uplink_nothing(tcp((R, 80), closed, "A", 5101, 1101), Drop::Unsolicited);
+}
+
+#[test]
+fn p_9_the_last_free_port_is_found() {
+    let mut world = unlimited(64);
+    let mut taken = BTreeSet::new();
+    // No client may have more than its share, so several fill the pool.
+    let clients: Vec<(ClientSlot, Ipv4Addr)> =
+        (20..28).map(|n| (ClientSlot(n), Ipv4Addr::new(10, 137, 1, n))).collect();
+    for (slot, address) in &clients {
+        world.journey.attach(*slot, *address, world.now);
+    }
+    world.journey.detach(ONE, world.now);
+    world.journey.detach(TWO, world.now);
+    let mut refused = 0;
+    for port in 1024..=65_535u16 {
+        let (slot, address) = clients[usize::from(port) % clients.len()];
+        match world.client(slot, udp((address, port), (R, 53))).last() {
+            Some(Out::Forward(_, packet)) => assert!(taken.insert(packet.source_port())),
+            other => {
+                assert!(
+                    matches!(other, Some(Out::Discard(Drop::PortsExhausted | Drop::PortLimit))),
+                    "{other:?}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(world.journey.engine().mappings().free(PoolKind::UdpHigh), 64_512 - 128 - taken.len());
+    assert!(refused <= 128, "{refused}");
+}
+
+#[test]
+fn p_9_forwarded_and_own_ports_are_never_given_away() {
+    let forwards: Vec<(u8, u16, Ipv4Addr, u16)> = (610..=1023).map(|port| (17, port, C1, port)).collect();
+    let mut world = World::with(settings(), forwarding(&forwards));
+    let mut seen = BTreeSet::new();
+    for port in 1..=10 {
+        seen.insert(world.out_u(ONE, udp((C1, port), (R, 53))).source_port());
+    }
+    assert!(seen.iter().copied().eq(600..610));
+    assert_eq!(world.client_error(ONE, udp((C1, 11), (R, 53)), Drop::PortsExhausted), (3, 13));
+    for port in 2000..12_000 {
+        if port % 4000 == 0 {
+            world.wait(2);
+        }
+        assert!(world.out_u(ONE, udp((C1, port), (R, 53))).source_port() > 1151);
+    }
+}
+
+#[test]
+fn p_9_a_port_that_is_forwarded_while_in_use_stays_with_its_flow_and_is_not_reused() {
+    let mut world = World::new();
+    let outer = world.out_u(ONE, udp((C1, 500), (R, 5000))).from();
+    world.journey.set_rules(forwarding(&[(17, outer.1, C2, 9)]), world.now);
+    world.out_c(ONE, udp((R, 5000), outer));
+    assert_eq!(world.out_c(TWO, udp((S, 5000), outer)).to(), (C2, 9));
+    world.wait(302);
+    world.wait(122);
+    let free = world.journey.engine().mappings().free(PoolKind::UdpLow);
+    assert_eq!(free, 423);
+    world.journey.set_rules(RuleTable::allow_all(), world.now);
+    assert_eq!(world.journey.engine().mappings().free(PoolKind::UdpLow), 424);
+}
+
+#[test]
+fn p_10_names_chosen_against_another_key_do_not_fill_a_bucket() {
+    let mut world = unlimited(16);
+    // 20,000 names that differ in few bits, and share whatever a fixed hash would make of them.
+    for n in 0..20_000u32 {
+        let remote = Ipv4Addr::from(0x0808_0000 + (n << 4 & 0xFFFF_0000) + n);
+        world.out_u(ONE, udp((C1, 5000), (remote, 53)));
+    }
+    assert_eq!(world.flows(), 20_000);
+    let longest = world.journey.engine().flows().longest_chain();
+    assert!(longest <= 10, "{longest}");
+}
+
+#[test]
+fn a_full_table_is_bounded_and_refuses() {
+    let mut world = unlimited(16);
+    let flows = settings().flows as usize;
+    for slot in 0..200u8 {
+        let address = Ipv4Addr::new(10, 137, 2, slot);
+        world.journey.attach(ClientSlot(slot), address, world.now);
+    }
+    for n in 0..300_000u32 {
+        let slot = (n % 200) as u8;
+        let remote = (Ipv4Addr::from(0x0808_0000 + n), 53);
+        world.client(
+            ClientSlot(slot),
+            udp((Ipv4Addr::new(10, 137, 2, slot), (n / 500) as u16 + 1024), remote),
+        );
+        assert!(world.flows() <= flows);
+    }
+    assert!(world.flows() > flows / 2);
+    world.wait(121);
+    assert_eq!(world.flows(), 0);
+}
