@@ -18,7 +18,16 @@ fn main() {
         packets += report.packets;
         naps += report.naps;
         bytes += report.content_bytes;
-        println!("seed {seed}: {:.1} s simulated, {} packets, {} content bytes, {} naps, slowest {:?}, hash {:016x}, {:?}", report.simulated.as_secs_f64(), report.packets, report.content_bytes, report.naps, report.slowest, report.hash, clock.elapsed());
+        println!(
+            "seed {seed}: {:.1} s simulated, {} packets, {} content bytes, {} naps, slowest {:?}, hash {:016x}, {:?}",
+            report.simulated.as_secs_f64(),
+            report.packets,
+            report.content_bytes,
+            report.naps,
+            report.slowest,
+            report.hash,
+            clock.elapsed()
+        );
         if !report.violations.is_empty() {
             println!("  {}", report.kernel.text);
         }
@@ -34,5 +43,9 @@ fn main() {
         }
     }
     let wall = begun.elapsed().as_secs_f64();
-    println!("{simulated:.0} s, {packets} packets, {naps} naps, {bytes} bytes in {wall:.1} s: {:.0} s/s, {:.0} packets/s", simulated / wall, packets as f64 / wall);
+    println!(
+        "{simulated:.0} s, {packets} packets, {naps} naps, {bytes} bytes in {wall:.1} s: {:.0} s/s, {:.0} packets/s",
+        simulated / wall,
+        packets as f64 / wall
+    );
 }

@@ -67,7 +67,8 @@ impl SimXen {
             machine.memory.fill(frame, 0, 4096, POISON);
             pool.add(machine.memory.give(frame).expect("never given before"));
         }
-        let table: Vec<Frame> = machine.domains.get(&KERNEL).map(|domain| domain.table.clone()).unwrap_or_default();
+        let table: Vec<Frame> =
+            machine.domains.get(&KERNEL).map(|domain| domain.table.clone()).unwrap_or_default();
         debug_assert_eq!(table.len() as u32, GRANT_FRAMES);
         let table = table.into_iter().map(|frame| shared(machine, frame)).collect();
         let ring = machine.take_frame();
@@ -95,11 +96,7 @@ impl SimXen {
                 shared_info: ours,
                 entropy,
             },
-            store: SimRing {
-                world: world.clone(),
-                ring: StoreBytes::new(store_page),
-                port: Port(port),
-            },
+            store: SimRing { world: world.clone(), ring: StoreBytes::new(store_page), port: Port(port) },
             store_ring: (ring, daemon_port),
         }
     }
@@ -168,7 +165,12 @@ impl Xen for SimXen {
         let mut world = self.enter();
         let result = world.machine.map_grant(KERNEL, domain, reference.0);
         world.note(&[3, u64::from(domain.0), u64::from(reference.0)], || {
-            format!("maps grant {} of domain {}: {:?}", reference.0, domain.0, result.map(|(handle, _)| handle))
+            format!(
+                "maps grant {} of domain {}: {:?}",
+                reference.0,
+                domain.0,
+                result.map(|(handle, _)| handle)
+            )
         });
         let (handle, frame) = result.map_err(|status| XenError(status.into()))?;
         world.machine.memory.map(frame, handle).ok_or(XenError(-1))
@@ -189,7 +191,9 @@ impl Xen for SimXen {
     fn allocate_port(&mut self, domain: DomainId) -> Result<Port, XenError> {
         let mut world = self.enter();
         let result = world.machine.channels.allocate(KERNEL, domain);
-        world.note(&[6, u64::from(domain.0)], || format!("allocates a port for domain {}: {result:?}", domain.0));
+        world.note(&[6, u64::from(domain.0)], || {
+            format!("allocates a port for domain {}: {result:?}", domain.0)
+        });
         result.map(Port).map_err(XenError)
     }
 

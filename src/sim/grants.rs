@@ -103,9 +103,10 @@ impl Machine {
             _ => return BAD_HANDLE,
         }
         let Some(gone) = self.mappings.remove(&handle) else { return BAD_HANDLE };
-        let still = self.mappings.values().any(|mapping| {
-            mapping.granter == gone.granter && mapping.reference == gone.reference
-        });
+        let still = self
+            .mappings
+            .values()
+            .any(|mapping| mapping.granter == gone.granter && mapping.reference == gone.reference);
         if let (false, Ok((table, offset))) = (still, self.entry(gone.granter, gone.reference)) {
             let entry = self.memory.word(table, offset);
             self.memory.set_word(table, offset, entry & !(READING | WRITING));

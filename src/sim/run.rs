@@ -4,12 +4,13 @@ use super::dice::Dice;
 use super::domain::{Boot, SimRing, SimXen};
 use super::ledger::{Outcome, Service};
 use super::machine::{KERNEL, Machine, UPLINK};
-use super::net::apps::{Datagrams, Pace, Pings, Transfers};
+use super::net::apps::{Datagrams, Pace, Pings, Probes, Transfers};
 use super::net::host::{Address, StackHost};
 use super::net::server::{ECHO, Echo, NAMES, TRANSFER, TransferServer};
 use super::oracle::Violation;
 use super::peer::backend::Backend;
 use super::peer::toolstack::{ClientPlan, Task, Toolstack};
+use super::rules::FORBIDDEN;
 use super::scenario::{ClientShape, Scenario};
 use super::store::daemon::Daemon;
 use super::trace::Recording;
@@ -18,7 +19,7 @@ use super::world::{SharedWorld, World};
 use crate::counters::Drop;
 use crate::exits::{Exits, GATEWAY_MAC, UplinkRoute};
 use crate::firewall::Firewall;
-use crate::guard::RuleTable;
+use crate::guard::ruleset;
 use crate::journey::{Journey, Settings};
 use crate::route::neighbour::Neighbours;
 use crate::store::Store;
@@ -100,7 +101,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
     let boot = SimXen::boot(&world, PAGES);
     populate(&world, scenario, &mut dice, boot.store_ring, tasks);
     let mut kernel = KernelStory::default();
-    let ended = boot_kernel(&world, boot, &mut kernel);
+    let ended = boot_kernel(&world, scenario, boot, &mut kernel);
     touch::listen(None);
     let mut world = world.borrow_mut();
     watcher::check_before_sleep(&mut world.machine);
@@ -171,7 +172,8 @@ fn client_plan(index: usize, shape: ClientShape, until: Moment) -> ClientPlan {
     let domain = domain_of(index);
     let mac = client_mac(index);
     let text: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    let address = Address { mac, addresses: vec![(client_address(index), 24)], gateway: Some(gateway_of_clients()) };
+    let address =
+        Address { mac, addresses: vec![(client_address(index), 24)], gateway: Some(gateway_of_clients()) };
     ClientPlan {
         domain,
         mac: text.join(":"),
@@ -189,6 +191,8 @@ fn client_plan(index: usize, shape: ClientShape, until: Moment) -> ClientPlan {
             host.run(|sockets| Datagrams::start(domain, (GATEWAY, NAMES), slow, 200, dice, sockets));
             let largest = shape.largest_transfer;
             host.run(|sockets| Transfers::start(domain, (SERVER, TRANSFER), slow, largest, dice, sockets));
+            let forbidden = Pace { every: shape.pace * 4, until };
+            host.run(|sockets| Probes::start(domain, FORBIDDEN, forbidden, dice, sockets));
             host.run(|sockets| Transfers::start(domain, (GATEWAY, TRANSFER), slow, largest, dice, sockets));
             Box::new(host)
         }),
@@ -217,6 +221,11 @@ fn populate(
         addresses: vec![(GATEWAY, 24), (SERVER, 32)],
         gateway: None,
     };
+    let model = &mut world.machine.model;
+    model.rules = Some(scenario.rules.clone());
+    model.firewall = Some(FIREWALL);
+    model.clients =
+        (0..scenario.clients.len()).map(|index| (domain_of(index), client_address(index))).collect();
     let now = world.machine.now;
     let mut network = StackHost::new(&address, dice, now);
     network.run(|sockets| Echo::start(ECHO, sockets));
@@ -227,7 +236,12 @@ fn populate(
 }
 
 /// Boots the kernel as `main` does, runs it, and checks that it lets go of everything.
-fn boot_kernel(world: &SharedWorld, boot: Boot, told: &mut KernelStory) -> Option<Shutdown> {
+fn boot_kernel(
+    world: &SharedWorld,
+    scenario: &Scenario,
+    boot: Boot,
+    told: &mut KernelStory,
+) -> Option<Shutdown> {
     let Boot { mut xen, store, .. } = boot;
     let route = UplinkRoute { address: "10.0.0.2/24".parse().ok()?, gateway: GATEWAY };
     let settings = Settings {
@@ -236,7 +250,12 @@ fn boot_kernel(world: &SharedWorld, boot: Boot, told: &mut KernelStory) -> Optio
         ..Settings::for_memory(4 << 20, FIREWALL)
     };
     let secret = xen.entropy()?;
-    let journey = Journey::new(settings, RuleTable::allow_all(), secret, xen.now());
+    let (rules, problems) = ruleset::read(scenario.rules.file().as_bytes(), &[]);
+    if !problems.list.is_empty() {
+        let mut world = world.borrow_mut();
+        world.machine.violate("rule-file", format!("{problems:?}"));
+    }
+    let journey = Journey::new(settings, rules, secret, xen.now());
     let exits = Exits {
         uplink: None,
         clients: Default::default(),
@@ -329,7 +348,8 @@ fn check_service(machine: &mut Machine, scenario: &Scenario, excused: u64) {
             _ => answered + excused >= asked,
         };
         if !complete {
-            let what = format!("domain {}: of {asked} {service:?} {answered} answered, {failed} failed", client.0);
+            let what =
+                format!("domain {}: of {asked} {service:?} {answered} answered, {failed} failed", client.0);
             machine.violate("service", what);
         }
     }
@@ -341,8 +361,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_run_every_time() {
-        let runs: Vec<Report> =
-            (0..2).map(|_| run(&Scenario::of_seed(1), Recording::Off)).collect();
+        let runs: Vec<Report> = (0..2).map(|_| run(&Scenario::of_seed(1), Recording::Off)).collect();
         assert_eq!(runs[0].hash, runs[1].hash);
         assert_eq!(runs[0].events, runs[1].events);
         assert_ne!(runs[0].hash, run(&Scenario::of_seed(2), Recording::Off).hash);

@@ -3,7 +3,10 @@
 use super::dice::Dice;
 use super::peer::backend::Conduct;
 use super::peer::nic::Style;
+use super::rules::SlowRules;
+use super::run::{GATEWAY, SERVER};
 use super::world::Tempo;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 /// An honest client.
@@ -38,11 +41,11 @@ pub struct Scenario {
     pub detaches: u64,
     /// The uplink goes and comes back so often.
     pub uplink_restarts: u64,
+    /// The rules.
+    pub rules: SlowRules,
     /// Of thousand steps of xenstored so many fire a watch or fail a commit for nothing.
     pub store_noise: u64,
 }
-
-use alloc::vec::Vec;
 
 impl Scenario {
     /// The scenario of a seed.
@@ -71,6 +74,7 @@ impl Scenario {
             clients,
             detaches: if calm { 0 } else { dice.below(4) },
             uplink_restarts: if calm { 0 } else { dice.below(2) },
+            rules: SlowRules::of_dice(&mut dice, &[SERVER, GATEWAY]),
             store_noise: *dice.pick(&[0, 20, 200]),
         }
     }

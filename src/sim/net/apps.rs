@@ -10,8 +10,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
-use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
+use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::{icmp, tcp, udp};
 use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpEndpoint};
 
@@ -89,7 +89,10 @@ impl App for Datagrams {
             let sequence = data.first_chunk().map_or(u64::MAX, |first| u64::from_le_bytes(*first));
             let rest = data.get(8..).unwrap_or_default();
             if sequence >= self.sequence || rest != content(self.key ^ sequence, 0, rest.len()) {
-                ledger.complain("content", format!("datagram {sequence} came back to {:?} changed", self.client));
+                ledger.complain(
+                    "content",
+                    format!("datagram {sequence} came back to {:?} changed", self.client),
+                );
             }
             ledger.answered(self.client, Service::Datagram);
         }
@@ -104,6 +107,56 @@ impl App for Datagrams {
                 self.sequence += 1;
                 ledger.asked(self.client, Service::Datagram);
             }
+            self.next = self.pace.next(now, dice);
+        }
+        Some(self.next)
+    }
+}
+
+/// Sends datagrams anywhere, most of them where the rules refuse it: nothing is to come back.
+pub struct Probes {
+    client: DomainId,
+    socket: SocketHandle,
+    host: Ipv4Addr,
+    pace: Pace,
+    next: Moment,
+}
+
+impl Probes {
+    /// Tries ports of `host`.
+    pub fn start(
+        client: DomainId,
+        host: Ipv4Addr,
+        pace: Pace,
+        dice: &mut Dice,
+        sockets: &mut SocketSet<'static>,
+    ) -> Box<dyn App> {
+        let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 16], vec![0; 4096]);
+        let mut socket = udp::Socket::new(buffer(), buffer());
+        socket.bind(dice.between(2000, 60_000) as u16).expect("an unbound socket");
+        Box::new(Self { client, socket: sockets.add(socket), host, pace, next: Moment::default() })
+    }
+}
+
+impl App for Probes {
+    fn drive(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        _: &mut Interface,
+        now: Moment,
+        ledger: &mut Ledger,
+        dice: &mut Dice,
+    ) -> Option<Moment> {
+        let socket = sockets.get_mut::<udp::Socket<'_>>(self.socket);
+        if socket.recv().is_ok() {
+            ledger.complain("model", format!("{:?} got an answer that is refused", self.client));
+        }
+        if now >= self.pace.until {
+            return None;
+        }
+        if now >= self.next {
+            let port = dice.between(1, 65_535) as u16;
+            let _ = socket.send_slice(&port.to_le_bytes(), (self.host, port));
             self.next = self.pace.next(now, dice);
         }
         Some(self.next)
@@ -152,9 +205,11 @@ impl App for Pings {
         let socket = sockets.get_mut::<icmp::Socket<'_>>(self.socket);
         while let Ok((bytes, _)) = socket.recv() {
             let packet = Icmpv4Packet::new_unchecked(bytes);
-            if let Ok(Icmpv4Repr::EchoReply { ident, seq_no, data }) = Icmpv4Repr::parse(&packet, &checksums) {
+            if let Ok(Icmpv4Repr::EchoReply { ident, seq_no, data }) = Icmpv4Repr::parse(&packet, &checksums)
+            {
                 if ident != self.ident || data != content(u64::from(seq_no), 0, data.len()) {
-                    ledger.complain("content", format!("ping {seq_no} came back to {:?} changed", self.client));
+                    ledger
+                        .complain("content", format!("ping {seq_no} came back to {:?} changed", self.client));
                 }
                 ledger.answered(self.client, Service::Ping);
             }
@@ -262,7 +317,8 @@ impl App for Transfers {
         }
         while socket.can_recv() {
             let (key, at) = (transfer.key, transfer.received);
-            let taken = socket.recv(|bytes| (bytes.len(), (bytes.len(), bytes == content(key, at, bytes.len()))));
+            let taken =
+                socket.recv(|bytes| (bytes.len(), (bytes.len(), bytes == content(key, at, bytes.len()))));
             match taken {
                 Ok((count, true)) => transfer.received += count,
                 Ok((count, false)) => {

@@ -40,7 +40,7 @@ impl StackHost {
     /// # Panics
     /// If it has more addresses than smoltcp has room for.
     pub fn new(address: &Address, dice: &mut Dice, now: Moment) -> Self {
-        let mut queues = Queues::new();
+        let mut queues = Queues::default();
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(address.mac)));
         config.random_seed = dice.bits();
         let mut interface = Interface::new(config, &mut queues, instant(now));

@@ -18,9 +18,8 @@ pub struct Queues {
     pub room: usize,
 }
 
-impl Queues {
-    /// An empty device.
-    pub fn new() -> Self {
+impl Default for Queues {
+    fn default() -> Self {
         Self { arrived: VecDeque::new(), leaving: VecDeque::new(), room: 64 }
     }
 }

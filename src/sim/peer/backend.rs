@@ -1,7 +1,7 @@
 //! A Linux-like backend for the uplink: its vif's life, its rings, and the network beyond.
 
+use super::buffers::is_mark;
 use super::ring::Ring;
-use crate::sim::domain::POISON;
 use crate::sim::machine::{KERNEL, Machine, UPLINK};
 use crate::sim::model;
 use crate::sim::net::{Host, frame};
@@ -63,6 +63,8 @@ pub struct Backend {
     inward: VecDeque<(Moment, Vec<u8>)>,
     outward: VecDeque<(Moment, Vec<u8>)>,
     watching: bool,
+    /// Changes of XenStore that it has seen.
+    seen: u64,
 }
 
 /// Frames on the way in either direction: more are lost.
@@ -81,6 +83,7 @@ impl Backend {
             inward: VecDeque::new(),
             outward: VecDeque::new(),
             watching: false,
+            seen: 0,
         }
     }
 
@@ -164,7 +167,8 @@ impl Backend {
         if queue.len() >= MOST_UNDERWAY || m.dice.chance(conduct.loss_per_mille) {
             return;
         }
-        let latency = m.dice.between(conduct.latency.as_nanos() as u64 / 2, conduct.latency.as_nanos() as u64);
+        let latency =
+            m.dice.between(conduct.latency.as_nanos() as u64 / 2, conduct.latency.as_nanos() as u64);
         let due = m.now + Duration::from_nanos(latency);
         // A cable keeps the order.
         let due = queue.back().map_or(due, |(last, _)| due.max(*last));
@@ -216,7 +220,7 @@ impl Backend {
             let mut packet = head;
             machine.ledger.packets += 1;
             machine.trace.bytes(&packet);
-            if (0x80..=0xbf).chain([POISON]).any(|mark| frame::shows(&packet, mark)) {
+            if frame::mark_in(&packet, is_mark).is_some() {
                 machine.violate("leak", "the uplink receives memory that was not sent".into());
             }
             if flags & 1 != 0 && (self.conduct.refuses_blank || frame::complete(&mut packet).is_none()) {
@@ -271,10 +275,11 @@ impl Backend {
                 let offset = machine.dice.below((PAGE_BYTES - bytes.len() + 1) as u64) as usize;
                 check_wiped(machine, reference);
                 if let Err(status) = machine.peer_write(UPLINK, KERNEL, reference, offset, bytes) {
-                    machine.violate("uplink-slots", format!("buffer {reference} cannot be written: {status}"));
+                    machine
+                        .violate("uplink-slots", format!("buffer {reference} cannot be written: {status}"));
                 }
-                let own = if index == 0 { flags } else { 0 }
-                    | if index + 1 < pieces.len() { MORE } else { 0 };
+                let own =
+                    if index == 0 { flags } else { 0 } | if index + 1 < pieces.len() { MORE } else { 0 };
                 let mut answer = entry[..2].to_vec();
                 for half in [offset as u16, own, bytes.len() as u16] {
                     answer.extend(half.to_le_bytes());
@@ -341,7 +346,10 @@ impl Peer for Backend {
             machine.store.wake_for(UPLINK, &self.back);
         }
         let before = self.own;
-        self.look(machine);
+        if self.seen != machine.store.changes {
+            self.seen = machine.store.changes;
+            self.look(machine);
+        }
         let mut busy = before != self.own;
         if let Some(rings) = &self.rings {
             machine.channels.take(UPLINK, rings.port);
@@ -367,7 +375,8 @@ impl Peer for Backend {
         }
         let now = machine.now;
         // A frame that is due waits for buffers: their arrival wakes us.
-        let due = |queue: &VecDeque<(Moment, Vec<u8>)>| queue.front().map(|(due, _)| *due).filter(|due| *due > now);
+        let due =
+            |queue: &VecDeque<(Moment, Vec<u8>)>| queue.front().map(|(due, _)| *due).filter(|due| *due > now);
         let network = self.network.deadline(now).map(|due| due.max(now + Duration::from_micros(50)));
         match [due(&self.inward), due(&self.outward), network].into_iter().flatten().min() {
             Some(due) => Rest::Until(due),
@@ -376,6 +385,9 @@ impl Peer for Backend {
     }
 
     fn check_idle(&self, machine: &mut Machine) {
+        if self.rings.as_ref().is_none_or(|rings| rings.rx.untaken(&machine.memory) == 0) {
+            return;
+        }
         let front = machine.store.text(UPLINK, &format!("{}/state", self.front));
         let Some(rings) = self.rings.as_ref().filter(|_| self.own == 4 && front == "4") else { return };
         let untaken = rings.rx.untaken(&machine.memory);

@@ -1,9 +1,8 @@
 //! The rings of a Linux-like frontend while they are connected: what goes out in which slots, and what comes
 //! back. Checks every answer of the kernel as Linux's netfront does, and more.
 
-use super::buffers::{Buffer, mark};
+use super::buffers::{Buffer, is_mark, mark};
 use super::ring::{Ring, SIZE};
-use crate::sim::domain::POISON;
 use crate::sim::grants::Use;
 use crate::sim::machine::{KERNEL, Machine};
 use crate::sim::net::{Host, frame};
@@ -225,7 +224,9 @@ impl Nic {
             if status < 0 || usize::from(offset) + status.max(0) as usize > PAGE_BYTES || flags & !7 != 0 {
                 machine.violate(
                     "slot-status",
-                    format!("domain {domain}: buffer {id} has status {status}, offset {offset}, flags {flags}"),
+                    format!(
+                        "domain {domain}: buffer {id} has status {status}, offset {offset}, flags {flags}"
+                    ),
                 );
             } else {
                 let mut bytes = alloc::vec![0; status as usize];
@@ -249,13 +250,13 @@ impl Nic {
         let domain = self.domain;
         machine.ledger.packets += 1;
         machine.trace.bytes(&packet);
-        let foreign = (0x80..=0xbf).filter(|&byte| byte != mark(domain)).chain([POISON]);
-        if let Some(found) = foreign.into_iter().find(|&byte| frame::shows(&packet, byte)) {
+        if let Some(found) = frame::mark_in(&packet, |byte| byte != mark(domain) && is_mark(byte)) {
             machine.violate("leak", format!("domain {} receives memory of others ({found:#x})", domain.0));
         }
         if flags & RX_BLANK != 0 {
             if !self.style.takes_blank || flags & RX_VALIDATED == 0 {
-                machine.violate("checksum", format!("domain {}: a blank checksum it does not take", domain.0));
+                machine
+                    .violate("checksum", format!("domain {}: a blank checksum it does not take", domain.0));
             }
             if frame::complete(&mut packet).is_none() {
                 machine.violate("checksum", format!("domain {}: a blank checksum that is wrong", domain.0));

@@ -104,6 +104,9 @@ impl Toolstack {
             Task::AttachUplink => {
                 let front = format!("{}/device/vif/0", home(KERNEL));
                 let back = format!("{}/backend/vif/{}/0", home(UPLINK), KERNEL.0);
+                if machine.store.exists(&back) {
+                    return;
+                }
                 let mac = "00:16:3e:00:00:01";
                 make_device(machine, (KERNEL, &front), (UPLINK, &back), mac, "");
             }
@@ -128,7 +131,8 @@ impl Toolstack {
                 self.remove(machine, domain, Then::Destroy(domain));
             }
             Task::ShutDown => {
-                let _ = machine.store.put(TOOLSTACK, &format!("{}/control/shutdown", home(KERNEL)), "poweroff");
+                let _ =
+                    machine.store.put(TOOLSTACK, &format!("{}/control/shutdown", home(KERNEL)), "poweroff");
             }
         }
     }
@@ -138,6 +142,9 @@ impl Toolstack {
         let back = back_of(domain);
         let known = self.addresses.iter().find(|(known, ..)| *known == domain).cloned();
         let Some((_, mac, ip)) = known.filter(|_| machine.domains.contains_key(&domain)) else { return };
+        if machine.store.exists(&back) {
+            return;
+        }
         make_device(machine, (domain, &front), (KERNEL, &back), &mac, &ip);
         self.wait(machine, Waiting::State(back, "2", Then::Nothing));
     }
@@ -193,7 +200,8 @@ impl Toolstack {
                 } else if state.is_empty() {
                     machine.violate("libxl", format!("{back} was removed before it was in state {wanted}"));
                 } else if late {
-                    machine.violate("libxl", format!("{back} is in state {state} after 10 s, wanted {wanted}"));
+                    machine
+                        .violate("libxl", format!("{back} is in state {state} after 10 s, wanted {wanted}"));
                 } else {
                     return false;
                 }
@@ -219,13 +227,7 @@ fn back_of(domain: DomainId) -> String {
 }
 
 /// Makes both directories of a device, as one transaction would.
-fn make_device(
-    machine: &mut Machine,
-    front: (DomainId, &str),
-    back: (DomainId, &str),
-    mac: &str,
-    ip: &str,
-) {
+fn make_device(machine: &mut Machine, front: (DomainId, &str), back: (DomainId, &str), mac: &str, ip: &str) {
     let (front_domain, front) = front;
     let (back_domain, back) = back;
     let text = |number: u16| format!("{number}");

@@ -39,7 +39,16 @@ impl Daemon {
     /// Serves the kernel through `ring`, notified through `port`.
     pub fn new(ring: Frame, port: u32) -> Self {
         let (asked, replies) = (Vec::new(), VecDeque::new());
-        Self { ring, port, asked, replies, spurious_per_mille: 0, conflict_per_mille: 0, annoyed: false, next_spurious: Moment::default() }
+        Self {
+            ring,
+            port,
+            asked,
+            replies,
+            spurious_per_mille: 0,
+            conflict_per_mille: 0,
+            annoyed: false,
+            next_spurious: Moment::default(),
+        }
     }
 
     /// Takes bytes of requests.

@@ -64,6 +64,8 @@ pub struct StoreServer {
     pub(super) fired: VecDeque<(DomainId, String, String)>,
     transactions: BTreeMap<(DomainId, u32), Transaction>,
     last_transaction: u32,
+    /// Changes so far: who has seen so many need not look again.
+    pub changes: u64,
     /// Commits that are to fail without reason.
     pub spurious_conflicts: u32,
 }
@@ -216,6 +218,7 @@ impl StoreServer {
 
     /// Fires the watches of what changed.
     fn announce(&mut self, changes: &BTreeSet<Change>) {
+        self.changes += 1;
         self.woken.push_back(STORE);
         for change in changes {
             let path = change.path();
@@ -223,7 +226,11 @@ impl StoreServer {
                 let base = absolute(watch.domain, &watch.path);
                 if path == base || tree::is_below(path, &base) {
                     let below = path.get(base.len()..).unwrap_or_default();
-                    self.fired.push_back((watch.domain, format!("{}{below}", watch.path), watch.token.clone()));
+                    self.fired.push_back((
+                        watch.domain,
+                        format!("{}{below}", watch.path),
+                        watch.token.clone(),
+                    ));
                 } else if matches!(change, Change::Removed(_)) && tree::is_below(&base, path) {
                     self.fired.push_back((watch.domain, watch.path.clone(), watch.token.clone()));
                 }

@@ -57,8 +57,7 @@ impl StoreServer {
     /// Commits a transaction: all of it or, when somebody else changed what it touched, nothing.
     pub fn commit(&mut self, domain: DomainId, id: u32) -> Result<(), Errno> {
         let transaction = self.transactions.remove(&(domain, id)).ok_or("ENOENT")?;
-        let unchanged =
-            transaction.touched.iter().all(|(path, version)| self.tree.version(path) == *version);
+        let unchanged = transaction.touched.iter().all(|(path, version)| self.tree.version(path) == *version);
         if self.spurious_conflicts > 0 || !unchanged {
             self.spurious_conflicts = self.spurious_conflicts.saturating_sub(1);
             return Err("EAGAIN");
@@ -90,12 +89,7 @@ impl StoreServer {
     }
 
     /// Lists within a transaction.
-    pub fn directory_within(
-        &mut self,
-        domain: DomainId,
-        id: u32,
-        path: &str,
-    ) -> Result<Vec<String>, Errno> {
+    pub fn directory_within(&mut self, domain: DomainId, id: u32, path: &str) -> Result<Vec<String>, Errno> {
         let (transaction, path) = self.within(domain, id, path)?;
         transaction.tree.directory(domain, &path)
     }
