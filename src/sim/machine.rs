@@ -69,8 +69,6 @@ pub struct Machine {
     pub violations: Vec<Violation>,
     /// What the firewall may do with packets.
     pub model: Model,
-    /// Nobody sends packets with wrong checksums.
-    pub sums_must_be_right: bool,
     /// What honest peers and the network counted.
     pub ledger: Ledger,
 }
@@ -94,7 +92,6 @@ impl Machine {
             woken: BTreeSet::new(),
             violations: Vec::new(),
             model: Model::default(),
-            sums_must_be_right: true,
             ledger: Ledger::default(),
         };
         machine.create(TOOLSTACK);

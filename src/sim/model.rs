@@ -21,6 +21,9 @@ const FORGET_AFTER: Duration = Duration::from_secs(40);
 /// A mapping that was silent so long may belong to another flow of the same client.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// The network that hostile clients send nonsense to.
+pub const WILD: [u8; 4] = [192, 0, 2, 0];
+
 /// A packet without what the translation changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Fingerprint {
@@ -107,7 +110,7 @@ pub fn client_sends(machine: &mut Machine, client: DomainId, frame: &[u8]) {
     let Some(packet) = Packet::of_frame(frame).filter(|packet| !packet.is_fragment()) else { return };
     if let Some((print, near_port, ttl)) = look(&packet, Near::Source) {
         // Only as itself may it be forwarded.
-        if model.clients.get(&client).is_none_or(|own| own.octets() == packet.source()) {
+        if model.clients.get(&client).is_some_and(|own| own.octets() == packet.source()) {
             model.outward.entry(print).or_default().push(Sent { client, near_port, ttl, at: now });
             model.remembered += 1;
         }
@@ -135,7 +138,11 @@ pub fn uplink_sends(machine: &mut Machine, frame: &[u8]) {
 /// A client takes a frame from its ring.
 pub fn client_receives(machine: &mut Machine, client: DomainId, frame: &[u8]) {
     let now = machine.now;
-    if let Err(why) = machine.model.judge_inward(client, frame, now) {
+    let judged = machine.model.judge_inward(client, frame, now);
+    // A hostile backend may change what it is asked to deliver.
+    if let Err(why) = judged
+        && machine.ledger.uplink_is_honest
+    {
         machine.violate("model", format!("to domain {}: {why}", client.0));
     }
 }
@@ -172,6 +179,10 @@ impl Model {
         }
         if !rules.accept(to, packet.protocol(), None) && to == super::rules::FORBIDDEN {
             return Err(format!("protocol {} to {to}, which the rules refuse", packet.protocol()));
+        }
+        if to.octets()[..3] == WILD[..3] && rules.accept(to, packet.protocol(), None) {
+            // Nobody knows what a hostile client meant to send there.
+            return Ok(());
         }
         if packet.is_fragment() {
             return Ok(());
@@ -214,7 +225,7 @@ impl Model {
             return Ok(());
         }
         let packet = Packet::of_frame(frame).ok_or("neither ARP nor an IPv4 packet")?;
-        let own = self.clients.get(&client).ok_or("a client that is not known")?;
+        let Some(own) = self.clients.get(&client) else { return Ok(()) };
         if packet.destination() != own.octets() {
             return Err(format!("a packet for {:?}", packet.destination()));
         }

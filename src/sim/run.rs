@@ -4,18 +4,22 @@ use super::dice::Dice;
 use super::domain::{Boot, SimRing, SimXen};
 use super::ledger::{Outcome, Service};
 use super::machine::{KERNEL, Machine, UPLINK};
+use super::net::Host;
 use super::net::apps::{Datagrams, Pace, Pings, Probes, Transfers};
 use super::net::host::{Address, StackHost};
+use super::net::nonsense::Nonsense;
 use super::net::server::{ECHO, Echo, NAMES, TRANSFER, TransferServer};
 use super::oracle::Violation;
-use super::peer::backend::Backend;
-use super::peer::toolstack::{ClientPlan, Task, Toolstack};
+use super::peer::backend::{Backend, Conduct};
+use super::peer::frontend::Frontend;
+use super::peer::hostile::Hostile;
+use super::peer::toolstack::{ClientPlan, MakePeer, Task, Toolstack};
 use super::rules::FORBIDDEN;
-use super::scenario::{ClientShape, Scenario};
+use super::scenario::{Attacker, ClientShape, Scenario};
 use super::store::daemon::Daemon;
 use super::trace::Recording;
 use super::watcher::{self, CLIENT_MAC};
-use super::world::{SharedWorld, World};
+use super::world::{Peer, SharedWorld, World};
 use crate::counters::Drop;
 use crate::exits::{Exits, GATEWAY_MAC, UplinkRoute};
 use crate::firewall::Firewall;
@@ -95,11 +99,13 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
     let traffic_ends = start + scenario.traffic;
     let drained = traffic_ends + Duration::from_secs(25);
     let tasks = plan(scenario, &mut dice, start, traffic_ends, drained);
-    let ends = drained + REST + Duration::from_secs(60 + 25 * scenario.clients.len() as u64);
+    let ends = drained
+        + REST
+        + Duration::from_secs(60 + 25 * (scenario.clients.len() + scenario.attackers.len()) as u64);
     let world = Rc::new(RefCell::new(World::new(machine, scenario.tempo, ends)));
     world.borrow_mut().machine.create(UPLINK);
     let boot = SimXen::boot(&world, PAGES);
-    populate(&world, scenario, &mut dice, boot.store_ring, tasks);
+    populate(&world, scenario, &mut dice, boot.store_ring, tasks, traffic_ends);
     let mut kernel = KernelStory::default();
     let ended = boot_kernel(&world, scenario, boot, &mut kernel);
     touch::listen(None);
@@ -135,10 +141,19 @@ fn plan(
     drained: Moment,
 ) -> Vec<(Moment, Task)> {
     let mut tasks = vec![(start + Duration::from_millis(dice.below(300)), Task::AttachUplink)];
+    let everybody = scenario.clients.len() + scenario.attackers.len();
     let span = scenario.traffic.as_millis() as u64;
-    for (index, shape) in scenario.clients.iter().enumerate() {
-        let plan = client_plan(index, *shape, traffic_ends);
-        tasks.push((start + shape.starts_after, Task::Start(plan)));
+    for (after, plan) in plans(scenario, traffic_ends) {
+        tasks.push((start + after, Task::Start(plan)));
+    }
+    for number in 0..scenario.attackers.len() {
+        let domain = domain_of(scenario.clients.len() + number);
+        for _ in 0..dice.below(3) {
+            let at = start + Duration::from_millis(1000 + dice.below(span));
+            let task = if dice.chance(500) { Task::Vanish(domain) } else { Task::Detach(domain) };
+            tasks.push((at, task));
+            tasks.push((at + Duration::from_millis(dice.below(1000)), Task::Attach(domain)));
+        }
     }
     for _ in 0..scenario.detaches {
         let domain = domain_of(dice.below(scenario.clients.len() as u64) as usize);
@@ -152,14 +167,14 @@ fn plan(
         tasks.push((at + Duration::from_millis(dice.below(3000)), Task::AttachUplink));
     }
     tasks.sort_by_key(|(at, _)| *at);
-    for index in 0..scenario.clients.len() {
+    for index in 0..everybody {
         let domain = domain_of(index);
         let task = if dice.chance(500) { Task::Destroy(domain) } else { Task::Detach(domain) };
         tasks.push((drained, task));
     }
     tasks.push((drained, Task::DetachUplink));
     // Tasks wait for each other: this one comes well after the last device is gone.
-    let rest = drained + REST + Duration::from_secs(20 * scenario.clients.len() as u64);
+    let rest = drained + REST + Duration::from_secs(20 * everybody as u64);
     tasks.push((rest, Task::ShutDown));
     tasks
 }
@@ -168,35 +183,58 @@ fn domain_of(index: usize) -> DomainId {
     DomainId(10 + index as u16)
 }
 
-fn client_plan(index: usize, shape: ClientShape, until: Moment) -> ClientPlan {
+/// Everybody's plan: first the honest clients, then the hostile ones.
+fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, ClientPlan)> {
+    let honest = scenario.clients.iter().enumerate().map(|(index, &shape)| {
+        let host = move |machine: &mut Machine| honest_host(index, shape, until, machine);
+        let peer = move |machine: &mut Machine| -> Box<dyn Peer> {
+            let host = host(machine);
+            Box::new(Frontend::new(domain_of(index), shape.style, host, shape.reload_every))
+        };
+        (shape.starts_after, client_plan(index, Box::new(peer)))
+    });
+    let hostile = scenario.attackers.iter().enumerate().map(|(number, &attacker)| {
+        let index = scenario.clients.len() + number;
+        let (domain, mac, address) = (domain_of(index), client_mac(index), client_address(index));
+        let peer = move |_: &mut Machine| -> Box<dyn Peer> {
+            match attacker {
+                Attacker::Rings(malice) => Box::new(Hostile::new(domain, mac, address, malice, until)),
+                Attacker::Packets(style, every) => {
+                    let host = Box::new(Nonsense::new(mac, address, every, until));
+                    Box::new(Frontend::new(domain, style, host, None))
+                }
+            }
+        };
+        (Duration::from_millis(100), client_plan(index, Box::new(peer)))
+    });
+    honest.chain(hostile).collect()
+}
+
+fn client_plan(index: usize, peer: MakePeer) -> ClientPlan {
+    let text: Vec<String> = client_mac(index).iter().map(|byte| format!("{byte:02x}")).collect();
+    let ip = format!("{}", client_address(index));
+    ClientPlan { domain: domain_of(index), mac: text.join(":"), ip, peer }
+}
+
+/// A host that pings, exchanges datagrams, transfers data, and tries what is forbidden.
+fn honest_host(index: usize, shape: ClientShape, until: Moment, machine: &mut Machine) -> Box<dyn Host> {
     let domain = domain_of(index);
-    let mac = client_mac(index);
-    let text: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    let address =
-        Address { mac, addresses: vec![(client_address(index), 24)], gateway: Some(gateway_of_clients()) };
-    ClientPlan {
-        domain,
-        mac: text.join(":"),
-        ip: format!("{}", client_address(index)),
-        style: shape.style,
-        reload_every: shape.reload_every,
-        host: Box::new(move |machine| {
-            let now = machine.now;
-            let dice = &mut machine.dice;
-            let mut host = StackHost::new(&address, dice, now);
-            let pace = Pace { every: shape.pace, until };
-            let slow = Pace { every: shape.pace * 10, until };
-            host.run(|sockets| Pings::start(domain, SERVER, pace, dice, sockets));
-            host.run(|sockets| Datagrams::start(domain, (SERVER, ECHO), pace, 1400, dice, sockets));
-            host.run(|sockets| Datagrams::start(domain, (GATEWAY, NAMES), slow, 200, dice, sockets));
-            let largest = shape.largest_transfer;
-            host.run(|sockets| Transfers::start(domain, (SERVER, TRANSFER), slow, largest, dice, sockets));
-            let forbidden = Pace { every: shape.pace * 4, until };
-            host.run(|sockets| Probes::start(domain, FORBIDDEN, forbidden, dice, sockets));
-            host.run(|sockets| Transfers::start(domain, (GATEWAY, TRANSFER), slow, largest, dice, sockets));
-            Box::new(host)
-        }),
-    }
+    let addresses = vec![(client_address(index), 24)];
+    let address = Address { mac: client_mac(index), addresses, gateway: Some(gateway_of_clients()) };
+    let now = machine.now;
+    let dice = &mut machine.dice;
+    let mut host = StackHost::new(&address, dice, now);
+    let pace = Pace { every: shape.pace, until };
+    let slow = Pace { every: shape.pace * 10, until };
+    let forbidden = Pace { every: shape.pace * 4, until };
+    let largest = shape.largest_transfer;
+    host.run(|sockets| Pings::start(domain, SERVER, pace, dice, sockets));
+    host.run(|sockets| Datagrams::start(domain, (SERVER, ECHO), pace, 1400, dice, sockets));
+    host.run(|sockets| Datagrams::start(domain, (GATEWAY, NAMES), slow, 200, dice, sockets));
+    host.run(|sockets| Transfers::start(domain, (SERVER, TRANSFER), slow, largest, dice, sockets));
+    host.run(|sockets| Transfers::start(domain, (GATEWAY, TRANSFER), slow, largest, dice, sockets));
+    host.run(|sockets| Probes::start(domain, FORBIDDEN, forbidden, dice, sockets));
+    Box::new(host)
 }
 
 /// The address that clients use as their router: any that is not theirs will do.
@@ -210,6 +248,7 @@ fn populate(
     dice: &mut Dice,
     (ring, port): (crate::xen::host::Frame, u32),
     tasks: Vec<(Moment, Task)>,
+    traffic_ends: Moment,
 ) {
     let mut world = world.borrow_mut();
     let mut daemon = Daemon::new(ring, port);
@@ -231,7 +270,9 @@ fn populate(
     network.run(|sockets| Echo::start(ECHO, sockets));
     network.run(|sockets| Echo::start(NAMES, sockets));
     network.run(TransferServer::start);
-    world.add(Box::new(Backend::new(scenario.conduct, Box::new(network))));
+    let conduct = Conduct { mischief_until: traffic_ends, ..scenario.conduct };
+    world.machine.ledger.uplink_is_honest = conduct.mischief_per_mille == 0;
+    world.add(Box::new(Backend::new(conduct, Box::new(network))));
     world.add(Box::new(Toolstack::new(tasks)));
 }
 
@@ -330,7 +371,9 @@ fn check_balance(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) 
         ("watches", machine.store.watches_of(KERNEL), 3),
     ];
     for (what, held, expected) in books {
-        if held != expected {
+        // What a hostile backend held on to comes back when the kernel next looks at its devices.
+        let clutched = !machine.ledger.uplink_is_honest && matches!(what, "pages" | "grants");
+        if held != expected && !clutched {
             machine.violate("balance", format!("{what}: {held} are held in the end, expected {expected}"));
         }
     }

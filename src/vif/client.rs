@@ -121,12 +121,14 @@ impl ClientVif {
 
     /// Looks at XenStore again.
     pub fn refresh<R: StoreRing>(&mut self, store: &mut Store<R>, now: Moment) -> Result<(), StoreError> {
-        let present = store.read_peer(&format!("{}/state", self.back))?.is_some();
+        let own = store.read_peer(&format!("{}/state", self.back))?.map(|text| BusState::parse(&text));
         let online = store.read_peer(&format!("{}/online", self.back))?;
-        self.wanted = match (present, online.as_deref()) {
-            (false, _) => Wanted::Vanished,
-            (true, Some("1")) => Wanted::Online,
-            (true, _) => Wanted::Offline,
+        self.wanted = match (own, online.as_deref()) {
+            (None, _) => Wanted::Vanished,
+            // Only the toolstack writes this state: the directory was removed and made anew meanwhile.
+            (Some(BusState::Initialising), _) if self.own != BusState::Initialising => Wanted::Vanished,
+            (Some(_), Some("1")) => Wanted::Online,
+            (Some(_), _) => Wanted::Offline,
         };
         if self.wanted == Wanted::Online {
             self.offline_since = None;

@@ -1,6 +1,6 @@
 //! A Linux-like or Windows-like client: its vif's life in XenStore, around a [`Nic`] and a host.
 
-use super::nic::{Nic, Style};
+use super::nic::{Expected, Nic, Style};
 use crate::sim::machine::{KERNEL, Machine};
 use crate::sim::net::Host;
 use crate::sim::store::home;
@@ -88,8 +88,9 @@ impl Frontend {
     }
 
     fn disconnect(&mut self, machine: &mut Machine) {
+        let closed = machine.store.text(self.domain, &format!("{}/state", self.back)) == "6";
         if let Some(nic) = self.nic.take() {
-            nic.close(machine);
+            nic.close(machine, if closed { Expected::Unmapped } else { Expected::Anything });
         }
     }
 
@@ -114,7 +115,7 @@ impl Frontend {
             }
             (Own::Connected, "5" | "6" | "") => {
                 let online = machine.store.text(self.domain, &format!("{}/online", self.back)) == "1";
-                if backend == "6" && online {
+                if backend == "6" && online && self.host.is_honest() {
                     let domain = self.domain.0;
                     machine.violate("broken-off", format!("the kernel closed on honest domain {domain}"));
                 }
