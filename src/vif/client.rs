@@ -145,7 +145,8 @@ impl ClientVif {
         let step = backend_step(self.own, self.wanted, self.frontend);
         let due = match step {
             Step::Connect => self.since + OFFER_AT_LEAST,
-            Step::Remove => self.since + REMOVE_AFTER,
+            // From when both hold: whoever detaches a device that is closed already must still find it closed.
+            Step::Remove => self.offline_since.unwrap_or_default().max(self.since) + REMOVE_AFTER,
             _ => self.since,
         };
         match (step, self.offline_since) {

@@ -191,6 +191,8 @@ impl Toolstack {
         self.waiting = Waiting::Time;
         if machine.ledger.uplink_is_honest || back.starts_with(&home(KERNEL)) {
             machine.violate("libxl", what);
+        } else {
+            self.follow(machine, Then::CleanUpUplink);
         }
     }
 
