@@ -58,6 +58,21 @@ pub struct Exits {
     pub drops: FrameDrops,
 }
 
+impl Exits {
+    /// No vif yet; `route` says how things are on the uplink.
+    pub fn new(route: Option<UplinkRoute>) -> Self {
+        let gateway = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway);
+        Self {
+            uplink: None,
+            clients: Clients::default(),
+            neighbours: Neighbours::new(gateway, GATEWAY_MAC),
+            route,
+            undeliverable: Vec::new(),
+            drops: FrameDrops::default(),
+        }
+    }
+}
+
 /// The exits together with what sending takes now.
 pub struct Leaving<'a> {
     /// The vifs.

@@ -129,7 +129,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
     }
 
-    /// One turn of the loop: passes over the rings, looks at XenStore, and sleeps if there was nothing to do.
+    /// One turn of the loop: a round over the rings, a look at XenStore, and sleep if there was nothing to do.
     /// Says when the toolstack asks for the end.
     pub fn turn(&mut self) -> Option<Shutdown> {
         let packets = self.pass();

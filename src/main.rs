@@ -10,11 +10,10 @@ use core::arch::global_asm;
 use core::net::Ipv4Addr;
 use core::panic::PanicInfo;
 use ravelin::config::command_line::{CommandLine, Provocation};
-use ravelin::exits::{Exits, GATEWAY_MAC, UplinkRoute};
+use ravelin::exits::{Exits, UplinkRoute};
 use ravelin::firewall::Firewall;
 use ravelin::guard::{RuleTable, ruleset};
 use ravelin::journey::{Journey, Settings};
-use ravelin::route::neighbour::Neighbours;
 use ravelin::store::Store;
 use ravelin::xen::metal::{self, Boot};
 use ravelin::xen::{Shutdown, Xen};
@@ -72,17 +71,8 @@ fn forward(boot: Boot) -> Shutdown {
     };
     log::info!("room for {} flows", settings.flows);
     let journey = Journey::new(settings, rules, secret, xen.now());
-    let gateway = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway);
-    let exits = Exits {
-        uplink: None,
-        clients: Default::default(),
-        neighbours: Neighbours::new(gateway, GATEWAY_MAC),
-        route,
-        undeliverable: Vec::new(),
-        drops: Default::default(),
-    };
     let port = store.port();
-    match Firewall::new(xen, Store::new(store), port, journey, exits) {
+    match Firewall::new(xen, Store::new(store), port, journey, Exits::new(route)) {
         Ok(mut firewall) => {
             let reason = firewall.run();
             firewall.report();

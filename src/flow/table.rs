@@ -21,7 +21,7 @@ use super::wheel::Wheel;
 /// Why a flow cannot be entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The table is full, or its account's part of it.
+    /// The table is full.
     NoRoom,
     /// Another flow has the same name on the uplink side.
     NameTaken,
@@ -70,8 +70,7 @@ impl FlowTable {
     /// An empty table for `capacity` flows, of which one account may hold `cap`; `key` seeds its hash.
     pub fn new(capacity: u32, cap: u32, timeouts: Timeouts, key: (u64, u64), now: Tick) -> FlowTable {
         let places = capacity as usize;
-        let mut share = Share::new(capacity, cap);
-        share.set_membership(Account::UPLINK, Membership::Member);
+        let share = Share::new(capacity, cap);
         FlowTable {
             slab: Slab::new(places),
             inside: Index::new(places),
@@ -149,11 +148,9 @@ impl FlowTable {
         !self.slab.is_full() && self.share.has_room(payer(flow))
     }
 
-    /// Enters `flow`, whose timeout starts `now`. The caller made sure that no other flow has its inside name.
+    /// Enters `flow`, whose timeout starts `now`. The caller made sure that no other flow has its inside name,
+    /// and that there was room for it or another flow of its account was removed in its favour.
     pub fn insert(&mut self, mut flow: Flow, now: Tick) -> Result<Id<Flow>, Refusal> {
-        if !self.has_room(&flow) {
-            return Err(Refusal::NoRoom);
-        }
         if Key::outside(&flow).is_some_and(|name| self.find(&name).is_some()) {
             return Err(Refusal::NameTaken);
         }

@@ -129,12 +129,11 @@ impl Engine {
         let limits =
             MappingLimits { mappings: settings.mappings, ports_per_client: settings.quotas.ports_per_client };
         let rest = settings.timeouts.port_rest;
-        let mut mappings = Mappings::new(limits, settings.own_ports.clone(), rest, [key(1), key(2)]);
-        mappings.reserve(rules.forwarded_ports());
+        let mappings = Mappings::new(limits, settings.own_ports.clone(), rest, [key(1), key(2)]);
         let timeouts = settings.timeouts;
         let flows =
             FlowTable::new(settings.flows, settings.quotas.flows_per_client, timeouts, key(0), Tick::at(now));
-        Engine {
+        let mut engine = Engine {
             clients: Clients::new(),
             flows,
             mappings,
@@ -150,7 +149,9 @@ impl Engine {
             next_notice: Tick(0),
             settings,
             rules,
-        }
+        };
+        engine.reserve_forwards();
+        engine
     }
 
     /// A store for fragments under this engine's limits; `secret` as in [`Engine::new`].
@@ -196,8 +197,18 @@ impl Engine {
     /// Replaces the rules: flows they forbid end, others go on.
     pub fn set_rules(&mut self, rules: RuleTable) {
         self.rules = rules;
-        self.mappings.reserve(self.rules.forwarded_ports());
+        self.reserve_forwards();
         self.judge_all_again();
+    }
+
+    /// Keeps forwarded ports out of the pools, and a part of the flow table for what comes in by them.
+    fn reserve_forwards(&mut self) {
+        self.mappings.reserve(self.rules.forwarded_ports());
+        let membership = match self.rules.forwarded_ports().next() {
+            Some(_) => Membership::Member,
+            None => Membership::Guest,
+        };
+        self.flows.set_membership(Account::UPLINK, membership);
     }
 
     /// Replaces our address on the uplink: translated flows end. A gateway address that was the same follows.

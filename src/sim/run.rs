@@ -21,11 +21,10 @@ use super::trace::Recording;
 use super::watcher::{self, CLIENT_MAC};
 use super::world::{Peer, SharedWorld, World};
 use crate::counters::Drop;
-use crate::exits::{Exits, GATEWAY_MAC, UplinkRoute};
+use crate::exits::{Exits, UplinkRoute};
 use crate::firewall::Firewall;
 use crate::guard::ruleset;
 use crate::journey::{Journey, Settings};
-use crate::route::neighbour::Neighbours;
 use crate::store::Store;
 use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
@@ -297,14 +296,7 @@ fn boot_kernel(
         world.machine.violate("rule-file", format!("{problems:?}"));
     }
     let journey = Journey::new(settings, rules, secret, xen.now());
-    let exits = Exits {
-        uplink: None,
-        clients: Default::default(),
-        neighbours: Neighbours::new(GATEWAY, GATEWAY_MAC),
-        route: Some(route),
-        undeliverable: Vec::new(),
-        drops: Default::default(),
-    };
+    let exits = Exits::new(Some(route));
     let port = store.port();
     let mut firewall = match Firewall::new(xen, Store::new(store), port, journey, exits) {
         Ok(firewall) => firewall,

@@ -5,9 +5,11 @@
 #![allow(dead_code, unused_imports, missing_docs)]
 
 pub mod packet;
+pub mod random;
 pub mod rules;
 
 pub use packet::*;
+pub use random::Random;
 use ravelin::client::{ClientSlot, Side};
 use ravelin::counters::Drop;
 use ravelin::guard::RuleTable;

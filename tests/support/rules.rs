@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// The name servers that `specialtarget=dns` stands for.
 pub const RESOLVERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 139, 1, 1), Ipv4Addr::new(10, 139, 1, 2)];
 
-fn compile(line: &str) -> CompiledRule {
+pub fn compile(line: &str) -> CompiledRule {
     let rule = Rule::parse(line, Origin::File).unwrap();
     match CompiledRule::from_rule(&rule, &RESOLVERS) {
         Compiled::Ready(rule) => rule,

@@ -1,0 +1,50 @@
+# Ravelin's front door. `make help` lists what there is.
+
+IMAGE := build/vmlinuz
+TARGET := x86_64-unknown-none
+CARGO_IMAGE := --target $(TARGET) --features kernel --bin kernel
+# Debian's own interpreter: what else may be called python3 in the PATH is anybody's guess.
+RIG := /usr/bin/python3 tests/nested/rig.py
+
+.DEFAULT_GOAL := all
+.PHONY: all help test test-host test-nested demo clean rust rig
+
+all: $(IMAGE) ## build the bootable image (the default)
+	@printf '%s: %s bytes, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" "$$(sha256sum $(IMAGE) | cut -d ' ' -f 1)"
+
+help: ## list the targets
+	@echo 'make TARGET…'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'Variables: SCENARIOS="ping dns" (test-nested: only these), INTERACTIVE=1 (demo: a shell in dom0),'
+	@echo '           ACCEL=kvm (test-nested, demo: use KVM), KERNEL=FILE (test-nested, demo: boot this image instead)'
+
+test: test-host test-nested ## everything: what runs on this machine, then what runs on Xen
+
+test-host: rust ## formatting, lints, unit and property tests, the simulated Xen
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features sim -- -D warnings
+	cargo clippy $(CARGO_IMAGE) -- -D warnings
+	cargo test --features sim
+
+test-nested: $(IMAGE) rig ## the firewall and stock Linux on a Xen in QEMU
+	$(RIG) test $(SCENARIOS)
+
+demo: $(IMAGE) rig ## watch a firewall at work on a Xen in QEMU
+	$(RIG) $(if $(INTERACTIVE),shell,demo)
+
+clean: ## remove everything that was built or downloaded
+	rm -rf build target
+
+# Always asked of cargo, which knows best what an image is made of; copied only when it is another one.
+$(IMAGE): rust
+	cargo build --release $(CARGO_IMAGE)
+	@mkdir -p build
+	@cmp -s target/$(TARGET)/release/kernel $@ || cp target/$(TARGET)/release/kernel $@
+
+rust:
+	@tools/need-packages gcc libc6-dev
+	@tools/need-rust $(TARGET)
+
+rig:
+	@tools/need-packages python3 qemu-system-x86 cpio kmod e2fsprogs

@@ -1,0 +1,203 @@
+//! The TCP state machine of the model: sequence numbers are whole numbers here and never wrap.
+
+/// What one end did so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Half {
+    pub sent: i64,
+    pub acknowledged: i64,
+    pub limit: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Opening,
+    Crossed,
+    Answered,
+    Established,
+    Finished { near: bool, far: bool },
+    Reset,
+}
+
+/// A segment: flags, and numbers that do not wrap.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    pub syn: bool,
+    pub ack: bool,
+    pub fin: bool,
+    pub rst: bool,
+    pub sequence: i64,
+    pub acknowledgement: i64,
+    pub data: i64,
+}
+
+impl Segment {
+    pub fn end(&self) -> i64 {
+        self.sequence + self.data + i64::from(self.syn) + i64::from(self.fin)
+    }
+
+    pub fn opens(&self) -> bool {
+        self.syn && !self.ack
+    }
+
+    pub fn is_possible(&self) -> bool {
+        match (self.syn, self.fin, self.rst) {
+            (true, false, false) | (false, false, true) => true,
+            (false, _, false) => self.ack,
+            _ => false,
+        }
+    }
+}
+
+/// A connection; index 0 of the halves is the near end.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    pub stage: Stage,
+    pub halves: [Half; 2],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Refresh,
+    Nothing,
+    Reopen,
+    Refuse,
+}
+
+/// All test segments advertise this window and scale it by nothing.
+pub const WINDOW: i64 = 8192;
+const SLACK: i64 = 65_536;
+
+impl Connection {
+    pub fn opened_by(end: usize, syn: &Segment) -> Connection {
+        let mut halves = [Half::default(); 2];
+        halves[end] = Half { sent: syn.end(), acknowledged: 0, limit: 0 };
+        Connection { stage: Stage::Opening, halves }
+    }
+
+    pub fn is_assured(&self) -> bool {
+        match self.stage {
+            Stage::Established => true,
+            Stage::Finished { near, far } => !(near && far),
+            _ => false,
+        }
+    }
+
+    fn fits(&self, from: usize, segment: &Segment) -> bool {
+        let (own, other) = (self.halves[from], self.halves[1 - from]);
+        let sequence_fits = (other.acknowledged - SLACK..=other.limit).contains(&segment.sequence);
+        let ack_fits = (own.acknowledged - SLACK..=other.sent).contains(&segment.acknowledgement);
+        sequence_fits && (!segment.ack || ack_fits)
+    }
+
+    fn learn(&mut self, from: usize, segment: &Segment) {
+        let own = &mut self.halves[from];
+        own.sent = own.sent.max(segment.end());
+        if segment.ack {
+            own.acknowledged = own.acknowledged.max(segment.acknowledgement);
+            own.limit = own.limit.max(segment.acknowledgement + WINDOW);
+        }
+    }
+
+    fn is_closed_by(&self, from: usize, segment: &Segment) -> bool {
+        let other = self.halves[1 - from];
+        (other.acknowledged..=other.limit).contains(&segment.sequence)
+    }
+
+    fn go(&mut self, stage: Stage) -> Effect {
+        self.stage = stage;
+        Effect::Refresh
+    }
+
+    pub fn step(&mut self, opener: usize, from: usize, segment: &Segment) -> Effect {
+        let from_opener = from == opener;
+        match self.stage {
+            Stage::Opening => self.opening(opener, from_opener, segment),
+            Stage::Crossed | Stage::Answered => self.handshake(opener, from, segment),
+            Stage::Finished { near: true, far: true } | Stage::Reset if segment.opens() => {
+                if from_opener {
+                    Effect::Reopen
+                } else {
+                    Effect::Refuse
+                }
+            }
+            Stage::Finished { near: true, far: true } => Effect::Nothing,
+            Stage::Reset => {
+                if segment.rst || segment.syn || !self.fits(from, segment) {
+                    return Effect::Nothing;
+                }
+                self.learn(from, segment);
+                self.go(Stage::Established)
+            }
+            Stage::Established | Stage::Finished { .. } => self.open(from, segment),
+        }
+    }
+
+    fn opening(&mut self, opener: usize, from_opener: bool, segment: &Segment) -> Effect {
+        let sent = self.halves[opener].sent;
+        if from_opener {
+            if segment.opens() {
+                self.halves[opener] = Half { sent: segment.end(), acknowledged: 0, limit: 0 };
+                return Effect::Refresh;
+            }
+            return match (segment.rst, segment.sequence == sent) {
+                (true, true) => self.go(Stage::Reset),
+                (true, false) => Effect::Nothing,
+                (false, _) => Effect::Refuse,
+            };
+        }
+        let acknowledges = segment.ack && segment.acknowledgement == sent;
+        if segment.rst {
+            return if acknowledges { self.go(Stage::Reset) } else { Effect::Nothing };
+        }
+        if !segment.syn || (segment.ack && !acknowledges) {
+            return Effect::Nothing;
+        }
+        self.halves[opener].acknowledged = segment.sequence;
+        self.halves[opener].limit = segment.sequence + 1 + WINDOW;
+        let answered = segment.ack;
+        let acknowledged = if answered { sent } else { sent - 1 };
+        let limit = if answered { sent + WINDOW } else { sent + WINDOW };
+        self.halves[1 - opener] = Half { sent: segment.end(), acknowledged, limit };
+        self.go(if answered { Stage::Answered } else { Stage::Crossed })
+    }
+
+    fn handshake(&mut self, opener: usize, from: usize, segment: &Segment) -> Effect {
+        if segment.rst {
+            return if self.is_closed_by(from, segment) { self.go(Stage::Reset) } else { Effect::Nothing };
+        }
+        if (segment.opens() && from == opener) || !self.fits(from, segment) {
+            return Effect::Nothing;
+        }
+        self.learn(from, segment);
+        let [near, far] = self.halves;
+        let complete = match self.stage {
+            Stage::Answered => from == opener && segment.ack,
+            _ => near.acknowledged == far.sent && far.acknowledged == near.sent,
+        };
+        if !complete {
+            return Effect::Refresh;
+        }
+        self.stage = Stage::Established;
+        if segment.syn { Effect::Refresh } else { self.open(from, segment) }
+    }
+
+    fn open(&mut self, from: usize, segment: &Segment) -> Effect {
+        if segment.rst {
+            return if self.is_closed_by(from, segment) { self.go(Stage::Reset) } else { Effect::Nothing };
+        }
+        if segment.syn {
+            return Effect::Nothing;
+        }
+        if self.fits(from, segment) {
+            self.learn(from, segment);
+            if segment.fin {
+                let (near, far) = match self.stage {
+                    Stage::Finished { near, far } => (near, far),
+                    _ => (false, false),
+                };
+                self.stage = Stage::Finished { near: near || from == 0, far: far || from == 1 };
+            }
+        }
+        Effect::Refresh
+    }
+}

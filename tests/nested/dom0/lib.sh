@@ -1,0 +1,216 @@
+# What a scenario can say. Sourced by dom0's scripts; every wait has a limit and says what it waited for.
+# shellcheck shell=dash
+
+WORK=/run/rig-work
+CONSOLES=/var/log/xen/console
+UPLINK=10.0.0.1
+FIREWALL=10.0.0.2
+GATEWAY=10.137.0.1
+ALICE=10.137.0.5
+BOB=10.137.0.6
+
+# say TEXT: a line of progress for whoever watches the runner.
+say() { echo "say $*" >&3; }
+
+# fail TEXT: ends the scenario.
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# await SECONDS WHAT COMMAND…: runs COMMAND until it succeeds; fails after SECONDS, naming WHAT.
+await() {
+    local until what
+    until=$(($(now) + $1 * 1000))
+    what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ "$(now)" -lt "$until" ] || fail "waited in vain for $what"
+        sleep 0.1
+    done
+}
+
+# now: milliseconds since dom0 started.
+now() {
+    local uptime
+    read -r uptime _ </proc/uptime
+    # Two digits follow the point; a leading 1 keeps the shell from reading 08 as octal.
+    echo $((${uptime%.*} * 1000 + (1${uptime#*.} - 100) * 10))
+}
+
+# expect WHAT COMMAND…: COMMAND must succeed.
+expect() {
+    local what="$1"
+    shift
+    "$@" || fail "expected $what: $*"
+}
+
+# refuse WHAT COMMAND…: COMMAND must fail.
+refuse() {
+    local what="$1"
+    shift
+    if "$@"; then fail "expected $what: $*"; fi
+}
+
+# not COMMAND…: succeeds if COMMAND fails; for `await`, where `refuse` would end the scenario.
+not() { ! "$@"; }
+
+# firewall [memory=MB] [extra=WORDS] [rules=FILE] [uplink=no]: creates the firewall domain `fw` and waits until its
+# uplink is connected.
+firewall() {
+    local argument memory=16 extra='' rules='' uplink=yes
+    for argument; do
+        case $argument in
+        memory=*) memory=${argument#*=} ;;
+        extra=*) extra=${argument#*=} ;;
+        rules=*) rules=${argument#*=} ;;
+        uplink=*) uplink=${argument#*=} ;;
+        *) fail "firewall: unknown argument $argument" ;;
+        esac
+    done
+    {
+        echo "name='fw'"
+        echo "kernel='$RIG/vmlinuz'"
+        echo "memory=$memory"
+        echo "extra='ipv4=$FIREWALL/24 gateway=$UPLINK dns=$UPLINK log=info $extra'"
+        # A domain that crashed stays to be looked at.
+        echo "on_crash='preserve'"
+        [ -z "$rules" ] || echo "ramdisk='$rules'"
+        [ "$uplink" = no ] || echo "vif=['mac=00:16:3e:00:00:01,script=$RIG/dom0/vif-uplink']"
+    } >"$WORK/fw.cfg"
+    create fw
+    [ "$uplink" = no ] || await 30 'the uplink to be connected' vif_connected 0 fw
+}
+
+# attach_uplink: gives a running firewall its uplink.
+attach_uplink() {
+    xl network-attach fw mac=00:16:3e:00:00:01 "script=$RIG/dom0/vif-uplink" || fail 'xl network-attach fw'
+    await 30 'the uplink to be connected' vif_connected 0 fw
+}
+
+# client NAME ADDRESS: creates a Linux domU whose network is the firewall's, and waits until it can send.
+client() {
+    domu "$1" "vif=['$(client_vif "$2")']"
+    in_client "$1" "/plug $2 $GATEWAY" || fail "no network in $1"
+    await 30 "the vif of $1 to be connected" vif_connected "$(id_of fw)" "$1"
+}
+
+# domu NAME [CONFIGURATION-LINE]: creates a Linux domU and waits until it takes commands.
+domu() {
+    {
+        printf '%s\n' "name='$1'" "kernel='$RIG/client/vmlinuz'" "ramdisk='$RIG/client/initrd'"
+        printf '%s\n' 'memory=128' "extra='console=hvc0 loglevel=4 cryptomgr.notests'"
+        [ -z "${2-}" ] || echo "$2"
+    } >"$WORK/$1.cfg"
+    create "$1"
+    in_client "$1" true || fail "$1 takes no commands"
+}
+
+# shared_client alice|bob: the firewall without rules and this client of it, which scenarios under shared/ leave running
+# for the next.
+shared_client() {
+    running fw || firewall
+    running "$1" || case $1 in
+    alice) client alice $ALICE ;;
+    bob) client bob $BOB ;;
+    esac
+}
+
+# attach_client NAME ADDRESS: gives a running domU a vif of the firewall.
+attach_client() {
+    # shellcheck disable=SC2046 # one argument per setting
+    xl network-attach "$1" $(client_vif "$2" | tr , ' ') || fail "xl network-attach $1"
+    in_client "$1" "/plug $2 $GATEWAY" || fail "no network in $1"
+}
+
+# client_vif ADDRESS: the vif of a client in the words of xl. The MAC address follows from the last byte.
+client_vif() { printf 'mac=00:16:3e:00:01:%02x,backend=fw,ip=%s,script=/bin/true' "${1##*.}" "$1"; }
+
+# create NAME: xl create, from $WORK/NAME.cfg.
+create() {
+    rm -f "$CONSOLES/guest-$1.log"
+    xl create "$WORK/$1.cfg" || fail "xl create $1"
+    xl domid "$1" >"$WORK/$1.id"
+}
+
+# id_of NAME: the domain id that NAME had when it was created.
+id_of() { cat "$WORK/$1.id"; }
+
+# back_dir BACKEND-ID NAME: where XenStore keeps the backend's half of a domain's vif.
+back_dir() { echo "/local/domain/$1/backend/vif/$(id_of "$2")/0"; }
+
+# vif_connected BACKEND-ID NAME: both halves of a domain's vif are in state 4, Connected.
+vif_connected() {
+    [ "$(xenstore-read "$(back_dir "$1" "$2")/state")" = 4 ] &&
+        [ "$(xenstore-read "/local/domain/$(id_of "$2")/device/vif/0/state")" = 4 ]
+}
+
+# in_client NAME COMMAND…: runs shell text in a client, prints what it printed and returns its exit status.
+in_client() {
+    local name="$1" data number status
+    data=/local/domain/$(id_of "$1")/data
+    shift
+    number=$(date +%s%N)
+    xenstore-write -R -- "$data/command" "$number $*"
+    await 120 "the client's answer to: $*" answered "$data" "$number"
+    printf '%s\n' "$(xenstore-read -R "$data/output")" | tee "$WORK/$name.answer"
+    status=$(xenstore-read -R "$data/status")
+    return "${status#* }"
+}
+answered() { [ "$(xenstore-read -R "$1/status" | cut -d ' ' -f 1)" = "$2" ]; }
+
+# serve_hello NAME: a client serves /hello by HTTP, on ports 8000 and 8001.
+serve_hello() {
+    in_client "$1" "
+        mkdir /tmp/www && echo hello from $1 >/tmp/www/hello
+        httpd -p 8000 -h /tmp/www && httpd -p 8001 -h /tmp/www"
+}
+
+# saw NAME PATTERN: the last command in a client must have printed a line that matches (grep -E).
+saw() { grep -E -q -e "$2" "$WORK/$1.answer" || fail "expected /$2/ in the answer of $1"; }
+
+# console NAME [PATTERN]: what a domain said; with PATTERN, succeeds if a line of it matches (grep -E).
+console() {
+    case $# in
+    1) cat "$CONSOLES/guest-$1.log" ;;
+    *) grep -E -q -e "$2" "$CONSOLES/guest-$1.log" ;;
+    esac
+}
+
+# says NAME PATTERN: waits for a line on a domain's console.
+says() { await 20 "/$2/ on the console of $1" console "$1" "$2"; }
+
+# running NAME: the domain was created and not destroyed since.
+running() { [ -e "$WORK/$1.id" ]; }
+
+# crashed NAME: the domain ended as crashed and is preserved.
+crashed() { xl list "$1" | grep -E -q ' ....c. '; }
+
+# cpu_seconds NAME: the processor time that a domain has used.
+cpu_seconds() { xl list "$1" | awk 'END { print $NF }'; }
+
+# destroy_all: no domain but dom0 is left. The firewall goes first: what is left of its vifs then goes with it.
+destroy_all() {
+    local name names
+    names=$(xl list | awk 'NR > 2 { if ($1 == "fw") first = $1; else rest = rest " " $1 } END { print first rest }')
+    for name in $names; do
+        xl destroy "$name" || fail "xl destroy $name"
+    done
+    rm -f "$WORK"/*.id "$CONSOLES"/guest-*.log
+}
+
+# evidence: what one wants to see of a scenario that failed.
+evidence() {
+    local log
+    for log in "$CONSOLES"/guest-*.log; do
+        [ -e "$log" ] || continue
+        echo "--- console of $(basename "$log" .log), last lines"
+        tail -n 60 "$log" | tr -d '\r'
+    done
+    echo '--- xl list'
+    xl list
+    echo '--- xl dmesg since dom0 started'
+    xl dmesg | sed '1,/Freed .* init memory/d' | tail -n 20
+    echo '--- vifs in XenStore'
+    xenstore-ls -f /local/domain | grep -E '/(backend|device)/vif' || echo none
+}

@@ -1,0 +1,30 @@
+# Runs the scenarios named in $RIG/scenarios.list. Those under own/ begin and end without any domain; those under
+# shared/ use the domains that the one before left, if it passed.
+# shellcheck shell=dash
+set +e
+last=shared
+while read -r name; do
+    echo "begin $name" >&3
+    [ "${name%/*}" = "$last" ] || (destroy_all)
+    last=${name%/*}
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    timeout -k 5 "$(cat "$RIG/limit")" sh -eu -c '
+        . $RIG/dom0/lib.sh
+        . "$RIG/scenarios/$1.sh"
+        case $1 in own/*) destroy_all ;; esac
+    ' scenario "$name" >"$WORK/log" 2>&1 </dev/null
+    status=$?
+    if [ $status = 0 ]; then
+        echo "pass $name" >&3
+    else
+        [ $status != 124 ] || echo 'FAILED: took too long' >>"$WORK/log"
+        {
+            cat "$WORK/log"
+            evidence 2>&1
+        } | sed 's/^/| /' >&3
+        echo "fail $name" >&3
+        (destroy_all)
+    fi
+done <"$RIG/scenarios.list"
+(destroy_all)
+echo end >&3

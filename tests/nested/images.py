@@ -1,0 +1,215 @@
+"""What the machine in QEMU boots: the hypervisor, dom0's kernel and disk, and the kernel and initrd of Linux domUs."""
+
+import gzip
+import hashlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cache
+import debian
+
+HYPERVISOR = "xen-hypervisor-4.17-amd64"
+# The cloud kernel cannot be dom0; as a guest it is the smaller one.
+DOM0_KERNEL = "linux-image-amd64"
+CLIENT_KERNEL = "linux-image-cloud-amd64"
+
+DOM0_PACKAGES = (
+    "xen-utils-4.17 xenstore-utils dash bash coreutils grep sed mawk tar util-linux procps busybox-static "
+    "iproute2 iputils-ping tcpdump python3"
+).split()
+DOM0_MODULES = "xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xen-netback xenfs virtio_console".split()
+DOM0_BOOT_MODULES = "virtio_pci virtio_blk crc32c_generic ext4".split()
+CLIENT_PACKAGES = "busybox xenstore-utils netcat-openbsd iputils-ping".split()
+CLIENT_MODULES = "xen-netfront".split()
+
+LARGE_BLOCKS = 50
+BLOCK_BYTES = (1 << 20) - 8
+BLOCK_SEED = 1
+
+# Documentation, translations, character sets and Perl: two thirds of the packages' size, and nothing here reads them.
+UNNEEDED = (
+    "--exclude=./usr/share/*",
+    "--exclude=./usr/lib/x86_64-linux-gnu/perl*",
+    "--exclude=./usr/lib/x86_64-linux-gnu/gconv/*",
+)
+
+THIS_FILE = Path(__file__)
+DEBIAN_FILE = Path(debian.__file__)
+DOM0_INITRD_INIT = cache.HERE / "dom0" / "initrd-init"
+CLIENT_FILES = cache.HERE / "client"
+
+
+def archives() -> Path:
+    """Every package the images are made of: boot/*.deb, dom0/archives/*.deb, client/archives/*.deb."""
+
+    def make(work: Path) -> None:
+        debian.refresh_index()
+        for package in (HYPERVISOR, debian.kernel_of(DOM0_KERNEL), debian.kernel_of(CLIENT_KERNEL)):
+            debian.fetch_alone(package, work / "boot")
+        debian.fetch(DOM0_PACKAGES, work / "dom0")
+        debian.fetch(CLIENT_PACKAGES, work / "client")
+
+    kernels = [HYPERVISOR, DOM0_KERNEL, CLIENT_KERNEL]
+    return cache.made("archives", [DEBIAN_FILE, *kernels, *DOM0_PACKAGES, "/", *CLIENT_PACKAGES], make)
+
+
+def dom0() -> Path:
+    """`xen`, `vmlinuz`, `initrd` and `disk`: all that QEMU needs to boot a dom0 with xl."""
+    packages = archives()
+
+    def make(work: Path) -> None:
+        with scratch() as root:
+            merged_root(root)
+            debian.unpack((packages / "dom0" / "archives").glob("*.deb"), root, *UNNEEDED)
+            # What the packages' own scripts would have set up.
+            (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
+            (root / "etc/group").write_text("root:x:0:\n")
+            link(root / "usr/bin/awk", "mawk")
+            link(root / "usr/bin/sh", "dash")
+            link_applets(root)
+            compile_python(root)
+            make_large_file(root / "srv")
+            with scratch() as kernel:
+                debian.unpack((packages / "boot").glob("linux-image-*[0-9]-amd64_*.deb"), kernel)
+                (image,) = (kernel / "boot").glob("vmlinuz-*")
+                shutil.copy(image, work / "vmlinuz")
+                copy_modules(kernel, DOM0_MODULES, root / "modules", loaded=DOM0_BOOT_MODULES)
+                make_initrd(work / "initrd", kernel, packages, DOM0_BOOT_MODULES, DOM0_INITRD_INIT)
+            with scratch() as hypervisor:
+                debian.unpack((packages / "boot").glob("xen-hypervisor-*.deb"), hypervisor)
+                (image,) = (hypervisor / "boot").glob("xen-4.*-amd64.gz")
+                (work / "xen").write_bytes(gzip.decompress(image.read_bytes()))
+            subprocess.run(
+                ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", root, work / "disk", "512M"],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+
+    modules = [*DOM0_MODULES, "/", *DOM0_BOOT_MODULES]
+    inputs: list[str | Path] = [THIS_FILE, DEBIAN_FILE, packages.name, DOM0_INITRD_INIT, *modules]
+    return cache.made("dom0", inputs, make)
+
+
+def client() -> Path:
+    """`vmlinuz` and `initrd` of a Linux domU that obeys dom0 (see client/init)."""
+    packages = archives()
+
+    def make(work: Path) -> None:
+        with scratch() as root, scratch() as kernel:
+            merged_root(root)
+            debian.unpack((packages / "client" / "archives").glob("*.deb"), root, *UNNEEDED)
+            debian.unpack((packages / "boot").glob("linux-image-*-cloud-amd64_*.deb"), kernel)
+            (image,) = (kernel / "boot").glob("vmlinuz-*")
+            shutil.copy(image, work / "vmlinuz")
+            copy_modules(kernel, CLIENT_MODULES, root / "modules")
+            link(root / "usr/bin/nc", "nc.openbsd")
+            link_applets(root)
+            for file in CLIENT_FILES.iterdir():
+                shutil.copy(file, root / file.name)
+            pack(root, work / "initrd")
+
+    return cache.made("client", [THIS_FILE, DEBIAN_FILE, packages.name, CLIENT_FILES, *CLIENT_MODULES], make)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory as a context, removed afterwards; on the disk of the build, not in a /tmp that may be small."""
+    with tempfile.TemporaryDirectory(dir=cache.BUILD, prefix=".scratch-") as name:
+        yield Path(name)
+
+
+def merged_root(root: Path) -> None:
+    """An empty root file system as Debian lays it out: /bin, /lib and so on are links into /usr."""
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    for name in ("dev", "proc", "sys", "run", "tmp", "root", "srv"):
+        (root / name).mkdir()
+    (root / "var").mkdir()
+    # Relative, so that what is unpacked through it stays in this root.
+    (root / "var/run").symlink_to("../run")
+
+
+def link(path: Path, target: str) -> None:
+    """Makes a symbolic link unless a package brought a file of that name."""
+    if not path.exists() and not path.is_symlink():
+        path.symlink_to(target)
+
+
+def link_applets(root: Path) -> None:
+    """Makes every command of busybox available that no other package of the root has."""
+    listed = subprocess.run([root / "usr/bin/busybox", "--list"], capture_output=True, text=True, check=True)
+    for name in listed.stdout.split():
+        if not (root / "usr/sbin" / name).exists():
+            link(root / "usr/bin" / name, "busybox")
+
+
+def compile_python(root: Path) -> None:
+    """Compiles what the servers in dom0 import, where it takes one second and not ten."""
+    library = root / "usr/lib/python3.11"
+    packages = [library / name for name in "collections email encodings html http importlib re urllib".split()]
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "-l", library, *packages], check=True)
+
+
+def make_large_file(directory: Path) -> None:
+    """What the transfers carry: `large` is 50 times `block` with its number, eight digits, in front, so that a client
+    with little memory can send the same. `large.sha256` is its SHA-256 in hexadecimal digits."""
+    block = random.Random(BLOCK_SEED).randbytes(BLOCK_BYTES)
+    large = b"".join(b"%08d" % number + block for number in range(1, LARGE_BLOCKS + 1))
+    (directory / "block").write_bytes(block)
+    (directory / "large").write_bytes(large)
+    (directory / "large.sha256").write_text(hashlib.sha256(large).hexdigest())
+
+
+def make_initrd(file: Path, kernel: Path, packages: Path, modules: Iterable[str], init: Path) -> None:
+    """An initrd of busybox, some modules and the script `init`."""
+    with scratch() as root:
+        merged_root(root)
+        debian.unpack((packages / "dom0" / "archives").glob("busybox-static_*.deb"), root, *UNNEEDED)
+        link(root / "usr/bin/sh", "busybox")
+        copy_modules(kernel, modules, root / "modules")
+        shutil.copy(init, root / "init")
+        pack(root, file)
+
+
+def copy_modules(kernel: Path, names: Iterable[str], into: Path, loaded: Iterable[str] = ()) -> None:
+    """Copies modules and what they need but what is `loaded` already and what that needs; their file names sort in the
+    order in which insmod takes them."""
+    into.mkdir()
+    (tree,) = (kernel / "lib/modules").iterdir()
+    subprocess.run(["depmod", "--basedir", kernel, tree.name], check=True)
+    needs: dict[str, list[str]] = {}
+    for line in (tree / "modules.dep").read_text().splitlines():
+        path, _, dependencies = line.partition(":")
+        # modules.dep lists what to load from right to left.
+        needs[module_name(path)] = [*reversed(dependencies.split()), path]
+    builtin = {module_name(path) for path in (tree / "modules.builtin").read_text().split()}
+
+    def closure(names: Iterable[str]) -> dict[str, None]:
+        """The files in order, each once."""
+        return dict.fromkeys(path for name in map(module_name, names) if name not in builtin for path in needs[name])
+
+    have = closure(loaded)
+    for number, path in enumerate(path for path in closure(names) if path not in have):
+        shutil.copy(tree / path, into / f"{number:02}-{Path(path).name}")
+
+
+def module_name(path: str) -> str:
+    """`kernel/net/8021q/xen-netfront.ko` → `xen_netfront`."""
+    return Path(path).name.removesuffix(".ko").replace("-", "_")
+
+
+def pack(root: Path, initrd: Path) -> None:
+    """Makes an initrd of a directory. It is not compressed: unpacking takes an emulated processor seconds."""
+    names = subprocess.run(["find", ".", "-print0"], cwd=root, stdout=subprocess.PIPE, check=True).stdout
+    with initrd.open("wb") as file:
+        subprocess.run(
+            ["cpio", "--quiet", "--null", "--create", "--format=newc", "--owner=0:0"],
+            cwd=root, input=names, stdout=file, check=True,
+        )  # fmt: skip

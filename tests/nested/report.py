@@ -1,0 +1,88 @@
+"""What dom0 reports, line by line: `begin NAME`, `pass NAME`, `fail NAME`, `end`, `say TEXT`, `| TEXT`.
+
+`|` is evidence: the output of a scenario that failed.
+"""
+
+import hashlib
+import time
+from pathlib import Path
+
+from progress import say
+
+TAIL_LINES = 40
+
+
+class Tally:
+    """Counts the scenarios of a test run and prints them as they end."""
+
+    def __init__(self, wanted: list[str]) -> None:
+        self.wanted = wanted
+        self.passed: list[str] = []
+        self.failed: list[str] = []
+        self.current = "boot"
+        self.begun = time.monotonic()
+
+    def take(self, line: str) -> None:
+        """Takes one line of the report."""
+        word, _, rest = line.partition(" ")
+        match word:
+            case "begin":
+                self.current, self.begun = rest, time.monotonic()
+            case "pass" | "fail":
+                (self.passed if word == "pass" else self.failed).append(rest)
+                say(f"{word} {rest} ({time.monotonic() - self.begun:.1f} s)")
+            case "end":
+                self.current = "power-off"
+            case "say":
+                say(rest)
+            case _:
+                print(f"    {line}", flush=True)
+
+    def close(self) -> int:
+        """Prints the closing lines; returns the exit status. A scenario that never ended has failed."""
+        unfinished = [name for name in self.wanted if name not in self.passed + self.failed]
+        for name in unfinished:
+            say(f"fail {name} (did not end)")
+        self.failed += unfinished
+        if self.failed:
+            print(f"failed: {' '.join(self.failed)}")
+        print(f"{len(self.passed)} passed, {len(self.failed)} failed", flush=True)
+        return 0 if self.passed and not self.failed else 1
+
+
+class Story:
+    """Prints a demonstration as it happens and a summary at its end."""
+
+    def __init__(self) -> None:
+        self.results: list[tuple[str, str, str]] = []
+        self.ended = False
+
+    def take(self, line: str) -> None:
+        """Takes one line of the report; `result`, TITLE, OUTCOME and DETAIL are separated by tabs."""
+        match line.split("\t"):
+            case ["result", title, outcome, detail]:
+                self.results.append((title, outcome, detail))
+                say(f"   {outcome}: {detail}")
+            case ["end"]:
+                self.ended = True
+            case _:
+                say(line.removeprefix("say").removeprefix(" "))
+
+    def close(self, image: Path) -> int:
+        """Prints the summary; returns the exit status: zero if every step was a success."""
+        content = image.read_bytes()
+        print("\nSummary")
+        print(f"  image    {image.name}, {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
+        for title, outcome, detail in self.results:
+            print(f"  {outcome:<8} {title:<36} {detail}")
+        if not self.ended:
+            print("  FAILED   the demonstration did not reach its end")
+        return 0 if self.ended and all(outcome == "ok" for _, outcome, _ in self.results) else 1
+
+
+def print_tail(console_log: Path) -> None:
+    """Prints the last lines that Xen and dom0 said."""
+    if console_log.exists():
+        print(f"--- last lines of {console_log.name} (Xen and dom0)")
+        for line in console_log.read_text(errors="replace").splitlines()[-TAIL_LINES:]:
+            print(f"    {line}")

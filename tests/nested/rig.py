@@ -1,0 +1,125 @@
+"""The nested rig: Xen, a Debian dom0 and the firewall under test in QEMU, from Debian packages only.
+
+    rig.py test [SCENARIO…]   runs the scenarios (all by default), ends with "N passed, N failed"
+    rig.py demo               shows the firewall at work
+    rig.py shell              leaves you at a shell in dom0 with a firewall and a client running
+    rig.py images             makes what the above need and stops
+
+The image under test is build/vmlinuz, or what KERNEL names. See docs/testing.md.
+"""
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cache
+import debian
+import images
+import payload
+import qemu
+import report
+from progress import say
+
+KERNEL = Path(os.environ.get("KERNEL", cache.ROOT / "build" / "vmlinuz"))
+# How long dom0 may take for one scenario, and how much longer than that it may be silent.
+SCENARIO_SECONDS = 180
+GRACE_SECONDS = 60
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command line; returns the exit status."""
+    match arguments:
+        case ["test", *names]:
+            return test(names)
+        case ["demo"]:
+            return demo()
+        case ["shell"]:
+            return shell()
+        case ["images"]:
+            images.dom0()
+            images.client()
+            return 0
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+def test(names: list[str]) -> int:
+    """Runs the named scenarios, or all, in one boot of the machine."""
+    # Those under shared/ follow each other, which is what sharing domains is worth something for.
+    paths = [path for folder in ("shared", "own") for path in sorted((payload.SCENARIOS / folder).glob("*.sh"))]
+    known = {path.stem: f"{path.parent.name}/{path.stem}" for path in paths}
+    if unknown := [name for name in names if name not in known]:
+        print(f"no scenario {', '.join(unknown)}; there are: {' '.join(known)}", file=sys.stderr)
+        return 2
+    wanted = [path for name, path in known.items() if not names or name in names]
+    settings = {"mode": "test", "limit": str(SCENARIO_SECONDS), "scenarios.list": "".join(f"{n}\n" for n in wanted)}
+    tally = report.Tally(wanted)
+    try:
+        with machine(settings) as running:
+            for line in running.lines(SCENARIO_SECONDS + GRACE_SECONDS):
+                tally.take(line)
+            running.wait_for_power_off(GRACE_SECONDS)
+    except qemu.MachineFailed as failure:
+        say(f"{failure}; while in: {tally.current}")
+        report.print_tail(WORK / "console.log")
+    return tally.close()
+
+
+def demo() -> int:
+    """Shows a firewall and a client at work; the exit status says whether all of it worked."""
+    story = report.Story()
+    try:
+        with machine({"mode": "demo"}) as running:
+            for line in running.lines(SCENARIO_SECONDS + GRACE_SECONDS):
+                story.take(line)
+            running.wait_for_power_off(GRACE_SECONDS)
+    except qemu.MachineFailed as failure:
+        say(str(failure))
+        report.print_tail(WORK / "console.log")
+    return story.close(KERNEL)
+
+
+def shell() -> int:
+    """Hands this terminal to dom0."""
+    with machine({"mode": "shell"}, interactive=True) as running:
+        for line in running.lines(silence_seconds=24 * 3600):
+            say(line.removeprefix("say ") + "\r")
+        running.wait_for_power_off(GRACE_SECONDS)
+    return 0
+
+
+WORK = cache.BUILD / "run"
+
+
+@contextmanager
+def machine(settings: dict[str, str], interactive: bool = False) -> Iterator[qemu.Machine]:
+    """A running machine with the kernel under test and these settings in its payload."""
+    if not KERNEL.exists():
+        raise SystemExit(f"{KERNEL} is missing: run `make` first")
+    cache.BUILD.mkdir(parents=True, exist_ok=True)
+    lock = (cache.BUILD / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit("another rig is running in this directory") from None
+    dom0, client = images.dom0(), images.client()
+    # What the previous run left is kept until now, for whoever wants to look at it.
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir(parents=True)
+    payload.write(WORK / "payload.tar", KERNEL, client, settings)
+    say("powering on")
+    with qemu.Machine(dom0, WORK / "payload.tar", WORK, interactive) as running:
+        yield running
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except debian.PackagesMissing as missing:
+        sys.exit(str(missing))
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

@@ -1,0 +1,10 @@
+# `xl shutdown` is obeyed within 2 s.
+firewall
+begun=$(now)
+xl shutdown -w fw
+took=$(($(now) - begun))
+echo "xl shutdown -w took $took ms"
+says fw 'shutting down: PowerOff'
+expect 'at most 2000 ms' [ "$took" -le 2000 ]
+# xl removes the domain when it has seen the end.
+await 10 'the domain to be gone' not xl domid fw

@@ -1,0 +1,3 @@
+# A client pings the router on the uplink side.
+shared_client alice
+in_client alice "ping -c 3 -w 20 $UPLINK"
