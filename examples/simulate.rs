@@ -28,10 +28,13 @@ fn main() {
             report.hash,
             clock.elapsed()
         );
+        if !report.violations.is_empty() {
+            println!("  {}", report.kernel.text);
+        }
         for violation in &report.violations {
             println!("  VIOLATED {violation}");
         }
-        if !report.violations.is_empty() && std::env::var("TRACE").is_ok() {
+        if std::env::var("TRACE").is_ok() {
             let report = run(&scenario, Recording::On);
             for line in &report.lines {
                 println!("    {line}");

@@ -149,11 +149,27 @@ impl Clients {
         index: usize,
         world: &mut World<'_, X, R>,
     ) -> Result<(), StoreError> {
-        let now = world.xen.now();
-        if let Some(Some(slot)) = self.slots.get_mut(index) {
-            slot.vif.refresh(world.store, now)?;
+        let Some(id) = self.refresh_slot(index, world)? else { return Ok(()) };
+        self.advance_slot(index, world)?;
+        // A device that went may have been made anew already, and nothing will announce it again.
+        if !matches!(self.slots.get(index), Some(Some(slot)) if slot.vif.id() == id)
+            && let Some(index) = self.add(id, world)?
+        {
+            self.refresh_slot(index, world)?;
+            self.advance_slot(index, world)?;
         }
-        self.advance_slot(index, world)
+        Ok(())
+    }
+
+    fn refresh_slot<X: Xen, R: StoreRing>(
+        &mut self,
+        index: usize,
+        world: &mut World<'_, X, R>,
+    ) -> Result<Option<DeviceId>, StoreError> {
+        let now = world.xen.now();
+        let Some(Some(slot)) = self.slots.get_mut(index) else { return Ok(None) };
+        slot.vif.refresh(world.store, now)?;
+        Ok(Some(slot.vif.id()))
     }
 
     /// Takes every step that is due by now.

@@ -7,6 +7,7 @@ use super::channels::Channels;
 use super::dice::Dice;
 use super::grants::Mapping;
 use super::ledger::Ledger;
+use super::model::Model;
 use super::oracle::Violation;
 use super::store::StoreServer;
 use super::trace::{Recording, Trace};
@@ -66,8 +67,8 @@ pub struct Machine {
     pub woken: BTreeSet<DomainId>,
     /// What went wrong.
     pub violations: Vec<Violation>,
-    /// Nobody sends packets with wrong checksums.
-    pub sums_must_be_right: bool,
+    /// What the firewall may do with packets.
+    pub model: Model,
     /// What honest peers and the network counted.
     pub ledger: Ledger,
 }
@@ -90,7 +91,7 @@ impl Machine {
             trace: Trace::new(recording),
             woken: BTreeSet::new(),
             violations: Vec::new(),
-            sums_must_be_right: true,
+            model: Model::default(),
             ledger: Ledger::default(),
         };
         machine.create(TOOLSTACK);

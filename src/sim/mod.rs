@@ -15,6 +15,7 @@ pub mod model;
 pub mod net;
 pub mod oracle;
 pub mod peer;
+pub mod rules;
 pub mod run;
 pub mod scenario;
 pub mod store;

@@ -2,8 +2,13 @@
 
 use super::dice::Dice;
 use super::peer::backend::Conduct;
+use super::peer::hostile::Malice;
 use super::peer::nic::Style;
+use super::rules::SlowRules;
+use super::run::{GATEWAY, SERVER};
 use super::world::Tempo;
+use crate::time::Moment;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 /// An honest client.
@@ -21,6 +26,15 @@ pub struct ClientShape {
     pub largest_transfer: u64,
 }
 
+/// A hostile client.
+#[derive(Clone, Copy, Debug)]
+pub enum Attacker {
+    /// Breaks the rules of rings, grants and XenStore.
+    Rings(Malice),
+    /// Keeps to those, and sends nonsense about so often.
+    Packets(Style, Duration),
+}
+
 /// A whole run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -34,15 +48,17 @@ pub struct Scenario {
     pub conduct: Conduct,
     /// Honest clients.
     pub clients: Vec<ClientShape>,
+    /// Hostile clients.
+    pub attackers: Vec<Attacker>,
     /// Device removals by the toolstack.
     pub detaches: u64,
     /// The uplink goes and comes back so often.
     pub uplink_restarts: u64,
+    /// The rules.
+    pub rules: SlowRules,
     /// Of thousand steps of xenstored so many fire a watch or fail a commit for nothing.
     pub store_noise: u64,
 }
-
-use alloc::vec::Vec;
 
 impl Scenario {
     /// The scenario of a seed.
@@ -58,7 +74,11 @@ impl Scenario {
             most_slots: *dice.pick(&[1, 1, 4, 18]),
             refuses_blank: dice.chance(200),
             lazy_per_mille: if calm { 0 } else { *dice.pick(&[0, 0, 300]) },
+            mischief_per_mille: if dice.chance(120) { *dice.pick(&[1, 10, 100]) } else { 0 },
+            mischief_until: Moment::default(),
         };
+        let attackers = if calm { 0 } else { dice.below(3) };
+        let attackers = (0..attackers).map(|_| attacker(&mut dice)).collect();
         Self {
             seed,
             traffic: Duration::from_secs(*dice.pick(&[2, 5, 10])),
@@ -69,17 +89,38 @@ impl Scenario {
             },
             conduct,
             clients,
+            attackers,
             detaches: if calm { 0 } else { dice.below(4) },
             uplink_restarts: if calm { 0 } else { dice.below(2) },
+            rules: SlowRules::of_dice(&mut dice, &[SERVER, GATEWAY]),
             store_noise: *dice.pick(&[0, 20, 200]),
         }
     }
 
     /// Whether every request must be answered: nothing is lost and nobody goes away.
     pub fn is_lossless(&self) -> bool {
-        let steady = self.clients.iter().all(|client| client.reload_every.is_none());
+        let steady = self.attackers.is_empty()
+            && self.conduct.mischief_per_mille == 0
+            && self.clients.iter().all(|client| client.reload_every.is_none());
         steady && self.conduct.loss_per_mille == 0 && self.detaches == 0 && self.uplink_restarts == 0
     }
+}
+
+fn attacker(dice: &mut Dice) -> Attacker {
+    let every = Duration::from_micros(*dice.pick(&[100, 1_000, 20_000]));
+    if dice.chance(300) {
+        return Attacker::Packets(client(dice, true).style, every);
+    }
+    let mut rate = |rates: &[u64]| *dice.pick(rates);
+    Attacker::Rings(Malice {
+        indices: rate(&[0, 1, 50]),
+        swaps: rate(&[0, 500, 1000]),
+        slots: rate(&[0, 20, 500]),
+        grants: rate(&[0, 50, 500]),
+        store: rate(&[0, 20, 200]),
+        events: rate(&[0, 10, 300]),
+        every,
+    })
 }
 
 fn client(dice: &mut Dice, calm: bool) -> ClientShape {

@@ -167,6 +167,10 @@ impl World {
             let edge = ports.len() != 1 && self.machine.channels.edge();
             let due = until.is_some_and(|until| until <= self.machine.now);
             if pending || edge || due || self.is_over() {
+                let nanoseconds = until.map_or(0, Moment::as_nanoseconds);
+                self.machine.note(&[12, u64::from(pending), u64::from(edge), u64::from(due)], || {
+                    format!("kernel wakes: pending {pending}, edge {edge}, due {due} ({nanoseconds})")
+                });
                 return;
             }
             if self.run_one() {

@@ -121,12 +121,14 @@ impl ClientVif {
 
     /// Looks at XenStore again.
     pub fn refresh<R: StoreRing>(&mut self, store: &mut Store<R>, now: Moment) -> Result<(), StoreError> {
-        let present = store.read_peer(&format!("{}/state", self.back))?.is_some();
+        let own = store.read_peer(&format!("{}/state", self.back))?.map(|text| BusState::parse(&text));
         let online = store.read_peer(&format!("{}/online", self.back))?;
-        self.wanted = match (present, online.as_deref()) {
-            (false, _) => Wanted::Vanished,
-            (true, Some("1")) => Wanted::Online,
-            (true, _) => Wanted::Offline,
+        self.wanted = match (own, online.as_deref()) {
+            (None, _) => Wanted::Vanished,
+            // Only the toolstack writes this state: the directory was removed and made anew meanwhile.
+            (Some(BusState::Initialising), _) if self.own != BusState::Initialising => Wanted::Vanished,
+            (Some(_), Some("1")) => Wanted::Online,
+            (Some(_), _) => Wanted::Offline,
         };
         if self.wanted == Wanted::Online {
             self.offline_since = None;
@@ -143,7 +145,8 @@ impl ClientVif {
         let step = backend_step(self.own, self.wanted, self.frontend);
         let due = match step {
             Step::Connect => self.since + OFFER_AT_LEAST,
-            Step::Remove => self.since + REMOVE_AFTER,
+            // From when both hold: whoever detaches a device that is closed already must still find it closed.
+            Step::Remove => self.offline_since.unwrap_or_default().max(self.since) + REMOVE_AFTER,
             _ => self.since,
         };
         match (step, self.offline_since) {

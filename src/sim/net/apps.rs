@@ -113,6 +113,56 @@ impl App for Datagrams {
     }
 }
 
+/// Sends datagrams anywhere, most of them where the rules refuse it: nothing is to come back.
+pub struct Probes {
+    client: DomainId,
+    socket: SocketHandle,
+    host: Ipv4Addr,
+    pace: Pace,
+    next: Moment,
+}
+
+impl Probes {
+    /// Tries ports of `host`.
+    pub fn start(
+        client: DomainId,
+        host: Ipv4Addr,
+        pace: Pace,
+        dice: &mut Dice,
+        sockets: &mut SocketSet<'static>,
+    ) -> Box<dyn App> {
+        let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 16], vec![0; 4096]);
+        let mut socket = udp::Socket::new(buffer(), buffer());
+        socket.bind(dice.between(2000, 60_000) as u16).expect("an unbound socket");
+        Box::new(Self { client, socket: sockets.add(socket), host, pace, next: Moment::default() })
+    }
+}
+
+impl App for Probes {
+    fn drive(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        _: &mut Interface,
+        now: Moment,
+        ledger: &mut Ledger,
+        dice: &mut Dice,
+    ) -> Option<Moment> {
+        let socket = sockets.get_mut::<udp::Socket<'_>>(self.socket);
+        if socket.recv().is_ok() {
+            ledger.complain("model", format!("{:?} got an answer that is refused", self.client));
+        }
+        if now >= self.pace.until {
+            return None;
+        }
+        if now >= self.next {
+            let port = dice.between(1, 65_535) as u16;
+            let _ = socket.send_slice(&port.to_le_bytes(), (self.host, port));
+            self.next = self.pace.next(now, dice);
+        }
+        Some(self.next)
+    }
+}
+
 /// Pings a host and checks the replies.
 pub struct Pings {
     client: DomainId,

@@ -167,9 +167,10 @@ pub fn frame(destination: [u8; 6], source: [u8; 6], packet: &[u8]) -> Vec<u8> {
     [&destination[..], &source[..], &[8, 0], packet].concat()
 }
 
-/// Whether so many bytes of one value lie in a row that a marked page must have been laid bare.
-pub fn shows(bytes: &[u8], mark: u8) -> bool {
-    bytes.as_chunks::<8>().0.contains(&[mark; 8])
+/// The mark of which so many bytes lie in a row that a marked page must have been laid bare.
+pub fn mark_in(bytes: &[u8], is_mark: impl Fn(u8) -> bool) -> Option<u8> {
+    let words = bytes.as_chunks::<8>().0.iter();
+    words.filter(|word| **word == [word[0]; 8]).map(|word| word[0]).find(|&mark| is_mark(mark))
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ pub struct Queues {
 }
 
 impl Default for Queues {
-    /// An empty device.
     fn default() -> Self {
         Self { arrived: VecDeque::new(), leaving: VecDeque::new(), room: 64 }
     }

@@ -4,6 +4,7 @@ pub mod apps;
 pub mod frame;
 pub mod host;
 pub mod link;
+pub mod nonsense;
 pub mod server;
 
 use crate::sim::dice::Dice;

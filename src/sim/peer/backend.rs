@@ -1,9 +1,9 @@
 //! A Linux-like backend for the uplink: its vif's life, its rings, and the network beyond.
 
-use super::ring::Ring;
-use crate::sim::domain::POISON;
+use super::buffers::is_mark;
+use super::ring::{RSP_PROD, Ring};
 use crate::sim::machine::{KERNEL, Machine, UPLINK};
-use crate::sim::model;
+use crate::sim::model::{self, WILD};
 use crate::sim::net::{Host, frame};
 use crate::sim::store::home;
 use crate::sim::world::{Peer, Rest};
@@ -40,6 +40,10 @@ pub struct Conduct {
     pub refuses_blank: bool,
     /// Of thousand steps so many do nothing: a slow backend.
     pub lazy_per_mille: u64,
+    /// Of thousand steps so many break the protocol.
+    pub mischief_per_mille: u64,
+    /// From this moment on it is honest again.
+    pub mischief_until: Moment,
 }
 
 struct Rings {
@@ -62,7 +66,11 @@ pub struct Backend {
     /// Frames on their way to the kernel and to the network.
     inward: VecDeque<(Moment, Vec<u8>)>,
     outward: VecDeque<(Moment, Vec<u8>)>,
+    /// Mappings of pages that it does not let go.
+    clutched: Vec<u32>,
     watching: bool,
+    /// Changes of XenStore that it has seen.
+    seen: u64,
 }
 
 /// Frames on the way in either direction: more are lost.
@@ -80,7 +88,9 @@ impl Backend {
             own: 0,
             inward: VecDeque::new(),
             outward: VecDeque::new(),
+            clutched: Vec::new(),
             watching: false,
+            seen: 0,
         }
     }
 
@@ -117,6 +127,7 @@ impl Backend {
                     self.rings = Some(rings);
                     self.set_state(machine, 4);
                 }
+                None if self.conduct.mischief_per_mille > 0 => {}
                 None => machine.violate("uplink", "the kernel's rings cannot be taken up".into()),
             },
             (2 | 4, "5") => {
@@ -185,7 +196,9 @@ impl Backend {
             let mut first = None;
             loop {
                 if waiting == 0 {
-                    machine.violate("uplink-slots", "a packet of the kernel has no last slot".into());
+                    if machine.ledger.uplink_is_honest {
+                        machine.violate("uplink-slots", "a packet of the kernel has no last slot".into());
+                    }
                     return true;
                 }
                 waiting -= 1;
@@ -195,7 +208,8 @@ impl Backend {
                 let reference = u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]);
                 let (offset, id, size) = (usize::from(half(4)), half(8), usize::from(half(10)));
                 flags = half(6);
-                if rings.held.contains(&id) || id >= 256 {
+                let honest = self.conduct.mischief_per_mille == 0;
+                if honest && (rings.held.contains(&id) || id >= 256) {
                     machine.violate("uplink-slots", format!("slot id {id} is used twice"));
                 }
                 rings.held.push(id);
@@ -217,14 +231,17 @@ impl Backend {
             let mut packet = head;
             machine.ledger.packets += 1;
             machine.trace.bytes(&packet);
-            if (0x80..=0xbf).chain([POISON]).any(|mark| frame::shows(&packet, mark)) {
+            if frame::mark_in(&packet, is_mark).is_some() {
                 machine.violate("leak", "the uplink receives memory that was not sent".into());
             }
-            if flags & 1 != 0 && (self.conduct.refuses_blank || frame::complete(&mut packet).is_none()) {
+            let wild = packet.get(30..33) == WILD.get(..3);
+            let blank = flags & 1 != 0;
+            let completed = blank && frame::complete(&mut packet).is_some();
+            if blank && (self.conduct.refuses_blank || !completed) && !wild {
                 machine.violate("checksum", "the uplink receives a blank checksum it cannot complete".into());
             }
             let sums = frame::Packet::of_frame(&packet).is_none_or(|packet| packet.sums_are_right());
-            if !sums && machine.sums_must_be_right {
+            if !sums && !wild && machine.ledger.uplink_is_honest {
                 machine.violate("checksum", "the uplink receives a packet with a wrong checksum".into());
             }
             model::uplink_receives(machine, &packet);
@@ -271,7 +288,9 @@ impl Backend {
                 let reference = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
                 let offset = machine.dice.below((PAGE_BYTES - bytes.len() + 1) as u64) as usize;
                 check_wiped(machine, reference);
-                if let Err(status) = machine.peer_write(UPLINK, KERNEL, reference, offset, bytes) {
+                if let Err(status) = machine.peer_write(UPLINK, KERNEL, reference, offset, bytes)
+                    && is_steady(machine)
+                {
                     machine
                         .violate("uplink-slots", format!("buffer {reference} cannot be written: {status}"));
                 }
@@ -285,6 +304,53 @@ impl Backend {
             }
         }
         busy
+    }
+
+    /// Breaks the protocol in one way or another.
+    fn misbehave(&mut self, machine: &mut Machine) {
+        let Machine { dice, .. } = machine;
+        let choice = dice.below(10);
+        let scribble = dice.bits();
+        let jump = *dice.pick(&[1u32, 2, 200, 257, 1 << 31, u32::MAX]);
+        let (index, field) = (dice.below(256) as usize, dice.below(4) as usize);
+        let Some(rings) = &mut self.rings else {
+            if self.own == 6 && choice < 3 {
+                self.set_state(machine, 2);
+            }
+            return;
+        };
+        match choice {
+            0 => {
+                // An id that may not be outstanding, or one a second time.
+                let mut entry = [0; 12];
+                entry[..2].copy_from_slice(&(scribble as u16 % 300).to_le_bytes());
+                rings.tx.put(&machine.memory, &entry);
+            }
+            1..=5 => {
+                let value = [0x7fff, 0xffff, 4097, scribble as u16][index % 4];
+                let place = 64 + index * 8 + field * 2;
+                machine.memory.write(rings.rx.frame, place, &value.to_le_bytes());
+            }
+            6 => {
+                let ring = if field < 2 { rings.tx.frame } else { rings.rx.frame };
+                let value = machine.memory.word(ring, RSP_PROD).wrapping_add(jump);
+                machine.memory.set_word(ring, RSP_PROD, value);
+            }
+            7 => self.set_state(machine, (scribble % 9) as u8),
+            _ => {
+                // Holds on to a page that it was lent.
+                if self.clutched.len() < 40
+                    && let Ok((handle, _)) = machine.map_grant(UPLINK, KERNEL, 8 + scribble as u32 % 512)
+                {
+                    self.clutched.push(handle);
+                }
+            }
+        }
+        if index % 8 == 0 {
+            for handle in self.clutched.drain(..) {
+                machine.unmap_grant(UPLINK, handle);
+            }
+        }
     }
 
     fn serve_network(&mut self, machine: &mut Machine) -> bool {
@@ -305,13 +371,29 @@ impl Backend {
     }
 }
 
+/// Whether neither side is closing: the kernel may end its grants as soon as one does.
+fn is_steady(machine: &Machine) -> bool {
+    if !machine.ledger.uplink_is_honest {
+        return false;
+    }
+    let back = machine.store.text(UPLINK, &format!("{}/backend/vif/{}/0/state", home(UPLINK), KERNEL.0));
+    let front = machine.store.text(UPLINK, &format!("{}/device/vif/0/state", home(KERNEL)));
+    back == "4" && front == "4"
+}
+
 /// Reads one slot's bytes, and checks that the page holds nothing else.
 fn read_slot(machine: &mut Machine, reference: u32, offset: usize, bytes: usize, into: &mut Vec<u8>) {
     let mut page = vec![0; PAGE_BYTES];
     if offset + bytes > PAGE_BYTES {
+        if !machine.ledger.uplink_is_honest {
+            return;
+        }
         return machine.violate("uplink-slots", format!("a slot of {bytes} bytes at {offset}"));
     }
     if let Err(status) = machine.peer_read(UPLINK, KERNEL, reference, 0, &mut page) {
+        if !is_steady(machine) {
+            return;
+        }
         return machine.violate("uplink-slots", format!("grant {reference} cannot be read: {status}"));
     }
     let (before, rest) = page.split_at(offset);
@@ -343,7 +425,10 @@ impl Peer for Backend {
             machine.store.wake_for(UPLINK, &self.back);
         }
         let before = self.own;
-        self.look(machine);
+        if self.seen != machine.store.changes {
+            self.seen = machine.store.changes;
+            self.look(machine);
+        }
         let mut busy = before != self.own;
         if let Some(rings) = &self.rings {
             machine.channels.take(UPLINK, rings.port);
@@ -352,6 +437,13 @@ impl Peer for Backend {
             busy |= self.take_packets(machine);
             busy |= self.give_packets(machine);
             busy |= self.serve_network(machine);
+        }
+        if machine.dice.chance(self.conduct.mischief_per_mille) && machine.now < self.conduct.mischief_until {
+            self.misbehave(machine);
+        } else if machine.now >= self.conduct.mischief_until {
+            for handle in self.clutched.drain(..) {
+                machine.unmap_grant(UPLINK, handle);
+            }
         }
         if let Some(rings) = &mut self.rings {
             let told = [rings.tx.publish(&machine.memory), rings.rx.publish(&machine.memory)];
@@ -379,6 +471,12 @@ impl Peer for Backend {
     }
 
     fn check_idle(&self, machine: &mut Machine) {
+        if !machine.ledger.uplink_is_honest {
+            return;
+        }
+        if self.rings.as_ref().is_none_or(|rings| rings.rx.untaken(&machine.memory) == 0) {
+            return;
+        }
         let front = machine.store.text(UPLINK, &format!("{}/state", self.front));
         let Some(rings) = self.rings.as_ref().filter(|_| self.own == 4 && front == "4") else { return };
         let untaken = rings.rx.untaken(&machine.memory);

@@ -1,5 +1,6 @@
 //! A peer's pages, marked so that what was not sent can be recognised wherever it turns up.
 
+use crate::sim::domain::POISON;
 use crate::sim::grants::Use;
 use crate::sim::machine::{KERNEL, Machine};
 use crate::xen::DomainId;
@@ -18,6 +19,11 @@ pub struct Buffer {
 /// The byte that fills what a domain does not send.
 pub fn mark(domain: DomainId) -> u8 {
     0x80 | (domain.0 as u8 & 0x3f)
+}
+
+/// Whether a byte fills what somebody did not send.
+pub fn is_mark(byte: u8) -> bool {
+    byte == POISON || (0x80..=0xbf).contains(&byte)
 }
 
 impl Buffer {

@@ -1,6 +1,6 @@
 //! A Linux-like or Windows-like client: its vif's life in XenStore, around a [`Nic`] and a host.
 
-use super::nic::{Nic, Style};
+use super::nic::{Expected, Nic, Style};
 use crate::sim::machine::{KERNEL, Machine};
 use crate::sim::net::Host;
 use crate::sim::store::home;
@@ -25,6 +25,8 @@ pub struct Frontend {
     reload_every: Option<Duration>,
     reload_at: Option<Moment>,
     watching: bool,
+    /// Changes of XenStore that it has seen.
+    seen: u64,
 }
 
 /// Its own state.
@@ -61,11 +63,15 @@ impl Frontend {
             reload_every,
             reload_at: None,
             watching: false,
+            seen: 0,
         }
     }
 
     fn set_state(&mut self, machine: &mut Machine, own: Own) {
         self.own = own;
+        if own != Own::Connected {
+            self.reload_at = None;
+        }
         let number = match own {
             Own::Initialising => 1,
             Own::Connected => 4,
@@ -82,8 +88,9 @@ impl Frontend {
     }
 
     fn disconnect(&mut self, machine: &mut Machine) {
+        let closed = machine.store.text(self.domain, &format!("{}/state", self.back)) == "6";
         if let Some(nic) = self.nic.take() {
-            nic.close(machine);
+            nic.close(machine, if closed { Expected::Unmapped } else { Expected::Anything });
         }
     }
 
@@ -108,7 +115,7 @@ impl Frontend {
             }
             (Own::Connected, "5" | "6" | "") => {
                 let online = machine.store.text(self.domain, &format!("{}/online", self.back)) == "1";
-                if backend == "6" && online {
+                if backend == "6" && online && self.host.is_honest() {
                     let domain = self.domain.0;
                     machine.violate("broken-off", format!("the kernel closed on honest domain {domain}"));
                 }
@@ -162,7 +169,11 @@ impl Peer for Frontend {
             machine.store.wake_for(self.domain, &self.front);
         }
         let before = self.own;
-        self.look(machine);
+        let reload = self.reload_at.is_some_and(|at| at <= machine.now);
+        if self.seen != machine.store.changes || reload {
+            self.seen = machine.store.changes;
+            self.look(machine);
+        }
         let busy = match (&mut self.nic, self.own) {
             (Some(nic), Own::Connected | Own::Closing) => nic.step(machine, &mut *self.host),
             _ => false,
@@ -179,6 +190,9 @@ impl Peer for Frontend {
     }
 
     fn check_idle(&self, machine: &mut Machine) {
+        if self.nic.as_ref().is_none_or(|nic| nic.unanswered() == 0) {
+            return;
+        }
         let backend = machine.store.text(self.domain, &format!("{}/state", self.back));
         if let (Some(nic), Own::Connected, "4") = (&self.nic, self.own, backend.as_str()) {
             nic.check_idle(machine);

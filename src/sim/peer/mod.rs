@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod buffers;
 pub mod frontend;
+pub mod hostile;
 pub mod nic;
 pub mod ring;
 pub mod toolstack;

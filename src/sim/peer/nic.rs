@@ -1,9 +1,8 @@
 //! The rings of a Linux-like frontend while they are connected: what goes out in which slots, and what comes
 //! back. Checks every answer of the kernel as Linux's netfront does, and more.
 
-use super::buffers::{Buffer, mark};
+use super::buffers::{Buffer, is_mark, mark};
 use super::ring::{Ring, SIZE};
-use crate::sim::domain::POISON;
 use crate::sim::grants::Use;
 use crate::sim::machine::{KERNEL, Machine};
 use crate::sim::net::{Host, frame};
@@ -38,6 +37,15 @@ pub struct Style {
     pub start: u32,
     /// Of thousand steps so many do not post buffers: a slow guest.
     pub lazy_per_mille: u64,
+}
+
+/// What the kernel must have done before a close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// It said that it has closed: nothing is mapped any more.
+    Unmapped,
+    /// The directory went away: it cannot have known yet.
+    Anything,
 }
 
 /// Connected rings.
@@ -251,8 +259,7 @@ impl Nic {
         let domain = self.domain;
         machine.ledger.packets += 1;
         machine.trace.bytes(&packet);
-        let foreign = (0x80..=0xbf).filter(|&byte| byte != mark(domain)).chain([POISON]);
-        if let Some(found) = foreign.into_iter().find(|&byte| frame::shows(&packet, byte)) {
+        if let Some(found) = frame::mark_in(&packet, |byte| byte != mark(domain) && is_mark(byte)) {
             machine.violate("leak", format!("domain {} receives memory of others ({found:#x})", domain.0));
         }
         if flags & RX_BLANK != 0 {
@@ -260,12 +267,12 @@ impl Nic {
                 machine
                     .violate("checksum", format!("domain {}: a blank checksum it does not take", domain.0));
             }
-            if frame::complete(&mut packet).is_none() {
+            if frame::complete(&mut packet).is_none() && machine.ledger.uplink_is_honest {
                 machine.violate("checksum", format!("domain {}: a blank checksum that is wrong", domain.0));
             }
         }
         let sums = frame::Packet::of_frame(&packet).is_none_or(|packet| packet.sums_are_right());
-        if !sums && machine.sums_must_be_right {
+        if !sums && machine.ledger.uplink_is_honest {
             machine.violate("checksum", format!("domain {}: a packet with a wrong checksum", domain.0));
         }
         super::super::model::client_receives(machine, domain, &packet);
@@ -289,7 +296,7 @@ impl Nic {
     }
 
     /// Takes everything back after the kernel let go; what it still uses is lost to the domain.
-    pub fn close(self, machine: &mut Machine) {
+    pub fn close(self, machine: &mut Machine, expected: Expected) {
         machine.channels.close(self.domain, self.port);
         let sent = self.sent.into_values().map(|(buffer, ..)| buffer);
         let buffers = self.pages.into_iter().chain(self.posted.into_values()).chain(self.spare).chain(sent);
@@ -297,7 +304,7 @@ impl Nic {
             buffer.free(machine, self.domain);
         }
         for ring in [self.tx_ring, self.rx_ring] {
-            if !ring.free(machine, self.domain) {
+            if !ring.free(machine, self.domain) && expected == Expected::Unmapped {
                 let domain = self.domain.0;
                 machine.violate("unmap", format!("domain {domain}: a ring is still mapped after the close"));
             }

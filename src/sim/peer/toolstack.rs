@@ -1,10 +1,7 @@
 //! The toolstack, as libxl behaves: attaches and detaches devices, destroys domains, ends the firewall; and
 //! holds the kernel to libxl's deadlines.
 
-use super::frontend::Frontend;
-use super::nic::Style;
 use crate::sim::machine::{KERNEL, Machine, TOOLSTACK, UPLINK};
-use crate::sim::net::Host;
 use crate::sim::store::home;
 use crate::sim::world::{Peer, Rest};
 use crate::time::Moment;
@@ -22,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How soon libxl looks after a watch fired.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Makes what is behind a client's vif.
-pub type MakeHost = Box<dyn Fn(&mut Machine) -> Box<dyn Host>>;
+/// Makes a client when it starts.
+pub type MakePeer = Box<dyn Fn(&mut Machine) -> Box<dyn Peer>>;
 
 /// A client to be made.
 pub struct ClientPlan {
@@ -33,12 +30,8 @@ pub struct ClientPlan {
     pub mac: String,
     /// Its `ip` node.
     pub ip: String,
-    /// How it uses its rings.
-    pub style: Style,
-    /// How often it reloads its driver.
-    pub reload_every: Option<Duration>,
-    /// What is behind its vif.
-    pub host: MakeHost,
+    /// The domain itself.
+    pub peer: MakePeer,
 }
 
 /// Something to do.
@@ -53,6 +46,8 @@ pub enum Task {
     Attach(DomainId),
     /// Detach a client's vif as `xl network-detach` does.
     Detach(DomainId),
+    /// Remove both directories of a client's device without a word.
+    Vanish(DomainId),
     /// Destroy a client as `xl destroy` does.
     Destroy(DomainId),
     /// Write `control/shutdown`.
@@ -104,6 +99,9 @@ impl Toolstack {
             Task::AttachUplink => {
                 let front = format!("{}/device/vif/0", home(KERNEL));
                 let back = format!("{}/backend/vif/{}/0", home(UPLINK), KERNEL.0);
+                if machine.store.exists(&back) {
+                    return;
+                }
                 let mac = "00:16:3e:00:00:01";
                 make_device(machine, (KERNEL, &front), (UPLINK, &back), mac, "");
             }
@@ -117,11 +115,15 @@ impl Toolstack {
                 machine.create(plan.domain);
                 self.addresses.push((plan.domain, plan.mac, plan.ip));
                 self.attach(machine, plan.domain);
-                let host = (plan.host)(machine);
-                self.births.push(Box::new(Frontend::new(plan.domain, plan.style, host, plan.reload_every)));
+                self.births.push((plan.peer)(machine));
             }
             Task::Attach(domain) => self.attach(machine, domain),
             Task::Detach(domain) => self.remove(machine, domain, Then::AwaitRemoval(domain)),
+            Task::Vanish(domain) => {
+                let front = format!("{}/device/vif/0", home(domain));
+                let _ = machine.store.remove(TOOLSTACK, &front);
+                let _ = machine.store.remove(TOOLSTACK, &back_of(domain));
+            }
             Task::Destroy(domain) => {
                 let front = format!("{}/device/vif/0", home(domain));
                 let _ = machine.store.remove(TOOLSTACK, &front);
@@ -139,6 +141,9 @@ impl Toolstack {
         let back = back_of(domain);
         let known = self.addresses.iter().find(|(known, ..)| *known == domain).cloned();
         let Some((_, mac, ip)) = known.filter(|_| machine.domains.contains_key(&domain)) else { return };
+        if machine.store.exists(&back) {
+            return;
+        }
         make_device(machine, (domain, &front), (KERNEL, &back), &mac, &ip);
         self.wait(machine, Waiting::State(back, "2", Then::Nothing));
     }
@@ -181,6 +186,16 @@ impl Toolstack {
         }
     }
 
+    /// The kernel has not kept to what libxl expects; a hostile backend's directory is not its fault.
+    fn accuse(&mut self, machine: &mut Machine, back: &str, what: String) {
+        self.waiting = Waiting::Time;
+        if machine.ledger.uplink_is_honest || back.starts_with(&home(KERNEL)) {
+            machine.violate("libxl", what);
+        } else {
+            self.follow(machine, Then::CleanUpUplink);
+        }
+    }
+
     /// Looks whether what it waits for has come; whether it has given up or gone on.
     fn look(&mut self, machine: &mut Machine) -> bool {
         let late = machine.now >= self.deadline;
@@ -192,10 +207,17 @@ impl Toolstack {
                 if state == wanted {
                     self.follow(machine, then);
                 } else if state.is_empty() {
-                    machine.violate("libxl", format!("{back} was removed before it was in state {wanted}"));
+                    self.accuse(
+                        machine,
+                        &back,
+                        format!("{back} was removed before it was in state {wanted}"),
+                    );
                 } else if late {
-                    machine
-                        .violate("libxl", format!("{back} is in state {state} after 10 s, wanted {wanted}"));
+                    self.accuse(
+                        machine,
+                        &back,
+                        format!("{back} is in state {state} after 10 s, wanted {wanted}"),
+                    );
                 } else {
                     return false;
                 }
@@ -206,7 +228,7 @@ impl Toolstack {
                 if !machine.store.exists(&format!("{back}/state")) {
                     self.follow(machine, then);
                 } else if late {
-                    machine.violate("libxl", format!("{back} still exists 10 s after it was closed"));
+                    self.accuse(machine, &back, format!("{back} still exists 10 s after it was closed"));
                 } else {
                     return false;
                 }

@@ -6,6 +6,7 @@ use super::Errno;
 use crate::sim::machine::{KERNEL, Machine, STORE};
 use crate::sim::world::{Peer, Rest};
 use crate::store::wire::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, RequestId, TransactionId, encode};
+use crate::time::Moment;
 use crate::xen::DomainId;
 use crate::xen::abi::store::{REQ, REQ_CONS, REQ_PROD, RING_BYTES, RSP, RSP_CONS, RSP_PROD};
 use crate::xen::host::Frame;
@@ -27,15 +28,27 @@ pub struct Daemon {
     replies: VecDeque<u8>,
     /// In so many of thousand steps a watch fires for nothing.
     pub spurious_per_mille: u64,
-    /// In so many of thousand steps the next commit fails for nothing.
+    /// Of thousand transactions so many meet conflicts for nothing, a few in a row.
     pub conflict_per_mille: u64,
+    /// The present transaction has met enough.
+    annoyed: bool,
+    next_spurious: Moment,
 }
 
 impl Daemon {
     /// Serves the kernel through `ring`, notified through `port`.
     pub fn new(ring: Frame, port: u32) -> Self {
         let (asked, replies) = (Vec::new(), VecDeque::new());
-        Self { ring, port, asked, replies, spurious_per_mille: 0, conflict_per_mille: 0 }
+        Self {
+            ring,
+            port,
+            asked,
+            replies,
+            spurious_per_mille: 0,
+            conflict_per_mille: 0,
+            annoyed: false,
+            next_spurious: Moment::default(),
+        }
     }
 
     /// Takes bytes of requests.
@@ -97,11 +110,18 @@ impl Daemon {
         let Some(kind) = Kind::from_number(number) else {
             return self.reply(Kind::Error, request, transaction, b"ENOSYS\0");
         };
+        if kind == Kind::TransactionStart && !self.annoyed && machine.dice.chance(self.conflict_per_mille) {
+            machine.store.spurious_conflicts = machine.dice.between(1, 4) as u32;
+            self.annoyed = true;
+        }
         let answer = carry_out(kind, transaction, payload, machine);
         machine.note(&[20, u64::from(number), u64::from(answer.is_ok())], || {
             let (text, outcome) = (String::from_utf8_lossy(payload), answer.as_ref().map(Vec::len));
             format!("store: kernel asks {kind:?} {:?}: {outcome:?}", text.replace('\0', " "))
         });
+        if kind == Kind::TransactionEnd && answer.is_ok() {
+            self.annoyed = false;
+        }
         match answer {
             Ok(payload) if payload.len() > MAX_PAYLOAD_BYTES => {
                 self.reply(Kind::Error, request, transaction, b"E2BIG\0");
@@ -124,10 +144,8 @@ impl Peer for Daemon {
 
     fn step(&mut self, machine: &mut Machine) -> Rest {
         machine.channels.take(STORE, self.port);
-        if machine.dice.chance(self.conflict_per_mille) {
-            machine.store.spurious_conflicts = machine.dice.between(1, 4) as u32;
-        }
-        if machine.dice.chance(self.spurious_per_mille) {
+        if machine.now >= self.next_spurious && machine.dice.chance(self.spurious_per_mille) {
+            self.next_spurious = machine.now + Duration::from_millis(machine.dice.between(1, 400));
             let watches = machine.store.watches();
             let ours: Vec<_> = watches.iter().filter(|watch| watch.domain == KERNEL).cloned().collect();
             if !ours.is_empty() {

@@ -64,6 +64,8 @@ pub struct StoreServer {
     pub(super) fired: VecDeque<(DomainId, String, String)>,
     transactions: BTreeMap<(DomainId, u32), Transaction>,
     last_transaction: u32,
+    /// Changes so far: who has seen so many need not look again.
+    pub changes: u64,
     /// Commits that are to fail without reason.
     pub spurious_conflicts: u32,
 }
@@ -216,6 +218,7 @@ impl StoreServer {
 
     /// Fires the watches of what changed.
     fn announce(&mut self, changes: &BTreeSet<Change>) {
+        self.changes += 1;
         self.woken.push_back(STORE);
         for change in changes {
             let path = change.path();

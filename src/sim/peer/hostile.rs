@@ -1,0 +1,312 @@
+//! A client domain that breaks every rule of rings, grants, event channels and XenStore.
+
+use super::buffers::Buffer;
+use super::ring::{REQ_EVENT, REQ_PROD, RSP_EVENT, RSP_PROD};
+use crate::sim::grants::Use;
+use crate::sim::machine::{KERNEL, Machine};
+use crate::sim::net::nonsense::Nonsense;
+use crate::sim::store::home;
+use crate::sim::world::{Peer, Rest};
+use crate::time::Moment;
+use crate::xen::DomainId;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+/// What fills its pages: it may send whatever it has.
+const OWN: u8 = 0x5a;
+
+/// Pages it lends for packets.
+const PAGES: usize = 24;
+
+/// Which surfaces it attacks, each so often in thousand steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Malice {
+    /// Ring indices that make no sense.
+    pub indices: u64,
+    /// Slots changed after they were published.
+    pub swaps: u64,
+    /// Slots with random fields; the others hold packets.
+    pub slots: u64,
+    /// Grants revoked, made read-only or given back at any time.
+    pub grants: u64,
+    /// Random states, garbage keys, directories removed.
+    pub store: u64,
+    /// Events for nothing, ports closed.
+    pub events: u64,
+    /// Between two steps, on average.
+    pub every: Duration,
+}
+
+struct Rings {
+    tx: Buffer,
+    rx: Buffer,
+    port: u32,
+    produced: u32,
+    posted: u32,
+}
+
+/// A hostile client.
+pub struct Hostile {
+    domain: DomainId,
+    mac: [u8; 6],
+    address: Ipv4Addr,
+    malice: Malice,
+    until: Moment,
+    pages: Vec<Buffer>,
+    rings: Option<Rings>,
+}
+
+impl Hostile {
+    /// A hostile client that rests from `until` on.
+    pub fn new(domain: DomainId, mac: [u8; 6], address: Ipv4Addr, malice: Malice, until: Moment) -> Self {
+        Self { domain, mac, address, malice, until, pages: Vec::new(), rings: None }
+    }
+
+    fn path(&self, key: &str) -> String {
+        format!("{}/device/vif/0/{key}", home(self.domain))
+    }
+
+    fn put(&self, machine: &mut Machine, key: &str, value: &str) {
+        let directory = format!("{}/device/vif/0", home(self.domain));
+        if machine.store.exists(&directory) {
+            let _ = machine.store.put(self.domain, &self.path(key), value);
+        }
+    }
+
+    /// Announces rings, mostly good ones.
+    fn announce(&mut self, machine: &mut Machine) {
+        if self.rings.is_none() {
+            let (Some(tx), Some(rx)) = (
+                Buffer::new(machine, self.domain, Use::Write),
+                Buffer::new(machine, self.domain, Use::Write),
+            ) else {
+                return;
+            };
+            let Ok(port) = machine.channels.allocate(self.domain, KERNEL) else { return };
+            let start = *machine.dice.pick(&[0, u32::MAX - 20, 77]);
+            for ring in [tx, rx] {
+                machine.memory.fill(ring.frame, 0, 4096, 0);
+                for (offset, value) in [(REQ_PROD, start), (RSP_PROD, start)] {
+                    machine.memory.set_word(ring.frame, offset, value);
+                }
+                for offset in [REQ_EVENT, RSP_EVENT] {
+                    machine.memory.set_word(ring.frame, offset, start.wrapping_add(1));
+                }
+            }
+            self.rings = Some(Rings { tx, rx, port, produced: start, posted: start });
+        }
+        let Some(rings) = &self.rings else { return };
+        let mut keys = [
+            ("tx-ring-ref", rings.tx.reference),
+            ("rx-ring-ref", rings.rx.reference),
+            ("event-channel", rings.port),
+            ("request-rx-copy", 1),
+            ("feature-sg", 1),
+            ("feature-no-csum-offload", 0),
+        ];
+        if machine.dice.chance(self.malice.store) {
+            let index = machine.dice.below(keys.len() as u64) as usize;
+            keys[index].1 = machine.dice.bits() as u32;
+        }
+        for (key, value) in keys {
+            self.put(machine, key, &format!("{value}"));
+        }
+        self.put(machine, "state", "4");
+    }
+
+    /// Gives rings up without a word.
+    fn abandon(&mut self, machine: &mut Machine) {
+        if let Some(rings) = self.rings.take() {
+            machine.channels.close(self.domain, rings.port);
+            rings.tx.free(machine, self.domain);
+            rings.rx.free(machine, self.domain);
+        }
+    }
+
+    fn upset_store(&mut self, machine: &mut Machine) {
+        match machine.dice.below(8) {
+            0..3 => {
+                let state = format!("{}", machine.dice.below(10));
+                self.put(machine, "state", &state);
+            }
+            3 => self.put(machine, "state", "garbage \u{1}\u{ff}"),
+            4 => {
+                let bytes = machine.dice.between(1, 2048) as usize;
+                let value = machine.dice.bytes(bytes);
+                let key = *machine.dice.pick(&["state", "tx-ring-ref", "event-channel", "feature-sg"]);
+                if machine.store.exists(&format!("{}/device/vif/0", home(self.domain))) {
+                    let _ = machine.store.write(self.domain, &self.path(key), &value);
+                }
+            }
+            5 => {
+                for round in 0..machine.dice.between(1, 200) {
+                    self.put(machine, "state", if round % 2 == 0 { "1" } else { "4" });
+                }
+            }
+            6 => {
+                let _ = machine.store.remove(self.domain, &self.path("state"));
+            }
+            _ => {
+                let key = *machine.dice.pick(&["tx-ring-ref", "rx-ring-ref", "event-channel", "mac"]);
+                let _ = machine.store.remove(self.domain, &self.path(key));
+            }
+        }
+    }
+
+    fn upset_grants(&mut self, machine: &mut Machine) {
+        if self.pages.is_empty() {
+            return;
+        }
+        let page = *machine.dice.pick(&self.pages);
+        let flags = match machine.dice.below(4) {
+            0 => 0,
+            1 => 5 | u32::from(KERNEL.0) << 16,
+            2 => 1 | 77 << 16,
+            _ => 1 | u32::from(KERNEL.0) << 16,
+        };
+        machine.set_entry(self.domain, page.reference, flags, page.frame.0);
+    }
+
+    /// A transmit slot: of a packet, or of anything.
+    fn slot(&self, machine: &mut Machine) -> Vec<u8> {
+        let page = *machine.dice.pick(&self.pages);
+        let mut entry = Vec::with_capacity(12);
+        if machine.dice.chance(self.malice.slots) {
+            let reference =
+                if machine.dice.chance(800) { page.reference } else { machine.dice.bits() as u32 };
+            entry.extend(reference.to_le_bytes());
+            let edge = |dice: &mut crate::sim::dice::Dice| {
+                *dice.clone().pick(&[0u16, 1, 13, 14, 60, 1514, 4095, 4096, 4097, 0xffff])
+                    ^ if dice.chance(300) { dice.bits() as u16 & 0xff } else { 0 }
+            };
+            for half in [edge(&mut machine.dice), machine.dice.below(16) as u16] {
+                entry.extend(half.to_le_bytes());
+            }
+            for half in [machine.dice.bits() as u16, edge(&mut machine.dice)] {
+                entry.extend(half.to_le_bytes());
+            }
+        } else {
+            let frame = Nonsense::make(self.mac, self.address, &mut machine.dice);
+            machine.memory.fill(page.frame, 0, 4096, OWN);
+            machine.memory.write(page.frame, 0, &frame);
+            entry.extend(page.reference.to_le_bytes());
+            let flags = machine.dice.below(4) as u16;
+            for half in [0, flags, machine.dice.bits() as u16, frame.len() as u16] {
+                entry.extend(half.to_le_bytes());
+            }
+        }
+        entry
+    }
+
+    fn upset_rings(&mut self, machine: &mut Machine) {
+        if self.pages.is_empty() {
+            return;
+        }
+        let slots: Vec<Vec<u8>> = (0..machine.dice.between(1, 12)).map(|_| self.slot(machine)).collect();
+        let Some(rings) = &mut self.rings else { return };
+        for entry in slots {
+            let place = 64 + (rings.produced % 256) as usize * 12;
+            machine.memory.write(rings.tx.frame, place, &entry);
+            rings.produced = rings.produced.wrapping_add(1);
+        }
+        if machine.dice.chance(300) {
+            let page = *machine.dice.pick(&self.pages);
+            let place = 64 + (rings.posted % 256) as usize * 8;
+            let id = machine.dice.bits() as u16;
+            let entry = [&id.to_le_bytes()[..], &[0, 0], &page.reference.to_le_bytes()].concat();
+            machine.memory.write(rings.rx.frame, place, &entry);
+            rings.posted = rings.posted.wrapping_add(1);
+            machine.memory.set_word(rings.rx.frame, REQ_PROD, rings.posted);
+        }
+        if machine.dice.chance(self.malice.indices) {
+            let ring = if machine.dice.chance(700) { rings.tx.frame } else { rings.rx.frame };
+            let jump = *machine.dice.pick(&[256, 257, 300, 0xffff, 1 << 31, u32::MAX]);
+            let offset = *machine.dice.pick(&[REQ_PROD, REQ_PROD, RSP_PROD, REQ_EVENT, RSP_EVENT]);
+            let value = machine.memory.word(ring, offset).wrapping_add(jump);
+            machine.memory.set_word(ring, offset, value);
+        } else {
+            machine.memory.set_word(rings.tx.frame, REQ_PROD, rings.produced);
+        }
+        machine.send_event(self.domain, rings.port);
+    }
+
+    /// Changes slots that the kernel may be reading.
+    fn swap_slots(&mut self, machine: &mut Machine) {
+        let Some(rings) = &self.rings else { return };
+        let newest = rings.produced.wrapping_sub(machine.dice.between(1, 12) as u32);
+        let place = 64 + (newest % 256) as usize * 12;
+        let (field, value) = match machine.dice.below(3) {
+            0 => (4, *machine.dice.pick(&[0u16, 4000, 4095, 4096, 0xffff])),
+            1 => (6, machine.dice.below(16) as u16),
+            _ => (10, *machine.dice.pick(&[0u16, 13, 14, 1514, 4096, 0xffff])),
+        };
+        machine.memory.write(rings.tx.frame, place + field, &value.to_le_bytes());
+    }
+}
+
+impl Peer for Hostile {
+    fn domain(&self) -> DomainId {
+        self.domain
+    }
+
+    fn step(&mut self, machine: &mut Machine) -> Rest {
+        if !machine.domains.contains_key(&self.domain) {
+            return Rest::Gone;
+        }
+        if self.pages.is_empty() {
+            self.pages = (0..PAGES).filter_map(|_| Buffer::new(machine, self.domain, Use::Write)).collect();
+            for page in &self.pages {
+                machine.memory.fill(page.frame, 0, 4096, OWN);
+            }
+        }
+        if machine.now >= self.until {
+            self.abandon(machine);
+            return Rest::Asleep;
+        }
+        let backend = machine
+            .store
+            .text(self.domain, &format!("{}/backend/vif/{}/0/state", home(KERNEL), self.domain.0));
+        match backend.as_str() {
+            "2" => self.announce(machine),
+            "4" => {
+                if machine.dice.chance(self.malice.grants) {
+                    self.upset_grants(machine);
+                }
+                self.upset_rings(machine);
+            }
+            "6" if machine.dice.chance(300) => {
+                self.abandon(machine);
+                self.put(machine, "state", "1");
+            }
+            _ => {}
+        }
+        if machine.dice.chance(self.malice.swaps) {
+            for _ in 0..8 {
+                self.swap_slots(machine);
+            }
+        }
+        if machine.dice.chance(self.malice.store / 20) {
+            self.upset_store(machine);
+        }
+        if let Some(rings) = &self.rings
+            && machine.dice.chance(self.malice.events)
+        {
+            for _ in 0..machine.dice.between(1, 50) {
+                machine.send_event(self.domain, rings.port);
+            }
+            if machine.dice.chance(10) {
+                machine.channels.close(self.domain, rings.port);
+            }
+        }
+        // It may strike at every moment at which the kernel looks.
+        let wait = machine.dice.below(self.malice.every.as_nanos() as u64 * 2);
+        if machine.dice.chance(200) {
+            Rest::Again
+        } else {
+            Rest::Until(machine.now + Duration::from_nanos(wait))
+        }
+    }
+}
