@@ -34,6 +34,7 @@ impl<T> Index<T> {
     }
 
     /// The first record under `hash` that `is_it` recognises.
+    #[inline(always)]
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(Id<T>) -> bool) -> Option<Id<T>> {
         let mut at = *self.heads.get((hash & self.mask) as usize)?;
         while let Some(id) = at {

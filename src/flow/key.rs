@@ -2,9 +2,8 @@
 
 use core::net::Ipv4Addr;
 
-use siphasher::sip::SipHasher13;
-
 use super::record::{Flow, Route};
+use super::siphash::SipKey;
 use crate::client::ClientSlot;
 
 /// From which side a name is read.
@@ -58,27 +57,15 @@ impl Key {
     }
 
     /// A keyed hash of the name (SipHash-1-3): nobody without the key can aim at a bucket (conformance P-10).
-    pub fn hash(&self, hasher: &SipHasher13) -> u64 {
-        let face = match self.face {
-            Face::Inside(slot) => slot.0,
-            Face::Outside => 0,
+    #[inline(always)]
+    pub fn hash(&self, key: &SipKey) -> u64 {
+        let (side, slot) = match self.face {
+            Face::Inside(slot) => (0, slot.0),
+            Face::Outside => (1, 0),
         };
-        let side = matches!(self.face, Face::Outside);
-        let far = self.far.octets();
-        let port = self.port.to_le_bytes();
-        let far_port = self.far_port.to_le_bytes();
-        hasher.hash(&[
-            far[0],
-            far[1],
-            far[2],
-            far[3],
-            port[0],
-            port[1],
-            far_port[0],
-            far_port[1],
-            self.protocol,
-            face,
-            u8::from(side),
-        ])
+        let first =
+            u64::from(self.far.to_bits()) << 32 | u64::from(self.port) << 16 | u64::from(self.far_port);
+        let rest = u64::from(self.protocol) | u64::from(slot) << 8 | side << 16;
+        key.hash(first, rest, 3)
     }
 }

@@ -6,6 +6,7 @@ pub mod index;
 pub mod key;
 pub mod record;
 pub mod share;
+pub mod siphash;
 pub mod slab;
 pub mod spans;
 pub mod table;

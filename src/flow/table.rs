@@ -7,12 +7,11 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use siphasher::sip::SipHasher13;
-
 use super::index::Index;
 use super::key::{Face, Key};
 use super::record::{Flow, Route, Stage};
 use super::share::{Account, Membership, Share};
+use super::siphash::SipKey;
 use super::slab::{Ends, Id, Links, Slab};
 use super::tick::Tick;
 use super::timeouts::Timeouts;
@@ -41,7 +40,7 @@ pub struct FlowTable {
     slab: Slab<Flow>,
     inside: Index<Flow>,
     outside: Index<Flow>,
-    hasher: SipHasher13,
+    key: SipKey,
     wheel: Wheel<Flow>,
     timeouts: Timeouts,
     share: Share,
@@ -75,7 +74,7 @@ impl FlowTable {
             slab: Slab::new(places),
             inside: Index::new(places),
             outside: Index::new(places),
-            hasher: SipHasher13::new_with_keys(key.0, key.1),
+            key: SipKey::new(key),
             wheel: Wheel::new(places, now),
             timeouts,
             share,
@@ -120,8 +119,9 @@ impl FlowTable {
     }
 
     /// The flow that is known as `key`, over or not.
+    #[inline(always)]
     pub fn find(&self, key: &Key) -> Option<Id<Flow>> {
-        let hash = key.hash(&self.hasher);
+        let hash = key.hash(&self.key);
         match key.face {
             Face::Inside(_) => {
                 self.inside.find(hash, |id| self.get(id).is_some_and(|flow| Key::inside(flow) == *key))
@@ -156,9 +156,9 @@ impl FlowTable {
         }
         flow.deadline = now.after(self.timeouts.of(&flow));
         let id = self.slab.insert(flow).map_err(|_| Refusal::NoRoom)?;
-        self.inside.insert(Key::inside(&flow).hash(&self.hasher), id);
+        self.inside.insert(Key::inside(&flow).hash(&self.key), id);
         if let Some(name) = Key::outside(&flow) {
-            self.outside.insert(name.hash(&self.hasher), id);
+            self.outside.insert(name.hash(&self.key), id);
         }
         self.wheel.file(id, flow.deadline);
         self.share.take(payer(&flow));
@@ -176,13 +176,28 @@ impl FlowTable {
     }
 
     /// Moves `id` to `stage` and starts its timeout anew.
+    #[inline(always)]
     pub fn restart(&mut self, id: Id<Flow>, stage: Stage, now: Tick) {
         let Some(flow) = self.slab.get_mut(id) else { return };
-        let (was, due) = (flow.stage, flow.deadline);
-        flow.stage = stage;
-        flow.deadline = now.after(self.timeouts.of(flow));
-        if flow.deadline < due {
-            self.wheel.hasten(id, flow.deadline);
+        if flow.stage != stage {
+            return self.advance(id, stage, now);
+        }
+        let deadline = now.after(self.timeouts.of(flow));
+        let due = core::mem::replace(&mut flow.deadline, deadline);
+        if deadline < due {
+            self.wheel.hasten(id, deadline);
+        }
+    }
+
+    /// As [`FlowTable::restart`], for a new stage.
+    #[inline(never)]
+    fn advance(&mut self, id: Id<Flow>, stage: Stage, now: Tick) {
+        let Some(flow) = self.slab.get_mut(id) else { return };
+        let was = core::mem::replace(&mut flow.stage, stage);
+        let deadline = now.after(self.timeouts.of(flow));
+        let due = core::mem::replace(&mut flow.deadline, deadline);
+        if deadline < due {
+            self.wheel.hasten(id, deadline);
         }
         if was.is_assured() != stage.is_assured()
             && let Some(ends) = self.young.get_mut(payer(flow).position())
@@ -203,9 +218,9 @@ impl FlowTable {
     /// Takes out `id`, which is on the wheel no longer.
     fn forget(&mut self, id: Id<Flow>) -> Option<Flow> {
         let flow = self.slab.remove(id)?;
-        self.inside.remove(Key::inside(&flow).hash(&self.hasher), id);
+        self.inside.remove(Key::inside(&flow).hash(&self.key), id);
         if let Some(name) = Key::outside(&flow) {
-            self.outside.remove(name.hash(&self.hasher), id);
+            self.outside.remove(name.hash(&self.key), id);
         }
         self.share.give(payer(&flow));
         if !flow.stage.is_assured()

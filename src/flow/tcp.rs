@@ -82,7 +82,7 @@ const fn within(number: u32, first: u32, last: u32) -> bool {
 
 /// Whether `a` is after `b` in sequence space.
 const fn is_after(a: u32, b: u32) -> bool {
-    a != b && a.wrapping_sub(b) < 0x8000_0000
+    (a.wrapping_sub(b) as i32) > 0
 }
 
 impl Track {
@@ -145,6 +145,7 @@ impl Track {
 
     /// Whether a segment of `sender` can be from that end: it begins near the other end's window, and
     /// acknowledges nothing that was not sent.
+    #[inline(always)]
     const fn fits(&self, sender: End, segment: &Tcp) -> bool {
         let receiver = self.half(sender.other());
         let own = self.half(sender);
@@ -154,6 +155,7 @@ impl Track {
     }
 
     /// Takes over what a segment that fits says.
+    #[inline(always)]
     fn update(&mut self, sender: End, segment: &Tcp) {
         let window = self.window(sender, segment);
         let own = self.half_mut(sender);
@@ -186,6 +188,7 @@ impl Track {
     }
 
     /// Takes a `segment` that `sender` sent on a connection of `opener` that is at `stage`.
+    #[inline(always)]
     pub fn step(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
         match stage {
             TcpStage::Opening if sender == opener => self.opener_speaks(opener, segment),
@@ -274,6 +277,7 @@ impl Track {
     }
 
     /// Data, FIN or RST on an open connection.
+    #[inline(always)]
     fn open_connection(&mut self, stage: TcpStage, sender: End, segment: &Tcp) -> Step {
         if segment.flags.contains(Flags::RST) {
             return if self.closes(sender, segment) { Step::Restart(TcpStage::Reset) } else { Step::Keep };

@@ -11,8 +11,9 @@ use crate::wire::tcp::Tcp;
 
 impl Engine {
     /// Prepares an ICMP error about `parcel` to the side it came from, unless it may not have one.
+    #[cold]
     pub(super) fn report(&mut self, now: Moment, to: Side, parcel: &Parcel<'_>, what: Report) {
-        if !report::may_report(&parcel.ip, parcel.header) {
+        if !report::may_report(parcel.ip, parcel.header) {
             return;
         }
         let (allowance, source) = match to {
@@ -32,6 +33,7 @@ impl Engine {
     }
 
     /// Prepares a RST to the client that sent `segment`.
+    #[cold]
     pub(super) fn reset(&mut self, now: Moment, to: ClientSlot, ip: &Ipv4, segment: &Tcp) {
         let allowance = self.clients.get_mut(to).map(|client| &mut client.resets);
         if allowance.is_none_or(|allowance| allowance.take(now) == Taken::Exhausted) {

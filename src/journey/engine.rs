@@ -32,7 +32,7 @@ pub struct Parcel<'a> {
     /// The packet from its first byte; at least all of it or 576 bytes.
     pub header: &'a mut [u8],
     /// What its IP header says.
-    pub ip: Ipv4,
+    pub ip: &'a Ipv4,
     /// What its sender left to do.
     pub offload: Offload,
 }
@@ -236,6 +236,7 @@ impl Engine {
     }
 
     /// Ends a flow and lets its port rest.
+    #[cold]
     pub(super) fn end(&mut self, id: Id<Flow>, now: Moment) {
         if let Some(flow) = self.flows.remove(id) {
             self.release(&flow, now);
@@ -250,6 +251,7 @@ impl Engine {
 
     /// What can be said of every packet and fragment from `from` by its IP header alone: it comes from who is
     /// there, goes to us if it is from the uplink, and asks for no route of its own (conformance F-7, F-9).
+    #[inline(always)]
     pub fn screen(&self, from: Side, parcel: &Parcel<'_>) -> Result<(), Drop> {
         match from {
             Side::Client(slot) => {
@@ -273,11 +275,18 @@ impl Engine {
     }
 
     /// Judges a packet that came from `from`, whole or the first fragment of its datagram.
+    #[inline(always)]
     pub fn judge_packet(&mut self, now: Moment, from: Side, parcel: &mut Parcel<'_>) -> Verdict {
         match from {
             Side::Client(slot) => self.outbound(now, slot, parcel),
             Side::Uplink => self.inbound(now, parcel),
         }
+    }
+
+    /// As [`Engine::judge_packet`], once for all who call it seldom.
+    #[inline(never)]
+    pub fn judge_first_fragment(&mut self, now: Moment, from: Side, parcel: &mut Parcel<'_>) -> Verdict {
+        self.judge_packet(now, from, parcel)
     }
 
     /// What happened so far.

@@ -54,6 +54,7 @@ fn read_quote(parcel: &Parcel<'_>) -> Result<Quote, Drop> {
 
 impl Engine {
     /// Judges an ICMP error from the uplink.
+    #[inline(never)]
     pub(super) fn error_inward(&mut self, now: Moment, parcel: &mut Parcel<'_>) -> Verdict {
         self.try_error_inward(now, parcel).unwrap_or_else(Verdict::Discard)
     }
@@ -70,7 +71,7 @@ impl Engine {
         let id = self.flows.find(&name).ok_or(Drop::QuoteUnknown)?;
         let flow = self.quoted_flow(now, id, End::Near, &quote)?;
         let near = self.clients.get(flow.near).ok_or(Drop::NoClient)?.address;
-        let (to, ip) = (Side::Client(flow.near), parcel.ip);
+        let (to, ip) = (Side::Client(flow.near), *parcel.ip);
         if self.clients.slot_of(ip.source).is_some() {
             return Err(Drop::InsideSource);
         }
@@ -83,6 +84,7 @@ impl Engine {
     }
 
     /// Judges an ICMP error from the client on `from`.
+    #[inline(never)]
     pub(super) fn error_outward(
         &mut self,
         now: Moment,
@@ -104,7 +106,7 @@ impl Engine {
         }
         let (id, sender) = self.flow_quoted_by_client(from, &quote).ok_or(Drop::QuoteUnknown)?;
         let flow = self.quoted_flow(now, id, sender, &quote)?;
-        let ip = parcel.ip;
+        let ip = *parcel.ip;
         let (to, source) = match (flow.route, sender) {
             (Route::Between(_), End::Near) => (Side::Client(flow.near), ip.source),
             (Route::Between(peer), End::Far) => (Side::Client(peer), ip.source),

@@ -33,6 +33,7 @@ where
 
 impl<D: Datagram> Journey<D> {
     /// Takes a fragment that was screened.
+    #[inline(never)]
     pub(super) fn take_fragment(
         &mut self,
         now: Moment,
@@ -55,8 +56,8 @@ impl<D: Datagram> Journey<D> {
                 self.fragments.finish(id);
             }
             Arrival::Judge(id) => {
-                let parcel = &mut Parcel { header: packet.header(), ip, offload };
-                let verdict = self.engine.judge_packet(now, from, parcel);
+                let parcel = &mut Parcel { header: packet.header(), ip: &ip, offload };
+                let verdict = self.engine.judge_first_fragment(now, from, parcel);
                 self.carry_out(from, packet, &ip, verdict, outlet);
                 let Verdict::Forward(passage) = verdict else {
                     return self.fragments.settle(id, None, &mut reject(&mut self.engine, outlet));
@@ -81,7 +82,7 @@ impl<D: Datagram> Journey<D> {
         outlet: &mut impl Outlet<D>,
     ) {
         let offload = packet.offload();
-        let parcel = Parcel { header: packet.header(), ip, offload };
+        let parcel = Parcel { header: packet.header(), ip: &ip, offload };
         let verdict = match self.engine.fits(now, from, passage.to, &parcel) {
             Ok(()) => {
                 readdress(parcel.header, &ip, &passage.heading(&ip));

@@ -6,7 +6,6 @@
 use core::net::Ipv4Addr;
 
 use super::engine::{Engine, Parcel, Verdict};
-use super::pass::Passed;
 use crate::client::{ClientSlot, Side};
 use crate::counters::Drop;
 use crate::flow::allowance::Taken;
@@ -41,6 +40,7 @@ pub(super) const fn near_and_far_port(transport: &Transport, sender: End) -> (u1
 
 impl Engine {
     /// Opens a flow for a packet from the client on `from`, and takes the packet along.
+    #[inline(never)]
     pub(super) fn open_outward(
         &mut self,
         now: Moment,
@@ -75,7 +75,7 @@ impl Engine {
         match transport {
             Transport::Tcp(segment) if !segment.opens() => {
                 if !segment.flags.contains(crate::wire::tcp::Flags::RST) {
-                    self.reset(now, from, &parcel.ip, segment);
+                    self.reset(now, from, parcel.ip, segment);
                 }
                 return Verdict::Discard(Drop::TcpMidstream);
             }
@@ -83,7 +83,7 @@ impl Engine {
             _ => {}
         }
         match self.enter(now, flow) {
-            Ok(id) => self.pass_first(now, id, End::Near, parcel, transport),
+            Ok(id) => self.pass_opener(now, id, End::Near, parcel, transport),
             Err(why) => {
                 self.notice(now, from, why);
                 self.refuse(now, from, parcel, why)
@@ -93,6 +93,7 @@ impl Engine {
 
     /// Opens a flow for a packet from the uplink if its port is forwarded. Nothing else is ever admitted, and
     /// nobody is told.
+    #[inline(never)]
     pub(super) fn open_inward(
         &mut self,
         now: Moment,
@@ -127,7 +128,7 @@ impl Engine {
             return Verdict::Discard(Drop::ProtocolBusy);
         }
         match self.enter(now, flow) {
-            Ok(id) => self.pass_first(now, id, End::Far, parcel, transport),
+            Ok(id) => self.pass_opener(now, id, End::Far, parcel, transport),
             Err(why) => Verdict::Discard(why),
         }
     }
@@ -231,7 +232,7 @@ impl Engine {
     }
 
     /// Takes along the packet that opened the flow `id`.
-    fn pass_first(
+    fn pass_opener(
         &mut self,
         now: Moment,
         id: Id<Flow>,
@@ -239,10 +240,21 @@ impl Engine {
         parcel: &mut Parcel<'_>,
         transport: &Transport,
     ) -> Verdict {
-        match self.pass(now, id, sender, parcel, transport) {
-            Passed::Verdict(verdict) => verdict,
-            Passed::Reopened => Verdict::Discard(Drop::TcpState),
-        }
+        let passed = self.pass_seldom(now, id, sender, parcel, transport);
+        passed.unwrap_or(Verdict::Discard(Drop::TcpState))
+    }
+
+    /// Takes a packet along the flow `id`: once for all who call it seldom.
+    #[inline(never)]
+    pub(super) fn pass_seldom(
+        &mut self,
+        now: Moment,
+        id: Id<Flow>,
+        sender: End,
+        parcel: &mut Parcel<'_>,
+        transport: &Transport,
+    ) -> Option<Verdict> {
+        self.pass(now, id, sender, parcel, transport)
     }
 
     /// Refuses a client's packet and tells it so.

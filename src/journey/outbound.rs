@@ -2,25 +2,24 @@
 
 use super::engine::{Engine, Hop, Parcel, Passage, Verdict};
 use super::open::near_and_far_port;
-use super::pass::Passed;
 use crate::client::{ClientSlot, Side};
 use crate::counters::Drop;
 use crate::flow::key::{Face, Key};
-use crate::flow::record::{End, Flow};
-use crate::flow::slab::Id;
+use crate::flow::record::End;
 use crate::nat::rewrite::{answer_echo, readdress};
 use crate::route::report::Report;
 use crate::time::Moment;
 use crate::wire::icmp::{Icmp, IcmpFault};
-use crate::wire::ipv4::Part;
+use crate::wire::ipv4::{Part, protocol};
 use crate::wire::tcp::TcpFault;
 use crate::wire::transport::{Transport, TransportFault};
 use crate::wire::udp::UdpFault;
 
 /// Reads what a packet carries. A first fragment without the whole layer-4 header is an attack on those who
 /// judge by it (RFC 1858).
-pub(super) fn read_transport(parcel: &Parcel<'_>) -> Result<Transport, Drop> {
-    Transport::read(&parcel.ip, parcel.header).map_err(|fault| match fault {
+#[inline(always)]
+pub(super) fn read_transport(parcel: &Parcel<'_>, protocol: u8) -> Result<Transport, Drop> {
+    Transport::read(parcel.ip, protocol, parcel.header).map_err(|fault| match fault {
         TransportFault::Tcp(TcpFault::Flags) => Drop::TcpFlags,
         TransportFault::Udp(UdpFault::Length) => Drop::UdpHeader,
         TransportFault::Icmp(IcmpFault::Kind) => Drop::IcmpKind,
@@ -33,54 +32,87 @@ pub(super) fn read_transport(parcel: &Parcel<'_>) -> Result<Transport, Drop> {
 
 impl Engine {
     /// Judges a packet from the client on `from`, whole or the first fragment of its datagram.
+    ///
+    /// There is one straight path for each of the two protocols that almost all packets are of.
+    #[inline(always)]
     pub fn outbound(&mut self, now: Moment, from: ClientSlot, parcel: &mut Parcel<'_>) -> Verdict {
-        let transport = match read_transport(parcel) {
-            Ok(transport) => transport,
-            Err(why) => return Verdict::Discard(why),
-        };
-        if transport == Transport::Icmp(Icmp::Error) {
-            return self.error_outward(now, from, parcel);
+        match parcel.ip.protocol {
+            protocol::TCP => self.client_packet(now, from, protocol::TCP, parcel),
+            protocol::UDP => self.client_packet(now, from, protocol::UDP, parcel),
+            other => self.other_client_packet(now, from, other, parcel),
         }
-        if let Some((id, sender)) = self.flow_of_client(now, from, parcel, &transport)
-            && let Passed::Verdict(verdict) = self.pass(now, id, sender, parcel, &transport)
-        {
-            return verdict;
-        }
-        self.open_outward(now, from, parcel, &transport)
     }
 
-    /// The flow of a client's packet, and which end of it the client is.
-    fn flow_of_client(
+    #[inline(never)]
+    fn other_client_packet(
         &mut self,
         now: Moment,
         from: ClientSlot,
-        parcel: &Parcel<'_>,
-        transport: &Transport,
-    ) -> Option<(Id<Flow>, End)> {
-        let ip = &parcel.ip;
-        if !matches!(transport, Transport::Icmp(Icmp::EchoReply { .. })) {
-            let (port, far_port) = near_and_far_port(transport, End::Near);
-            let name =
-                Key { face: Face::Inside(from), protocol: ip.protocol, port, far: ip.destination, far_port };
-            if let Some(id) = self.flows.find(&name)
-                && self.is_alive(id, now)
-            {
-                return Some((id, End::Near));
+        protocol: u8,
+        parcel: &mut Parcel<'_>,
+    ) -> Verdict {
+        self.client_packet(now, from, protocol, parcel)
+    }
+
+    #[inline(always)]
+    fn client_packet(
+        &mut self,
+        now: Moment,
+        from: ClientSlot,
+        protocol: u8,
+        parcel: &mut Parcel<'_>,
+    ) -> Verdict {
+        let transport = match read_transport(parcel, protocol) {
+            Ok(transport) => transport,
+            Err(why) => return Verdict::Discard(why),
+        };
+        match transport {
+            Transport::Icmp(Icmp::Error) => return self.error_outward(now, from, parcel),
+            // An answer is always the far end's.
+            Transport::Icmp(Icmp::EchoReply { .. }) => {}
+            _ => {
+                let (port, far_port) = near_and_far_port(&transport, End::Near);
+                let face = Face::Inside(from);
+                let name = Key { face, protocol, port, far: parcel.ip.destination, far_port };
+                if let Some(id) = self.flows.find(&name)
+                    && self.is_alive(id, now)
+                    && let Some(verdict) = self.pass(now, id, End::Near, parcel, &transport)
+                {
+                    return verdict;
+                }
             }
         }
-        if matches!(transport, Transport::Icmp(Icmp::EchoRequest { .. })) {
-            return None;
+        self.packet_of_no_own_flow(now, from, parcel, &transport)
+    }
+
+    /// A client's packet that is of no flow of its own: of another client's, or of a new one.
+    #[inline(never)]
+    fn packet_of_no_own_flow(
+        &mut self,
+        now: Moment,
+        from: ClientSlot,
+        parcel: &mut Parcel<'_>,
+        transport: &Transport,
+    ) -> Verdict {
+        if !matches!(transport, Transport::Icmp(Icmp::EchoRequest { .. }))
+            && let Some(near) = self.clients.slot_of(parcel.ip.destination)
+        {
+            let (port, far_port) = near_and_far_port(transport, End::Far);
+            let (protocol, far) = (parcel.ip.protocol, parcel.ip.source);
+            let name = Key { face: Face::Inside(near), protocol, port, far, far_port };
+            if let Some(id) = self.flows.find(&name)
+                && self.is_alive(id, now)
+                && let Some(verdict) = self.pass_seldom(now, id, End::Far, parcel, transport)
+            {
+                return verdict;
+            }
         }
-        // The far end of another client's flow.
-        let near = self.clients.slot_of(ip.destination)?;
-        let (port, far_port) = near_and_far_port(transport, End::Far);
-        let name = Key { face: Face::Inside(near), protocol: ip.protocol, port, far: ip.source, far_port };
-        let id = self.flows.find(&name)?;
-        self.is_alive(id, now).then_some((id, End::Far))
+        self.open_outward(now, from, parcel, transport)
     }
 
     /// A client's packet to the firewall: pings are answered. TCP and UDP to the uplink address are dropped
     /// whether their port is used or not, so that a client learns nothing of the others' ports.
+    #[inline(never)]
     pub(super) fn serve(
         &mut self,
         now: Moment,
@@ -88,7 +120,7 @@ impl Engine {
         parcel: &mut Parcel<'_>,
         transport: &Transport,
     ) -> Verdict {
-        let ip = parcel.ip;
+        let ip = *parcel.ip;
         match transport {
             Transport::Icmp(Icmp::EchoRequest { .. }) => {
                 let passage = Passage {

@@ -1,7 +1,7 @@
 //! A packet of a known flow: its flow's state moves on, its header is rewritten, and it leaves.
 
 use super::engine::{Engine, Hop, Parcel, Passage, Verdict};
-use crate::client::Side;
+use crate::client::{ClientSlot, Side};
 use crate::counters::Drop;
 use crate::flow::record::{End, Flow, Route, Stage};
 use crate::flow::slab::Id;
@@ -13,12 +13,29 @@ use crate::time::Moment;
 use crate::wire::ipv4::{Cutting, Ipv4, Part, protocol};
 use crate::wire::transport::Transport;
 
-/// What a packet did to its flow.
-pub(super) enum Passed {
-    /// The verdict on it.
-    Verdict(Verdict),
-    /// It opens a new connection under its flow's name, which has been ended for it.
-    Reopened,
+/// What a packet's rewriting needs to know of its flow.
+#[derive(Clone, Copy)]
+struct Names {
+    near: ClientSlot,
+    route: Route,
+    near_port: u16,
+    outer_port: u16,
+}
+
+impl Names {
+    /// The sides that a packet of `sender` comes from and goes to.
+    #[inline(always)]
+    const fn sides(&self, sender: End) -> (Side, Side) {
+        let near = Side::Client(self.near);
+        let far = match self.route {
+            Route::Between(peer) => Side::Client(peer),
+            Route::Outward | Route::Forwarded => Side::Uplink,
+        };
+        match sender {
+            End::Near => (near, far),
+            End::Far => (far, near),
+        }
+    }
 }
 
 /// What becomes of a packet's state on its way through its flow.
@@ -30,7 +47,9 @@ enum Motion {
 }
 
 impl Engine {
-    /// Takes a packet that `sender` sent along the flow `id`, which is alive.
+    /// Takes a packet that `sender` sent along the flow `id`, which is alive. `None` when it opens a new connection
+    /// under its flow's name, which has been ended for it.
+    #[inline(always)]
     pub(super) fn pass(
         &mut self,
         now: Moment,
@@ -38,27 +57,34 @@ impl Engine {
         sender: End,
         parcel: &mut Parcel<'_>,
         transport: &Transport,
-    ) -> Passed {
-        let Some(flow) = self.flows.get(id).copied() else {
-            return Passed::Verdict(Verdict::Discard(Drop::Unsolicited));
+    ) -> Option<Verdict> {
+        let Some(flow) = self.flows.get(id) else {
+            return Some(Verdict::Discard(Drop::Unsolicited));
         };
-        let (from, to) = sides(&flow, sender);
+        let names = Names {
+            near: flow.near,
+            route: flow.route,
+            near_port: flow.near_port,
+            outer_port: flow.outer_port,
+        };
+        let (from, to) = names.sides(sender);
         if let Err(why) = self.fits(now, from, to, parcel) {
-            return Passed::Verdict(Verdict::Discard(why));
+            return Some(Verdict::Discard(why));
         }
-        match self.motion(id, &flow, sender, transport) {
+        match self.motion(id, sender, transport) {
             Ok(Motion::Restart(stage)) => self.flows.restart(id, stage, Tick::at(now)),
             Ok(Motion::Keep) => {}
             Err(Step::Reopen) => {
                 self.end(id, now);
-                return Passed::Reopened;
+                return None;
             }
-            Err(_) => return Passed::Verdict(Verdict::Discard(Drop::TcpState)),
+            Err(_) => return Some(Verdict::Discard(Drop::TcpState)),
         }
-        Passed::Verdict(self.translate(&flow, sender, to, parcel, transport))
+        Some(self.translate(names, sender, to, parcel, transport))
     }
 
     /// Whether a packet has a hop left and fits the MTU ahead, or may be cut; else its sender is told.
+    #[inline(always)]
     pub(super) fn fits(
         &mut self,
         now: Moment,
@@ -66,11 +92,20 @@ impl Engine {
         to: Side,
         parcel: &Parcel<'_>,
     ) -> Result<(), Drop> {
+        let mtu = self.mtu(to);
+        if parcel.ip.ttl > 1 && (parcel.ip.total_bytes <= mtu || parcel.ip.cutting == Cutting::Allowed) {
+            return Ok(());
+        }
+        self.check_ends(now, from, mtu, parcel)
+    }
+
+    /// As [`Engine::fits`], for packets that seem not to.
+    #[cold]
+    fn check_ends(&mut self, now: Moment, from: Side, mtu: u16, parcel: &Parcel<'_>) -> Result<(), Drop> {
         if parcel.ip.ttl <= 1 {
             self.report(now, from, parcel, Report::TimeExceeded);
             return Err(Drop::TtlExpired);
         }
-        let mtu = self.mtu(to);
         if largest_piece(parcel) > mtu && parcel.ip.cutting == Cutting::Forbidden {
             self.report(now, from, parcel, Report::TooBig { mtu });
             return Err(Drop::TooBig);
@@ -78,18 +113,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Moves the flow's state on.
-    fn motion(
-        &mut self,
-        id: Id<Flow>,
-        flow: &Flow,
-        sender: End,
-        transport: &Transport,
-    ) -> Result<Motion, Step> {
+    /// Moves the state of the flow `id` on.
+    #[inline(always)]
+    fn motion(&mut self, id: Id<Flow>, sender: End, transport: &Transport) -> Result<Motion, Step> {
+        let Some(flow) = self.flows.get_mut(id) else { return Ok(Motion::Keep) };
         let opener = flow.route.opener();
         match (flow.stage, transport) {
             (Stage::Tcp(stage), Transport::Tcp(segment)) => {
-                let Some(flow) = self.flows.get_mut(id) else { return Ok(Motion::Keep) };
                 match flow.tcp.step(stage, opener, sender, segment) {
                     Step::Restart(next) => Ok(Motion::Restart(Stage::Tcp(next))),
                     Step::Keep => Ok(Motion::Keep),
@@ -109,36 +139,40 @@ impl Engine {
         }
     }
 
-    /// Rewrites a packet of `flow` that goes to `to`.
+    /// Rewrites a packet that goes to `to`.
+    #[inline(always)]
     fn translate(
         &mut self,
-        flow: &Flow,
+        names: Names,
         sender: End,
         to: Side,
         parcel: &mut Parcel<'_>,
         transport: &Transport,
     ) -> Verdict {
-        let ip = parcel.ip;
-        let (source, destination, change) = match (flow.route, sender) {
+        let Parcel { header, ip, offload } = parcel;
+        let (source, destination, change) = match (names.route, sender) {
             (Route::Between(_), _) => (ip.source, ip.destination, PortChange::None),
-            (_, End::Near) => (self.settings.uplink, ip.destination, PortChange::Source(flow.outer_port)),
+            (_, End::Near) => (self.settings.uplink, ip.destination, PortChange::Source(names.outer_port)),
             (_, End::Far) => {
-                let Some(near) = self.clients.get(flow.near) else { return Verdict::Discard(Drop::NoClient) };
-                (ip.source, near.address, PortChange::Destination(flow.near_port))
+                let Some(near) = self.clients.get(names.near) else {
+                    return Verdict::Discard(Drop::NoClient);
+                };
+                (ip.source, near.address, PortChange::Destination(names.near_port))
             }
         };
-        let passage = Passage { to, source, destination, ident: self.ident(to, &ip), hop: Hop::Next };
-        let addresses = readdress(parcel.header, &ip, &passage.heading(&ip));
+        let passage = Passage { to, source, destination, ident: self.ident(to, ip), hop: Hop::Next };
+        let addresses = readdress(header, ip, &passage.heading(ip));
         if change != PortChange::None
-            && let Some(bytes) = parcel.header.get_mut(usize::from(ip.header_bytes)..)
+            && let Some(bytes) = header.get_mut(usize::from(ip.header_bytes)..)
         {
-            repoint(bytes, ip.protocol, transport, parcel.offload.checksum, addresses, change);
+            repoint(bytes, ip.protocol, transport, offload.checksum, addresses, change);
         }
         Verdict::Forward(passage)
     }
 
     /// The identification a packet leaves with: its own, unless it may be cut behind our one uplink address,
     /// where two clients may have picked the same (conformance X-6).
+    #[inline(always)]
     fn ident(&mut self, to: Side, ip: &Ipv4) -> u16 {
         match (to, ip.cutting, ip.part) {
             (Side::Uplink, Cutting::Allowed, _) | (Side::Uplink, _, Part::First) => {
@@ -160,21 +194,8 @@ impl Passage {
     }
 }
 
-/// The sides that a packet of `flow` comes from and goes to.
-const fn sides(flow: &Flow, sender: End) -> (Side, Side) {
-    let near = Side::Client(flow.near);
-    let far = match flow.route {
-        Route::Between(peer) => Side::Client(peer),
-        Route::Outward | Route::Forwarded => Side::Uplink,
-    };
-    match sender {
-        End::Near => (near, far),
-        End::Far => (far, near),
-    }
-}
-
 /// Bytes of the largest IP packet that leaves: of a GSO packet, one segment.
-pub(super) fn largest_piece(parcel: &Parcel<'_>) -> u16 {
+fn largest_piece(parcel: &Parcel<'_>) -> u16 {
     let Some(gso) = parcel.offload.gso else { return parcel.ip.total_bytes };
     let ip_bytes = usize::from(parcel.ip.header_bytes);
     let tcp_bytes = parcel.header.get(ip_bytes + 12).map_or(60, |offset| u16::from(offset >> 4) * 4);

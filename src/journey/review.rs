@@ -34,6 +34,7 @@ impl Engine {
     }
 
     /// Whether the flow `id` still exists at `now` under the present rules; if not it is ended.
+    #[inline(always)]
     pub(super) fn is_alive(&mut self, id: Id<Flow>, now: Moment) -> bool {
         let Some(flow) = self.flows.get(id) else { return false };
         if flow.deadline.is_over(Tick::at(now)) {
@@ -45,6 +46,7 @@ impl Engine {
     }
 
     /// Judges the flow `id` again; ends it if it is forbidden now.
+    #[cold]
     fn is_still_allowed(&mut self, id: Id<Flow>, now: Moment) -> bool {
         let Some(flow) = self.flows.get(id).copied() else { return false };
         if self.judge(&flow, now) != Answer::Accept {

@@ -8,14 +8,15 @@ use crate::flow::record::End;
 use crate::nat::rewrite::{Heading, PortChange, readdress, repoint};
 use crate::route::report::Report;
 use crate::time::Moment;
+use crate::wire::ipv4::Ipv4;
 use crate::wire::transport::Transport;
 
 impl Engine {
     /// Prepares an ICMP error to the client whose translated packet `parcel` could not be delivered. The
     /// packet is translated back first, so that the client recognises it.
     pub(super) fn report_unreachable(&mut self, now: Moment, parcel: &mut Parcel<'_>) {
-        let ip = parcel.ip;
-        let Ok(transport) = Transport::read(&ip, parcel.header) else { return };
+        let ip = *parcel.ip;
+        let Ok(transport) = Transport::read(&ip, ip.protocol, parcel.header) else { return };
         let (port, far_port) = near_and_far_port(&transport, End::Near);
         let name = Key { face: Face::Outside, protocol: ip.protocol, port, far: ip.destination, far_port };
         let Some(flow) = self.flows.find(&name).and_then(|id| self.flows.get(id)).copied() else { return };
@@ -31,7 +32,8 @@ impl Engine {
             let change = PortChange::Source(flow.near_port);
             repoint(bytes, ip.protocol, &transport, parcel.offload.checksum, addresses, change);
         }
-        parcel.ip.source = near.address;
-        self.report(now, Side::Client(flow.near), parcel, Report::HostUnreachable);
+        let restored = Ipv4 { source: near.address, ..ip };
+        let parcel = Parcel { header: parcel.header, ip: &restored, offload: parcel.offload };
+        self.report(now, Side::Client(flow.near), &parcel, Report::HostUnreachable);
     }
 }

@@ -39,6 +39,7 @@ pub enum PortChange {
 
 /// Writes `heading` into the IP header at the start of `header`, which was read as `ip`; returns what that
 /// does to sums that cover the addresses.
+#[inline(always)]
 pub fn readdress(header: &mut [u8], ip: &Ipv4, heading: &Heading) -> Delta {
     let addresses =
         Delta::NONE.address(ip.source, heading.source).address(ip.destination, heading.destination);
@@ -57,6 +58,7 @@ pub fn readdress(header: &mut [u8], ip: &Ipv4, heading: &Heading) -> Delta {
 
 /// Changes a port of the packet whose layer-4 header starts `bytes`, and its checksum for that and for the
 /// `addresses` that changed.
+#[inline(always)]
 pub fn repoint(
     bytes: &mut [u8],
     protocol: u8,
@@ -67,26 +69,38 @@ pub fn repoint(
 ) {
     match transport {
         Transport::Tcp(_) => {
-            let ports = change_port(bytes, change, tcp::at::SOURCE_PORT, tcp::at::DESTINATION_PORT);
-            resum(bytes, tcp::at::CHECKSUM, checksum, addresses, |field| addresses.and(ports).apply(field));
+            let Some(head) = bytes.first_chunk_mut::<{ tcp::HEADER_BYTES }>() else { return };
+            let ports = change_port(head.first_chunk_mut(), change);
+            let field = u16::from_be_bytes([head[tcp::at::CHECKSUM], head[tcp::at::CHECKSUM + 1]]);
+            let sum = match checksum {
+                Checksum::Blank => addresses.apply_blank(field),
+                Checksum::Unverified | Checksum::Validated => addresses.and(ports).apply(field),
+            };
+            put_u16(head, tcp::at::CHECKSUM, sum);
         }
         Transport::Udp(_) => {
-            let ports = change_port(bytes, change, udp::at::SOURCE_PORT, udp::at::DESTINATION_PORT);
-            resum(bytes, udp::at::CHECKSUM, checksum, addresses, |field| {
-                addresses.and(ports).apply_udp(field)
-            });
+            let Some(head) = bytes.first_chunk_mut::<{ udp::HEADER_BYTES }>() else { return };
+            let ports = change_port(head.first_chunk_mut(), change);
+            let field = u16::from_be_bytes([head[udp::at::CHECKSUM], head[udp::at::CHECKSUM + 1]]);
+            let sum = match checksum {
+                Checksum::Blank => addresses.apply_blank(field),
+                Checksum::Unverified | Checksum::Validated => addresses.and(ports).apply_udp(field),
+            };
+            put_u16(head, udp::at::CHECKSUM, sum);
         }
-        Transport::Icmp(Icmp::EchoRequest { .. } | Icmp::EchoReply { .. }) => {
-            let ident = change_port(bytes, change, icmp::at::IDENT, icmp::at::IDENT);
-            resum(bytes, icmp::at::CHECKSUM, Checksum::Unverified, addresses, |field| ident.apply(field));
+        Transport::Icmp(Icmp::EchoRequest { ident: old } | Icmp::EchoReply { ident: old }) => {
+            let (PortChange::Source(new) | PortChange::Destination(new)) = change else { return };
+            put_u16(bytes, icmp::at::IDENT, new);
+            if let Some(field) = u16_at(bytes, icmp::at::CHECKSUM) {
+                put_u16(bytes, icmp::at::CHECKSUM, Delta::NONE.word(*old, new).apply(field));
+            }
         }
-        Transport::Icmp(Icmp::Error) => {}
         Transport::Other if sums_addresses(protocol) => {
-            resum(bytes, SUM_OF_DCCP_AND_UDP_LITE, Checksum::Unverified, addresses, |field| {
-                addresses.apply(field)
-            });
+            if let Some(field) = u16_at(bytes, SUM_OF_DCCP_AND_UDP_LITE) {
+                put_u16(bytes, SUM_OF_DCCP_AND_UDP_LITE, addresses.apply(field));
+            }
         }
-        Transport::Other => {}
+        Transport::Icmp(Icmp::Error) | Transport::Other => {}
     }
 }
 
@@ -98,26 +112,20 @@ const fn sums_addresses(protocol: u8) -> bool {
     matches!(protocol, 33 | 136)
 }
 
-/// Writes the port that `change` asks for and returns what that does to sums that cover it.
-fn change_port(bytes: &mut [u8], change: PortChange, source_at: usize, destination_at: usize) -> Delta {
-    let (at, new) = match change {
+/// Writes the port that `change` asks for into the source and destination ports, and returns what that does
+/// to sums that cover them.
+fn change_port(ports: Option<&mut [u8; 4]>, change: PortChange) -> Delta {
+    let Some([source_high, source_low, destination_high, destination_low]) = ports else {
+        return Delta::NONE;
+    };
+    let (high, low, new) = match change {
         PortChange::None => return Delta::NONE,
-        PortChange::Source(port) => (source_at, port),
-        PortChange::Destination(port) => (destination_at, port),
+        PortChange::Source(port) => (source_high, source_low, port),
+        PortChange::Destination(port) => (destination_high, destination_low, port),
     };
-    let Some(old) = u16_at(bytes, at) else { return Delta::NONE };
-    put_u16(bytes, at, new);
+    let old = u16::from_be_bytes([*high, *low]);
+    [*high, *low] = new.to_be_bytes();
     Delta::NONE.word(old, new)
-}
-
-/// Changes the checksum field at `at`: a blank one by the `addresses`, a complete one by `full`.
-fn resum(bytes: &mut [u8], at: usize, checksum: Checksum, addresses: Delta, full: impl Fn(u16) -> u16) {
-    let Some(field) = u16_at(bytes, at) else { return };
-    let sum = match checksum {
-        Checksum::Blank => addresses.apply_blank(field),
-        Checksum::Unverified | Checksum::Validated => full(field),
-    };
-    put_u16(bytes, at, sum);
 }
 
 /// Turns a ping into its answer: the type changes, and the checksum with it.

@@ -16,18 +16,28 @@ impl Sum {
 
     /// Adds `bytes`; an odd last byte is padded with zero, so only the last piece may be odd.
     pub fn bytes(mut self, bytes: &[u8]) -> Sum {
-        let mut words = bytes.chunks_exact(4);
-        for word in &mut words {
-            if let Ok(word) = <[u8; 4]>::try_from(word) {
-                self.0 += u64::from(u32::from_be_bytes(word));
-            }
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            self.0 += u64::from(u32::from_be_bytes(*word));
+        }
+        if rest.is_empty() {
+            return self;
         }
         let mut last = [0u8; 4];
-        for (to, from) in last.iter_mut().zip(words.remainder()) {
+        for (to, from) in last.iter_mut().zip(rest) {
             *to = *from;
         }
         self.0 += u64::from(u32::from_be_bytes(last));
         self
+    }
+
+    /// Adds 32-bit words of a header of fixed size.
+    pub fn header<const BYTES: usize>(mut self, header: &[u8; BYTES]) -> Sum {
+        let (words, rest) = header.as_chunks();
+        for word in words {
+            self.0 += u64::from(u32::from_be_bytes(*word));
+        }
+        self.bytes(rest)
     }
 
     /// Adds one 16-bit word.
@@ -47,12 +57,7 @@ impl Sum {
 
     /// The sum folded to 16 bits, not complemented: what a blank checksum field holds.
     pub const fn folded(self) -> u16 {
-        let sum = (self.0 & 0xFFFF_FFFF) + (self.0 >> 32);
-        let sum = (sum & 0xFFFF_FFFF) + (sum >> 32);
-        let sum = (sum & 0xFFFF) + (sum >> 16);
-        let sum = (sum & 0xFFFF) + (sum >> 16);
-        let sum = (sum & 0xFFFF) + (sum >> 16);
-        sum as u16
+        if self.0 == 0 { 0 } else { fold(self.0) }
     }
 
     /// The checksum field for what was added while the field itself was zero.
@@ -62,7 +67,7 @@ impl Sum {
 
     /// Whether what was added, checksum field included, is intact.
     pub const fn verifies(self) -> bool {
-        self.folded() == 0xFFFF
+        self.0 != 0 && self.0.is_multiple_of(0xFFFF)
     }
 }
 
@@ -71,12 +76,15 @@ pub fn of(bytes: &[u8]) -> u16 {
     Sum::ZERO.bytes(bytes).checksum()
 }
 
-/// What changes of covered 16-bit words do to a checksum, gathered before it is applied.
+/// What changes of covered words do to a checksum, gathered before it is applied.
 ///
-/// Each change adds `!old + new` in ones' complement (RFC 1624 equation 3). A word that did not change may
-/// be added too: it alters nothing but the representation of zero.
+/// This is RFC 1624 equation 3, with one subtraction for all the words that were instead of one complement for
+/// each. A word that did not change may be added too: it changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Delta(u32);
+pub struct Delta(i64);
+
+/// A multiple of 0xFFFF, which is zero in ones' complement, that makes any sum of changes positive.
+const POSITIVE: i64 = 0xFFFF << 24;
 
 impl Delta {
     /// Nothing changed yet.
@@ -85,30 +93,29 @@ impl Delta {
     /// A 16-bit word went from `old` to `new`.
     #[must_use]
     pub const fn word(self, old: u16, new: u16) -> Delta {
-        Delta(self.0 + (!old) as u32 + new as u32)
+        Delta(self.0 + new as i64 - old as i64)
     }
 
     /// An address went from `old` to `new`.
     #[must_use]
     pub const fn address(self, old: Ipv4Addr, new: Ipv4Addr) -> Delta {
-        let (old, new) = (old.to_bits(), new.to_bits());
-        self.word((old >> 16) as u16, (new >> 16) as u16).word(old as u16, new as u16)
+        Delta(self.0 + new.to_bits() as i64 - old.to_bits() as i64)
     }
 
     /// Both this change and `other`.
     #[must_use]
     pub const fn and(self, other: Delta) -> Delta {
-        Delta(fold(self.0) as u32 + fold(other.0) as u32)
+        Delta(self.0 + other.0)
     }
 
     /// The new value of a complete checksum that held `field`.
     pub const fn apply(self, field: u16) -> u16 {
-        !fold((!field) as u32 + fold(self.0) as u32)
+        !self.apply_blank(!field)
     }
 
     /// The new value of a blank checksum, which holds an uncomplemented pseudo-header sum, that held `field`.
     pub const fn apply_blank(self, field: u16) -> u16 {
-        fold(field as u32 + fold(self.0) as u32)
+        fold((field as i64 + self.0 + POSITIVE) as u64)
     }
 
     /// The new value of a UDP checksum that held `field`: zero means none and stays; a computed zero is
@@ -124,11 +131,10 @@ impl Delta {
     }
 }
 
-/// Folds carries back in until 16 bits are left.
-const fn fold(sum: u32) -> u16 {
-    let sum = (sum & 0xFFFF) + (sum >> 16);
-    let sum = (sum & 0xFFFF) + (sum >> 16);
-    sum as u16
+/// The 16-bit ones' complement value of a positive sum: 1 to 0xFFFF, which stands for zero. Carrying back in
+/// is the same as a division by 0xFFFF, and that is one multiplication.
+const fn fold(sum: u64) -> u16 {
+    (sum.wrapping_sub(1) % 0xFFFF + 1) as u16
 }
 
 #[cfg(test)]
@@ -167,7 +173,7 @@ mod tests {
     fn a_wrong_checksum_stays_wrong_by_as_much() {
         let right = 0x1234u16;
         let delta = Delta::NONE.address(Ipv4Addr::new(10, 137, 0, 11), Ipv4Addr::new(192, 168, 7, 9));
-        let error = |a: u16, b: u16| fold(u32::from(a) + u32::from(!b)) % 0xFFFF;
+        let error = |a: u16, b: u16| (u32::from(a) + u32::from(!b)) % 0xFFFF;
         assert_eq!(error(delta.apply(right), delta.apply(right + 7)), error(right, right + 7));
     }
 

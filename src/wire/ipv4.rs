@@ -130,8 +130,11 @@ impl Ipv4 {
         if total_bytes < u16::from(header_bytes) || usize::from(total_bytes) > available_bytes {
             return Err(Ipv4Fault::TotalLength);
         }
-        let options = bytes.get(HEADER_BYTES..usize::from(header_bytes)).ok_or(Ipv4Fault::Short)?;
-        if !Sum::ZERO.bytes(head).bytes(options).verifies() {
+        let mut sum = Sum::ZERO.header(head);
+        if usize::from(header_bytes) > HEADER_BYTES {
+            sum = sum.bytes(bytes.get(HEADER_BYTES..usize::from(header_bytes)).ok_or(Ipv4Fault::Short)?);
+        }
+        if !sum.verifies() {
             return Err(Ipv4Fault::Checksum);
         }
         let fragment = u16::from_be_bytes([head[6], head[7]]);
@@ -158,12 +161,15 @@ impl Ipv4 {
 
 /// Reads the flags and offset word of a packet with `payload_bytes` of payload.
 fn part(word: u16, payload_bytes: u16) -> Result<Part, Ipv4Fault> {
+    if word & 0x3FFF == 0 {
+        return Ok(Part::Whole);
+    }
     let more = word & 0x2000 != 0;
     let offset = u32::from(word & 0x1FFF) * 8;
     if offset + u32::from(payload_bytes) > 0xFFFF || (more && !payload_bytes.is_multiple_of(8)) {
         return Err(Ipv4Fault::Fragment);
     }
-    if (more || offset != 0) && payload_bytes == 0 {
+    if payload_bytes == 0 {
         return Err(Ipv4Fault::Fragment);
     }
     let offset_bytes = offset as u16;

@@ -78,13 +78,16 @@ pub struct Tcp {
 
 impl Tcp {
     /// Reads the header at the start of `bytes`, of a segment of `segment_bytes` in all.
+    #[inline(always)]
     pub fn read(bytes: &[u8], segment_bytes: u16) -> Result<Tcp, TcpFault> {
         let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(TcpFault::Short)?;
         let header_bytes = usize::from(head[12] >> 4) * 4;
         if header_bytes < HEADER_BYTES || header_bytes > usize::from(segment_bytes) {
             return Err(TcpFault::Offset);
         }
-        let options = bytes.get(HEADER_BYTES..header_bytes).ok_or(TcpFault::Short)?;
+        if bytes.len() < header_bytes {
+            return Err(TcpFault::Short);
+        }
         let flags = Flags::from_bits_retain(head[at::FLAGS]);
         if !possible(flags) {
             return Err(TcpFault::Flags);
@@ -99,7 +102,11 @@ impl Tcp {
             flags,
             window: u16::from_be_bytes([head[14], head[15]]),
             span: data + u32::from(syn) + u32::from(flags.contains(Flags::FIN)),
-            window_scale: if syn { window_scale(options) } else { None },
+            window_scale: if syn {
+                bytes.get(HEADER_BYTES..header_bytes).and_then(window_scale)
+            } else {
+                None
+            },
         })
     }
 
@@ -118,16 +125,14 @@ impl Tcp {
 ///
 /// SYN goes with neither FIN nor RST, FIN not with RST, and only SYN and RST come without ACK.
 const fn possible(flags: Flags) -> bool {
-    let deciding = Flags::SYN.union(Flags::FIN).union(Flags::RST).union(Flags::ACK);
-    let flags = flags.intersection(deciding).bits();
     const SYN: u8 = Flags::SYN.bits();
     const FIN: u8 = Flags::FIN.bits();
     const RST: u8 = Flags::RST.bits();
     const ACK: u8 = Flags::ACK.bits();
-    const SYN_ACK: u8 = SYN | ACK;
-    const FIN_ACK: u8 = FIN | ACK;
-    const RST_ACK: u8 = RST | ACK;
-    matches!(flags, SYN | SYN_ACK | ACK | FIN_ACK | RST | RST_ACK)
+    /// One bit per combination of the four.
+    const POSSIBLE: u32 =
+        1 << SYN | 1 << (SYN | ACK) | 1 << ACK | 1 << (FIN | ACK) | 1 << RST | 1 << (RST | ACK);
+    POSSIBLE >> (flags.bits() & (SYN | FIN | RST | ACK)) & 1 == 1
 }
 
 /// The window scale option among a SYN's options; a shift above 14 counts as 14.

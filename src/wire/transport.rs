@@ -32,13 +32,14 @@ pub enum TransportFault {
 impl Transport {
     /// Reads what follows the IP header; `header` is what there is of the packet from its first byte.
     ///
-    /// Of a first fragment the whole layer-4 header must be there (RFC 1858 section 3, RFC 3128); a later
+    /// `protocol` is that of `ip`, apart so that a caller who knows it pays for no other. Of a first fragment the whole layer-4 header must be there (RFC 1858 section 3, RFC 3128); a later
     /// fragment has none and must not be given here.
-    pub fn read(ip: &Ipv4, header: &[u8]) -> Result<Transport, TransportFault> {
+    #[inline(always)]
+    pub fn read(ip: &Ipv4, protocol: u8, header: &[u8]) -> Result<Transport, TransportFault> {
         let start = usize::from(ip.header_bytes);
         let end = header.len().min(usize::from(ip.total_bytes));
         let bytes = header.get(start..end).unwrap_or(&[]);
-        match ip.protocol {
+        match protocol {
             protocol::TCP => {
                 Tcp::read(bytes, ip.payload_bytes()).map(Transport::Tcp).map_err(TransportFault::Tcp)
             }
