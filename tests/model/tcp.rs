@@ -156,7 +156,7 @@ impl Connection {
         self.halves[opener].limit = segment.sequence + 1 + WINDOW;
         let answered = segment.ack;
         let acknowledged = if answered { sent } else { sent - 1 };
-        let limit = if answered { sent + WINDOW } else { sent + WINDOW };
+        let limit = sent + WINDOW;
         self.halves[1 - opener] = Half { sent: segment.end(), acknowledged, limit };
         self.go(if answered { Stage::Answered } else { Stage::Crossed })
     }
