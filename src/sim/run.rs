@@ -30,6 +30,7 @@ use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
 use crate::xen::{DomainId, Shutdown, Xen, touch};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -77,6 +78,8 @@ pub struct Report {
     pub kernel: KernelStory,
     /// The last events as text, if they were kept.
     pub lines: Vec<String>,
+    /// The last frames as a capture file per domain, if they were kept.
+    pub captures: BTreeMap<DomainId, Vec<u8>>,
 }
 
 /// The address of client number `index`.
@@ -128,6 +131,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
         kernel,
         slowest: machine.ledger.slowest,
         lines: machine.trace.lines().map(Into::into).collect(),
+        captures: machine.trace.captures(),
     }
 }
 

@@ -230,7 +230,7 @@ impl Backend {
             head.extend(packet);
             let mut packet = head;
             machine.ledger.packets += 1;
-            machine.trace.bytes(&packet);
+            machine.capture(UPLINK, &packet);
             if frame::mark_in(&packet, is_mark).is_some() {
                 machine.violate("leak", "the uplink receives memory that was not sent".into());
             }
@@ -276,6 +276,7 @@ impl Backend {
             let Some((_, mut packet)) = self.inward.pop_front() else { break };
             busy = true;
             model::uplink_sends(machine, &packet);
+            machine.capture(UPLINK, &packet);
             machine.ledger.packets += 1;
             let mut flags = 0;
             if machine.dice.chance(self.conduct.blank_per_mille) && frame::blank(&mut packet) {
