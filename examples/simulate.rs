@@ -1,51 +1,147 @@
-//! Runs the kernel in the simulated Xen, seed after seed: `simulate [SEEDS] [FIRST]`.
+//! Runs the kernel in the simulated Xen, seed after seed, and reports what any oracle finds.
+//!
+//! `simulate [SEEDS [FIRST [DIRECTORY]]]`: so many seeds from the first on, on every CPU. A violation is
+//! shrunk, and its event trace and a capture per interface are written to the directory. Ends with 1 when
+//! something was violated. With `-` as directory it ends at the first violation and writes nothing. `make simulate` and `make simulate-mutants` call it.
 
+use ravelin::sim::oracle::Violation;
 use ravelin::sim::run::{Report, run};
 use ravelin::sim::scenario::Scenario;
 use ravelin::sim::trace::Recording;
-use std::time::Instant;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-fn main() {
-    let mut words = std::env::args().skip(1).map(|word| word.parse::<u64>().expect("a number"));
-    let (seeds, first) = (words.next().unwrap_or(10), words.next().unwrap_or(1));
-    let begun = Instant::now();
-    let (mut simulated, mut packets, mut naps, mut bytes) = (0.0, 0, 0, 0);
-    for seed in first..first + seeds {
-        let scenario = Scenario::of_seed(seed);
-        let clock = Instant::now();
-        let report: Report = run(&scenario, Recording::Off);
-        simulated += report.simulated.as_secs_f64();
-        packets += report.packets;
-        naps += report.naps;
-        bytes += report.content_bytes;
-        println!(
-            "seed {seed}: {:.1} s simulated, {} packets, {} content bytes, {} naps, slowest {:?}, hash {:016x}, {:?}",
-            report.simulated.as_secs_f64(),
-            report.packets,
-            report.content_bytes,
-            report.naps,
-            report.slowest,
-            report.hash,
-            clock.elapsed()
-        );
-        if !report.violations.is_empty() {
-            println!("  {}", report.kernel.text);
+/// What all seeds so far came to.
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    simulated: f64,
+    packets: u64,
+    content_bytes: u64,
+    failed: Vec<u64>,
+}
+
+/// What a scenario violates, a panic of the kernel included, and its report if it did not panic.
+fn try_out(scenario: &Scenario, recording: Recording) -> (Option<Report>, Vec<Violation>) {
+    match catch_unwind(|| run(scenario, recording)) {
+        Ok(mut report) => {
+            let violations = std::mem::take(&mut report.violations);
+            (Some(report), violations)
         }
-        for violation in &report.violations {
-            println!("  VIOLATED {violation}");
-        }
-        if std::env::var("TRACE").is_ok() {
-            let report = run(&scenario, Recording::On);
-            for line in &report.lines {
-                println!("    {line}");
-            }
-            println!("{scenario:#?}");
+        Err(cause) => {
+            ravelin::xen::touch::listen(None);
+            let text = cause.downcast_ref::<String>().cloned();
+            let what = text.or(cause.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
+            (None, vec![Violation { oracle: "panic", what, at: Default::default() }])
         }
     }
+}
+
+/// The simplest scenario that violates the same oracle.
+fn shrink(mut scenario: Scenario, oracle: &str) -> Scenario {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Some(simpler) = scenario
+        .simpler()
+        .into_iter()
+        .take_while(|_| Instant::now() < deadline)
+        .find(|simpler| try_out(simpler, Recording::Off).1.first().is_some_and(|v| v.oracle == oracle))
+    {
+        scenario = simpler;
+    }
+    scenario
+}
+
+/// Writes what a violation takes.
+fn explain(scenario: Scenario, violation: &Violation, directory: &Path) -> std::io::Result<()> {
+    let scenario = shrink(scenario, violation.oracle);
+    let (report, violations) = try_out(&scenario, Recording::On);
+    std::fs::create_dir_all(directory)?;
+    let mut text = format!("{scenario:#?}\n");
+    for violation in &violations {
+        text += &format!("VIOLATED {violation}\n");
+    }
+    for line in report.iter().flat_map(|report| &report.lines) {
+        text += line;
+        text += "\n";
+    }
+    let name = format!("seed-{}", scenario.seed);
+    std::fs::write(directory.join(format!("{name}.trace")), text)?;
+    for (domain, bytes) in report.iter().flat_map(|report| &report.captures) {
+        std::fs::write(directory.join(format!("{name}-domain-{}.pcap", domain.0)), bytes)?;
+    }
+    println!("  trace and captures of the shrunk scenario: {}/{name}*", directory.display());
+    Ok(())
+}
+
+fn work(next: &AtomicU64, end: u64, totals: &Mutex<Totals>, begun: Instant, directory: &Path) {
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            return;
+        }
+        let scenario = Scenario::of_seed(seed);
+        let (report, violations) = try_out(&scenario, Recording::Off);
+        let mut sum = totals.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.seeds += 1;
+        if let Some(report) = &report {
+            sum.simulated += report.simulated.as_secs_f64();
+            sum.packets += report.packets;
+            sum.content_bytes += report.content_bytes;
+        }
+        if let Some(violation) = violations.first() {
+            println!("seed {seed}: VIOLATED {violation}");
+            sum.failed.push(seed);
+            let first = sum.failed.len() == 1;
+            drop(sum);
+            if directory == Path::new("-") {
+                return next.store(end, Ordering::Relaxed);
+            }
+            if first && let Err(error) = explain(scenario, violation, directory) {
+                println!("  its trace cannot be written: {error}");
+            }
+        } else if sum.seeds.is_multiple_of(20) {
+            progress(&sum, begun);
+        }
+    }
+}
+
+fn progress(sum: &Totals, begun: Instant) {
     let wall = begun.elapsed().as_secs_f64();
     println!(
-        "{simulated:.0} s, {packets} packets, {naps} naps, {bytes} bytes in {wall:.1} s: {:.0} s/s, {:.0} packets/s",
-        simulated / wall,
-        packets as f64 / wall
+        "{} seeds, {:.0} s simulated, {} packets, {} MB of content checked in {wall:.1} s: {:.0} s/s, {:.0} packets/s",
+        sum.seeds,
+        sum.simulated,
+        sum.packets,
+        sum.content_bytes / 1_000_000,
+        sum.simulated / wall,
+        sum.packets as f64 / wall,
     );
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize, default| words.get(at).map_or(default, |word| word.parse().expect("a number"));
+    let (seeds, first) = (number(0, 20), number(1, 1));
+    let directory = words.get(2).map_or("build/simulate", String::as_str);
+    let (next, totals, begun) = (AtomicU64::new(first), Mutex::new(Totals::default()), Instant::now());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(&next, first + seeds, &totals, begun, Path::new(directory)));
+        }
+    });
+    let mut sum = totals.into_inner().unwrap_or_else(PoisonError::into_inner);
+    progress(&sum, begun);
+    sum.failed.sort_unstable();
+    if sum.failed.is_empty() {
+        println!("nothing was violated");
+        ExitCode::SUCCESS
+    } else {
+        println!("violated by {} seeds: {:?}", sum.failed.len(), sum.failed);
+        ExitCode::FAILURE
+    }
 }

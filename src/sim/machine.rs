@@ -140,6 +140,11 @@ impl Machine {
         self.now = self.now + span;
     }
 
+    /// Notes a frame that crosses a domain's ring.
+    pub fn capture(&mut self, domain: DomainId, frame: &[u8]) {
+        self.trace.frame(self.now, domain, frame);
+    }
+
     /// Notes an event.
     pub fn note(&mut self, numbers: &[u64], text: impl FnOnce() -> String) {
         self.trace.note(self.now, numbers, text);

@@ -5,6 +5,7 @@
 //! keeps memory, grants, event channels and XenStore by Xen's rules, and peers that a seeded scheduler lets
 //! act between any two steps of the kernel. A seed determines a run, bit for bit. See `docs/testing.md`.
 
+pub mod books;
 pub mod channels;
 pub mod dice;
 pub mod domain;

@@ -1,9 +1,10 @@
 //! One run: the world is built, the kernel boots into it, and in the end the books are balanced.
 
+use super::books::{KernelStory, check_balance, check_service};
 use super::dice::Dice;
-use super::domain::{Boot, SimRing, SimXen};
+use super::domain::{Boot, SimXen};
 use super::ledger::{Outcome, Service};
-use super::machine::{KERNEL, Machine, UPLINK};
+use super::machine::{Machine, UPLINK};
 use super::net::Host;
 use super::net::apps::{Datagrams, Pace, Pings, Probes, Transfers};
 use super::net::host::{Address, StackHost};
@@ -20,16 +21,15 @@ use super::store::daemon::Daemon;
 use super::trace::Recording;
 use super::watcher::{self, CLIENT_MAC};
 use super::world::{Peer, SharedWorld, World};
-use crate::counters::Drop;
 use crate::exits::{Exits, UplinkRoute};
 use crate::firewall::Firewall;
 use crate::guard::ruleset;
 use crate::journey::{Journey, Settings};
 use crate::store::Store;
 use crate::time::Moment;
-use crate::vif::drops::FrameDrop;
 use crate::xen::{DomainId, Shutdown, Xen, touch};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -77,6 +77,8 @@ pub struct Report {
     pub kernel: KernelStory,
     /// The last events as text, if they were kept.
     pub lines: Vec<String>,
+    /// The last frames as a capture file per domain, if they were kept.
+    pub captures: BTreeMap<DomainId, Vec<u8>>,
 }
 
 /// The address of client number `index`.
@@ -128,6 +130,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
         kernel,
         slowest: machine.ledger.slowest,
         lines: machine.trace.lines().map(Into::into).collect(),
+        captures: machine.trace.captures(),
     }
 }
 
@@ -316,76 +319,6 @@ fn boot_kernel(
         }
         if world.borrow().is_over() {
             return None;
-        }
-    }
-}
-
-/// What the kernel counted.
-#[derive(Debug, Default)]
-pub struct KernelStory {
-    /// As text, without what is zero.
-    pub text: String,
-    /// Packets that it may drop without being at fault: their next hop was not known yet.
-    pub excused: u64,
-}
-
-impl KernelStory {
-    fn of(firewall: &Firewall<SimXen, SimRing>) -> Self {
-        let counters = firewall.journey().counters();
-        let drops = Drop::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
-        let drops: Vec<String> =
-            drops.map(|&why| format!("{} {}", why.name(), counters.dropped(why))).collect();
-        let frames = &firewall.exits().drops;
-        let text = format!(
-            "{} outward, {} inward, {} between; packets dropped: {}; frames dropped: {frames}",
-            counters.outward,
-            counters.inward,
-            counters.between,
-            drops.join(", "),
-        );
-        let excused = frames.of(FrameDrop::NeighbourSilent) + frames.of(FrameDrop::NoUplink);
-        Self { text, excused }
-    }
-}
-
-/// Every device is gone: the kernel holds nothing of anybody and has all its own.
-fn check_balance(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
-    let pages = firewall.hypervisor().pages();
-    let (free, total) = (pages.free(), pages.total());
-    let mut world = world.borrow_mut();
-    let ports = world.kernel_ports();
-    let machine = &mut world.machine;
-    let books = [
-        ("pages", total - free, 0),
-        ("mappings", machine.mappings_of(KERNEL), 0),
-        ("grants", machine.ledger.grants.len(), 0),
-        ("ports", ports, 1),
-        ("watches", machine.store.watches_of(KERNEL), 3),
-    ];
-    for (what, held, expected) in books {
-        // What a hostile backend held on to comes back when the kernel next looks at its devices.
-        let clutched = !machine.ledger.uplink_is_honest && matches!(what, "pages" | "grants");
-        if held != expected && !clutched {
-            machine.violate("balance", format!("{what}: {held} are held in the end, expected {expected}"));
-        }
-    }
-}
-
-/// Honest clients got what they asked for.
-fn check_service(machine: &mut Machine, scenario: &Scenario, excused: u64) {
-    if !machine.violations.is_empty() || !scenario.is_lossless() {
-        return;
-    }
-    let outcomes: Vec<_> = machine.ledger.outcomes().collect();
-    for (client, service, Outcome { asked, answered, failed }) in outcomes {
-        let complete = match service {
-            Service::Transfer => failed == 0 && answered == asked,
-            _ => answered + excused >= asked,
-        };
-        if !complete {
-            let what =
-                format!("domain {}: of {asked} {service:?} {answered} answered, {failed} failed", client.0);
-            machine.violate("service", what);
         }
     }
 }

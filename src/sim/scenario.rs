@@ -97,6 +97,49 @@ impl Scenario {
         }
     }
 
+    /// The scenarios that are this one with something left out: for finding what a violation takes.
+    pub fn simpler(&self) -> Vec<Self> {
+        let mut all = Vec::new();
+        let mut with = |change: &mut dyn FnMut(&mut Self)| {
+            let mut simpler = self.clone();
+            change(&mut simpler);
+            all.push(simpler);
+        };
+        for index in 0..self.attackers.len() {
+            with(&mut |scenario| {
+                scenario.attackers.remove(index);
+            });
+        }
+        for index in 0..self.clients.len() {
+            with(&mut |scenario| {
+                scenario.clients.remove(index);
+            });
+            if self.clients.get(index).is_some_and(|client| client.reload_every.is_some()) {
+                with(&mut |scenario| scenario.clients[index].reload_every = None);
+            }
+        }
+        if self.detaches > 0 && !self.clients.is_empty() {
+            with(&mut |scenario| scenario.detaches = 0);
+        }
+        if self.uplink_restarts > 0 {
+            with(&mut |scenario| scenario.uplink_restarts = 0);
+        }
+        if self.store_noise > 0 {
+            with(&mut |scenario| scenario.store_noise = 0);
+        }
+        if self.conduct.mischief_per_mille > 0 {
+            with(&mut |scenario| scenario.conduct.mischief_per_mille = 0);
+        }
+        if self.conduct.loss_per_mille > 0 {
+            with(&mut |scenario| scenario.conduct.loss_per_mille = 0);
+        }
+        if self.traffic > Duration::from_secs(1) {
+            with(&mut |scenario| scenario.traffic /= 2);
+        }
+        all.retain(|scenario| !scenario.clients.is_empty() || scenario.detaches == 0);
+        all
+    }
+
     /// Whether every request must be answered: nothing is lost and nobody goes away.
     pub fn is_lossless(&self) -> bool {
         let steady = self.attackers.is_empty()

@@ -1,9 +1,11 @@
 //! What happened: a hash of everything, and on request the last events as text.
 
 use crate::time::Moment;
-use alloc::collections::VecDeque;
+use crate::xen::DomainId;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Events kept as text.
 const KEPT: usize = 20_000;
@@ -24,12 +26,19 @@ pub struct Trace {
     events: u64,
     recording: Recording,
     lines: VecDeque<String>,
+    frames: VecDeque<(Moment, DomainId, Vec<u8>)>,
 }
 
 impl Trace {
     /// An empty trace.
     pub fn new(recording: Recording) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, events: 0, recording, lines: VecDeque::new() }
+        Self {
+            hash: 0xcbf2_9ce4_8422_2325,
+            events: 0,
+            recording,
+            lines: VecDeque::new(),
+            frames: VecDeque::new(),
+        }
     }
 
     /// Notes an event: its numbers go into the hash, its text is made when text is kept.
@@ -49,8 +58,39 @@ impl Trace {
         }
     }
 
+    /// Notes a frame at a domain's ring.
+    pub fn frame(&mut self, now: Moment, domain: DomainId, frame: &[u8]) {
+        self.bytes(frame);
+        if self.recording == Recording::On {
+            if self.frames.len() >= KEPT {
+                self.frames.pop_front();
+            }
+            self.frames.push_back((now, domain, frame.to_vec()));
+        }
+    }
+
+    /// The frames that were kept, as one capture file (pcap, nanoseconds) per domain.
+    pub fn captures(&self) -> BTreeMap<DomainId, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        for (at, domain, frame) in &self.frames {
+            let file: &mut Vec<u8> = files.entry(*domain).or_insert_with(|| {
+                // Magic of nanosecond captures, version 2.4, UTC, 64 KiB at most, Ethernet.
+                [0xa1b2_3c4d, 4 << 16 | 2, 0, 0, 65_536, 1u32]
+                    .iter()
+                    .flat_map(|word| word.to_le_bytes())
+                    .collect()
+            });
+            let (nanoseconds, bytes) = (at.as_nanoseconds(), frame.len() as u32);
+            let header =
+                [(nanoseconds / 1_000_000_000) as u32, (nanoseconds % 1_000_000_000) as u32, bytes, bytes];
+            file.extend(header.iter().flat_map(|word| word.to_le_bytes()));
+            file.extend(frame);
+        }
+        files
+    }
+
     /// Takes bytes into the hash.
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    fn bytes(&mut self, bytes: &[u8]) {
         let mut chunks = bytes.chunks_exact(8);
         for chunk in &mut chunks {
             self.mix(u64::from_le_bytes(chunk.try_into().unwrap_or_default()));

@@ -1,7 +1,8 @@
 //! A Linux-like backend for the uplink: its vif's life, its rings, and the network beyond.
 
 use super::buffers::is_mark;
-use super::ring::{RSP_PROD, Ring};
+use super::ring::Ring;
+use super::uplink_pages::{check_wiped, is_steady, read_slot};
 use crate::sim::machine::{KERNEL, Machine, UPLINK};
 use crate::sim::model::{self, WILD};
 use crate::sim::net::{Host, frame};
@@ -14,7 +15,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -46,9 +46,9 @@ pub struct Conduct {
     pub mischief_until: Moment,
 }
 
-struct Rings {
-    tx: Ring,
-    rx: Ring,
+pub(super) struct Rings {
+    pub(super) tx: Ring,
+    pub(super) rx: Ring,
     handles: [u32; 2],
     port: u32,
     /// Ids taken and not answered, in the order in which they will be.
@@ -61,13 +61,13 @@ pub struct Backend {
     back: String,
     conduct: Conduct,
     network: Box<dyn Host>,
-    rings: Option<Rings>,
-    own: u8,
+    pub(super) rings: Option<Rings>,
+    pub(super) own: u8,
     /// Frames on their way to the kernel and to the network.
     inward: VecDeque<(Moment, Vec<u8>)>,
     outward: VecDeque<(Moment, Vec<u8>)>,
     /// Mappings of pages that it does not let go.
-    clutched: Vec<u32>,
+    pub(super) clutched: Vec<u32>,
     watching: bool,
     /// Changes of XenStore that it has seen.
     seen: u64,
@@ -94,7 +94,7 @@ impl Backend {
         }
     }
 
-    fn set_state(&mut self, machine: &mut Machine, state: u8) {
+    pub(super) fn set_state(&mut self, machine: &mut Machine, state: u8) {
         self.own = state;
         machine.note(&[40, u64::from(state)], || format!("uplink backend is in state {state}"));
         if machine.store.exists(&format!("{}/state", self.back)) {
@@ -230,7 +230,7 @@ impl Backend {
             head.extend(packet);
             let mut packet = head;
             machine.ledger.packets += 1;
-            machine.trace.bytes(&packet);
+            machine.capture(UPLINK, &packet);
             if frame::mark_in(&packet, is_mark).is_some() {
                 machine.violate("leak", "the uplink receives memory that was not sent".into());
             }
@@ -276,6 +276,7 @@ impl Backend {
             let Some((_, mut packet)) = self.inward.pop_front() else { break };
             busy = true;
             model::uplink_sends(machine, &packet);
+            machine.capture(UPLINK, &packet);
             machine.ledger.packets += 1;
             let mut flags = 0;
             if machine.dice.chance(self.conduct.blank_per_mille) && frame::blank(&mut packet) {
@@ -306,53 +307,6 @@ impl Backend {
         busy
     }
 
-    /// Breaks the protocol in one way or another.
-    fn misbehave(&mut self, machine: &mut Machine) {
-        let Machine { dice, .. } = machine;
-        let choice = dice.below(10);
-        let scribble = dice.bits();
-        let jump = *dice.pick(&[1u32, 2, 200, 257, 1 << 31, u32::MAX]);
-        let (index, field) = (dice.below(256) as usize, dice.below(4) as usize);
-        let Some(rings) = &mut self.rings else {
-            if self.own == 6 && choice < 3 {
-                self.set_state(machine, 2);
-            }
-            return;
-        };
-        match choice {
-            0 => {
-                // An id that may not be outstanding, or one a second time.
-                let mut entry = [0; 12];
-                entry[..2].copy_from_slice(&(scribble as u16 % 300).to_le_bytes());
-                rings.tx.put(&machine.memory, &entry);
-            }
-            1..=5 => {
-                let value = [0x7fff, 0xffff, 4097, scribble as u16][index % 4];
-                let place = 64 + index * 8 + field * 2;
-                machine.memory.write(rings.rx.frame, place, &value.to_le_bytes());
-            }
-            6 => {
-                let ring = if field < 2 { rings.tx.frame } else { rings.rx.frame };
-                let value = machine.memory.word(ring, RSP_PROD).wrapping_add(jump);
-                machine.memory.set_word(ring, RSP_PROD, value);
-            }
-            7 => self.set_state(machine, (scribble % 9) as u8),
-            _ => {
-                // Holds on to a page that it was lent.
-                if self.clutched.len() < 40
-                    && let Ok((handle, _)) = machine.map_grant(UPLINK, KERNEL, 8 + scribble as u32 % 512)
-                {
-                    self.clutched.push(handle);
-                }
-            }
-        }
-        if index % 8 == 0 {
-            for handle in self.clutched.drain(..) {
-                machine.unmap_grant(UPLINK, handle);
-            }
-        }
-    }
-
     fn serve_network(&mut self, machine: &mut Machine) -> bool {
         let mut busy = false;
         while self.outward.front().is_some_and(|(due, _)| *due <= machine.now) {
@@ -368,48 +322,6 @@ impl Backend {
             busy = true;
         }
         busy
-    }
-}
-
-/// Whether neither side is closing: the kernel may end its grants as soon as one does.
-fn is_steady(machine: &Machine) -> bool {
-    if !machine.ledger.uplink_is_honest {
-        return false;
-    }
-    let back = machine.store.text(UPLINK, &format!("{}/backend/vif/{}/0/state", home(UPLINK), KERNEL.0));
-    let front = machine.store.text(UPLINK, &format!("{}/device/vif/0/state", home(KERNEL)));
-    back == "4" && front == "4"
-}
-
-/// Reads one slot's bytes, and checks that the page holds nothing else.
-fn read_slot(machine: &mut Machine, reference: u32, offset: usize, bytes: usize, into: &mut Vec<u8>) {
-    let mut page = vec![0; PAGE_BYTES];
-    if offset + bytes > PAGE_BYTES {
-        if !machine.ledger.uplink_is_honest {
-            return;
-        }
-        return machine.violate("uplink-slots", format!("a slot of {bytes} bytes at {offset}"));
-    }
-    if let Err(status) = machine.peer_read(UPLINK, KERNEL, reference, 0, &mut page) {
-        if !is_steady(machine) {
-            return;
-        }
-        return machine.violate("uplink-slots", format!("grant {reference} cannot be read: {status}"));
-    }
-    let (before, rest) = page.split_at(offset);
-    let (data, after) = rest.split_at(bytes);
-    if before.iter().chain(after).any(|&byte| byte != 0) {
-        machine.violate("leak", format!("the page of grant {reference} holds more than was sent"));
-    }
-    into.extend(data);
-}
-
-/// A buffer that the kernel posted must hold nothing.
-fn check_wiped(machine: &mut Machine, reference: u32) {
-    let mut page = vec![0; PAGE_BYTES];
-    let read = machine.peer_read(UPLINK, KERNEL, reference, 0, &mut page);
-    if read.is_ok() && page.iter().any(|&byte| byte != 0) {
-        machine.violate("leak", format!("the buffer of grant {reference} is not wiped"));
     }
 }
 

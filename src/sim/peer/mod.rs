@@ -4,6 +4,8 @@ pub mod backend;
 pub mod buffers;
 pub mod frontend;
 pub mod hostile;
+pub mod mischief;
 pub mod nic;
 pub mod ring;
 pub mod toolstack;
+mod uplink_pages;

@@ -214,7 +214,7 @@ impl Nic {
             self.tx.put(&machine.memory, &entry);
             self.sent.insert(id, (buffer, offset, bytes));
         }
-        machine.trace.bytes(&packet);
+        machine.capture(self.domain, &packet);
     }
 
     /// Takes what the kernel delivered.
@@ -258,7 +258,7 @@ impl Nic {
     fn arrived(&mut self, machine: &mut Machine, mut packet: Vec<u8>, flags: u16, host: &mut dyn Host) {
         let domain = self.domain;
         machine.ledger.packets += 1;
-        machine.trace.bytes(&packet);
+        machine.capture(self.domain, &packet);
         if let Some(found) = frame::mark_in(&packet, |byte| byte != mark(domain) && is_mark(byte)) {
             machine.violate("leak", format!("domain {} receives memory of others ({found:#x})", domain.0));
         }

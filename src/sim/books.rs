@@ -1,0 +1,84 @@
+//! The books at the end of a run: what the kernel counted, what it still holds, what clients got.
+
+use super::domain::{SimRing, SimXen};
+use super::ledger::{Outcome, Service};
+use super::machine::{KERNEL, Machine};
+use super::scenario::Scenario;
+use super::world::SharedWorld;
+use crate::counters::Drop;
+use crate::firewall::Firewall;
+use crate::vif::drops::FrameDrop;
+use crate::xen::Xen;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What the kernel counted.
+#[derive(Debug, Default)]
+pub struct KernelStory {
+    /// As text, without what is zero.
+    pub text: String,
+    /// Packets that it may drop without being at fault: their next hop was not known yet.
+    pub excused: u64,
+}
+
+impl KernelStory {
+    pub(super) fn of(firewall: &Firewall<SimXen, SimRing>) -> Self {
+        let counters = firewall.journey().counters();
+        let drops = Drop::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
+        let drops: Vec<String> =
+            drops.map(|&why| format!("{} {}", why.name(), counters.dropped(why))).collect();
+        let frames = &firewall.exits().drops;
+        let text = format!(
+            "{} outward, {} inward, {} between; packets dropped: {}; frames dropped: {frames}",
+            counters.outward,
+            counters.inward,
+            counters.between,
+            drops.join(", "),
+        );
+        let excused = frames.of(FrameDrop::NeighbourSilent) + frames.of(FrameDrop::NoUplink);
+        Self { text, excused }
+    }
+}
+
+/// Every device is gone: the kernel holds nothing of anybody and has all its own.
+pub(super) fn check_balance(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
+    let pages = firewall.hypervisor().pages();
+    let (free, total) = (pages.free(), pages.total());
+    let mut world = world.borrow_mut();
+    let ports = world.kernel_ports();
+    let machine = &mut world.machine;
+    let books = [
+        ("pages", total - free, 0),
+        ("mappings", machine.mappings_of(KERNEL), 0),
+        ("grants", machine.ledger.grants.len(), 0),
+        ("ports", ports, 1),
+        ("watches", machine.store.watches_of(KERNEL), 3),
+    ];
+    for (what, held, expected) in books {
+        // What a hostile backend held on to comes back when the kernel next looks at its devices.
+        let clutched = !machine.ledger.uplink_is_honest && matches!(what, "pages" | "grants");
+        if held != expected && !clutched {
+            machine.violate("balance", format!("{what}: {held} are held in the end, expected {expected}"));
+        }
+    }
+}
+
+/// Honest clients got what they asked for.
+pub(super) fn check_service(machine: &mut Machine, scenario: &Scenario, excused: u64) {
+    if !machine.violations.is_empty() || !scenario.is_lossless() {
+        return;
+    }
+    let outcomes: Vec<_> = machine.ledger.outcomes().collect();
+    for (client, service, Outcome { asked, answered, failed }) in outcomes {
+        let complete = match service {
+            Service::Transfer => failed == 0 && answered == asked,
+            _ => answered + excused >= asked,
+        };
+        if !complete {
+            let what =
+                format!("domain {}: of {asked} {service:?} {answered} answered, {failed} failed", client.0);
+            machine.violate("service", what);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! How the uplink's backend breaks the protocol when it is hostile.
+
+use super::backend::Backend;
+use super::ring::RSP_PROD;
+use crate::sim::machine::{KERNEL, Machine, UPLINK};
+
+impl Backend {
+    /// Breaks the protocol in one way or another.
+    pub(super) fn misbehave(&mut self, machine: &mut Machine) {
+        let Machine { dice, .. } = machine;
+        let choice = dice.below(10);
+        let scribble = dice.bits();
+        let jump = *dice.pick(&[1u32, 2, 200, 257, 1 << 31, u32::MAX]);
+        let (index, field) = (dice.below(256) as usize, dice.below(4) as usize);
+        let Some(rings) = &mut self.rings else {
+            if self.own == 6 && choice < 3 {
+                self.set_state(machine, 2);
+            }
+            return;
+        };
+        match choice {
+            0 => {
+                // An id that may not be outstanding, or one a second time.
+                let mut entry = [0; 12];
+                entry[..2].copy_from_slice(&(scribble as u16 % 300).to_le_bytes());
+                rings.tx.put(&machine.memory, &entry);
+            }
+            1..=5 => {
+                let value = [0x7fff, 0xffff, 4097, scribble as u16][index % 4];
+                let place = 64 + index * 8 + field * 2;
+                machine.memory.write(rings.rx.frame, place, &value.to_le_bytes());
+            }
+            6 => {
+                let ring = if field < 2 { rings.tx.frame } else { rings.rx.frame };
+                let value = machine.memory.word(ring, RSP_PROD).wrapping_add(jump);
+                machine.memory.set_word(ring, RSP_PROD, value);
+            }
+            7 => self.set_state(machine, (scribble % 9) as u8),
+            _ => {
+                // Holds on to a page that it was lent.
+                if self.clutched.len() < 40
+                    && let Ok((handle, _)) = machine.map_grant(UPLINK, KERNEL, 8 + scribble as u32 % 512)
+                {
+                    self.clutched.push(handle);
+                }
+            }
+        }
+        if index % 8 == 0 {
+            for handle in self.clutched.drain(..) {
+                machine.unmap_grant(UPLINK, handle);
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The kernel's pages as the uplink's backend sees them: read and checked whole.
+
+use crate::sim::machine::{KERNEL, Machine, UPLINK};
+use crate::sim::store::home;
+use crate::xen::page::PAGE_BYTES;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Whether neither side is closing: the kernel may end its grants as soon as one does.
+pub(super) fn is_steady(machine: &Machine) -> bool {
+    if !machine.ledger.uplink_is_honest {
+        return false;
+    }
+    let back = machine.store.text(UPLINK, &format!("{}/backend/vif/{}/0/state", home(UPLINK), KERNEL.0));
+    let front = machine.store.text(UPLINK, &format!("{}/device/vif/0/state", home(KERNEL)));
+    back == "4" && front == "4"
+}
+
+/// Reads one slot's bytes, and checks that the page holds nothing else.
+pub(super) fn read_slot(
+    machine: &mut Machine,
+    reference: u32,
+    offset: usize,
+    bytes: usize,
+    into: &mut Vec<u8>,
+) {
+    let mut page = vec![0; PAGE_BYTES];
+    if offset + bytes > PAGE_BYTES {
+        if !machine.ledger.uplink_is_honest {
+            return;
+        }
+        return machine.violate("uplink-slots", format!("a slot of {bytes} bytes at {offset}"));
+    }
+    if let Err(status) = machine.peer_read(UPLINK, KERNEL, reference, 0, &mut page) {
+        if !is_steady(machine) {
+            return;
+        }
+        return machine.violate("uplink-slots", format!("grant {reference} cannot be read: {status}"));
+    }
+    let (before, rest) = page.split_at(offset);
+    let (data, after) = rest.split_at(bytes);
+    if before.iter().chain(after).any(|&byte| byte != 0) {
+        machine.violate("leak", format!("the page of grant {reference} holds more than was sent"));
+    }
+    into.extend(data);
+}
+
+/// A buffer that the kernel posted must hold nothing.
+pub(super) fn check_wiped(machine: &mut Machine, reference: u32) {
+    let mut page = vec![0; PAGE_BYTES];
+    let read = machine.peer_read(UPLINK, KERNEL, reference, 0, &mut page);
+    if read.is_ok() && page.iter().any(|&byte| byte != 0) {
+        machine.violate("leak", format!("the buffer of grant {reference} is not wiped"));
+    }
+}
