@@ -95,9 +95,11 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         xen: X,
         mut store: Store<R>,
         store_port: Port,
-        journey: Journey<Frame>,
+        mut journey: Journey<Frame>,
         exits: Exits,
     ) -> Result<Self, StoreError> {
+        // Before the first packet: rules that have expired must not count as valid until the first sleep.
+        journey.set_wall_clock(xen.now(), xen.unix_time());
         control::announce(&mut store)?;
         store.watch(control::SHUTDOWN, CONTROL)?;
         store.watch(BACKENDS, BACKENDS)?;
