@@ -4,6 +4,7 @@ pub mod blank;
 pub mod client;
 pub mod drops;
 pub mod frame;
+pub mod held;
 pub mod lifecycle;
 pub mod netback;
 pub mod netfront;
