@@ -4,13 +4,15 @@ use crate::guard::antispoof::Identity;
 use crate::store::{Nodes, Store, StoreError, StoreRing};
 use crate::text::decimal;
 use crate::time::Moment;
+use crate::vif::abilities::{Abilities, Support};
+use crate::vif::channels::Channels;
 use crate::vif::lifecycle::{
     BusState, CLOSE_ALONE_AFTER, OFFER_AT_LEAST, REMOVE_AFTER, Step, Wanted, backend_step,
 };
-use crate::vif::netback::{Abilities, Netback, Support, unmap};
+use crate::vif::netback::{Netback, unmap};
 use crate::xen::event::RemotePort;
 use crate::xen::grant::Gref;
-use crate::xen::{DomainId, Xen};
+use crate::xen::{DomainId, Xen, XenError};
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
@@ -51,6 +53,8 @@ pub struct ClientVif {
     front: String,
     /// Token of the watch on the frontend's state.
     token: String,
+    /// `feature-split-event-channels`
+    split: Support,
     own: BusState,
     /// When `own` was entered.
     since: Moment,
@@ -71,10 +75,12 @@ enum Health {
 }
 
 impl ClientVif {
-    /// Reads what the toolstack wrote about a new device. Its watch is on the frontend's state.
+    /// Reads what the toolstack wrote about a new device. Its watch is on the frontend's state. `split`: whether
+    /// the client is offered an event channel per ring.
     pub fn discover<R: StoreRing>(
         id: DeviceId,
         token: &str,
+        split: Support,
         store: &mut Store<R>,
         now: Moment,
     ) -> Result<Self, StoreError> {
@@ -86,6 +92,7 @@ impl ClientVif {
         Ok(Self {
             id,
             token: token.into(),
+            split,
             identity: Identity::parse(&mac, &addresses),
             back,
             front,
@@ -213,15 +220,17 @@ impl ClientVif {
 
     /// Announces what we can do and waits for the frontend.
     fn offer<R: StoreRing>(&mut self, store: &mut Store<R>, now: Moment) -> Result<(), StoreError> {
-        const OFFER: [(&str, &str); 4] = [
+        let offer = [
             ("feature-rx-copy", "1"),
             ("feature-rx-flip", "0"),
             ("feature-sg", "1"),
+            ("feature-gso-tcpv4", "1"),
+            ("feature-split-event-channels", self.split.flag()),
             // Only Linux's netback waits for this one; written for whoever looks.
             ("hotplug-status", "connected"),
         ];
         self.health = Health::Good;
-        self.write(&OFFER, BusState::InitWait, store, now)
+        self.write(&offer, BusState::InitWait, store, now)
     }
 
     /// Maps the rings that the frontend announced.
@@ -261,14 +270,17 @@ impl ClientVif {
         }
         let tx_ring = Gref(present("tx-ring-ref", number("tx-ring-ref")?)?);
         let rx_ring = Gref(present("rx-ring-ref", number("rx-ring-ref")?)?);
-        let remote = RemotePort(present("event-channel", number("event-channel")?)?);
-        let supports = |flag: Option<u32>| if flag.unwrap_or(0) != 0 { Support::Yes } else { Support::No };
+        // Whoever was offered a channel per ring may still want one for both.
+        let remote = match (number("event-channel-tx")?, number("event-channel-rx")?) {
+            (Some(tx), Some(rx)) if self.split == Support::Yes => {
+                Remote::Split { tx: RemotePort(tx), rx: RemotePort(rx) }
+            }
+            _ => Remote::Shared(RemotePort(present("event-channel", number("event-channel")?)?)),
+        };
         let abilities = Abilities {
-            scatter_gather: supports(number("feature-sg")?),
-            blank_checksum: match supports(number("feature-no-csum-offload")?) {
-                Support::Yes => Support::No,
-                Support::No => Support::Yes,
-            },
+            scatter_gather: Support::of(number("feature-sg")?),
+            blank_checksum: Support::unless(number("feature-no-csum-offload")?),
+            segmentation: Support::of(number("feature-gso-tcpv4")?),
         };
         let domain = self.id.domain;
         let tx = xen.map(domain, tx_ring).map_err(|error| Unusable(format!("tx ring: {error}")))?;
@@ -279,16 +291,16 @@ impl ClientVif {
                 return Err(Unusable(format!("rx ring: {error}")));
             }
         };
-        let port = match xen.bind_port(domain, remote) {
-            Ok(port) => port,
+        let channels = match bind(xen, domain, remote) {
+            Ok(channels) => channels,
             Err(error) => {
                 unmap(xen, tx);
                 unmap(xen, rx);
                 return Err(Unusable(format!("event channel: {error}")));
             }
         };
-        Netback::connect(domain, port, abilities, tx, rx).map_err(|pages| {
-            xen.close_port(port);
+        Netback::connect(domain, channels, abilities, tx, rx).map_err(|pages| {
+            channels.close(xen);
             pages.into_iter().for_each(|page| unmap(xen, page));
             Unusable("a ring's indices make no sense".into())
         })
@@ -351,3 +363,28 @@ impl ClientVif {
 
 /// Why a frontend's announcement cannot be taken up.
 struct Unusable(String);
+
+/// Binds to the event channels that a client announced.
+fn bind(xen: &mut impl Xen, domain: DomainId, remote: Remote) -> Result<Channels, XenError> {
+    match remote {
+        Remote::Shared(port) => Ok(Channels::Shared(xen.bind_port(domain, port)?)),
+        Remote::Split { tx, rx } => {
+            let tx = xen.bind_port(domain, tx)?;
+            match xen.bind_port(domain, rx) {
+                Ok(rx) => Ok(Channels::Split { tx, rx }),
+                Err(error) => {
+                    xen.close_port(tx);
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+/// The client's ends of the event channels.
+enum Remote {
+    /// One for both rings.
+    Shared(RemotePort),
+    /// One for each.
+    Split { tx: RemotePort, rx: RemotePort },
+}

@@ -1,9 +1,10 @@
 //! The uplink's frontend device: its XenStore directory, its life, and its rings while connected.
 
 use crate::store::{Nodes, Store, StoreError, StoreRing};
-use crate::text::Excerpt;
+use crate::text::{Excerpt, decimal};
+use crate::vif::abilities::{Abilities, Support};
+use crate::vif::channels::Channels;
 use crate::vif::lifecycle::{BusState, FrontStep, Link, frontend_step};
-use crate::vif::netback::Support;
 use crate::vif::netfront::{self, Netfront};
 use crate::wire::ethernet::Mac;
 use crate::xen::grant::GrantedPage;
@@ -11,6 +12,7 @@ use crate::xen::{DomainId, Xen};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 
 /// Where the toolstack announces our network devices.
 pub const DEVICES: &str = "device/vif";
@@ -125,9 +127,17 @@ impl Uplink {
 
     /// Makes rings and announces them.
     fn connect<X: Xen, R: StoreRing>(&mut self, xen: &mut X, store: &mut Store<R>) -> Result<(), StoreError> {
-        let refuses = store.read_peer(&format!("{}/feature-no-csum-offload", self.back))?;
-        let blank_checksum = if refuses.as_deref() == Some("1") { Support::No } else { Support::Yes };
-        let netfront = match Netfront::create(xen, self.backend, blank_checksum) {
+        let mut flag = |feature: &str| -> Result<Option<u32>, StoreError> {
+            let text = store.read_peer(&format!("{}/feature-{feature}", self.back))?;
+            Ok(text.and_then(|text| decimal(&text)))
+        };
+        let abilities = Abilities {
+            scatter_gather: Support::of(flag("sg")?),
+            blank_checksum: Support::unless(flag("no-csum-offload")?),
+            segmentation: Support::of(flag("gso-tcpv4")?),
+        };
+        let split = Support::of(flag("split-event-channels")?);
+        let netfront = match Netfront::create(xen, self.backend, abilities, split) {
             Ok(netfront) => netfront,
             Err(error) => {
                 log::error!("uplink: no rings for domain {}: {error}", self.backend.0);
@@ -136,14 +146,20 @@ impl Uplink {
         };
         let addresses = netfront.addresses();
         self.netfront = Some(netfront);
-        let keys = [
+        let mut keys: ArrayVec<(&str, u32), 8> = ArrayVec::from_iter([
             ("tx-ring-ref", addresses.tx_ring.0),
             ("rx-ring-ref", addresses.rx_ring.0),
-            ("event-channel", addresses.port.0),
             ("request-rx-copy", 1),
             ("feature-rx-notify", 1),
             ("feature-sg", 1),
-        ];
+            ("feature-gso-tcpv4", 1),
+        ]);
+        match addresses.channels {
+            Channels::Shared(port) => keys.extend([("event-channel", port.0)]),
+            Channels::Split { tx, rx } => {
+                keys.extend([("event-channel-tx", tx.0), ("event-channel-rx", rx.0)]);
+            }
+        }
         self.write(&keys, BusState::Connected, store)
     }
 
