@@ -8,6 +8,7 @@ use crate::client::ClientSlot;
 use crate::store::{Nodes, Store, StoreError, StoreRing};
 use crate::text::decimal;
 use crate::time::Moment;
+use crate::vif::abilities::Support;
 use crate::vif::client::{Change, ClientVif, DeviceId};
 use crate::vif::netback::{Broken, Netback};
 use crate::xen::{DomainId, Xen};
@@ -22,6 +23,14 @@ pub const BACKENDS: &str = "backend";
 /// Most client vifs at once. xenstored grants 100 watches (the smaller of its two implementations): one each,
 /// and some are ours.
 pub const MAX_CLIENTS: usize = 90;
+
+/// Clients that are offered an event channel per ring: Xen polls 128 ports at most, so the others share one.
+const SPLIT_CLIENTS: usize = 32;
+
+/// Ports of ours: XenStore's and two of the uplink.
+const OWN_PORTS: usize = 3;
+
+const _: () = assert!(MAX_CLIENTS + SPLIT_CLIENTS + OWN_PORTS <= 128);
 
 /// What acting on a device takes: the hypervisor, XenStore, and where changes of ownership are noted.
 pub struct World<'a, X: Xen, R: StoreRing> {
@@ -98,7 +107,8 @@ impl Clients {
             log::error!("{id}: {MAX_CLIENTS} clients are connected already; this one is not served");
             return Ok(None);
         }
-        let vif = match ClientVif::discover(id, &token(index), world.store, world.xen.now()) {
+        let split = if index < SPLIT_CLIENTS { Support::Yes } else { Support::No };
+        let vif = match ClientVif::discover(id, &token(index), split, world.store, world.xen.now()) {
             Ok(vif) => vif,
             Err(StoreError::NoEntry) => return Ok(None),
             Err(error) => return Err(error),
@@ -235,6 +245,15 @@ impl Clients {
     /// The rings of every connected client, with its slot.
     pub fn rings(&mut self) -> impl Iterator<Item = (ClientSlot, &mut Netback)> {
         self.vifs().filter_map(|(slot, vif)| Some((slot, vif.netback()?)))
+    }
+
+    /// As [`Self::rings`], beginning with slot `first`.
+    pub fn rings_from(&mut self, first: usize) -> impl Iterator<Item = (ClientSlot, &mut Netback)> {
+        let start = first.min(self.slots.len());
+        let (before, from) = self.slots.split_at_mut(start);
+        let from = from.iter_mut().enumerate().map(move |(index, slot)| (start + index, slot));
+        from.chain(before.iter_mut().enumerate())
+            .filter_map(|(index, slot)| Some((slot_of(index), slot.as_mut()?.netback()?)))
     }
 
     /// Whether an address belongs to a connected client: then it cannot come from the uplink.

@@ -4,12 +4,14 @@ use crate::guard::antispoof::Identity;
 use crate::store::{Nodes, Store, StoreError, StoreRing, Transaction};
 use crate::text::decimal;
 use crate::time::Moment;
+use crate::vif::abilities::{Abilities, Support};
+use crate::vif::channels::Channels;
 use crate::vif::lifecycle::backend::{Action, Backend, Event, Sight};
 use crate::vif::lifecycle::{BusState, Online};
-use crate::vif::netback::{Abilities, Netback, Support, unmap};
+use crate::vif::netback::{Netback, unmap};
 use crate::xen::event::RemotePort;
 use crate::xen::grant::Gref;
-use crate::xen::{DomainId, Xen};
+use crate::xen::{DomainId, Xen, XenError};
 use alloc::format;
 use alloc::string::String;
 use core::cmp::Ordering;
@@ -49,6 +51,7 @@ pub enum Change {
 const OFFER: &[(&str, &str)] = &[
     ("feature-rx-copy", "1"),
     ("feature-sg", "1"),
+    ("feature-gso-tcpv4", "1"),
     // Only Linux's netback waits for this one; written for whoever looks.
     ("hotplug-status", "connected"),
 ];
@@ -68,6 +71,8 @@ pub struct ClientVif {
     front: String,
     /// Token of the watch on the frontend's state.
     token: String,
+    /// `feature-split-event-channels`
+    split: Support,
     life: Backend,
     identity: Identity,
     netback: Option<Netback>,
@@ -77,10 +82,12 @@ pub struct ClientVif {
 }
 
 impl ClientVif {
-    /// Reads what the toolstack wrote about a new device. Its watch is on the frontend's state.
+    /// Reads what the toolstack wrote about a new device. Its watch is on the frontend's state. `split`: whether
+    /// the client is offered an event channel per ring.
     pub fn discover<R: StoreRing>(
         id: DeviceId,
         token: &str,
+        split: Support,
         store: &mut Store<R>,
         now: Moment,
     ) -> Result<Self, StoreError> {
@@ -91,6 +98,7 @@ impl ClientVif {
         Ok(Self {
             id,
             token: token.into(),
+            split,
             identity,
             back,
             front,
@@ -249,14 +257,15 @@ impl ClientVif {
 
     /// Writes our state, and what we offer in InitWait.
     fn write<R: StoreRing>(&self, state: BusState, store: &mut Store<R>) -> Result<Event, StoreError> {
-        let offer = if state == BusState::InitWait { OFFER } else { &[] };
+        let split = [("feature-split-event-channels", self.split.flag())];
+        let offer = OFFER.iter().chain(&split).filter(|_| state == BusState::InitWait);
         let back = &self.back;
         self.if_present(store, |transaction| {
             // What we know of the client may be of a directory that was removed and made anew since.
             if state == BusState::InitWait && read_identity(back, transaction)? != self.identity {
                 return Err(StoreError::NoEntry);
             }
-            for (key, value) in offer {
+            for (key, value) in offer.clone() {
                 transaction.write(&format!("{back}/{key}"), value)?;
             }
             transaction.write(&format!("{back}/state"), state.text())
@@ -323,14 +332,17 @@ impl ClientVif {
         }
         let tx_ring = Gref(present("tx-ring-ref", number("tx-ring-ref")?)?);
         let rx_ring = Gref(present("rx-ring-ref", number("rx-ring-ref")?)?);
-        let remote = RemotePort(present("event-channel", number("event-channel")?)?);
-        let supports = |flag: Option<u32>| if flag.unwrap_or(0) != 0 { Support::Yes } else { Support::No };
+        // Whoever was offered a channel per ring may still want one for both.
+        let remote = match (number("event-channel-tx")?, number("event-channel-rx")?) {
+            (Some(tx), Some(rx)) if self.split == Support::Yes => {
+                Remote::Split { tx: RemotePort(tx), rx: RemotePort(rx) }
+            }
+            _ => Remote::Shared(RemotePort(present("event-channel", number("event-channel")?)?)),
+        };
         let abilities = Abilities {
-            scatter_gather: supports(number("feature-sg")?),
-            blank_checksum: match supports(number("feature-no-csum-offload")?) {
-                Support::Yes => Support::No,
-                Support::No => Support::Yes,
-            },
+            scatter_gather: Support::of(number("feature-sg")?),
+            blank_checksum: Support::unless(number("feature-no-csum-offload")?),
+            segmentation: Support::of(number("feature-gso-tcpv4")?),
         };
         let domain = self.id.domain;
         let tx = xen.map(domain, tx_ring).map_err(|error| Unusable(format!("tx ring: {error}")))?;
@@ -341,16 +353,16 @@ impl ClientVif {
                 return Err(Unusable(format!("rx ring: {error}")));
             }
         };
-        let port = match xen.bind_port(domain, remote) {
-            Ok(port) => port,
+        let channels = match bind(xen, domain, remote) {
+            Ok(channels) => channels,
             Err(error) => {
                 unmap(xen, tx);
                 unmap(xen, rx);
                 return Err(Unusable(format!("event channel: {error}")));
             }
         };
-        Netback::connect(domain, port, abilities, tx, rx).map_err(|pages| {
-            xen.close_port(port);
+        Netback::connect(domain, channels, abilities, tx, rx).map_err(|pages| {
+            channels.close(xen);
             pages.into_iter().for_each(|page| unmap(xen, page));
             Unusable("a ring's indices make no sense".into())
         })
@@ -363,4 +375,29 @@ enum Failure {
     Unusable(String),
     /// XenStore does not say what it announced.
     Store(StoreError),
+}
+
+/// Binds to the event channels that a client announced.
+fn bind(xen: &mut impl Xen, domain: DomainId, remote: Remote) -> Result<Channels, XenError> {
+    match remote {
+        Remote::Shared(port) => Ok(Channels::Shared(xen.bind_port(domain, port)?)),
+        Remote::Split { tx, rx } => {
+            let tx = xen.bind_port(domain, tx)?;
+            match xen.bind_port(domain, rx) {
+                Ok(rx) => Ok(Channels::Split { tx, rx }),
+                Err(error) => {
+                    xen.close_port(tx);
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+/// The client's ends of the event channels.
+enum Remote {
+    /// One for both rings.
+    Shared(RemotePort),
+    /// One for each.
+    Split { tx: RemotePort, rx: RemotePort },
 }

@@ -1,12 +1,13 @@
 //! The uplink's frontend device: its XenStore directory, its life, and its rings while connected.
 
 use crate::store::{Nodes, Store, StoreError, StoreRing};
-use crate::text::Excerpt;
+use crate::text::{Excerpt, decimal};
 use crate::time::Moment;
+use crate::vif::abilities::{Abilities, Support};
+use crate::vif::channels::Channels;
 use crate::vif::held::HeldPages;
 use crate::vif::lifecycle::frontend::{Action, Event, Frontend, Link, Sight};
 use crate::vif::lifecycle::{BusState, Online};
-use crate::vif::netback::Support;
 use crate::vif::netfront::Netfront;
 use crate::wire::ethernet::Mac;
 use crate::xen::{DomainId, Xen};
@@ -18,7 +19,8 @@ use core::net::Ipv4Addr;
 pub const DEVICES: &str = "device/vif";
 
 /// What we announce besides our rings, as `netif.h` names it. A key that is missing says no.
-const ABILITIES: &[(&str, u32)] = &[("request-rx-copy", 1), ("feature-rx-notify", 1), ("feature-sg", 1)];
+const ABILITIES: &[(&str, u32)] =
+    &[("request-rx-copy", 1), ("feature-rx-notify", 1), ("feature-sg", 1), ("feature-gso-tcpv4", 1)];
 
 /// What happened to the link while the device took its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,14 +216,22 @@ impl Uplink {
         &mut self,
         around: &mut Surroundings<'_, X, R>,
     ) -> Result<Event, StoreError> {
-        let refuses = around.store.read_peer(&format!("{}/feature-no-csum-offload", self.back))?;
-        let blank_checksum = if refuses.as_deref() == Some("1") { Support::No } else { Support::Yes };
+        let mut flag = |feature: &str| -> Result<Option<u32>, StoreError> {
+            let text = around.store.read_peer(&format!("{}/feature-{feature}", self.back))?;
+            Ok(text.and_then(|text| decimal(&text)))
+        };
+        let abilities = Abilities {
+            scatter_gather: Support::of(flag("sg")?),
+            blank_checksum: Support::unless(flag("no-csum-offload")?),
+            segmentation: Support::of(flag("gso-tcpv4")?),
+        };
+        let split = Support::of(flag("split-event-channels")?);
         around.held.retry(around.xen);
         if around.held.are_too_many(around.xen) {
             log::error!("uplink: its backend still holds {} pages: no new rings for it", around.held.len());
             return Ok(Event::Refused);
         }
-        Ok(match Netfront::create(around.xen, self.backend, blank_checksum) {
+        Ok(match Netfront::create(around.xen, self.backend, abilities, split) {
             Ok(netfront) => {
                 self.netfront = Some(netfront);
                 Event::Done
@@ -251,12 +261,20 @@ impl Uplink {
                 return Err(StoreError::NoEntry);
             }
             if let Some(rings) = rings {
-                let rings = [
-                    ("tx-ring-ref", rings.tx_ring.0),
-                    ("rx-ring-ref", rings.rx_ring.0),
-                    ("event-channel", rings.port.0),
-                ];
-                for (key, value) in rings.iter().chain(ABILITIES) {
+                let keys = [("tx-ring-ref", rings.tx_ring.0), ("rx-ring-ref", rings.rx_ring.0)];
+                // One kind of channels or the other: what an earlier connection announced must not be found.
+                let (channels, stale): (&[_], &[_]) = match rings.channels {
+                    Channels::Shared(port) => {
+                        (&[("event-channel", port.0)], &["event-channel-tx", "event-channel-rx"])
+                    }
+                    Channels::Split { tx, rx } => {
+                        (&[("event-channel-tx", tx.0), ("event-channel-rx", rx.0)], &["event-channel"])
+                    }
+                };
+                for key in stale {
+                    transaction.remove(&format!("{front}/{key}"))?;
+                }
+                for (key, value) in keys.iter().chain(channels).chain(ABILITIES) {
                     transaction.write(&format!("{front}/{key}"), value)?;
                 }
             }

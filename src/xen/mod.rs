@@ -22,6 +22,7 @@ pub mod touch;
 
 use crate::time::{Moment, UnixSeconds};
 use copy::CopyBatch;
+use core::ops::Range;
 use event::{Port, RemotePort};
 use grant::{Access, GrantedPage, Gref};
 use page::{Page, PagePool, SharedPage};
@@ -145,8 +146,15 @@ pub trait Xen {
     /// The domain's free pages.
     fn pages(&mut self) -> &mut PagePool;
 
-    /// Lends a page to another domain; the page back when no reference is free.
-    fn grant(&mut self, domain: DomainId, page: Page, access: Access) -> Result<GrantedPage, Page>;
+    /// Lends a page to another domain, which finds in it the bytes `shown` and nothing else that it has not
+    /// seen before (XSA-403). The page back when no reference is free.
+    fn grant(
+        &mut self,
+        domain: DomainId,
+        page: Page,
+        access: Access,
+        shown: Range<usize>,
+    ) -> Result<GrantedPage, Page>;
 
     /// Ends a grant; gives it back when the peer still uses the page.
     fn end_grant(&mut self, granted: GrantedPage) -> Result<Page, GrantedPage>;

@@ -24,6 +24,7 @@ use super::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError
 use crate::time::{Moment, UnixSeconds};
 use alloc::vec::Vec;
 use core::arch::x86_64::_rdtsc;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::time::Duration;
 use hypercall::{grant_operations, hypercall, operation};
@@ -125,9 +126,15 @@ impl Xen for Metal {
         &mut self.pages
     }
 
-    fn grant(&mut self, domain: DomainId, page: Page, access: Access) -> Result<GrantedPage, Page> {
+    fn grant(
+        &mut self,
+        domain: DomainId,
+        page: Page,
+        access: Access,
+        shown: Range<usize>,
+    ) -> Result<GrantedPage, Page> {
         match self.space.frame(page.address()) {
-            Some(frame) => self.grants.grant(domain, page, frame, access),
+            Some(frame) => self.grants.grant(domain, page, frame, access, shown),
             None => Err(page),
         }
     }
