@@ -111,7 +111,14 @@ impl Toolstack {
     /// Does `tasks` in order, each not before its moment.
     pub fn new(tasks: impl IntoIterator<Item = (When, Task)>) -> Self {
         let (waiting, deadline) = (Waiting::Time, Moment::default());
-        Self { tasks: tasks.into_iter().collect(), counted_from: None, waiting, deadline, births: Vec::new(), addresses: Vec::new() }
+        Self {
+            tasks: tasks.into_iter().collect(),
+            counted_from: None,
+            waiting,
+            deadline,
+            births: Vec::new(),
+            addresses: Vec::new(),
+        }
     }
 
     fn wait(&mut self, machine: &Machine, waiting: Waiting) {
@@ -323,6 +330,9 @@ fn make_device(machine: &mut Machine, front: (DomainId, &str), back: (DomainId, 
         ("/online", "1"),
         ("/mac", mac),
         ("/ip", ip),
+        ("/script", "/bin/true"),
+        ("/bridge", "xenbr0"),
+        ("/type", "vif"),
         ("/handle", "0"),
         ("/hotplug-status", ""),
         ("/state", "1"),
