@@ -132,7 +132,7 @@ impl<D: Datagram> Journey<D> {
         let total = packet.total_bytes();
         if let Ok(ip) = Ipv4::read(packet.header(), total) {
             let offload = packet.offload();
-            self.engine.report_unreachable(now, &mut Parcel { header: packet.header(), ip: &ip, offload });
+            self.engine.report_unreachable(now, &mut Parcel { header: packet.header(), ip, offload });
         }
         if let Some((to, answer)) = self.engine.take_answer() {
             outlet.answer(to, answer);
@@ -177,12 +177,12 @@ impl<D: Datagram> Journey<D> {
             packet.truncate(usize::from(ip.total_bytes));
         }
         let offload = packet.offload();
-        let mut parcel = Parcel { header: packet.header(), ip: &ip, offload };
+        let mut parcel = Parcel { header: packet.header(), ip, offload };
         if let Err(why) = self.engine.screen(from, &parcel) {
             return self.discard(packet, why, outlet);
         }
         if ip.part != Part::Whole {
-            return self.take_fragment(now, from, packet, ip, outlet);
+            return self.take_fragment(now, from, packet, outlet);
         }
         let verdict = self.engine.judge_packet(now, from, &mut parcel);
         self.carry_out(from, packet, &ip, verdict, outlet);

@@ -32,9 +32,17 @@ pub struct Parcel<'a> {
     /// The packet from its first byte; at least all of it or 576 bytes.
     pub header: &'a mut [u8],
     /// What its IP header says.
-    pub ip: &'a Ipv4,
+    pub ip: Ipv4,
     /// What its sender left to do.
     pub offload: Offload,
+}
+
+impl Parcel<'_> {
+    /// The same once more, for a stage that is a call of its own: so that on the way most packets take, what is known
+    /// of a packet stays in registers.
+    pub const fn again(&mut self) -> Parcel<'_> {
+        Parcel { header: self.header, ip: self.ip, offload: self.offload }
+    }
 }
 
 /// Hops left after this one.
@@ -306,7 +314,7 @@ impl Engine {
             (Side::Uplink, _) => self.counters.inward += 1,
             (Side::Client(_), Side::Client(_)) => self.counters.between += 1,
         }
-        self.mtu(to)
+        self.settings.mtu(to)
     }
 
     /// Flows there are.
@@ -317,13 +325,5 @@ impl Engine {
     /// Mappings there are.
     pub const fn mappings(&self) -> &Mappings {
         &self.mappings
-    }
-
-    /// The MTU of a side.
-    pub(super) const fn mtu(&self, side: Side) -> u16 {
-        match side {
-            Side::Uplink => self.settings.uplink_mtu,
-            Side::Client(_) => self.settings.client_mtu,
-        }
     }
 }

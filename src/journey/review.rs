@@ -34,7 +34,6 @@ impl Engine {
     }
 
     /// Whether the flow `id` still exists at `now` under the present rules; if not it is ended.
-    #[inline(always)]
     pub(super) fn is_alive(&mut self, id: Id<Flow>, now: Moment) -> bool {
         let Some(flow) = self.flows.get(id) else { return false };
         if flow.deadline.is_over(Tick::at(now)) {
