@@ -21,7 +21,7 @@ mod unreachable;
 
 use core::net::Ipv4Addr;
 
-use self::engine::{Engine, Parcel, Verdict};
+use self::engine::{Engine, Footing, Parcel, Verdict};
 pub use self::review::Progress;
 pub use self::settings::Settings;
 use crate::client::{ClientSlot, Side};
@@ -74,7 +74,23 @@ impl From<Ipv4Fault> for Drop {
 impl<D: Datagram> Journey<D> {
     /// An engine with empty tables and no clients. All its memory is allocated here; `secret` must be random.
     pub fn new(settings: Settings, rules: RuleTable, secret: [u8; 32], now: Moment) -> Self {
-        let engine = Engine::new(settings, rules, secret, now);
+        Self::on(Footing::Secret, settings, rules, secret, now)
+    }
+
+    /// An engine under the secret that the CPU's generator gave at boot, if it gave one. Without, nothing is
+    /// forwarded, whatever the rules are and will be, and the log says so (conformance P-11).
+    pub fn boot(settings: Settings, rules: RuleTable, entropy: Option<[u8; 32]>, now: Moment) -> Self {
+        match entropy {
+            Some(secret) => Self::on(Footing::Secret, settings, rules, secret, now),
+            None => {
+                log::error!("the CPU has no working random generator: nothing is forwarded");
+                Self::on(Footing::Guessable, settings, rules, [0; 32], now)
+            }
+        }
+    }
+
+    fn on(footing: Footing, settings: Settings, rules: RuleTable, secret: [u8; 32], now: Moment) -> Self {
+        let engine = Engine::new(settings, rules, secret, footing, now);
         let fragments = engine.new_fragments(&secret);
         Journey { engine, fragments }
     }
@@ -101,8 +117,8 @@ impl<D: Datagram> Journey<D> {
     }
 
     /// Replaces the rules: flows that are now forbidden stop, those still allowed continue.
-    pub fn set_rules(&mut self, rules: RuleTable, _now: Moment) {
-        self.engine.set_rules(rules);
+    pub fn set_rules(&mut self, rules: RuleTable, now: Moment) {
+        self.engine.set_rules(rules, now);
     }
 
     /// Replaces our address on the uplink: translated flows end.
