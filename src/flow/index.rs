@@ -33,17 +33,21 @@ impl<T> Index<T> {
         (capacity.next_power_of_two() + capacity) * size_of::<Option<Id<T>>>()
     }
 
-    /// The first record under `hash` that `is_it` recognises.
+    /// The first record of the bucket of `hash`.
     #[inline(always)]
+    pub fn first(&self, hash: u64) -> Option<Id<T>> {
+        *self.heads.get((hash & self.mask) as usize)?
+    }
+
+    /// The record after `id` in its bucket.
+    #[inline(always)]
+    pub fn next(&self, id: Id<T>) -> Option<Id<T>> {
+        *self.next.get(id.position())?
+    }
+
+    /// The first record under `hash` that `is_it` recognises.
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(Id<T>) -> bool) -> Option<Id<T>> {
-        let mut at = *self.heads.get((hash & self.mask) as usize)?;
-        while let Some(id) = at {
-            if is_it(id) {
-                return Some(id);
-            }
-            at = *self.next.get(id.position())?;
-        }
-        None
+        core::iter::successors(self.first(hash), |id| self.next(*id)).find(|id| is_it(*id))
     }
 
     /// Enters `id` under `hash`; it must not be entered yet.

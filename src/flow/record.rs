@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use super::slab::Id;
 use super::tcp::{TcpStage, Track};
 use super::tick::Tick;
-use crate::client::ClientSlot;
+use crate::client::{ClientSlot, Side};
 use crate::nat::mapping::Mapping;
 
 /// One of a flow's two ends.
@@ -103,4 +103,20 @@ pub struct Flow {
     pub mapping: Option<Id<Mapping>>,
     /// TCP only.
     pub tcp: Track,
+}
+
+impl Flow {
+    /// The sides that a packet of `sender` comes from and goes to.
+    #[inline(always)]
+    pub const fn sides(&self, sender: End) -> (Side, Side) {
+        let near = Side::Client(self.near);
+        let far = match self.route {
+            Route::Between(peer) => Side::Client(peer),
+            Route::Outward | Route::Forwarded => Side::Uplink,
+        };
+        match sender {
+            End::Near => (near, far),
+            End::Far => (far, near),
+        }
+    }
 }
