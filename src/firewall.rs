@@ -8,15 +8,17 @@ mod uplink_life;
 
 use crate::client::ClientSlot;
 use crate::clients::{BACKENDS, Clients, MAX_CLIENTS, Ownership, World};
-use crate::control;
+use crate::control::{self, Request};
 use crate::exits::{Exits, GATEWAY_MAC, Leaving};
 use crate::journey::Journey;
 use crate::packet::Datagram;
+use crate::prefix::Ipv4Prefix;
 use crate::route::proxy_arp;
 use crate::store::{Polled, Store, StoreError, StoreRing};
 use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::{CannotSegment, Frame};
+use crate::vif::held::HeldPages;
 use crate::vif::in_flight::InFlight;
 use crate::vif::intake::{Gate, Intake};
 use crate::vif::netback::COPIES_PER_PACKET;
@@ -26,8 +28,7 @@ use crate::wire::arp::Arp;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
 use crate::xen::copy::CopyBatch;
 use crate::xen::event::Port;
-use crate::xen::grant::GrantedPage;
-use crate::xen::{Shutdown, Xen};
+use crate::xen::{Holdings, Shutdown, Xen};
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -67,8 +68,12 @@ pub struct Firewall<X: Xen, R: StoreRing> {
     /// The client slot whose turn is first in the next round.
     first: usize,
     gate: Gate,
-    /// Pages that the backend of an uplink that is gone still holds.
-    kept: Vec<GrantedPage>,
+    /// Pages that backends of the uplink have not let go yet.
+    held: HeldPages,
+    /// Our address on the uplink, where the toolstack gives the device none.
+    configured_address: Option<Ipv4Prefix>,
+    /// Network devices beside the uplink that were reported as not used.
+    unused_devices: Vec<u32>,
     effort: Effort,
     /// XenStore failed: it is left alone until then, and packets go on.
     store_rests_until: Moment,
@@ -106,10 +111,11 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         // Before the first packet: rules that have expired must not count as valid until the first sleep.
         journey.set_wall_clock(xen.now(), xen.unix_time());
         control::announce(&mut store)?;
-        store.watch(control::SHUTDOWN, CONTROL)?;
+        store.watch(control::REQUESTS, CONTROL)?;
         store.watch(BACKENDS, BACKENDS)?;
         store.watch(uplink::DEVICES, DEVICES)?;
         Ok(Self {
+            configured_address: exits.route.map(|route| route.address),
             xen,
             store,
             store_port,
@@ -123,7 +129,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             ports: Vec::new(),
             first: 0,
             gate: Gate::default(),
-            kept: Vec::new(),
+            held: HeldPages::default(),
+            unused_devices: Vec::new(),
             effort: Effort::default(),
             store_rests_until: Moment::default(),
         })
@@ -194,7 +201,11 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             work = Work::Done;
             let handled = match event.token.as_str() {
                 CONTROL => match control::take_request(&mut self.store) {
-                    Ok(Some(reason)) => return Err(Asked(reason)),
+                    Ok(Some(Request::End(reason))) => return Err(Asked(reason)),
+                    Ok(Some(Request::Balance)) => {
+                        self.report_balance();
+                        Ok(())
+                    }
                     other => other.map(drop),
                 },
                 BACKENDS => self.with_clients(|clients, world| clients.backend_changed(&event.path, world)),
@@ -228,6 +239,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         self.effort.passes += 1;
         if now >= self.store_rests_until {
             let advanced = self.with_clients(|clients, world| clients.advance(world));
+            self.note(advanced);
+            let advanced = self.advance_uplink(now);
             self.note(advanced);
         }
         self.tell_ownership(now);
@@ -272,7 +285,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             reaped.and_then(|()| netfront.receive(&mut self.xen, &mut |frame, _| frames.push(frame)));
         if let Err(broken) = result {
             log::error!("uplink: its backend broke the protocol ({broken}): connection ended");
-            let broken_off = device.break_off(&mut self.xen, &mut self.store);
+            let broken_off = self.break_uplink_off();
             self.note(broken_off);
         }
         let work = if frames.is_empty() { Work::None } else { Work::Done };
@@ -337,10 +350,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             netback.settle(batch, in_flight, &mut self.xen, |frame| arrived.push((slot, frame)));
         }
         for (slot, why) in broken {
-            if let Some(vif) = self.exits.clients.vif(slot) {
-                log::warn!("{}: broke the protocol ({why}): connection ended", vif.id());
-            }
-            let broken_off = self.with_clients(|clients, world| clients.break_off(slot, world));
+            let broken_off = self.with_clients(|clients, world| clients.break_off(slot, why, world));
             self.note(broken_off);
         }
         work
@@ -416,9 +426,12 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     }
 
     fn deadline(&self) -> Option<Moment> {
-        let clients = self.exits.clients.deadline().map(|due| due.max(self.store_rests_until));
+        let clients = self.exits.clients.deadline();
+        let devices = [clients, self.uplink_deadline()].into_iter().flatten().min();
+        // While XenStore rests, so do the devices.
+        let devices = devices.map(|due| due.max(self.store_rests_until));
         let gate = self.gate.deadline();
-        let deadlines = [self.journey.next_deadline(), self.exits.neighbours.deadline(), clients, gate];
+        let deadlines = [self.journey.next_deadline(), self.exits.neighbours.deadline(), devices, gate];
         deadlines.into_iter().flatten().min()
     }
 
@@ -437,6 +450,21 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
         log::info!("frames dropped: {}", self.exits.drops);
         log::info!("packets: {}", self.journey.counters());
+    }
+
+    /// Says on the console what is held of others and lent to them: the same before and after any number of
+    /// connections.
+    fn report_balance(&mut self) {
+        let Holdings { grants, mappings, ports } = self.xen.holdings();
+        let (watches, clients) = (self.store.watches(), self.exits.clients.vifs().count());
+        let held = self.held.len();
+        let pages = self.xen.pages();
+        log::info!(
+            "balance: {grants} grants, {mappings} mappings, {ports} event channels, {watches} watches, \
+             {} of {} pages free, {held} pages held back, {clients} clients",
+            pages.free(),
+            pages.total(),
+        );
     }
 
     /// Tells the journey which addresses came and went.

@@ -11,7 +11,7 @@ use crate::xen::grant::{Access, GrantTable, GrantedPage, Gref};
 use crate::xen::host::Frame;
 use crate::xen::page::{Page, PagePool, SharedPage};
 use crate::xen::store_ring::StoreBytes;
-use crate::xen::{DomainId, FrameNumber, MappedPage, Shutdown, Xen, XenError, touch};
+use crate::xen::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError, touch};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
@@ -237,6 +237,16 @@ impl Xen for SimXen {
         let mut world = self.enter();
         watcher::check_before_sleep(&mut world.machine);
         world.poll(ports, until, Wait::Work);
+    }
+
+    fn holdings(&self) -> Holdings {
+        let world = self.world.borrow();
+        Holdings {
+            grants: self.grants.in_force(),
+            mappings: world.machine.mappings_of(KERNEL),
+            // The way to xenstored is not counted.
+            ports: world.kernel_ports().saturating_sub(1),
+        }
     }
 
     fn shutdown(&mut self, reason: Shutdown) {

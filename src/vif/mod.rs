@@ -7,6 +7,7 @@ pub mod client;
 pub mod drops;
 pub mod extra;
 pub mod frame;
+pub mod held;
 pub mod in_flight;
 pub mod intake;
 pub mod lifecycle;

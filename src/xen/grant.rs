@@ -119,6 +119,12 @@ impl GrantTable {
         Err(granted)
     }
 
+    /// Grants in force.
+    pub fn in_force(&self) -> usize {
+        let entries = self.frames.len() * ENTRIES_PER_PAGE as usize;
+        entries.saturating_sub(FIRST_FREE as usize + self.free.len())
+    }
+
     /// References not in use.
     pub fn free(&self) -> usize {
         self.free.len()
