@@ -7,7 +7,7 @@ CARGO_IMAGE := --target $(TARGET) --features kernel --bin kernel
 RIG := /usr/bin/python3 tests/nested/rig.py
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host model bench-engine simulate simulate-mutants test-nested demo clean rust rig
+.PHONY: all help test test-host model bench-engine simulate simulate-mutants lifecycle test-nested soak demo clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
 	@printf '%s: %s bytes, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" "$$(sha256sum $(IMAGE) | cut -d ' ' -f 1)"
@@ -17,6 +17,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: SCENARIOS="ping dns" (test-nested: only these), INTERACTIVE=1 (demo: a shell in dom0),'
 	@echo '           SEEDS=100 SEED=1 (simulate: so many worlds, from which on), EVENTS=4000000 (model),'
+	@echo '           STORE=oxenstored (test-nested, soak: this XenStore daemon instead of xenstored),'
+	@echo '           SOAK_SECONDS=1800 SOAK_SEED=1 (soak),'
 	@echo '           ACCEL=kvm (test-nested, demo: use KVM), KERNEL=FILE (test-nested, demo: boot this image instead)'
 
 test: test-host test-nested ## everything: what runs on this machine, then what runs on Xen
@@ -45,6 +47,12 @@ simulate-mutants: rust ## classic bugs, put in on purpose: which oracle of the s
 
 test-nested: $(IMAGE) rig ## the firewall and stock Linux on a Xen in QEMU
 	$(RIG) test $(SCENARIOS)
+
+soak: $(IMAGE) rig ## half an hour of everything that comes and goes, on a Xen in QEMU: nothing may be left
+	$(RIG) soak
+
+lifecycle: rust ## the life of vifs as pure machines: twelve million random events for each end
+	cargo test --profile simulate --test lifecycle -- --include-ignored
 
 demo: $(IMAGE) rig ## watch a firewall at work on a Xen in QEMU
 	$(RIG) $(if $(INTERACTIVE),shell,demo)

@@ -9,6 +9,7 @@ use super::grants::Mapping;
 use super::ledger::Ledger;
 use super::model::Model;
 use super::oracle::Violation;
+use super::shown::Shown;
 use super::store::StoreServer;
 use super::trace::{Recording, Trace};
 use crate::time::Moment;
@@ -67,6 +68,8 @@ pub struct Machine {
     pub woken: BTreeSet<DomainId>,
     /// What went wrong.
     pub violations: Vec<Violation>,
+    /// What the uplink's backend has seen.
+    pub(super) shown: Shown,
     /// What the firewall may do with packets.
     pub model: Model,
     /// What honest peers and the network counted.
@@ -91,6 +94,7 @@ impl Machine {
             trace: Trace::new(recording),
             woken: BTreeSet::new(),
             violations: Vec::new(),
+            shown: Shown::default(),
             model: Model::default(),
             ledger: Ledger::default(),
         };

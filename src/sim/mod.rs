@@ -19,6 +19,7 @@ pub mod peer;
 pub mod rules;
 pub mod run;
 pub mod scenario;
+pub mod shown;
 pub mod store;
 pub mod trace;
 pub mod watcher;
