@@ -4,6 +4,7 @@
 mod scene;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use scene::memory::Memory;
 use scene::rules::Rules;
 use scene::{Ports, Scene};
 
@@ -12,6 +13,8 @@ fn established(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for flows in [1_024, 32_768, 262_144] {
         let mut scene = Scene::established(flows);
+        let mut memory = Memory::of(flows);
+        group.bench_function(format!("memory/{flows}"), |bencher| bencher.iter(|| memory.touch()));
         group.bench_function(format!("nothing/{flows}"), |bencher| bencher.iter(|| scene.nothing()));
         group.bench_function(format!("outward/{flows}"), |bencher| bencher.iter(|| scene.outward()));
         group.bench_function(format!("inward/{flows}"), |bencher| bencher.iter(|| scene.inward()));

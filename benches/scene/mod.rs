@@ -1,6 +1,7 @@
 //! What both benchmarks do: a firewall full of flows, and one packet at a time through it.
 #![allow(dead_code, missing_docs)]
 
+pub mod memory;
 pub mod rules;
 
 use ravelin::client::{ClientSlot, Side};

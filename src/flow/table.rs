@@ -7,9 +7,9 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use super::index::Index;
+use super::index::{Chain, Heads};
 use super::key::{Face, Key};
-use super::record::{Flow, Route, Stage};
+use super::record::{Chained, Flow, Route, Stage};
 use super::share::{Account, Membership, Share};
 use super::siphash::SipKey;
 use super::slab::{Ends, Id, Links, Slab};
@@ -39,8 +39,8 @@ pub enum Due {
 /// All flows there are.
 pub struct FlowTable {
     slab: Slab<Flow>,
-    inside: Index<Flow>,
-    outside: Index<Flow>,
+    inside: Heads<Flow>,
+    outside: Heads<Flow>,
     key: SipKey,
     share: Share,
     lists: Lists,
@@ -71,7 +71,7 @@ impl FlowTable {
         Slab::<Flow>::PLACE_BYTES
             + Wheel::<Flow>::RECORD_BYTES
             + Links::<Flow>::LINK_BYTES
-            + 2 * Index::<Flow>::bytes(capacity).div_ceil(capacity)
+            + 2 * Heads::<Flow>::bytes(capacity).div_ceil(capacity)
     }
 
     /// An empty table for `capacity` flows, of which one account may hold `cap`; `key` seeds its hash.
@@ -80,8 +80,8 @@ impl FlowTable {
         let share = Share::new(capacity, cap);
         FlowTable {
             slab: Slab::new(places),
-            inside: Index::new(places),
-            outside: Index::new(places),
+            inside: Heads::new(places),
+            outside: Heads::new(places),
             key: SipKey::new(key),
             share,
             lists: Lists {
@@ -121,7 +121,9 @@ impl FlowTable {
 
     /// Flows in the fullest hash bucket.
     pub fn longest_chain(&self) -> usize {
-        self.inside.longest_chain().max(self.outside.longest_chain())
+        let chained = |id| self.slab.get(id).map(|flow| flow.chained).unwrap_or_default();
+        let inside = self.inside.longest_chain(|id| chained(id).inside);
+        inside.max(self.outside.longest_chain(|id| chained(id).outside))
     }
 
     /// Gives `account` a guaranteed part of the table, or takes it away.
@@ -132,17 +134,21 @@ impl FlowTable {
     /// The flow that is known as `key`, over or not.
     #[inline(always)]
     pub fn find(&self, key: &Key) -> Option<Id<Flow>> {
-        let index = match key.face {
+        let heads = match key.face {
             Face::Inside(_) => &self.inside,
             Face::Outside => &self.outside,
         };
         // A loop and not a closure, which would be one call more per packet.
-        let mut at = index.first(key.hash(&self.key));
+        let mut at = heads.first(key.hash(&self.key));
         while let Some(id) = at {
-            if self.slab.get(id).is_some_and(|flow| key.names(flow)) {
+            let flow = self.slab.get(id)?;
+            if key.names(flow) {
                 return Some(id);
             }
-            at = index.next(id);
+            at = match key.face {
+                Face::Inside(_) => flow.chained.inside,
+                Face::Outside => flow.chained.outside,
+            };
         }
         None
     }
@@ -177,9 +183,9 @@ impl FlowTable {
         }
         flow.deadline = now.after(self.lists.timeouts.of(&flow));
         let id = self.slab.insert(flow).map_err(|_| Refusal::NoRoom)?;
-        self.inside.insert(Key::inside(&flow).hash(&self.key), id);
+        self.inside.insert(Key::inside(&flow).hash(&self.key), id, &mut Names::inside(&mut self.slab));
         if let Some(name) = Key::outside(&flow) {
-            self.outside.insert(name.hash(&self.key), id);
+            self.outside.insert(name.hash(&self.key), id, &mut Names::outside(&mut self.slab));
         }
         self.lists.wheel.file(id, flow.deadline);
         self.share.take(payer(&flow));
@@ -202,11 +208,12 @@ impl FlowTable {
 
     /// Takes out `id`, which is on the wheel no longer.
     fn forget(&mut self, id: Id<Flow>) -> Option<Flow> {
-        let flow = self.slab.remove(id)?;
-        self.inside.remove(Key::inside(&flow).hash(&self.key), id);
+        let flow = *self.slab.get(id)?;
+        self.inside.remove(Key::inside(&flow).hash(&self.key), id, &mut Names::inside(&mut self.slab));
         if let Some(name) = Key::outside(&flow) {
-            self.outside.remove(name.hash(&self.key), id);
+            self.outside.remove(name.hash(&self.key), id, &mut Names::outside(&mut self.slab));
         }
+        self.slab.remove(id);
         self.share.give(payer(&flow));
         if !flow.stage.is_assured() {
             self.lists.take_off_young(id, &flow);
@@ -228,6 +235,35 @@ impl FlowTable {
     /// The next second in which [`FlowTable::next_due`] has something to do.
     pub fn next_deadline(&self) -> Option<Tick> {
         self.lists.wheel.next_due()
+    }
+}
+
+/// The links of one kind of name, which are in the records.
+struct Names<'s> {
+    slab: &'s mut Slab<Flow>,
+    link: fn(&mut Chained) -> &mut Option<Id<Flow>>,
+}
+
+impl Names<'_> {
+    fn inside(slab: &mut Slab<Flow>) -> Names<'_> {
+        Names { slab, link: |chained| &mut chained.inside }
+    }
+
+    fn outside(slab: &mut Slab<Flow>) -> Names<'_> {
+        Names { slab, link: |chained| &mut chained.outside }
+    }
+}
+
+impl Chain<Flow> for Names<'_> {
+    fn next(&self, id: Id<Flow>) -> Option<Id<Flow>> {
+        let mut chained = self.slab.get(id)?.chained;
+        *(self.link)(&mut chained)
+    }
+
+    fn set_next(&mut self, id: Id<Flow>, next: Option<Id<Flow>>) {
+        if let Some(flow) = self.slab.get_mut(id) {
+            *(self.link)(&mut flow.chained) = next;
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::outbound::read_transport;
 use crate::client::{ClientSlot, Side};
 use crate::counters::Drop;
 use crate::flow::allowance::Taken;
-use crate::flow::record::{End, Flow, Route, Stage};
+use crate::flow::record::{Chained, End, Flow, Route, Stage};
 use crate::flow::slab::Id;
 use crate::flow::table::Refusal;
 use crate::flow::tcp::{TcpStage, Track};
@@ -176,6 +176,7 @@ impl Engine {
             deadline: Tick(0),
             judged: self.generation,
             mapping: None,
+            chained: Chained::default(),
             tcp,
         }
     }

@@ -61,7 +61,7 @@ impl Engine {
         }
         let (from, to) = flow.sides(sender);
         if let Some(obstacle) = obstacle(parcel, self.settings.mtu(to)) {
-            return Some(Verdict::Discard(self.turn_back(now, from, &mut parcel.again(), obstacle)));
+            return Some(Verdict::Discard(self.turn_back(now, from, &parcel.again(), obstacle)));
         }
         match motion(&mut entry, sender, transport) {
             Ok(Motion::Refresh) => entry.refresh(tick),
