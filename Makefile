@@ -51,8 +51,8 @@ test-nested: $(IMAGE) rig ## the firewall and stock Linux on a Xen in QEMU
 soak: $(IMAGE) rig ## half an hour of everything that comes and goes, on a Xen in QEMU: nothing may be left
 	$(RIG) soak
 
-lifecycle: rust ## the life of vifs as pure machines: twelve million random events for each end
-	cargo test --profile simulate --test lifecycle -- --include-ignored
+lifecycle: rust ## the life of vifs: millions of random events, and every step interrupted by everything
+	cargo test --profile simulate --features sim --test lifecycle --test life -- --include-ignored
 
 demo: $(IMAGE) rig ## watch a firewall at work on a Xen in QEMU
 	$(RIG) $(if $(INTERACTIVE),shell,demo)

@@ -15,7 +15,8 @@ use super::trace::{Recording, Trace};
 use crate::time::Moment;
 use crate::xen::DomainId;
 use crate::xen::host::{Frame, HostMemory};
-use alloc::collections::{BTreeMap, BTreeSet};
+use super::peer::frontend::Deed;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -64,6 +65,10 @@ pub struct Machine {
     pub dice: Dice,
     /// What happened.
     pub trace: Trace,
+    /// What clients' drivers are told to do.
+    pub commands: BTreeMap<DomainId, VecDeque<Deed>>,
+    /// Backend directories that several toolstacks work on at once: libxl's deadlines do not hold for them.
+    pub contested: BTreeSet<String>,
     /// Domains whose peer has something to look at.
     pub woken: BTreeSet<DomainId>,
     /// What went wrong.
@@ -92,6 +97,8 @@ impl Machine {
             now: Moment::from_nanoseconds(1_000_000_000),
             dice,
             trace: Trace::new(recording),
+            commands: BTreeMap::new(),
+            contested: BTreeSet::new(),
             woken: BTreeSet::new(),
             violations: Vec::new(),
             shown: Shown::default(),

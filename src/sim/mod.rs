@@ -11,6 +11,7 @@ pub mod dice;
 pub mod domain;
 pub mod grants;
 pub mod ledger;
+pub mod life;
 pub mod machine;
 pub mod model;
 pub mod net;

@@ -2,7 +2,7 @@
 //! back. Checks every answer of the kernel as Linux's netfront does, and more.
 
 use super::buffers::{Buffer, is_mark, mark};
-use super::ring::{Ring, SIZE};
+use super::ring::{REQ_PROD, Ring, SIZE};
 use crate::sim::grants::Use;
 use crate::sim::machine::{KERNEL, Machine};
 use crate::sim::net::bundle::{Bundle, cuts};
@@ -379,6 +379,13 @@ impl Nic {
                 format!("the kernel sleeps and domain {domain} waits for the answer to {count} slots"),
             );
         }
+    }
+
+    /// Claims to have sent more than a ring holds.
+    pub fn break_rings(&self, machine: &mut Machine) {
+        let sent = machine.memory.word(self.tx_ring.frame, REQ_PROD);
+        machine.memory.set_word(self.tx_ring.frame, REQ_PROD, sent.wrapping_add(SIZE + 1000));
+        machine.send_event(self.domain, self.port);
     }
 
     /// Takes everything back after the kernel let go; what it still uses is lost to the domain.
