@@ -19,6 +19,10 @@ const RX_VALIDATED: u16 = 1;
 const RX_BLANK: u16 = 2;
 const RX_MORE: u16 = 4;
 
+/// Batches of copies that the kernel runs at most without a slot of a client that waits. One takes the slots
+/// of one client at least, and there are fewer than ten.
+const MOST_BATCHES: u64 = 50;
+
 /// Packets moved each way in one step.
 const PACKETS_PER_STEP: usize = 16;
 
@@ -64,6 +68,9 @@ pub struct Nic {
     pages: Vec<Buffer>,
     posted: BTreeMap<u16, Buffer>,
     spare: Vec<Buffer>,
+    /// How many batches of copies the kernel had run when it last answered, or when the first slot was sent.
+    /// Nothing while the kernel has not connected.
+    served_at: Option<u64>,
     assembling: Vec<u8>,
     first_flags: Option<u16>,
 }
@@ -89,6 +96,7 @@ impl Nic {
             pages,
             posted: BTreeMap::new(),
             spare,
+            served_at: None,
             assembling: Vec::new(),
             first_flags: None,
         };
@@ -130,7 +138,9 @@ impl Nic {
     /// Moves packets between rings and host; whether there is more to do.
     pub fn step(&mut self, machine: &mut Machine, host: &mut dyn Host) -> bool {
         machine.channels.take(self.domain, self.port);
-        self.reap(machine);
+        if self.reap(machine) > 0 || self.sent.is_empty() {
+            self.served_at = self.served_at.map(|_| machine.batches);
+        }
         let mut busy = self.receive(machine, host);
         if !machine.dice.chance(self.style.lazy_per_mille) {
             self.post(machine);
@@ -158,8 +168,9 @@ impl Nic {
     }
 
     /// Takes the answers to what was sent.
-    fn reap(&mut self, machine: &mut Machine) {
-        for _ in 0..self.tx.waiting(machine) {
+    fn reap(&mut self, machine: &mut Machine) -> u32 {
+        let answers = self.tx.waiting(machine);
+        for _ in 0..answers {
             let entry = self.tx.take(&machine.memory);
             let id = frame::word(&[entry[1], entry[0]], 0);
             let status = frame::word(&[entry[3], entry[2]], 0) as i16;
@@ -182,6 +193,7 @@ impl Nic {
                 machine.violate("leak", "a transmit response is not zero where it is unused".into());
             }
         }
+        answers
     }
 
     /// Puts a packet into slots, cut at random.
@@ -277,6 +289,17 @@ impl Nic {
         }
         super::super::model::client_receives(machine, domain, &packet);
         host.receive(packet);
+    }
+
+    /// Whether the kernel has served others so long that it must have passed this client over.
+    pub fn is_starved(&self, machine: &Machine) -> bool {
+        let waits_since = self.served_at.filter(|_| !self.sent.is_empty());
+        waits_since.is_some_and(|since| machine.batches.saturating_sub(since) > MOST_BATCHES)
+    }
+
+    /// Tells it whether the kernel serves it.
+    pub fn set_served(&mut self, served: bool, machine: &Machine) {
+        self.served_at = if served { self.served_at.or(Some(machine.batches)) } else { None };
     }
 
     /// Slots that the kernel has not answered.
