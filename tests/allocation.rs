@@ -1,5 +1,8 @@
 //! Memory: all of it is taken at the start, within its bound, and none per packet.
-#![allow(missing_docs, unsafe_code)]
+//!
+//! Needs `--features sim`, where the counting allocator is.
+#![allow(missing_docs)]
+#![cfg(feature = "sim")]
 
 mod support;
 use ravelin::client::{ClientSlot, Side};
@@ -8,40 +11,13 @@ use ravelin::guard::RuleTable;
 use ravelin::journey::{Journey, Outlet, Progress, Settings};
 use ravelin::packet::{Datagram, Offload};
 use ravelin::time::Moment;
-use std::alloc::{GlobalAlloc, Layout, System};
+use ravelin::xen::meter::{self, Account, Meter};
 use std::net::Ipv4Addr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{C1, C2, F, G, ONE, Packet, R, Random, TWO};
 
-/// Counts what is allocated. Only this file's tests run in this process, one at a time.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: as the caller promises.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: as the caller promises.
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static METER: Meter = Meter;
 
 /// A packet that moves without allocating.
 #[derive(Clone, Copy)]
@@ -183,7 +159,6 @@ fn give(journey: &mut Journey<Flat>, now: Moment, from: Side, packet: Flat, last
 
 #[test]
 fn no_packet_allocates() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
     let traffic = traffic();
     let mut settings = Settings { gateway: G, ..Settings::for_memory(16 << 20, F) };
     settings.flows = 4096;
@@ -199,7 +174,8 @@ fn no_packet_allocates() {
     journey.attach(ONE, C1, now);
     journey.attach(TWO, C2, now);
     let mut last = Last { forwarded: 0, discarded: 0, answered: 0, packet: None };
-    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    let charged = meter::charge(Account::Kernel);
+    let before = meter::reading().allocations;
     for round in 0..5 {
         for (n, (from, packet)) in traffic.iter().enumerate() {
             let from = from.map_or(Side::Uplink, Side::Client);
@@ -219,7 +195,8 @@ fn no_packet_allocates() {
             }
         }
     }
-    let after = ALLOCATIONS.load(Ordering::SeqCst);
+    let after = meter::reading().allocations;
+    drop(charged);
     assert_eq!(after - before, 0);
     let counters = journey.counters();
     assert!(last.forwarded > 50_000 && last.discarded > 50_000 && last.answered > 1_000, "{counters:?}");
@@ -253,14 +230,14 @@ impl Datagram for Handle {
 
 #[test]
 fn all_memory_is_within_its_bound() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
     for (mebibytes, flows, limit) in [(16, 32_768, 5_500_000), (64, 262_144, 32_000_000)] {
         let now = Moment::from_nanoseconds(0);
-        let before = BYTES.load(Ordering::SeqCst);
+        let _charged = meter::charge(Account::Kernel);
+        let before = meter::reading().live_bytes;
         let settings = Settings::for_memory(mebibytes << 20, F);
         assert_eq!(settings.flows, flows);
         let journey = Journey::<Handle>::new(settings, RuleTable::allow_all(), [7; 32], now);
-        let bytes = BYTES.load(Ordering::SeqCst) - before;
+        let bytes = (meter::reading().live_bytes - before) as usize;
         println!("{mebibytes} MiB: {bytes} bytes for {flows} flows, {} each", bytes / flows as usize);
         assert!(bytes < limit, "{bytes}");
         drop(journey);

@@ -2,11 +2,16 @@
 
 pub mod apps;
 pub mod bundle;
+pub mod flood;
 pub mod frame;
 pub mod host;
 pub mod link;
+pub mod moody;
+pub mod names;
 pub mod nonsense;
+pub mod outside;
 pub mod server;
+pub mod web;
 
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;

@@ -171,6 +171,9 @@ impl Frontend {
     fn look(&mut self, machine: &mut Machine) {
         let there = machine.store.exists(&format!("{}/state", self.front));
         let backend = machine.store.text(self.domain, &format!("{}/state", self.back));
+        if let Some(nic) = &mut self.nic {
+            nic.set_served(backend == "4", machine);
+        }
         match (self.own, backend.as_str()) {
             (Own::Initialising, "2") if there => {
                 self.nic = Nic::connect(machine, self.domain, &self.front, self.style);
@@ -254,7 +257,9 @@ impl Frontend {
             nic.close(machine, Expected::Unmapped);
         }
         if machine.store.text(self.domain, &node) != write {
-            machine.note(&[31, u64::from(self.domain.0)], || format!("domain {}: Windows writes {write}", self.domain.0));
+            machine.note(&[31, u64::from(self.domain.0)], || {
+                format!("domain {}: Windows writes {write}", self.domain.0)
+            });
             let _ = machine.store.put(self.domain, &node, write);
         }
     }
@@ -288,6 +293,9 @@ impl Peer for Frontend {
             (Some(nic), Own::Connected | Own::Closing) => nic.step(machine, &mut *self.host),
             _ => false,
         };
+        if self.own == Own::Connected && self.nic.as_ref().is_some_and(|nic| nic.is_starved(machine)) {
+            machine.violate("share", format!("domain {} is passed over again and again", self.domain.0));
+        }
         if busy || before != self.own {
             return Rest::Again;
         }

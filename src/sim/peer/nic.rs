@@ -22,6 +22,10 @@ const RX_VALIDATED: u16 = 1;
 const RX_BLANK: u16 = 2;
 const RX_MORE: u16 = 4;
 
+/// Batches of copies that the kernel runs at most without a slot of a client that waits. One takes the slots
+/// of one client at least, and there are fewer than ten.
+const MOST_BATCHES: u64 = 50;
+
 /// Packets moved each way in one step.
 const PACKETS_PER_STEP: usize = 16;
 
@@ -78,6 +82,9 @@ pub struct Nic {
     extras: usize,
     /// A frame of the host that did not go with the one before.
     next: Option<Vec<u8>>,
+    /// How many batches of copies the kernel had run when it last answered, or when the first slot was sent.
+    /// Nothing while the kernel has not connected.
+    served_at: Option<u64>,
     assembling: Vec<u8>,
     first_flags: Option<u16>,
     segment_bytes: Option<u16>,
@@ -110,6 +117,7 @@ impl Nic {
             spare,
             extras: 0,
             next: None,
+            served_at: None,
             assembling: Vec::new(),
             first_flags: None,
             segment_bytes: None,
@@ -153,7 +161,9 @@ impl Nic {
         for port in self.ports {
             machine.channels.take(self.domain, port);
         }
-        self.reap(machine);
+        if self.reap(machine) > 0 || self.sent.is_empty() {
+            self.served_at = self.served_at.map(|_| machine.batches);
+        }
         let mut busy = self.receive(machine, host);
         if !machine.dice.chance(self.style.lazy_per_mille) {
             self.post(machine);
@@ -182,8 +192,9 @@ impl Nic {
     }
 
     /// Takes the answers to what was sent.
-    fn reap(&mut self, machine: &mut Machine) {
-        for _ in 0..self.tx.waiting(machine) {
+    fn reap(&mut self, machine: &mut Machine) -> u32 {
+        let answers = self.tx.waiting(machine);
+        for _ in 0..answers {
             let entry = self.tx.take(&machine.memory);
             let id = frame::word(&[entry[1], entry[0]], 0);
             let status = frame::word(&[entry[3], entry[2]], 0) as i16;
@@ -210,6 +221,7 @@ impl Nic {
                 machine.violate("leak", "a transmit response is not zero where it is unused".into());
             }
         }
+        answers
     }
 
     /// The host's next frame, with those behind it that go on where it ends.
@@ -365,6 +377,17 @@ impl Nic {
         }
     }
 
+    /// Whether the kernel has served others so long that it must have passed this client over.
+    pub fn is_starved(&self, machine: &Machine) -> bool {
+        let waits_since = self.served_at.filter(|_| !self.sent.is_empty());
+        waits_since.is_some_and(|since| machine.batches.saturating_sub(since) > MOST_BATCHES)
+    }
+
+    /// Tells it whether the kernel serves it.
+    pub fn set_served(&mut self, served: bool, machine: &Machine) {
+        self.served_at = if served { self.served_at.or(Some(machine.batches)) } else { None };
+    }
+
     /// Slots that the kernel has not answered.
     pub fn unanswered(&self) -> usize {
         self.sent.len() + self.extras
@@ -385,7 +408,7 @@ impl Nic {
     pub fn break_rings(&self, machine: &mut Machine) {
         let sent = machine.memory.word(self.tx_ring.frame, REQ_PROD);
         machine.memory.set_word(self.tx_ring.frame, REQ_PROD, sent.wrapping_add(SIZE + 1000));
-        machine.send_event(self.domain, self.port);
+        machine.send_event(self.domain, self.ports[0]);
     }
 
     /// Takes everything back after the kernel let go; what it still uses is lost to the domain.
