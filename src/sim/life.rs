@@ -4,6 +4,7 @@
 //! be served, and leaves; then the kernel must hold nothing.
 
 use super::books::KernelStory;
+use super::console::Reader;
 use super::dice::Dice;
 use super::domain::SimXen;
 use super::machine::{Machine, UPLINK};
@@ -233,6 +234,9 @@ fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
     let style = Style {
         blank_per_mille: 500,
         takes_blank: true,
+        bundle_bytes: 0,
+        takes_bundles: true,
+        split_channels: true,
         most_slots: 2,
         buffers: 64,
         start: u32::MAX - 30,
@@ -251,6 +255,9 @@ fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
         blank_per_mille: 500,
         most_slots: 2,
         refuses_blank: false,
+        bundle_bytes: 0,
+        takes_bundles: true,
+        split_channels: true,
         lazy_per_mille: 0,
         mischief_per_mille: 0,
         mischief_until: Moment::default(),
@@ -264,6 +271,11 @@ fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
         clients: vec![client(APPEARS), client(Duration::from_millis(1500))],
         attackers: Vec::new(),
         detaches: 0,
+        destroyed: 0,
+        moods_every: None,
+        outside_every: None,
+        upset_every: None,
+        reader: Reader::Prompt,
         uplink_restarts: 0,
         rules: SlowRules::of_dice(dice, &[SERVER, GATEWAY]),
         store_noise: 20,

@@ -4,6 +4,7 @@
 //! reaches it through [`super::domain`], peers directly.
 
 use super::channels::Channels;
+use super::clock::Clock;
 use super::dice::Dice;
 use super::grants::Mapping;
 use super::ledger::Ledger;
@@ -61,6 +62,10 @@ pub struct Machine {
     pub(super) last_handle: u32,
     /// System time.
     pub now: Moment,
+    /// What happens to it.
+    pub clock: Clock,
+    /// Batches of copies that the kernel ran.
+    pub batches: u64,
     /// Chance.
     pub dice: Dice,
     /// What happened.
@@ -95,6 +100,8 @@ impl Machine {
             mappings: BTreeMap::new(),
             last_handle: 0,
             now: Moment::from_nanoseconds(1_000_000_000),
+            clock: Clock::default(),
+            batches: 0,
             dice,
             trace: Trace::new(recording),
             commands: BTreeMap::new(),

@@ -7,12 +7,15 @@
 
 pub mod books;
 pub mod channels;
+pub mod clock;
+pub mod console;
 pub mod dice;
 pub mod domain;
 pub mod grants;
 pub mod ledger;
 pub mod life;
 pub mod machine;
+pub mod memory;
 pub mod model;
 pub mod net;
 pub mod oracle;

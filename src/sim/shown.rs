@@ -13,18 +13,28 @@ use core::ops::Range;
 pub struct Shown(BTreeMap<Frame, Box<[u8; PAGE_BYTES]>>);
 
 impl Machine {
-    fn page(&self, frame: Frame) -> Box<[u8; PAGE_BYTES]> {
-        let mut page = Box::new([0; PAGE_BYTES]);
-        self.memory.read(frame, 0, &mut page[..]);
+    fn page(&self, frame: Frame) -> [u8; PAGE_BYTES] {
+        let mut page = [0; PAGE_BYTES];
+        self.memory.read(frame, 0, &mut page);
         page
     }
 
     /// The first byte of a page, outside `meant`, that the backend may not see: neither zero nor what it has seen
     /// there before.
     pub fn secret_in(&self, frame: Frame, meant: Range<usize>) -> Option<usize> {
-        let (page, seen) = (self.page(frame), self.shown.0.get(&frame));
-        let is_new = |at: usize, byte: u8| byte != 0 && seen.is_none_or(|seen| seen[at] != byte);
-        page.iter().enumerate().position(|(at, &byte)| !meant.contains(&at) && is_new(at, byte))
+        const NOTHING: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+        let (page, seen) = (self.page(frame), self.shown.0.get(&frame).map_or(&NOTHING, |seen| seen));
+        let secret = |range: Range<usize>| {
+            let (now, before) = (&page[range.clone()], &seen[range.clone()]);
+            // Most pages are as they were: comparing them whole is quick.
+            if now == before {
+                return None;
+            }
+            let mut pairs = now.iter().zip(before);
+            pairs.position(|(&now, &before)| now != 0 && now != before).map(|at| range.start + at)
+        };
+        let end = meant.end.min(PAGE_BYTES);
+        secret(0..meant.start.min(end)).or_else(|| secret(end..PAGE_BYTES))
     }
 
     /// As [`Self::secret_in`], for the page of a grant; `None` too when it is not in force.
@@ -36,6 +46,9 @@ impl Machine {
     /// The backend had access to a page until now.
     pub fn saw(&mut self, frame: Frame) {
         let page = self.page(frame);
-        self.shown.0.insert(frame, page);
+        match self.shown.0.get_mut(&frame) {
+            Some(seen) => **seen = page,
+            None => drop(self.shown.0.insert(frame, Box::new(page))),
+        }
     }
 }

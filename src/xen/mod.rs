@@ -15,6 +15,8 @@ pub mod grant;
 pub mod host;
 #[cfg(target_os = "none")]
 pub mod metal;
+#[cfg(feature = "sim")]
+pub mod meter;
 pub mod page;
 pub mod store_ring;
 #[cfg(feature = "sim")]

@@ -171,6 +171,9 @@ impl Frontend {
     fn look(&mut self, machine: &mut Machine) {
         let there = machine.store.exists(&format!("{}/state", self.front));
         let backend = machine.store.text(self.domain, &format!("{}/state", self.back));
+        if let Some(nic) = &mut self.nic {
+            nic.set_served(backend == "4", machine);
+        }
         match (self.own, backend.as_str()) {
             (Own::Initialising, "2") if there => {
                 self.nic = Nic::connect(machine, self.domain, &self.front, self.style);
@@ -290,6 +293,9 @@ impl Peer for Frontend {
             (Some(nic), Own::Connected | Own::Closing) => nic.step(machine, &mut *self.host),
             _ => false,
         };
+        if self.own == Own::Connected && self.nic.as_ref().is_some_and(|nic| nic.is_starved(machine)) {
+            machine.violate("share", format!("domain {} is passed over again and again", self.domain.0));
+        }
         if busy || before != self.own {
             return Rest::Again;
         }
