@@ -2,22 +2,17 @@
 
 use crate::guard::antispoof::Identity;
 use crate::store::{Nodes, Store, StoreError, StoreRing, Transaction};
-use crate::text::decimal;
 use crate::time::Moment;
-use crate::vif::abilities::{Abilities, Support};
-use crate::vif::channels::Channels;
+use crate::vif::abilities::Support;
+use crate::vif::announcement::{self, Failure};
 use crate::vif::lifecycle::backend::{Action, Backend, Event, Sight};
 use crate::vif::lifecycle::{BusState, Online};
-use crate::vif::netback::{Netback, unmap};
-use crate::xen::event::RemotePort;
-use crate::xen::grant::Gref;
-use crate::xen::{DomainId, Xen, XenError};
+use crate::vif::netback::Netback;
+use crate::xen::{DomainId, Xen};
 use alloc::format;
 use alloc::string::String;
 use core::cmp::Ordering;
 use core::fmt;
-
-use Failure::Unusable;
 
 /// Names a backend device: the client's domain and the device's number in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,17 +209,19 @@ impl ClientVif {
                 self.trouble = None;
                 Ok(event)
             }
-            Action::TakeUpRings => match self.take_up_rings(xen, store) {
-                Ok(netback) => {
-                    self.netback = Some(netback);
-                    Ok(Event::Done)
+            Action::TakeUpRings => {
+                match announcement::take_up(&self.front, self.id.domain, self.split, xen, store) {
+                    Ok(netback) => {
+                        self.netback = Some(netback);
+                        Ok(Event::Done)
+                    }
+                    Err(Failure::Store(error)) => Err(error),
+                    Err(Failure::Unusable(why)) => {
+                        self.complain(format_args!("cannot connect: {why}"));
+                        Ok(Event::Refused)
+                    }
                 }
-                Err(Failure::Store(error)) => Err(error),
-                Err(Unusable(why)) => {
-                    self.complain(format_args!("cannot connect: {why}"));
-                    Ok(Event::Refused)
-                }
-            },
+            }
             Action::LetGo => {
                 if let Some(netback) = self.netback.take() {
                     netback.disconnect(xen);
@@ -324,92 +321,4 @@ fn read_identity(back: &str, nodes: &mut impl Nodes) -> Result<Identity, StoreEr
     let mac = nodes.read(&format!("{back}/mac"))?;
     let addresses = nodes.read_peer(&format!("{back}/ip"))?.unwrap_or_default();
     Ok(Identity::parse(&mac, &addresses))
-}
-
-impl ClientVif {
-    fn take_up_rings<X: Xen, R: StoreRing>(
-        &self,
-        xen: &mut X,
-        store: &mut Store<R>,
-    ) -> Result<Netback, Failure> {
-        let mut number = |key: &str| -> Result<Option<u32>, Failure> {
-            let text = store.read_peer(&format!("{}/{key}", self.front));
-            let Some(text) = text.map_err(Failure::Store)? else { return Ok(None) };
-            decimal(&text).map(Some).ok_or_else(|| Unusable(format!("{key} is no number")))
-        };
-        let present =
-            |key: &str, value: Option<u32>| value.ok_or_else(|| Unusable(format!("{key} is missing")));
-        if number("request-rx-copy")? != Some(1) {
-            return Err(Unusable("it cannot receive by copy (request-rx-copy)".into()));
-        }
-        let tx_ring = Gref(present("tx-ring-ref", number("tx-ring-ref")?)?);
-        let rx_ring = Gref(present("rx-ring-ref", number("rx-ring-ref")?)?);
-        // Whoever was offered a channel per ring may still want one for both.
-        let remote = match (number("event-channel-tx")?, number("event-channel-rx")?) {
-            (Some(tx), Some(rx)) if self.split == Support::Yes => {
-                Remote::Split { tx: RemotePort(tx), rx: RemotePort(rx) }
-            }
-            _ => Remote::Shared(RemotePort(present("event-channel", number("event-channel")?)?)),
-        };
-        let abilities = Abilities {
-            scatter_gather: Support::of(number("feature-sg")?),
-            blank_checksum: Support::unless(number("feature-no-csum-offload")?),
-            segmentation: Support::of(number("feature-gso-tcpv4")?),
-        };
-        let domain = self.id.domain;
-        let tx = xen.map(domain, tx_ring).map_err(|error| Unusable(format!("tx ring: {error}")))?;
-        let rx = match xen.map(domain, rx_ring) {
-            Ok(rx) => rx,
-            Err(error) => {
-                unmap(xen, tx);
-                return Err(Unusable(format!("rx ring: {error}")));
-            }
-        };
-        let channels = match bind(xen, domain, remote) {
-            Ok(channels) => channels,
-            Err(error) => {
-                unmap(xen, tx);
-                unmap(xen, rx);
-                return Err(Unusable(format!("event channel: {error}")));
-            }
-        };
-        Netback::connect(domain, channels, abilities, tx, rx).map_err(|pages| {
-            channels.close(xen);
-            pages.into_iter().for_each(|page| unmap(xen, page));
-            Unusable("a ring's indices make no sense".into())
-        })
-    }
-}
-
-/// Why rings cannot be taken up.
-enum Failure {
-    /// What the frontend announced is no good.
-    Unusable(String),
-    /// XenStore does not say what it announced.
-    Store(StoreError),
-}
-
-/// Binds to the event channels that a client announced.
-fn bind(xen: &mut impl Xen, domain: DomainId, remote: Remote) -> Result<Channels, XenError> {
-    match remote {
-        Remote::Shared(port) => Ok(Channels::Shared(xen.bind_port(domain, port)?)),
-        Remote::Split { tx, rx } => {
-            let tx = xen.bind_port(domain, tx)?;
-            match xen.bind_port(domain, rx) {
-                Ok(rx) => Ok(Channels::Split { tx, rx }),
-                Err(error) => {
-                    xen.close_port(tx);
-                    Err(error)
-                }
-            }
-        }
-    }
-}
-
-/// The client's ends of the event channels.
-enum Remote {
-    /// One for both rings.
-    Shared(RemotePort),
-    /// One for each.
-    Split { tx: RemotePort, rx: RemotePort },
 }

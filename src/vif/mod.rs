@@ -1,6 +1,7 @@
 //! Virtual network interfaces: where packets arrive and leave.
 
 pub mod abilities;
+pub mod announcement;
 pub mod blank;
 pub mod channels;
 pub mod client;
