@@ -3,6 +3,7 @@
 use super::domain::POISON;
 use super::machine::Machine;
 use super::net::frame;
+use super::run::UPLINK_MAC;
 use crate::exits::GATEWAY_MAC;
 use crate::xen::grant::Access;
 use crate::xen::page::PAGE_BYTES;
@@ -20,7 +21,9 @@ pub fn check_grant(machine: &mut Machine, page: &[u8; PAGE_BYTES], access: Acces
             }
         }
         Access::ReadOnly => {
-            if page[..6] == GATEWAY_MAC.0 || page[6..10] == CLIENT_MAC {
+            // A gateway that does not answer ARP is taken to have that address too: then the source is ours.
+            let to_us = page[..6] == GATEWAY_MAC.0 && page[6..12] != UPLINK_MAC;
+            if to_us || page[6..10] == CLIENT_MAC {
                 machine.violate(
                     "grant-before-verdict",
                     "a client's frame is granted to the uplink as it came".into(),

@@ -81,7 +81,7 @@ impl Nic {
         let tx_ring = Buffer::new(machine, domain, Use::Write)?;
         let rx_ring = Buffer::new(machine, domain, Use::Write)?;
         let port = machine.channels.allocate(domain, KERNEL).ok()?;
-        let pages = (0..64).map_while(|_| Buffer::new(machine, domain, Use::Read)).collect();
+        let pages = (0..SIZE).map_while(|_| Buffer::new(machine, domain, Use::Read)).collect();
         let spare = (0..style.buffers).map_while(|_| Buffer::new(machine, domain, Use::Write)).collect();
         let mut nic = Self {
             domain,
