@@ -1,29 +1,74 @@
-//! What the toolstack asks of the whole domain: `control/shutdown` (`docs/misc/xenstore-paths.pandoc`).
+//! What the toolstack asks of the whole domain: `control/shutdown` and `control/sysrq`
+//! (`docs/misc/xenstore-paths.pandoc`).
 
-use crate::store::{Nodes, Store, StoreError, StoreRing};
+use crate::store::{Nodes, Store, StoreError, StoreRing, Transaction};
 use crate::xen::Shutdown;
+use alloc::string::String;
 
-/// The node that a request is written to, relative to our directory.
-pub const SHUTDOWN: &str = "control/shutdown";
+/// The directory of requests, relative to ours: to be watched.
+pub const REQUESTS: &str = "control";
 
-/// Says which requests are obeyed. Some toolstacks refuse to ask otherwise.
+const SHUTDOWN: &str = "control/shutdown";
+const SYSRQ: &str = "control/sysrq";
+
+/// Which requests are obeyed: some toolstacks refuse to ask otherwise. We cannot be suspended; a pause does as well.
+const FEATURES: [(&str, u8); 3] =
+    [("control/feature-poweroff", 1), ("control/feature-reboot", 1), ("control/feature-suspend", 0)];
+
+/// A request that is obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// End the domain.
+    End(Shutdown),
+    /// Say on the console what is held (`xl sysrq DOMAIN m`).
+    Balance,
+}
+
+/// Says which requests are obeyed. A toolstack that does not let us say so is served all the same.
+///
+/// # Errors
+/// Only those that say that XenStore itself fails.
 pub fn announce<R: StoreRing>(store: &mut Store<R>) -> Result<(), StoreError> {
-    store.write("control/feature-poweroff", 1)?;
-    store.write("control/feature-reboot", 1)
+    for (node, value) in FEATURES {
+        match store.write(node, value) {
+            Err(error) if error.is_about_the_request() => log::warn!("{node}: {error}"),
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// The request that waits, if any. It is acknowledged, as the protocol wants, by emptying the node.
-pub fn take_request<R: StoreRing>(store: &mut Store<R>) -> Result<Option<Shutdown>, StoreError> {
-    let Some(request) = store.read_peer(SHUTDOWN)? else { return Ok(None) };
-    let reason = match request.as_str() {
-        "" => return Ok(None),
-        "poweroff" | "halt" => Some(Shutdown::PowerOff),
-        "reboot" => Some(Shutdown::Reboot),
+pub fn take_request<R: StoreRing>(store: &mut Store<R>) -> Result<Option<Request>, StoreError> {
+    let shutdown = take(store, SHUTDOWN)?;
+    match shutdown.as_str() {
+        "" => {}
+        "poweroff" | "halt" => return Ok(Some(Request::End(Shutdown::PowerOff))),
+        "reboot" => return Ok(Some(Request::End(Shutdown::Reboot))),
+        other => log::warn!("{SHUTDOWN}: request \"{}\" is not supported", other.escape_debug()),
+    }
+    let key = take(store, SYSRQ)?;
+    match key.as_str() {
+        "" | "\0" => Ok(None),
+        "m" => Ok(Some(Request::Balance)),
         other => {
-            log::warn!("{SHUTDOWN}: request \"{}\" is not supported", other.escape_debug());
-            None
+            log::warn!("{SYSRQ}: key \"{}\" is not supported; m is", other.escape_debug());
+            Ok(None)
         }
-    };
-    store.write(SHUTDOWN, "")?;
-    Ok(reason)
+    }
+}
+
+/// Reads a request and empties its node, in one step: one that comes meanwhile is not lost.
+fn take<R: StoreRing>(store: &mut Store<R>, node: &str) -> Result<String, StoreError> {
+    let empty = store.read_peer(node)?.unwrap_or_default().is_empty();
+    if empty {
+        return Ok(String::new());
+    }
+    store.transaction(|transaction: &mut Transaction<'_, R>| {
+        let request = transaction.read_peer(node)?.unwrap_or_default();
+        if !request.is_empty() {
+            transaction.write(node, "")?;
+        }
+        Ok(request)
+    })
 }

@@ -12,12 +12,13 @@ use crate::xen::host::Frame;
 use crate::xen::meter::{Account, charge};
 use crate::xen::page::{Page, PagePool, SharedPage};
 use crate::xen::store_ring::StoreBytes;
-use crate::xen::{DomainId, FrameNumber, MappedPage, Shutdown, Xen, XenError, touch};
+use crate::xen::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError, touch};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefMut;
+use core::ops::Range;
 use core::time::Duration;
 
 /// How long xenstored may take to answer, as on the metal.
@@ -135,15 +136,19 @@ impl Xen for SimXen {
         &mut self.pages
     }
 
-    fn grant(&mut self, domain: DomainId, page: Page, access: Access) -> Result<GrantedPage, Page> {
+    fn grant(
+        &mut self,
+        domain: DomainId,
+        page: Page,
+        access: Access,
+        shown: Range<usize>,
+    ) -> Result<GrantedPage, Page> {
         let _world = charge(Account::World);
-        let mut world = self.enter();
-        let Some(frame) = world.machine.memory.frame_at(page.address()) else { return Err(page) };
+        let Some(frame) = self.enter().machine.memory.frame_at(page.address()) else { return Err(page) };
+        let granted = self.grants.grant(domain, page, FrameNumber(frame.0.into()), access, shown.clone())?;
         if domain == UPLINK {
-            watcher::check_grant(&mut world.machine, page.bytes(), access);
+            watcher::check_grant(&mut self.world.borrow_mut().machine, frame, access, shown);
         }
-        drop(world);
-        let granted = self.grants.grant(domain, page, FrameNumber(frame.0.into()), access)?;
         let reference = granted.reference().0;
         let mut world = self.world.borrow_mut();
         world.machine.ledger.granted(reference, access);
@@ -159,7 +164,10 @@ impl Xen for SimXen {
         let reference = granted.reference().0;
         let ended = self.grants.end(granted);
         let mut world = self.world.borrow_mut();
-        if ended.is_ok() {
+        if let Ok(page) = &ended {
+            if let Some(frame) = world.machine.memory.frame_at(page.address()) {
+                world.machine.saw(frame);
+            }
             watcher::check_end(&mut world.machine, reference, self.grants.free());
         }
         world.note(&[2, u64::from(reference), u64::from(ended.is_ok())], || {
@@ -251,6 +259,16 @@ impl Xen for SimXen {
         let mut world = self.enter();
         watcher::check_before_sleep(&mut world.machine);
         world.poll(ports, until, Wait::Work);
+    }
+
+    fn holdings(&self) -> Holdings {
+        let world = self.world.borrow();
+        Holdings {
+            grants: self.grants.in_force(),
+            mappings: world.machine.mappings_of(KERNEL),
+            // The way to xenstored is not counted.
+            ports: world.kernel_ports().saturating_sub(1),
+        }
     }
 
     fn shutdown(&mut self, reason: Shutdown) {

@@ -10,12 +10,14 @@ use super::grants::Mapping;
 use super::ledger::Ledger;
 use super::model::Model;
 use super::oracle::Violation;
+use super::shown::Shown;
 use super::store::StoreServer;
 use super::trace::{Recording, Trace};
 use crate::time::Moment;
 use crate::xen::DomainId;
 use crate::xen::host::{Frame, HostMemory};
-use alloc::collections::{BTreeMap, BTreeSet};
+use super::peer::frontend::Deed;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -68,10 +70,16 @@ pub struct Machine {
     pub dice: Dice,
     /// What happened.
     pub trace: Trace,
+    /// What clients' drivers are told to do.
+    pub commands: BTreeMap<DomainId, VecDeque<Deed>>,
+    /// Backend directories that several toolstacks work on at once: libxl's deadlines do not hold for them.
+    pub contested: BTreeSet<String>,
     /// Domains whose peer has something to look at.
     pub woken: BTreeSet<DomainId>,
     /// What went wrong.
     pub violations: Vec<Violation>,
+    /// What the uplink's backend has seen.
+    pub(super) shown: Shown,
     /// What the firewall may do with packets.
     pub model: Model,
     /// What honest peers and the network counted.
@@ -96,8 +104,11 @@ impl Machine {
             batches: 0,
             dice,
             trace: Trace::new(recording),
+            commands: BTreeMap::new(),
+            contested: BTreeSet::new(),
             woken: BTreeSet::new(),
             violations: Vec::new(),
+            shown: Shown::default(),
             model: Model::default(),
             ledger: Ledger::default(),
         };

@@ -21,7 +21,7 @@ use super::oracle::Violation;
 use super::peer::backend::{Backend, Conduct};
 use super::peer::frontend::Frontend;
 use super::peer::hostile::Hostile;
-use super::peer::toolstack::{ClientPlan, MakePeer, Task, Toolstack};
+use super::peer::toolstack::{ClientPlan, MakePeer, Task, Toolstack, When};
 use super::rules::FORBIDDEN;
 use super::scenario::{Attacker, ClientShape, Scenario};
 use super::store::daemon::Daemon;
@@ -48,9 +48,9 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 /// Pages of the machine.
-const FRAMES: usize = 8192;
+pub(super) const FRAMES: usize = 8192;
 /// Pages that the kernel has for packets.
-const PAGES: usize = 1024;
+pub(super) const PAGES: usize = 1024;
 /// Our address on the uplink.
 pub const FIREWALL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// The uplink's router.
@@ -118,7 +118,8 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
     let world = Rc::new(RefCell::new(World::new(machine, scenario.tempo, ends)));
     world.borrow_mut().machine.create(UPLINK);
     let boot = SimXen::boot(&world, PAGES);
-    populate(&world, scenario, &mut dice, boot.store_ring, tasks, traffic_ends);
+    let tasks = tasks.into_iter().map(|(at, task)| (When::At(at), task));
+    populate(&world, scenario, &mut dice, boot.store_ring, Toolstack::new(tasks), traffic_ends);
     let console = console::open(&world);
     world.borrow_mut().add(Box::new(Terminal::new(console, scenario.reader)));
     let mut kernel = KernelStory::default();
@@ -207,7 +208,7 @@ pub(super) fn domain_of(index: usize) -> DomainId {
 }
 
 /// Everybody's plan: first the honest clients, then the hostile ones.
-fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, ClientPlan)> {
+pub(super) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, ClientPlan)> {
     let moods_every = scenario.moods_every;
     let honest = scenario.clients.iter().enumerate().map(|(index, &shape)| {
         let host = move |machine: &mut Machine| honest_host(index, shape, until, machine);
@@ -279,12 +280,12 @@ pub(super) fn gateway_of_clients() -> Ipv4Addr {
     Ipv4Addr::new(10, 137, 0, 1)
 }
 
-fn populate(
+pub(super) fn populate(
     world: &SharedWorld,
     scenario: &Scenario,
     dice: &mut Dice,
     (ring, port): (crate::xen::host::Frame, u32),
-    tasks: Vec<(Moment, Task)>,
+    toolstack: Toolstack,
     traffic_ends: Moment,
 ) {
     let mut world = world.borrow_mut();
@@ -324,11 +325,11 @@ fn populate(
     let conduct = Conduct { mischief_until: traffic_ends, ..scenario.conduct };
     world.machine.ledger.uplink_is_honest = conduct.mischief_per_mille == 0;
     world.add(Box::new(Backend::new(conduct, network)));
-    world.add(Box::new(Toolstack::new(tasks)));
+    world.add(Box::new(toolstack));
 }
 
 /// Boots the kernel as `main` does, runs it, and checks that it lets go of everything.
-fn boot_kernel(
+pub(super) fn boot_kernel(
     world: &SharedWorld,
     scenario: &Scenario,
     boot: Boot,

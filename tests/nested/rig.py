@@ -1,15 +1,17 @@
 """The nested rig: Xen, a Debian dom0 and the firewall under test in QEMU, from Debian packages only.
 
     rig.py test [SCENARIO…]   runs the scenarios (all by default), ends with "N passed, N failed"
+    rig.py soak               half an hour of everything that comes and goes (SOAK_SECONDS, SOAK_SEED)
     rig.py demo               shows the firewall at work
     rig.py shell              leaves you at a shell in dom0 with a firewall and a client running
     rig.py images             makes what the above need and stops
 
-The image under test is build/vmlinuz, or what KERNEL names. See docs/testing.md.
+STORE=xenstored or oxenstored chooses the XenStore daemon (the first by default). The image under test is build/vmlinuz, or what KERNEL names. See docs/testing.md.
 """
 
 import fcntl
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -25,7 +27,8 @@ import report
 from progress import say
 
 KERNEL = Path(os.environ.get("KERNEL", cache.ROOT / "build" / "vmlinuz"))
-# How long dom0 may take for one scenario, and how much longer than that it may be silent.
+STORES = ("xenstored", "oxenstored")
+# How long dom0 may take for a scenario that does not say how long (`# limit 300`), and how much longer it may be silent.
 SCENARIO_SECONDS = 180
 GRACE_SECONDS = 60
 
@@ -35,6 +38,8 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["test", *names]:
             return test(names)
+        case ["soak"]:
+            return run([payload.SCENARIOS / "long" / "soak.sh"])
         case ["demo"]:
             return demo()
         case ["shell"]:
@@ -51,22 +56,39 @@ def test(names: list[str]) -> int:
     """Runs the named scenarios, or all, in one boot of the machine."""
     # Those under shared/ follow each other, which is what sharing domains is worth something for.
     paths = [path for folder in ("shared", "own") for path in sorted((payload.SCENARIOS / folder).glob("*.sh"))]
-    known = {path.stem: f"{path.parent.name}/{path.stem}" for path in paths}
+    known = [path.stem for path in paths]
     if unknown := [name for name in names if name not in known]:
         print(f"no scenario {', '.join(unknown)}; there are: {' '.join(known)}", file=sys.stderr)
         return 2
-    wanted = [path for name, path in known.items() if not names or name in names]
-    settings = {"mode": "test", "limit": str(SCENARIO_SECONDS), "scenarios.list": "".join(f"{n}\n" for n in wanted)}
-    tally = report.Tally(wanted)
+    return run([path for path in paths if not names or path.stem in names])
+
+
+def run(scenarios: list[Path]) -> int:
+    """Runs these scenarios in one boot of the machine."""
+    limits = {f"{path.parent.name}/{path.stem}": limit_of(path) for path in scenarios}
+    settings = {
+        "mode": "test",
+        "scenarios.list": "".join(f"{name} {limit}\n" for name, limit in limits.items()),
+        "soak-seconds": os.environ.get("SOAK_SECONDS", "1800"),
+        "soak-seed": os.environ.get("SOAK_SEED", "1"),
+    }
+    silence = max(limits.values()) + GRACE_SECONDS
+    tally = report.Tally(list(limits))
     try:
         with machine(settings) as running:
-            for line in running.lines(SCENARIO_SECONDS + GRACE_SECONDS):
+            for line in running.lines(silence):
                 tally.take(line)
             running.wait_for_power_off(GRACE_SECONDS)
     except qemu.MachineFailed as failure:
         say(f"{failure}; while in: {tally.current}")
         report.print_tail(WORK / "console.log")
     return tally.close()
+
+
+def limit_of(scenario: Path) -> int:
+    """How many seconds a scenario may take."""
+    stated = re.search(r"^# limit (\d+)$", scenario.read_text(), re.MULTILINE)
+    return int(stated[1]) if stated else SCENARIO_SECONDS
 
 
 def demo() -> int:
@@ -106,11 +128,14 @@ def machine(settings: dict[str, str], interactive: bool = False) -> Iterator[qem
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SystemExit("another rig is running in this directory") from None
+    store = os.environ.get("STORE", STORES[0])
+    if store not in STORES:
+        raise SystemExit(f"STORE={store}: there are {' and '.join(STORES)}")
     dom0, client = images.dom0(), images.client()
     # What the previous run left is kept until now, for whoever wants to look at it.
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    payload.write(WORK / "payload.tar", KERNEL, client, settings)
+    payload.write(WORK / "payload.tar", KERNEL, client, {"store": store, **settings})
     say("powering on")
     with qemu.Machine(dom0, WORK / "payload.tar", WORK, interactive) as running:
         yield running

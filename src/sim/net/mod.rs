@@ -1,6 +1,7 @@
 //! What is behind the simulated vifs: hosts with TCP/IP stacks, and generators of nonsense.
 
 pub mod apps;
+pub mod bundle;
 pub mod flood;
 pub mod frame;
 pub mod host;
