@@ -51,7 +51,8 @@ impl Log for Logger {
             let written = console.line(format_args!("{:<5} {}", record.level(), record.args()));
             let _world = charge(Account::World);
             let world = world.upgrade();
-            if let (Written::Notify, Some(Ok(mut world))) = (written, world.as_ref().map(|w| w.try_borrow_mut()))
+            if let (Written::Notify, Some(Ok(mut world))) =
+                (written, world.as_ref().map(|w| w.try_borrow_mut()))
             {
                 world.machine.woken.insert(TERMINAL);
             }

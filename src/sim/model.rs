@@ -213,8 +213,7 @@ impl Model {
         }
         for (print, list) in &self.inward {
             let expected = |&&(outer, at): &&(u16, Moment)| {
-                counts(at)
-                    && self.bindings.contains_key(&(print.protocol, outer, print.far, print.far_port))
+                counts(at) && self.bindings.contains_key(&(print.protocol, outer, print.far, print.far_port))
             };
             lost += list.iter().filter(expected).count();
         }

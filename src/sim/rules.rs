@@ -47,7 +47,8 @@ impl SlowRules {
                 lines.push(Line { accepts: true, network: host, bits: 32, service, expiry: Expiry::None });
             }
         }
-        let forbidden = Line { accepts: false, network: FORBIDDEN, bits: 24, service: None, expiry: Expiry::None };
+        let forbidden =
+            Line { accepts: false, network: FORBIDDEN, bits: 24, service: None, expiry: Expiry::None };
         lines.insert(dice.below(lines.len() as u64 + 1) as usize, forbidden);
         for _ in 0..dice.below(20) {
             let low = dice.between(1, 65_000) as u16;

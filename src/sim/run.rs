@@ -1,12 +1,12 @@
 //! One run: the world is built, the kernel boots into it, and in the end the books are balanced.
 
 use super::books::{KernelStory, check_balance, check_forwarding, check_service};
-use super::memory::MemoryWatch;
 use super::console::{self, Terminal};
 use super::dice::Dice;
 use super::domain::{Boot, SimXen};
 use super::ledger::{Outcome, Service};
 use super::machine::{Machine, UPLINK};
+use super::memory::MemoryWatch;
 use super::net::Host;
 use super::net::apps::{Datagrams, Pace, Pings, Probes, Transfers};
 use super::net::flood::Flood;

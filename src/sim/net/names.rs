@@ -56,8 +56,7 @@ fn answer(question: &[u8]) -> Vec<u8> {
 }
 
 fn udp_socket(packets: usize, sockets: &mut SocketSet<'static>) -> SocketHandle {
-    let buffer =
-        || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; packets], vec![0; packets * 512]);
+    let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; packets], vec![0; packets * 512]);
     sockets.add(udp::Socket::new(buffer(), buffer()))
 }
 

@@ -59,8 +59,11 @@ impl Outside {
         };
         let protocol = *dice.pick(&[6u8, 6, 17, 17, 1, 1, 47, 50, 2, 255]);
         let options = if dice.chance(200) { dice.below(11) as usize * 4 } else { 0 };
-        let mut bytes =
-            if dice.chance(200) { self.forged_error(wild, dice) } else { packet(from, to, protocol, options, dice) };
+        let mut bytes = if dice.chance(200) {
+            self.forged_error(wild, dice)
+        } else {
+            packet(from, to, protocol, options, dice)
+        };
         if dice.chance(150) {
             let field = (dice.below(0x2000) as u16) | if dice.chance(500) { 0x2000 } else { 0 };
             bytes[6..8].copy_from_slice(&field.to_be_bytes());

@@ -257,7 +257,9 @@ impl Frontend {
             nic.close(machine, Expected::Unmapped);
         }
         if machine.store.text(self.domain, &node) != write {
-            machine.note(&[31, u64::from(self.domain.0)], || format!("domain {}: Windows writes {write}", self.domain.0));
+            machine.note(&[31, u64::from(self.domain.0)], || {
+                format!("domain {}: Windows writes {write}", self.domain.0)
+            });
             let _ = machine.store.put(self.domain, &node, write);
         }
     }

@@ -111,7 +111,14 @@ impl Toolstack {
     /// Does `tasks` in order, each not before its moment.
     pub fn new(tasks: impl IntoIterator<Item = (When, Task)>) -> Self {
         let (waiting, deadline) = (Waiting::Time, Moment::default());
-        Self { tasks: tasks.into_iter().collect(), counted_from: None, waiting, deadline, births: Vec::new(), addresses: Vec::new() }
+        Self {
+            tasks: tasks.into_iter().collect(),
+            counted_from: None,
+            waiting,
+            deadline,
+            births: Vec::new(),
+            addresses: Vec::new(),
+        }
     }
 
     fn wait(&mut self, machine: &Machine, waiting: Waiting) {
