@@ -43,7 +43,7 @@ simulate: rust ## the kernel in the simulated Xen: SEEDS=n worlds from SEED=s on
 	cargo run --quiet --profile simulate --features sim --example simulate -- $(or $(SEEDS),100) $(or $(SEED),1)
 
 simulate-mutants: rust ## classic bugs, put in on purpose: which oracle of the simulation finds which
-	tests/mutants/run $(or $(SEEDS),60) $(MUTANTS)
+	tests/mutants/run $(or $(SEEDS),100) $(MUTANTS)
 
 test-nested: $(IMAGE) rig ## the firewall and stock Linux on a Xen in QEMU
 	$(RIG) test $(SCENARIOS)
