@@ -1,13 +1,13 @@
 # Ravelin's front door. `make help` lists what there is.
 
 IMAGE := build/vmlinuz
-TARGET := x86_64-unknown-none
-CARGO_IMAGE := --target $(TARGET) --features kernel --bin kernel
+BARE := x86_64-unknown-none
+CARGO_IMAGE := --target $(BARE) --features kernel --bin kernel
 # Debian's own interpreter: what else may be called python3 in the PATH is anybody's guess.
 RIG := /usr/bin/python3 tests/nested/rig.py
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host simulate simulate-mutants test-nested demo clean rust rig
+.PHONY: all help test test-host simulate simulate-mutants test-nested demo bench clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
 	@printf '%s: %s bytes, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" "$$(sha256sum $(IMAGE) | cut -d ' ' -f 1)"
@@ -17,7 +17,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: SCENARIOS="ping dns" (test-nested: only these), INTERACTIVE=1 (demo: a shell in dom0),'
 	@echo '           SEEDS=100 SEED=1 (simulate: so many worlds, from which on),'
-	@echo '           ACCEL=kvm (test-nested, demo: use KVM), KERNEL=FILE (test-nested, demo: boot this image instead)'
+	@echo '           REPEATS=3 (bench: so often), QUICK=1 (bench: once and short), TARGET=local (bench: in this very dom0),'
+	@echo '           ACCEL=kvm (test-nested, demo, bench: use KVM), KERNEL=FILE (the same: boot this image instead)'
 
 test: test-host test-nested ## everything: what runs on this machine, then what runs on Xen
 
@@ -40,6 +41,9 @@ test-nested: $(IMAGE) rig ## the firewall and stock Linux on a Xen in QEMU
 demo: $(IMAGE) rig ## watch a firewall at work on a Xen in QEMU
 	$(RIG) $(if $(INTERACTIVE),shell,demo)
 
+bench: $(IMAGE) $(if $(filter local,$(TARGET)),,rig) ## measure the firewall against a Linux one: build/bench/report.html
+	$(RIG) bench
+
 clean: ## remove everything that was built or downloaded
 	rm -rf build target
 
@@ -47,11 +51,11 @@ clean: ## remove everything that was built or downloaded
 $(IMAGE): rust
 	cargo build --release $(CARGO_IMAGE)
 	@mkdir -p build
-	@cmp -s target/$(TARGET)/release/kernel $@ || cp target/$(TARGET)/release/kernel $@
+	@cmp -s target/$(BARE)/release/kernel $@ || cp target/$(BARE)/release/kernel $@
 
 rust:
 	@tools/need-packages gcc libc6-dev
-	@tools/need-rust $(TARGET)
+	@tools/need-rust $(BARE)
 
 rig:
 	@tools/need-packages python3 qemu-system-x86 cpio kmod e2fsprogs

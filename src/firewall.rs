@@ -41,6 +41,8 @@ const EVENTS_PER_LOOK: usize = 8;
 
 /// The watch on the toolstack's requests to the whole domain.
 const CONTROL: &str = "control";
+/// The watch on its letters.
+const SYSRQ: &str = "sysrq";
 /// The watch on our own network devices.
 const DEVICES: &str = "devices";
 /// The watch on the uplink's backend.
@@ -102,6 +104,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         journey.set_wall_clock(xen.now(), xen.unix_time());
         control::announce(&mut store)?;
         store.watch(control::SHUTDOWN, CONTROL)?;
+        store.watch(control::SYSRQ, SYSRQ)?;
         store.watch(BACKENDS, BACKENDS)?;
         store.watch(uplink::DEVICES, DEVICES)?;
         Ok(Self {
@@ -188,6 +191,13 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             let handled = match event.token.as_str() {
                 CONTROL => match control::take_request(&mut self.store) {
                     Ok(Some(reason)) => return Err(Asked(reason)),
+                    other => other.map(drop),
+                },
+                SYSRQ => match control::take_letter(&mut self.store) {
+                    Ok(Some(control::Letter::Report)) => {
+                        self.report();
+                        Ok(())
+                    }
                     other => other.map(drop),
                 },
                 BACKENDS => self.with_clients(|clients, world| clients.backend_changed(&event.path, world)),
@@ -400,7 +410,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Says on the console what passed and what did not.
     pub fn report(&mut self) {
         let Effort { passes, sleeps, batches, copies } = self.effort;
-        log::info!("{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches");
+        let hypercalls = self.xen.hypercalls();
+        log::info!(
+            "{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches, {hypercalls} hypercalls"
+        );
         if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
             log::info!("uplink: {:?}", netfront.traffic());
         }

@@ -20,11 +20,13 @@ pub enum OptionName {
     Log,
     /// `debug=`
     Debug,
+    /// `measure=`
+    Measure,
 }
 
 impl OptionName {
-    pub(super) const ALL: [OptionName; 6] =
-        [Self::Ipv4, Self::Gateway, Self::ClientGateway, Self::Dns, Self::Log, Self::Debug];
+    pub(super) const ALL: [OptionName; 7] =
+        [Self::Ipv4, Self::Gateway, Self::ClientGateway, Self::Dns, Self::Log, Self::Debug, Self::Measure];
 
     /// What is written before the `=`.
     pub const fn key(self) -> &'static str {
@@ -35,6 +37,7 @@ impl OptionName {
             Self::Dns => "dns",
             Self::Log => "log",
             Self::Debug => "debug",
+            Self::Measure => "measure",
         }
     }
 
@@ -47,6 +50,7 @@ impl OptionName {
             Self::Dns => "one to four addresses, as 10.139.1.1,10.139.1.2",
             Self::Log => "error, warn, info or debug",
             Self::Debug => "panic or page-fault",
+            Self::Measure => "copy",
         }
     }
 }
@@ -103,7 +107,7 @@ impl fmt::Display for CommandLineError {
             Mistake::UnknownOption(found) => {
                 write!(
                     f,
-                    "unknown option {found}; expected ipv4=, gateway=, client-gateway=, dns=, log= or debug="
+                    "unknown option {found}; expected ipv4=, gateway=, client-gateway=, dns=, log=, debug= or measure="
                 )
             }
             Mistake::Repeated(name) => {

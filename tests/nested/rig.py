@@ -2,6 +2,7 @@
 
     rig.py test [SCENARIO…]   runs the scenarios (all by default), ends with "N passed, N failed"
     rig.py demo               shows the firewall at work
+    rig.py bench              measures it against a Linux firewall (REPEATS=3 times; QUICK=1: once, and short)
     rig.py shell              leaves you at a shell in dom0 with a firewall and a client running
     rig.py images             makes what the above need and stops
 
@@ -22,12 +23,15 @@ import images
 import payload
 import qemu
 import report
+from bench import run as bench_run
 from progress import say
 
 KERNEL = Path(os.environ.get("KERNEL", cache.ROOT / "build" / "vmlinuz"))
 # How long dom0 may take for one scenario, and how much longer than that it may be silent.
 SCENARIO_SECONDS = 180
 GRACE_SECONDS = 60
+# How long one load of the benchmark may take.
+BENCH_SILENCE_SECONDS = 300
 
 
 def main(arguments: list[str]) -> int:
@@ -37,11 +41,14 @@ def main(arguments: list[str]) -> int:
             return test(names)
         case ["demo"]:
             return demo()
+        case ["bench"]:
+            return bench_run.local(KERNEL) if os.environ.get("TARGET") == "local" else bench()
         case ["shell"]:
             return shell()
         case ["images"]:
             images.dom0()
             images.client()
+            bench_run.parts()
             return 0
     print(__doc__, file=sys.stderr)
     return 2
@@ -83,6 +90,20 @@ def demo() -> int:
     return story.close(KERNEL)
 
 
+def bench() -> int:
+    """Measures the firewall and a Linux one in turn; the exit status says whether the benchmark reached its end."""
+    results = bench_run.Results()
+    try:
+        with machine({"mode": "bench", "bench": bench_run.arguments()}, bench_run.parts()) as running:
+            for line in running.lines(BENCH_SILENCE_SECONDS):
+                results.take(line)
+            running.wait_for_power_off(GRACE_SECONDS)
+    except qemu.MachineFailed as failure:
+        say(str(failure))
+        report.print_tail(WORK / "console.log")
+    return results.close("Xen in QEMU")
+
+
 def shell() -> int:
     """Hands this terminal to dom0."""
     with machine({"mode": "shell"}, interactive=True) as running:
@@ -96,8 +117,11 @@ WORK = cache.BUILD / "run"
 
 
 @contextmanager
-def machine(settings: dict[str, str], interactive: bool = False) -> Iterator[qemu.Machine]:
-    """A running machine with the kernel under test and these settings in its payload."""
+def machine(
+    settings: dict[str, str], parts: dict[str, Path] | None = None, interactive: bool = False
+) -> Iterator[qemu.Machine]:
+    """A running machine with the kernel under test and these settings in its payload; `parts` replace or add to the
+    kernel and the client in it."""
     if not KERNEL.exists():
         raise SystemExit(f"{KERNEL} is missing: run `make` first")
     cache.BUILD.mkdir(parents=True, exist_ok=True)
@@ -106,11 +130,12 @@ def machine(settings: dict[str, str], interactive: bool = False) -> Iterator[qem
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SystemExit("another rig is running in this directory") from None
-    dom0, client = images.dom0(), images.client()
+    dom0 = images.dom0()
+    content = {"vmlinuz": KERNEL, **(parts or {"client": images.client()})}
     # What the previous run left is kept until now, for whoever wants to look at it.
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    payload.write(WORK / "payload.tar", KERNEL, client, settings)
+    payload.write(WORK / "payload.tar", content, settings)
     say("powering on")
     with qemu.Machine(dom0, WORK / "payload.tar", WORK, interactive) as running:
         yield running
