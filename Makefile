@@ -7,7 +7,7 @@ CARGO_IMAGE := --target $(BARE) --features kernel --bin kernel
 RIG := /usr/bin/python3 tests/nested/rig.py
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host simulate simulate-mutants test-nested demo bench clean rust rig
+.PHONY: all help test test-host model bench-engine simulate simulate-mutants lifecycle test-nested soak demo bench clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
 	@printf '%s: %s bytes, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" "$$(sha256sum $(IMAGE) | cut -d ' ' -f 1)"
@@ -16,7 +16,9 @@ help: ## list the targets
 	@echo 'make TARGET…'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: SCENARIOS="ping dns" (test-nested: only these), INTERACTIVE=1 (demo: a shell in dom0),'
-	@echo '           SEEDS=100 SEED=1 (simulate: so many worlds, from which on),'
+	@echo '           SEEDS=100 SEED=1 (simulate: so many worlds, from which on), EVENTS=4000000 (model),'
+	@echo '           STORE=oxenstored (test-nested, soak: this XenStore daemon instead of xenstored),'
+	@echo '           SOAK_SECONDS=1800 SOAK_SEED=1 (soak),'
 	@echo '           REPEATS=3 (bench: so often), QUICK=1 (bench: once and short), TARGET=local (bench: in this very dom0),'
 	@echo '           ACCEL=kvm (test-nested, demo, bench: use KVM), KERNEL=FILE (the same: boot this image instead)'
 
@@ -29,6 +31,15 @@ test-host: rust ## formatting, lints, unit and property tests, the simulated Xen
 	cargo clippy $(CARGO_IMAGE) -- -D warnings
 	cargo test --features sim
 
+model: rust ## the engine against a plain model of itself: EVENTS=n random events in each of three worlds
+	RAVELIN_MODEL_EVENTS=$(or $(EVENTS),4000000) RAVELIN_MODEL_SEED=$(or $(SEED),0) \
+		cargo test --profile simulate --test model -- --nocapture
+
+bench-engine: rust ## instructions per packet (over budget is an error; needs valgrind), then times, of the engine
+	@tools/need-packages valgrind
+	cargo bench --bench instructions
+	cargo bench --bench engine
+
 simulate: rust ## the kernel in the simulated Xen: SEEDS=n worlds from SEED=s on
 	cargo run --quiet --profile simulate --features sim --example simulate -- $(or $(SEEDS),100) $(or $(SEED),1)
 
@@ -37,6 +48,12 @@ simulate-mutants: rust ## classic bugs, put in on purpose: which oracle of the s
 
 test-nested: $(IMAGE) rig ## the firewall and stock Linux on a Xen in QEMU
 	$(RIG) test $(SCENARIOS)
+
+soak: $(IMAGE) rig ## half an hour of everything that comes and goes, on a Xen in QEMU: nothing may be left
+	$(RIG) soak
+
+lifecycle: rust ## the life of vifs: millions of random events, and every step interrupted by everything
+	cargo test --profile simulate --features sim --test lifecycle --test life -- --include-ignored
 
 demo: $(IMAGE) rig ## watch a firewall at work on a Xen in QEMU
 	$(RIG) $(if $(INTERACTIVE),shell,demo)

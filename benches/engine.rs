@@ -4,6 +4,8 @@
 mod scene;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use scene::memory::Memory;
+use scene::rules::Rules;
 use scene::{Ports, Scene};
 
 fn established(criterion: &mut Criterion) {
@@ -11,6 +13,8 @@ fn established(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for flows in [1_024, 32_768, 262_144] {
         let mut scene = Scene::established(flows);
+        let mut memory = Memory::of(flows);
+        group.bench_function(format!("memory/{flows}"), |bencher| bencher.iter(|| memory.touch()));
         group.bench_function(format!("nothing/{flows}"), |bencher| bencher.iter(|| scene.nothing()));
         group.bench_function(format!("outward/{flows}"), |bencher| bencher.iter(|| scene.outward()));
         group.bench_function(format!("inward/{flows}"), |bencher| bencher.iter(|| scene.inward()));
@@ -19,9 +23,21 @@ fn established(criterion: &mut Criterion) {
 }
 
 fn opening(criterion: &mut Criterion) {
-    let mut scene = Scene::established(32_768);
-    criterion
-        .bench_function("open and close a connection", |bencher| bencher.iter(|| scene.open_and_close()));
+    let mut group = criterion.benchmark_group("open and close a connection");
+    for flows in [1_024, 32_768, 262_144] {
+        let mut scene = Scene::established(flows);
+        group.bench_function(format!("{flows}"), |bencher| bencher.iter(|| scene.open_and_close()));
+    }
+}
+
+fn rules(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("rule lookup");
+    for count in [10, 1_000, 10_000] {
+        let mut rules = Rules::separate(count);
+        group.bench_function(format!("separate/{count}"), |bencher| bencher.iter(|| rules.ask()));
+        let mut rules = Rules::nested(count);
+        group.bench_function(format!("nested/{count}"), |bencher| bencher.iter(|| rules.ask()));
+    }
 }
 
 fn ports(criterion: &mut Criterion) {
@@ -45,5 +61,5 @@ fn expiry(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, established, opening, ports, expiry);
+criterion_group!(benches, established, opening, rules, ports, expiry);
 criterion_main!(benches);

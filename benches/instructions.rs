@@ -7,6 +7,7 @@
 
 mod scene;
 
+use scene::rules::Rules;
 use scene::{Ports, Scene};
 use std::process::Command;
 
@@ -14,7 +15,7 @@ use std::process::Command;
 const ROUNDS: u64 = 10_000;
 
 /// What is measured, and how many instructions it may take.
-const SCENES: [(&str, u64); 13] = [
+const SCENES: [(&str, u64); 20] = [
     ("outward/1024", 600),
     ("outward/32768", 600),
     ("outward/262144", 600),
@@ -22,10 +23,17 @@ const SCENES: [(&str, u64); 13] = [
     ("inward/32768", 600),
     ("inward/262144", 600),
     ("open_and_close/1024", 6_000),
-    ("ports/64511", 2_500),
-    ("ports/32256", 2_500),
-    ("ports/64", 2_500),
-    ("ports/0", 2_500),
+    ("open_and_close/262144", 6_000),
+    ("rules/10", 500),
+    ("rules/1000", 500),
+    ("rules/10000", 500),
+    ("nested_rules/10", 12_000),
+    ("nested_rules/1000", 12_000),
+    ("nested_rules/10000", 12_000),
+    ("ports/64511", 1_500),
+    ("ports/32256", 1_500),
+    ("ports/64", 1_500),
+    ("ports/0", 1_500),
     ("expire/100000", 1_000),
     ("nothing/1024", 200),
 ];
@@ -36,6 +44,12 @@ fn perform(name: &str, size: u32, rounds: u64) {
         "ports" => {
             let mut ports = Ports::with_free(size as usize);
             (0..rounds).for_each(|_| assert!(ports.take_and_give() || size == 0));
+        }
+        "rules" | "nested_rules" => {
+            let make = if name == "rules" { Rules::separate } else { Rules::nested };
+            let mut rules = make(size);
+            (0..rounds).for_each(|_| rules.ask());
+            assert!(rounds == 0 || (rounds / 4..rounds).contains(&rules.accepted));
         }
         "expire" => {
             let mut scene = Scene::with_idle(size);

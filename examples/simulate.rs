@@ -8,12 +8,17 @@ use ravelin::sim::oracle::Violation;
 use ravelin::sim::run::{Report, run};
 use ravelin::sim::scenario::Scenario;
 use ravelin::sim::trace::Recording;
+use ravelin::xen::meter::Meter;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Counts what the kernel allocates, for the oracle of its memory.
+#[global_allocator]
+static METER: Meter = Meter;
 
 /// What all seeds so far came to.
 #[derive(Default)]
@@ -22,6 +27,7 @@ struct Totals {
     simulated: f64,
     packets: u64,
     content_bytes: u64,
+    peak_bytes: i64,
     failed: Vec<u64>,
 }
 
@@ -91,6 +97,7 @@ fn work(next: &AtomicU64, end: u64, totals: &Mutex<Totals>, begun: Instant, dire
             sum.simulated += report.simulated.as_secs_f64();
             sum.packets += report.packets;
             sum.content_bytes += report.content_bytes;
+            sum.peak_bytes = sum.peak_bytes.max(report.peak_bytes);
         }
         if let Some(violation) = violations.first() {
             println!("seed {seed}: VIOLATED {violation}");

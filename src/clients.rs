@@ -1,11 +1,16 @@
 //! The client vifs, by slot: who is there, who owns which address, what XenStore says of them.
 
+mod ownership;
+
+pub use ownership::{Owners, Ownership};
+
 use crate::client::ClientSlot;
 use crate::store::{Nodes, Store, StoreError, StoreRing};
 use crate::text::decimal;
 use crate::time::Moment;
+use crate::vif::abilities::Support;
 use crate::vif::client::{Change, ClientVif, DeviceId};
-use crate::vif::netback::Netback;
+use crate::vif::netback::{Broken, Netback};
 use crate::xen::{DomainId, Xen};
 use alloc::format;
 use alloc::string::String;
@@ -19,30 +24,13 @@ pub const BACKENDS: &str = "backend";
 /// and some are ours.
 pub const MAX_CLIENTS: usize = 90;
 
-/// A client vif and whether traffic for its address goes to it.
-#[derive(Debug)]
-struct Slot {
-    vif: ClientVif,
-    role: Role,
-}
+/// Clients that are offered an event channel per ring: Xen polls 128 ports at most, so the others share one.
+const SPLIT_CLIENTS: usize = 32;
 
-/// Of several vifs with one address, the newest domain's has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    /// Not connected, or another vif has the address.
-    Waiting,
-    /// Traffic for this address goes here.
-    Owner(Ipv4Addr),
-}
+/// Ports of ours: XenStore's and two of the uplink.
+const OWN_PORTS: usize = 3;
 
-/// An address came to a slot or left it; the journey is to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
-    /// The slot's client has the address from now on.
-    Gained(ClientSlot, Ipv4Addr),
-    /// The slot's client has none any more.
-    Lost(ClientSlot),
-}
+const _: () = assert!(MAX_CLIENTS + SPLIT_CLIENTS + OWN_PORTS <= 128);
 
 /// What acting on a device takes: the hypervisor, XenStore, and where changes of ownership are noted.
 pub struct World<'a, X: Xen, R: StoreRing> {
@@ -57,7 +45,8 @@ pub struct World<'a, X: Xen, R: StoreRing> {
 /// All client vifs.
 #[derive(Debug, Default)]
 pub struct Clients {
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<ClientVif>>,
+    owners: Owners,
 }
 
 impl Clients {
@@ -75,7 +64,7 @@ impl Clients {
 
     /// Looks at every device that there is, and at those that there no longer are.
     fn scan<X: Xen, R: StoreRing>(&mut self, world: &mut World<'_, X, R>) -> Result<(), StoreError> {
-        let mut devices: Vec<DeviceId> = self.slots.iter().flatten().map(|slot| slot.vif.id()).collect();
+        let mut devices: Vec<DeviceId> = self.slots.iter().flatten().map(ClientVif::id).collect();
         for domain in directory_or_empty(world.store, &format!("{BACKENDS}/vif"))? {
             let Some(number) = decimal(&domain) else { continue };
             for device in directory_or_empty(world.store, &format!("{BACKENDS}/vif/{domain}"))? {
@@ -96,7 +85,7 @@ impl Clients {
         id: DeviceId,
         world: &mut World<'_, X, R>,
     ) -> Result<(), StoreError> {
-        let known = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.vif.id() == id));
+        let known = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|vif| vif.id() == id));
         let index = match known {
             Some(index) => index,
             None => match self.add(id, world)? {
@@ -118,16 +107,16 @@ impl Clients {
             log::error!("{id}: {MAX_CLIENTS} clients are connected already; this one is not served");
             return Ok(None);
         }
-        let vif = match ClientVif::discover(id, &token(index), world.store, world.xen.now()) {
+        let split = if index < SPLIT_CLIENTS { Support::Yes } else { Support::No };
+        let vif = match ClientVif::discover(id, &token(index), split, world.store, world.xen.now()) {
             Ok(vif) => vif,
             Err(StoreError::NoEntry) => return Ok(None),
             Err(error) => return Err(error),
         };
         log::info!("{id}: new client, {}", vif.identity());
-        let slot = Slot { vif, role: Role::Waiting };
         match self.slots.get_mut(index) {
-            Some(place) => *place = Some(slot),
-            None => self.slots.push(Some(slot)),
+            Some(place) => *place = Some(vif),
+            None => self.slots.push(Some(vif)),
         }
         Ok(Some(index))
     }
@@ -149,34 +138,26 @@ impl Clients {
         index: usize,
         world: &mut World<'_, X, R>,
     ) -> Result<(), StoreError> {
-        let Some(id) = self.refresh_slot(index, world)? else { return Ok(()) };
-        self.advance_slot(index, world)?;
+        let Some(Some(vif)) = self.slots.get_mut(index) else { return Ok(()) };
+        let id = vif.id();
+        let change = vif.follow(world.xen, world.store);
+        self.take_change(index, change, world)?;
         // A device that went may have been made anew already, and nothing will announce it again.
-        if !matches!(self.slots.get(index), Some(Some(slot)) if slot.vif.id() == id)
+        if !matches!(self.slots.get(index), Some(Some(vif)) if vif.id() == id)
             && let Some(index) = self.add(id, world)?
+            && let Some(Some(vif)) = self.slots.get_mut(index)
         {
-            self.refresh_slot(index, world)?;
-            self.advance_slot(index, world)?;
+            let change = vif.follow(world.xen, world.store);
+            self.take_change(index, change, world)?;
         }
         Ok(())
-    }
-
-    fn refresh_slot<X: Xen, R: StoreRing>(
-        &mut self,
-        index: usize,
-        world: &mut World<'_, X, R>,
-    ) -> Result<Option<DeviceId>, StoreError> {
-        let now = world.xen.now();
-        let Some(Some(slot)) = self.slots.get_mut(index) else { return Ok(None) };
-        slot.vif.refresh(world.store, now)?;
-        Ok(Some(slot.vif.id()))
     }
 
     /// Takes every step that is due by now.
     pub fn advance<X: Xen, R: StoreRing>(&mut self, world: &mut World<'_, X, R>) -> Result<(), StoreError> {
         let now = world.xen.now();
         for index in 0..self.slots.len() {
-            let due = matches!(self.slots.get(index), Some(Some(slot)) if slot.vif.deadline().is_some_and(|due| due <= now));
+            let due = matches!(self.slots.get(index), Some(Some(vif)) if vif.deadline().is_some_and(|due| due <= now));
             if due {
                 self.slot_changed(index, world)?;
             }
@@ -184,73 +165,81 @@ impl Clients {
         Ok(())
     }
 
-    fn advance_slot<X: Xen, R: StoreRing>(
+    /// Ends the connection of a client that broke the protocol.
+    pub fn break_off<X: Xen, R: StoreRing>(
         &mut self,
-        index: usize,
+        slot: ClientSlot,
+        why: Broken,
         world: &mut World<'_, X, R>,
     ) -> Result<(), StoreError> {
-        let now = world.xen.now();
+        let Some(vif) = self.vif(slot) else { return Ok(()) };
+        let change = vif.break_off(why, world.xen, world.store);
+        self.take_change(usize::from(slot.0), change, world)
+    }
+
+    /// Draws the conclusions from what a vif did.
+    fn take_change<X: Xen, R: StoreRing>(
+        &mut self,
+        index: usize,
+        change: Result<Change, StoreError>,
+        world: &mut World<'_, X, R>,
+    ) -> Result<(), StoreError> {
+        let change = match change {
+            Ok(change) => change,
+            Err(error) => {
+                if error.is_about_quota() {
+                    self.make_room(world)?;
+                }
+                return Err(error);
+            }
+        };
         let Some(place) = self.slots.get_mut(index) else { return Ok(()) };
-        let Some(slot) = place else { return Ok(()) };
-        let id = slot.vif.id();
-        let change = slot.vif.advance(world.xen, world.store, now)?;
+        let Some(vif) = place else { return Ok(()) };
+        let (slot, id, address) = (slot_of(index), vif.id(), vif.identity().address());
         match change {
-            Change::None => return Ok(()),
-            Change::Attached => log::info!("{id}: connected"),
-            Change::Detached => log::info!("{id}: disconnected"),
-            Change::Gone => log::info!("{id}: gone"),
-        }
-        self.settle_ownership(index, world.changes);
-        if change == Change::Gone
-            && let Some(place) = self.slots.get_mut(index)
-        {
-            *place = None;
+            Change::None => {}
+            Change::Attached => {
+                log::info!("{id}: connected");
+                if let Some(address) = address {
+                    self.owners.claim(slot, id, address, world.changes);
+                }
+            }
+            Change::Detached => {
+                log::info!("{id}: disconnected");
+                self.owners.withdraw(slot, world.changes);
+            }
+            Change::Gone => {
+                log::info!("{id}: gone");
+                *place = None;
+                self.owners.withdraw(slot, world.changes);
+            }
         }
         Ok(())
     }
 
-    /// After slot `index` changed: gives its address to the newest connected vif that has it.
-    fn settle_ownership(&mut self, index: usize, changes: &mut Vec<Ownership>) {
-        let Some(Some(changed)) = self.slots.get(index) else { return };
-        let Some(address) = changed.vif.identity().address() else { return };
-        let candidates =
-            self.slots.iter_mut().enumerate().filter_map(|(index, slot)| Some((index, slot.as_mut()?)));
-        let mut rivals: Vec<(usize, &mut Slot)> =
-            candidates.filter(|(_, slot)| slot.vif.identity().address() == Some(address)).collect();
-        let winner = rivals
-            .iter()
-            .filter(|(_, slot)| slot.vif.is_connected())
-            .max_by_key(|(_, slot)| slot.vif.id())
-            .map(|&(index, _)| index);
-        // Whoever loses the address loses it before another gains it.
-        for (index, slot) in &mut rivals {
-            if slot.role != Role::Waiting && Some(*index) != winner {
-                slot.role = Role::Waiting;
-                changes.push(Ownership::Lost(slot_of(*index)));
-            }
-        }
-        for (index, slot) in &mut rivals {
-            if Some(*index) == winner && slot.role == Role::Waiting {
-                slot.role = Role::Owner(address);
-                changes.push(Ownership::Gained(slot_of(*index), address));
-            }
-        }
+    /// Makes room for what clients are to be told when the quota of nodes is used up: the toolstack's own nodes
+    /// count too, some 13 per client.
+    fn make_room<X: Xen, R: StoreRing>(&mut self, world: &mut World<'_, X, R>) -> Result<(), StoreError> {
+        log::warn!(
+            "XenStore's quota is used up: nodes that the toolstack made for hotplug scripts are removed"
+        );
+        self.slots.iter().flatten().try_for_each(|vif| vif.make_room(world.store))
     }
 
     /// The next moment at which [`Self::advance`] has something to do.
     pub fn deadline(&self) -> Option<Moment> {
-        self.slots.iter().flatten().filter_map(|slot| slot.vif.deadline()).min()
+        self.slots.iter().flatten().filter_map(ClientVif::deadline).min()
     }
 
     /// The vif on a slot.
     pub fn vif(&mut self, slot: ClientSlot) -> Option<&mut ClientVif> {
-        Some(&mut self.slots.get_mut(usize::from(slot.0))?.as_mut()?.vif)
+        self.slots.get_mut(usize::from(slot.0))?.as_mut()
     }
 
     /// Every vif with its slot.
     pub fn vifs(&mut self) -> impl Iterator<Item = (ClientSlot, &mut ClientVif)> {
         let slots = self.slots.iter_mut().enumerate();
-        slots.filter_map(|(index, slot)| Some((slot_of(index), &mut slot.as_mut()?.vif)))
+        slots.filter_map(|(index, slot)| Some((slot_of(index), slot.as_mut()?)))
     }
 
     /// The rings of every connected client, with its slot.
@@ -258,23 +247,18 @@ impl Clients {
         self.vifs().filter_map(|(slot, vif)| Some((slot, vif.netback()?)))
     }
 
-    /// Whether an address belongs to a connected client: then it cannot come from the uplink.
-    pub fn owns(&self, address: Ipv4Addr) -> bool {
-        self.slots.iter().flatten().any(|slot| slot.role == Role::Owner(address))
+    /// As [`Self::rings`], beginning with slot `first`.
+    pub fn rings_from(&mut self, first: usize) -> impl Iterator<Item = (ClientSlot, &mut Netback)> {
+        let start = first.min(self.slots.len());
+        let (before, from) = self.slots.split_at_mut(start);
+        let from = from.iter_mut().enumerate().map(move |(index, slot)| (start + index, slot));
+        from.chain(before.iter_mut().enumerate())
+            .filter_map(|(index, slot)| Some((slot_of(index), slot.as_mut()?.netback()?)))
     }
 
-    /// Ends the connection of a client that broke the protocol.
-    pub fn break_off<X: Xen, R: StoreRing>(
-        &mut self,
-        slot: ClientSlot,
-        world: &mut World<'_, X, R>,
-    ) -> Result<(), StoreError> {
-        let now = world.xen.now();
-        if let Some(vif) = self.vif(slot) {
-            vif.break_off(world.xen, world.store, now)?;
-        }
-        self.settle_ownership(usize::from(slot.0), world.changes);
-        Ok(())
+    /// Whether an address belongs to a connected client: then it cannot come from the uplink.
+    pub fn owns(&self, address: Ipv4Addr) -> bool {
+        self.owners.owns(address)
     }
 }
 

@@ -1,56 +1,77 @@
 //! What the toolstack asks of the whole domain: `control/shutdown` and `control/sysrq`
 //! (`docs/misc/xenstore-paths.pandoc`).
 
-use crate::store::{Nodes, Store, StoreError, StoreRing};
+use crate::store::{Nodes, Store, StoreError, StoreRing, Transaction};
 use crate::xen::Shutdown;
+use alloc::string::String;
 
-/// The node that a request is written to, relative to our directory.
-pub const SHUTDOWN: &str = "control/shutdown";
+/// The directory of requests, relative to ours: to be watched.
+pub const REQUESTS: &str = "control";
 
-/// The node that `xl sysrq DOMAIN LETTER` writes its letter to, relative to our directory.
-pub const SYSRQ: &str = "control/sysrq";
+const SHUTDOWN: &str = "control/shutdown";
+const SYSRQ: &str = "control/sysrq";
 
-/// Says which requests are obeyed. Some toolstacks refuse to ask otherwise.
-pub fn announce<R: StoreRing>(store: &mut Store<R>) -> Result<(), StoreError> {
-    store.write("control/feature-poweroff", 1)?;
-    store.write("control/feature-reboot", 1)
-}
+/// Which requests are obeyed: some toolstacks refuse to ask otherwise. We cannot be suspended; a pause does as well.
+const FEATURES: [(&str, u8); 3] =
+    [("control/feature-poweroff", 1), ("control/feature-reboot", 1), ("control/feature-suspend", 0)];
 
-/// The request that waits, if any. It is acknowledged, as the protocol wants, by emptying the node.
-pub fn take_request<R: StoreRing>(store: &mut Store<R>) -> Result<Option<Shutdown>, StoreError> {
-    let Some(request) = store.read_peer(SHUTDOWN)? else { return Ok(None) };
-    let reason = match request.as_str() {
-        "" => return Ok(None),
-        "poweroff" | "halt" => Some(Shutdown::PowerOff),
-        "reboot" => Some(Shutdown::Reboot),
-        other => {
-            log::warn!("{SHUTDOWN}: request \"{}\" is not supported", other.escape_debug());
-            None
-        }
-    };
-    store.write(SHUTDOWN, "")?;
-    Ok(reason)
-}
-
-/// What `xl sysrq` can ask for.
+/// A request that is obeyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Letter {
-    /// `s`: say on the console what passed and what did not.
+pub enum Request {
+    /// End the domain.
+    End(Shutdown),
+    /// Say on the console what is held (`xl sysrq DOMAIN m`).
+    Balance,
+    /// Say on the console what passed and what did not (`xl sysrq DOMAIN s`).
     Report,
 }
 
-/// The letter that waits, if any. It is acknowledged by emptying the node, as Linux does.
-pub fn take_letter<R: StoreRing>(store: &mut Store<R>) -> Result<Option<Letter>, StoreError> {
-    let Some(letter) = store.read_peer(SYSRQ)? else { return Ok(None) };
-    let asked = match letter.as_str() {
-        // Linux' driver empties the node with a zero byte.
-        "" | "\0" => return Ok(None),
-        "s" => Some(Letter::Report),
-        other => {
-            log::warn!("{SYSRQ}: \"{}\" is not supported", other.escape_debug());
-            None
+/// Says which requests are obeyed. A toolstack that does not let us say so is served all the same.
+///
+/// # Errors
+/// Only those that say that XenStore itself fails.
+pub fn announce<R: StoreRing>(store: &mut Store<R>) -> Result<(), StoreError> {
+    for (node, value) in FEATURES {
+        match store.write(node, value) {
+            Err(error) if error.is_about_the_request() => log::warn!("{node}: {error}"),
+            other => other?,
         }
-    };
-    store.write(SYSRQ, "")?;
-    Ok(asked)
+    }
+    Ok(())
+}
+
+/// The request that waits, if any. It is acknowledged, as the protocol wants, by emptying the node.
+pub fn take_request<R: StoreRing>(store: &mut Store<R>) -> Result<Option<Request>, StoreError> {
+    let shutdown = take(store, SHUTDOWN)?;
+    match shutdown.as_str() {
+        "" => {}
+        "poweroff" | "halt" => return Ok(Some(Request::End(Shutdown::PowerOff))),
+        "reboot" => return Ok(Some(Request::End(Shutdown::Reboot))),
+        other => log::warn!("{SHUTDOWN}: request \"{}\" is not supported", other.escape_debug()),
+    }
+    let key = take(store, SYSRQ)?;
+    match key.as_str() {
+        "" | "\0" => Ok(None),
+        "m" => Ok(Some(Request::Balance)),
+        "s" => Ok(Some(Request::Report)),
+        other => {
+            log::warn!("{SYSRQ}: key \"{}\" is not supported; m and s are", other.escape_debug());
+            Ok(None)
+        }
+    }
+}
+
+/// Reads a request and empties its node, in one step: one that comes meanwhile is not lost.
+fn take<R: StoreRing>(store: &mut Store<R>, node: &str) -> Result<String, StoreError> {
+    let empty = store.read_peer(node)?.unwrap_or_default().is_empty();
+    if empty {
+        return Ok(String::new());
+    }
+    store.transaction(|transaction: &mut Transaction<'_, R>| {
+        let request = transaction.read_peer(node)?.unwrap_or_default();
+        if !request.is_empty() {
+            transaction.write(node, "")?;
+        }
+        Ok(request)
+    })
 }

@@ -9,8 +9,9 @@ use crate::prefix::Ipv4Prefix;
 use crate::route::cut;
 use crate::route::neighbour::{Event, Neighbours};
 use crate::time::Moment;
+use crate::vif::abilities::Support;
 use crate::vif::drops::{FrameDrop, FrameDrops};
-use crate::vif::frame::Frame;
+use crate::vif::frame::{Complete, Frame};
 use crate::vif::netback::Pressure;
 use crate::vif::uplink::Uplink;
 use crate::wire::arp::{Arp, Operation};
@@ -90,17 +91,20 @@ impl Leaving<'_> {
         frame.release(self.pages);
     }
 
-    fn queue_for_client(&mut self, slot: ClientSlot, mut frame: Frame) {
+    fn queue_for_client(&mut self, slot: ClientSlot, frame: Frame) {
         let pressure = self.pressure();
-        let vif = self.exits.clients.vif(slot);
-        let target = vif.and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
-        match target {
-            Some((mac, netback)) => {
-                let header = Header { destination: mac, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 };
-                header.write(frame.ethernet_mut());
-                netback.send(frame, self.pages, pressure);
-            }
-            None => self.drop_frame(frame, FrameDrop::NoClient),
+        let Exits { clients, drops, .. } = &mut *self.exits;
+        let target = clients.vif(slot).and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
+        let Some((mac, netback)) = target else { return self.drop_frame(frame, FrameDrop::NoClient) };
+        let header = Header { destination: mac, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 };
+        let takes = netback.abilities().take(frame.offload());
+        let mut send = |mut frame: Frame, pages: &mut PagePool| {
+            header.write(frame.ethernet_mut());
+            netback.send(frame, pages, pressure);
+        };
+        match takes {
+            Support::Yes => send(frame, self.pages),
+            Support::No => segment(frame, self.pages, drops, send),
         }
     }
 
@@ -202,7 +206,7 @@ impl Outlet<Frame> for Leaving<'_> {
             return self.drop_frame(frame, FrameDrop::TooLarge);
         };
         for piece in pieces {
-            match frame.fragment(piece.header(), piece.payload.clone(), self.pages) {
+            match frame.piece(piece.header(), piece.payload.clone(), self.pages) {
                 Some(fragment) => self.forward(to, fragment),
                 None => self.exits.drops.count(FrameDrop::NoPage),
             }
@@ -224,7 +228,7 @@ fn destination(header: &[u8]) -> Option<Ipv4Addr> {
 fn transmit(
     uplink: &mut Option<Uplink>,
     mac: Mac,
-    mut frame: Frame,
+    frame: Frame,
     pages: &mut PagePool,
     drops: &mut FrameDrops,
 ) {
@@ -234,8 +238,29 @@ fn transmit(
         drops.count(FrameDrop::NoUplink);
         return frame.release(pages);
     };
-    Header { destination: mac, source, ether_type: EtherType::Ipv4 }.write(frame.ethernet_mut());
-    netfront.send(frame, pages);
+    let header = Header { destination: mac, source, ether_type: EtherType::Ipv4 };
+    let takes = netfront.abilities().take(frame.offload());
+    let mut send = |mut frame: Frame, pages: &mut PagePool| {
+        header.write(frame.ethernet_mut());
+        netfront.send(frame, pages);
+    };
+    match takes {
+        Support::Yes => send(frame, pages),
+        Support::No => segment(frame, pages, drops, send),
+    }
+}
+
+/// Segments a frame for a receiver that cannot.
+fn segment(
+    mut frame: Frame,
+    pages: &mut PagePool,
+    drops: &mut FrameDrops,
+    send: impl FnMut(Frame, &mut PagePool),
+) {
+    if frame.segment(pages, send) == Complete::No {
+        drops.count(FrameDrop::NoPage);
+    }
+    frame.release(pages);
 }
 
 fn ask(

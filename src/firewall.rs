@@ -7,31 +7,34 @@
 mod uplink_life;
 
 use crate::client::ClientSlot;
-use crate::clients::{BACKENDS, Clients, Ownership, World};
-use crate::control;
+use crate::clients::{BACKENDS, Clients, MAX_CLIENTS, Ownership, World};
+use crate::control::{self, Request};
 use crate::exits::{Exits, GATEWAY_MAC, Leaving};
 use crate::journey::Journey;
 use crate::packet::Datagram;
+use crate::prefix::Ipv4Prefix;
 use crate::route::proxy_arp;
 use crate::store::{Polled, Store, StoreError, StoreRing};
 use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
-use crate::vif::frame::Frame;
-use crate::vif::netback::{COPIES_PER_PACKET, InFlight};
-use crate::vif::ring::{Notice, RING_SIZE, Wakeup};
+use crate::vif::frame::{CannotSegment, Frame};
+use crate::vif::held::HeldPages;
+use crate::vif::in_flight::InFlight;
+use crate::vif::intake::{Gate, Intake};
+use crate::vif::netback::COPIES_PER_PACKET;
+use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::vif::uplink::{self, Uplink};
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
 use crate::xen::copy::CopyBatch;
 use crate::xen::event::Port;
-use crate::xen::grant::GrantedPage;
-use crate::xen::{Shutdown, Xen};
+use crate::xen::{Holdings, Shutdown, Xen};
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-/// Copies in one hypercall. Xen itself pauses longer batches to let others run.
-const BATCH: usize = 8 * COPIES_PER_PACKET;
+/// Copies in one hypercall: a ring of buffers and as much again. Xen itself pauses long batches to let others run.
+const BATCH: usize = 2 * RING_SIZE as usize;
 
 /// How long XenStore is left alone after a failure.
 const STORE_REST: Duration = Duration::from_secs(10);
@@ -41,8 +44,6 @@ const EVENTS_PER_LOOK: usize = 8;
 
 /// The watch on the toolstack's requests to the whole domain.
 const CONTROL: &str = "control";
-/// The watch on its letters.
-const SYSRQ: &str = "sysrq";
 /// The watch on our own network devices.
 const DEVICES: &str = "devices";
 /// The watch on the uplink's backend.
@@ -64,8 +65,15 @@ pub struct Firewall<X: Xen, R: StoreRing> {
     /// Address changes to tell the journey.
     ownership: Vec<Ownership>,
     ports: Vec<Port>,
-    /// Pages that the backend of an uplink that is gone still holds.
-    kept: Vec<GrantedPage>,
+    /// The client slot whose turn is first in the next round.
+    first: usize,
+    gate: Gate,
+    /// Pages that backends of the uplink have not let go yet.
+    held: HeldPages,
+    /// Our address on the uplink, where the toolstack gives the device none.
+    configured_address: Option<Ipv4Prefix>,
+    /// Network devices beside the uplink that were reported as not used.
+    unused_devices: Vec<u32>,
     effort: Effort,
     /// XenStore failed: it is left alone until then, and packets go on.
     store_rests_until: Moment,
@@ -103,11 +111,11 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         // Before the first packet: rules that have expired must not count as valid until the first sleep.
         journey.set_wall_clock(xen.now(), xen.unix_time());
         control::announce(&mut store)?;
-        store.watch(control::SHUTDOWN, CONTROL)?;
-        store.watch(control::SYSRQ, SYSRQ)?;
+        store.watch(control::REQUESTS, CONTROL)?;
         store.watch(BACKENDS, BACKENDS)?;
         store.watch(uplink::DEVICES, DEVICES)?;
         Ok(Self {
+            configured_address: exits.route.map(|route| route.address),
             xen,
             store,
             store_port,
@@ -119,7 +127,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             arrived: Vec::with_capacity(BATCH),
             ownership: Vec::new(),
             ports: Vec::new(),
-            kept: Vec::new(),
+            first: 0,
+            gate: Gate::default(),
+            held: HeldPages::default(),
+            unused_devices: Vec::new(),
             effort: Effort::default(),
             store_rests_until: Moment::default(),
         })
@@ -190,11 +201,12 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             work = Work::Done;
             let handled = match event.token.as_str() {
                 CONTROL => match control::take_request(&mut self.store) {
-                    Ok(Some(reason)) => return Err(Asked(reason)),
-                    other => other.map(drop),
-                },
-                SYSRQ => match control::take_letter(&mut self.store) {
-                    Ok(Some(control::Letter::Report)) => {
+                    Ok(Some(Request::End(reason))) => return Err(Asked(reason)),
+                    Ok(Some(Request::Balance)) => {
+                        self.report_balance();
+                        Ok(())
+                    }
+                    Ok(Some(Request::Report)) => {
                         self.report();
                         Ok(())
                     }
@@ -232,13 +244,15 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         if now >= self.store_rests_until {
             let advanced = self.with_clients(|clients, world| clients.advance(world));
             self.note(advanced);
+            let advanced = self.advance_uplink(now);
+            self.note(advanced);
         }
         self.tell_ownership(now);
         // After the steps that bring new ports.
         self.clear_events();
 
         let received = self.receive_from_uplink(now);
-        let exchanged = self.exchange_with_clients();
+        let exchanged = self.exchange_with_clients(now);
         self.judge_arrivals(now);
         let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
         self.journey.advance(now, &mut leaving);
@@ -254,8 +268,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// again. Lists the ports to sleep on.
     fn clear_events(&mut self) {
         self.ports.clear();
-        self.ports.extend(self.exits.uplink.as_mut().and_then(Uplink::netfront).map(|front| front.port()));
-        self.ports.extend(self.exits.clients.rings().map(|(_, netback)| netback.port()));
+        if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
+            self.ports.extend(netfront.channels().ports());
+        }
+        self.ports.extend(self.exits.clients.rings().flat_map(|(_, netback)| netback.channels().ports()));
         for &port in &self.ports {
             self.xen.take_pending(port);
         }
@@ -273,7 +289,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             reaped.and_then(|()| netfront.receive(&mut self.xen, &mut |frame, _| frames.push(frame)));
         if let Err(broken) = result {
             log::error!("uplink: its backend broke the protocol ({broken}): connection ended");
-            let broken_off = device.break_off(&mut self.xen, &mut self.store);
+            let broken_off = self.break_uplink_off();
             self.note(broken_off);
         }
         let work = if frames.is_empty() { Work::None } else { Work::Done };
@@ -297,23 +313,35 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             {
                 leaving.drop_frame(frame, FrameDrop::SpoofedUplink);
             }
-            EtherType::Ipv4 => self.journey.inbound(now, frame, &mut leaving),
+            EtherType::Ipv4 => match frame.settle_segmentation() {
+                Ok(()) => self.journey.inbound(now, frame, &mut leaving),
+                Err(CannotSegment) => leaving.drop_frame(frame, FrameDrop::Segmentation),
+            },
             EtherType::Arp => uplink_life::answer_arp(frame, mac, &mut leaving),
             EtherType::Other(_) => leaving.drop_frame(frame, FrameDrop::Protocol),
         }
     }
 
     /// Moves packets between the clients' rings and our pages, in one batch of copies.
-    fn exchange_with_clients(&mut self) -> Work {
+    fn exchange_with_clients(&mut self, now: Moment) -> Work {
         let mut broken = Vec::new();
-        for (slot, netback) in self.exits.clients.rings() {
-            let (batch, in_flight) = (&mut self.batch, &mut self.in_flight);
-            let delivered = netback.deliver(batch, in_flight);
-            let moved = delivered.and_then(|()| netback.collect(batch, in_flight, self.xen.pages()));
-            if let Err(why) = moved {
-                broken.push((slot, why));
+        let first = self.first;
+        // Whoever finds the batch full begins the next round.
+        self.first = first.wrapping_add(1) % MAX_CLIENTS;
+        let mut turned_away = None;
+        let mut slots = self.intake(now).slots();
+        for (slot, netback) in self.exits.clients.rings_from(first) {
+            let (batch, in_flight, pages) = (&mut self.batch, &mut self.in_flight, self.xen.pages());
+            if batch.room() < COPIES_PER_PACKET {
+                turned_away.get_or_insert(usize::from(slot.0));
+            }
+            let delivered = netback.deliver(batch, in_flight, pages);
+            match delivered.and_then(|()| netback.collect(batch, in_flight, pages, slots)) {
+                Ok(taken) => slots = slots.saturating_sub(taken),
+                Err(why) => broken.push((slot, why)),
             }
         }
+        self.first = turned_away.unwrap_or(self.first);
         let work = if self.batch.waiting() > 0 { Work::Done } else { Work::None };
         if work == Work::Done {
             self.effort.batches += 1;
@@ -321,19 +349,12 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             self.xen.copy(&mut self.batch);
         }
         let arrived = &mut self.arrived;
-        for (slot, netback) in self.exits.clients.rings() {
+        for (slot, netback) in self.exits.clients.rings_from(first) {
             let (batch, in_flight) = (&self.batch, &mut self.in_flight);
-            let arrived = &mut |frame| arrived.push((slot, frame));
-            let notice = netback.settle(batch, in_flight, self.xen.pages(), arrived);
-            if notice == Notice::Needed {
-                self.xen.notify(netback.port());
-            }
+            netback.settle(batch, in_flight, &mut self.xen, |frame| arrived.push((slot, frame)));
         }
         for (slot, why) in broken {
-            if let Some(vif) = self.exits.clients.vif(slot) {
-                log::warn!("{}: broke the protocol ({why}): connection ended", vif.id());
-            }
-            let broken_off = self.with_clients(|clients, world| clients.break_off(slot, world));
+            let broken_off = self.with_clients(|clients, world| clients.break_off(slot, why, world));
             self.note(broken_off);
         }
         work
@@ -361,10 +382,12 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             }
             EtherType::Ipv4 => {
                 let source = source(&mut frame);
-                match source.map(|source| vif.identity().check(header.source, source)) {
-                    Some(Ok(())) => self.journey.outbound(now, slot, frame, &mut leaving),
-                    Some(Err(spoof)) => leaving.drop_frame(frame, spoof.into()),
-                    None => leaving.drop_frame(frame, FrameDrop::Protocol),
+                let checked = source.map(|source| vif.identity().check(header.source, source));
+                match (checked, frame.settle_segmentation()) {
+                    (Some(Ok(())), Ok(())) => self.journey.outbound(now, slot, frame, &mut leaving),
+                    (Some(Ok(())), Err(CannotSegment)) => leaving.drop_frame(frame, FrameDrop::Segmentation),
+                    (Some(Err(spoof)), _) => leaving.drop_frame(frame, spoof.into()),
+                    (None, _) => leaving.drop_frame(frame, FrameDrop::Protocol),
                 }
             }
             EtherType::Arp => {
@@ -385,16 +408,21 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     fn send_to_uplink(&mut self) {
         if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
             netfront.transmit(&mut self.xen);
-            if netfront.publish() == Notice::Needed {
-                self.xen.notify(netfront.port());
-            }
+            netfront.publish(&mut self.xen);
         }
+    }
+
+    /// Whether packets are to be taken from clients.
+    fn intake(&mut self, now: Moment) -> Intake {
+        let uplink = self.exits.uplink.as_mut().and_then(Uplink::netfront);
+        self.gate.look(uplink.map(|netfront| netfront.room()), now)
     }
 
     /// Asks every ring to wake us; whether none has something already. A broken one counts as having: the
     /// next pass deals with it.
     fn may_sleep(&mut self) -> bool {
-        let armed = self.exits.clients.rings().map(|(_, netback)| netback.arm() == Ok(Wakeup::Armed));
+        let intake = self.intake(self.xen.now());
+        let armed = self.exits.clients.rings().map(|(_, netback)| netback.arm(intake) == Ok(Wakeup::Armed));
         // Every ring is armed, whatever the others say.
         let clients = armed.fold(true, |quiet, armed| quiet & armed);
         let uplink = self.exits.uplink.as_mut().and_then(Uplink::netfront);
@@ -402,8 +430,12 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     }
 
     fn deadline(&self) -> Option<Moment> {
-        let clients = self.exits.clients.deadline().map(|due| due.max(self.store_rests_until));
-        let deadlines = [self.journey.next_deadline(), self.exits.neighbours.deadline(), clients];
+        let clients = self.exits.clients.deadline();
+        let devices = [clients, self.uplink_deadline()].into_iter().flatten().min();
+        // While XenStore rests, so do the devices.
+        let devices = devices.map(|due| due.max(self.store_rests_until));
+        let gate = self.gate.deadline();
+        let deadlines = [self.journey.next_deadline(), self.exits.neighbours.deadline(), devices, gate];
         deadlines.into_iter().flatten().min()
     }
 
@@ -425,6 +457,21 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
         log::info!("frames dropped: {}", self.exits.drops);
         log::info!("packets: {}", self.journey.counters());
+    }
+
+    /// Says on the console what is held of others and lent to them: the same before and after any number of
+    /// connections.
+    fn report_balance(&mut self) {
+        let Holdings { grants, mappings, ports } = self.xen.holdings();
+        let (watches, clients) = (self.store.watches(), self.exits.clients.vifs().count());
+        let held = self.held.len();
+        let pages = self.xen.pages();
+        log::info!(
+            "balance: {grants} grants, {mappings} mappings, {ports} event channels, {watches} watches, \
+             {} of {} pages free, {held} pages held back, {clients} clients",
+            pages.free(),
+            pages.total(),
+        );
     }
 
     /// Tells the journey which addresses came and went.

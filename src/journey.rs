@@ -21,7 +21,7 @@ mod unreachable;
 
 use core::net::Ipv4Addr;
 
-use self::engine::{Engine, Parcel, Verdict};
+use self::engine::{Engine, Footing, Parcel, Verdict};
 pub use self::review::Progress;
 pub use self::settings::Settings;
 use crate::client::{ClientSlot, Side};
@@ -74,7 +74,23 @@ impl From<Ipv4Fault> for Drop {
 impl<D: Datagram> Journey<D> {
     /// An engine with empty tables and no clients. All its memory is allocated here; `secret` must be random.
     pub fn new(settings: Settings, rules: RuleTable, secret: [u8; 32], now: Moment) -> Self {
-        let engine = Engine::new(settings, rules, secret, now);
+        Self::on(Footing::Secret, settings, rules, secret, now)
+    }
+
+    /// An engine under the secret that the CPU's generator gave at boot, if it gave one. Without, nothing is
+    /// forwarded, whatever the rules are and will be, and the log says so (conformance P-11).
+    pub fn boot(settings: Settings, rules: RuleTable, entropy: Option<[u8; 32]>, now: Moment) -> Self {
+        match entropy {
+            Some(secret) => Self::on(Footing::Secret, settings, rules, secret, now),
+            None => {
+                log::error!("the CPU has no working random generator: nothing is forwarded");
+                Self::on(Footing::Guessable, settings, rules, [0; 32], now)
+            }
+        }
+    }
+
+    fn on(footing: Footing, settings: Settings, rules: RuleTable, secret: [u8; 32], now: Moment) -> Self {
+        let engine = Engine::new(settings, rules, secret, footing, now);
         let fragments = engine.new_fragments(&secret);
         Journey { engine, fragments }
     }
@@ -101,8 +117,8 @@ impl<D: Datagram> Journey<D> {
     }
 
     /// Replaces the rules: flows that are now forbidden stop, those still allowed continue.
-    pub fn set_rules(&mut self, rules: RuleTable, _now: Moment) {
-        self.engine.set_rules(rules);
+    pub fn set_rules(&mut self, rules: RuleTable, now: Moment) {
+        self.engine.set_rules(rules, now);
     }
 
     /// Replaces our address on the uplink: translated flows end.
@@ -132,7 +148,7 @@ impl<D: Datagram> Journey<D> {
         let total = packet.total_bytes();
         if let Ok(ip) = Ipv4::read(packet.header(), total) {
             let offload = packet.offload();
-            self.engine.report_unreachable(now, &mut Parcel { header: packet.header(), ip: &ip, offload });
+            self.engine.report_unreachable(now, &mut Parcel { header: packet.header(), ip, offload });
         }
         if let Some((to, answer)) = self.engine.take_answer() {
             outlet.answer(to, answer);
@@ -177,12 +193,12 @@ impl<D: Datagram> Journey<D> {
             packet.truncate(usize::from(ip.total_bytes));
         }
         let offload = packet.offload();
-        let mut parcel = Parcel { header: packet.header(), ip: &ip, offload };
+        let mut parcel = Parcel { header: packet.header(), ip, offload };
         if let Err(why) = self.engine.screen(from, &parcel) {
             return self.discard(packet, why, outlet);
         }
         if ip.part != Part::Whole {
-            return self.take_fragment(now, from, packet, ip, outlet);
+            return self.take_fragment(now, from, packet, outlet);
         }
         let verdict = self.engine.judge_packet(now, from, &mut parcel);
         self.carry_out(from, packet, &ip, verdict, outlet);

@@ -62,20 +62,15 @@ fn forward(boot: Boot) -> Shutdown {
         }
     };
     let uplink = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.address.address());
-    let (rules, secret) = match xen.entropy() {
-        Some(secret) => (read_rules(ramdisk, &options.dns), secret),
-        None => {
-            log::error!("the CPU has no working random generator: nothing is forwarded");
-            (RuleTable::block_all(), [0; 32])
-        }
-    };
+    let rules = read_rules(ramdisk, &options.dns);
+    let entropy = xen.entropy();
     let settings = Settings {
         gateway: options.client_gateway.unwrap_or(uplink),
         uplink_prefix_bits: route.map_or(32, |route| route.address.length()),
         ..Settings::for_memory(boot.memory_bytes as u64, uplink)
     };
     log::info!("room for {} flows", settings.flows);
-    let journey = Journey::new(settings, rules, secret, xen.now());
+    let journey = Journey::boot(settings, rules, entropy, xen.now());
     let port = store.port();
     match Firewall::new(xen, Store::new(store), port, journey, Exits::new(route)) {
         Ok(mut firewall) => {

@@ -10,6 +10,9 @@ use core::time::Duration;
 pub struct Moment(u64);
 
 impl Moment {
+    /// The end of time: after every other moment.
+    pub const END: Moment = Moment(u64::MAX);
+
     /// The moment `nanoseconds` after system time zero.
     pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
         Self(nanoseconds)

@@ -1,5 +1,8 @@
 //! Memory: all of it is taken at the start, within its bound, and none per packet.
-#![allow(missing_docs, unsafe_code)]
+//!
+//! Needs `--features sim`, where the counting allocator is.
+#![allow(missing_docs)]
+#![cfg(feature = "sim")]
 
 mod support;
 use ravelin::client::{ClientSlot, Side};
@@ -8,40 +11,13 @@ use ravelin::guard::RuleTable;
 use ravelin::journey::{Journey, Outlet, Progress, Settings};
 use ravelin::packet::{Datagram, Offload};
 use ravelin::time::Moment;
-use std::alloc::{GlobalAlloc, Layout, System};
+use ravelin::xen::meter::{self, Account, Meter};
 use std::net::Ipv4Addr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{C1, C2, F, G, ONE, Packet, R, Random, TWO};
 
-/// Counts what is allocated. Only this file's tests run in this process, one at a time.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: as the caller promises.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: as the caller promises.
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static METER: Meter = Meter;
 
 /// A packet that moves without allocating.
 #[derive(Clone, Copy)]
@@ -55,6 +31,42 @@ impl Flat {
         let mut bytes = [0; 1500];
         bytes[..packet.bytes.len()].copy_from_slice(&packet.bytes);
         Flat { bytes, length: packet.bytes.len() }
+    }
+
+    /// The packet back to its sender, as nobody but a ping's receiver would change it: no sum changes by that.
+    fn returned(mut self) -> Flat {
+        let Flat { bytes, .. } = &mut self;
+        for at in 0..4 {
+            bytes.swap(12 + at, 16 + at);
+        }
+        match bytes[9] {
+            6 | 17 => (0..2).for_each(|at| bytes.swap(20 + at, 22 + at)),
+            1 if bytes[20] == 8 => {
+                bytes[20] = 0;
+                let sum = u16::from_be_bytes([bytes[22], bytes[23]]);
+                let sum = ravelin::wire::checksum::Delta::NONE.word(0x0800, 0).apply(sum);
+                bytes[22..24].copy_from_slice(&sum.to_be_bytes());
+            }
+            _ => {}
+        }
+        self
+    }
+
+    /// An ICMP error about the packet to its sender.
+    fn error(&self, kind: u8, code: u8) -> Flat {
+        let mut bytes = [0; 1500];
+        bytes[..20].copy_from_slice(&self.bytes[..20]);
+        bytes[..4].copy_from_slice(&[0x45, 0, 0, 56]);
+        bytes[6..12].copy_from_slice(&[0x40, 0, 64, 1, 0, 0]);
+        bytes[12..16].copy_from_slice(&self.bytes[16..20]);
+        bytes[16..20].copy_from_slice(&self.bytes[12..16]);
+        (bytes[20], bytes[21]) = (kind, code);
+        bytes[28..56].copy_from_slice(&self.bytes[..28]);
+        for (field, covered) in [(10, 0..20), (22, 20..56)] {
+            let sum = ravelin::wire::checksum::of(&bytes[covered]);
+            bytes[field..field + 2].copy_from_slice(&sum.to_be_bytes());
+        }
+        Flat { bytes, length: 56 }
     }
 }
 
@@ -78,26 +90,26 @@ impl Datagram for Flat {
     fn set_offload(&mut self, _: Offload) {}
 }
 
-/// Counts what leaves and keeps the last packet.
+/// Counts what leaves and keeps the last packet, and where it went.
 struct Last {
     forwarded: usize,
     discarded: usize,
     answered: usize,
-    packet: Option<Flat>,
+    packet: Option<(Side, Flat)>,
 }
 
 impl Outlet<Flat> for Last {
-    fn forward(&mut self, _: Side, packet: Flat) {
+    fn forward(&mut self, to: Side, packet: Flat) {
         self.forwarded += 1;
-        self.packet = Some(packet);
+        self.packet = Some((to, packet));
     }
 
     fn answer(&mut self, _: Side, _: &[u8]) {
         self.answered += 1;
     }
 
-    fn fragment(&mut self, _: Side, packet: Flat, _: u16) {
-        self.forward(Side::Uplink, packet);
+    fn fragment(&mut self, to: Side, packet: Flat, _: u16) {
+        self.forward(to, packet);
     }
 
     fn discard(&mut self, _: Flat, _: Drop) {
@@ -114,45 +126,68 @@ fn traffic() -> Vec<(Option<ClientSlot>, Flat)> {
         let inner = random.bits() as u16;
         let remote = Ipv4Addr::from(0x0808_0000 + random.below(2000) as u32);
         let from = (client, inner);
-        let packet = match random.below(9) {
+        let packet = match random.below(13) {
             0 | 1 => support::tcp(from, (remote, 80), "S", 1, 0),
             2 => support::tcp(from, (remote, 80), "A", 2, 2),
             3 | 4 => support::udp(from, (remote, 53)),
             5 => support::echo_request(client, remote, inner),
             6 => support::ip(client, remote, 50, b"some payload"),
             7 => support::udp(from, (remote, 53)).ttl_of(1),
+            8 => support::udp(from, (random.pick(&[C1, C2]), 53)),
+            9 => support::tcp(from, (random.pick(&[C1, C2]), 80), "S", 1, 0),
+            10 => support::echo_request(client, random.pick(&[G, F]), inner),
+            11 => support::udp(from, (random.pick(&[G, F]), 53)),
             _ => {
                 let datagram = support::udp_with(from, (remote, 53), &[7; 2800]).no_df().id(inner);
-                random.pick(&[0, 1]).to_string();
                 datagram.cut(1500)[random.below(2) as usize].clone()
             }
         };
         made.push((Some(slot), Flat::of(&packet)));
         let stray = support::tcp((R, 80), (F, inner), "SA", 1, 2);
         made.push((None, Flat::of(&stray)));
+        made.push((None, Flat::of(&support::udp((remote, inner), (F, 8080)))));
     }
     made
 }
 
+fn give(journey: &mut Journey<Flat>, now: Moment, from: Side, packet: Flat, last: &mut Last) {
+    match from {
+        Side::Client(slot) => journey.outbound(now, slot, packet, last),
+        Side::Uplink => journey.inbound(now, packet, last),
+    }
+}
+
 #[test]
 fn no_packet_allocates() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
     let traffic = traffic();
     let mut settings = Settings { gateway: G, ..Settings::for_memory(16 << 20, F) };
     settings.flows = 4096;
     settings.quotas.flows_per_client = 3000;
     settings.quotas.new_flows.per_second = 1_000_000;
     let mut now = Moment::from_nanoseconds(1_000_000_000);
-    let mut journey = Journey::new(settings, RuleTable::allow_all(), [7; 32], now);
+    let rules = "[default]\npolicy=accept\naction=drop dst4=8.8.4.0/24\n\
+        [permit]\nfrom=10.137.0.11 to=10.137.0.12 action=accept\n\
+        [forward]\nproto=udp dstports=8080 to=10.137.0.11:80\n";
+    let (rules, problems) = ravelin::guard::ruleset::read(rules.as_bytes(), &[]);
+    assert!(problems.list.is_empty());
+    let mut journey = Journey::new(settings, rules, [7; 32], now);
     journey.attach(ONE, C1, now);
     journey.attach(TWO, C2, now);
     let mut last = Last { forwarded: 0, discarded: 0, answered: 0, packet: None };
-    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    let charged = meter::charge(Account::Kernel);
+    let before = meter::reading().allocations;
     for round in 0..5 {
         for (n, (from, packet)) in traffic.iter().enumerate() {
-            match from {
-                Some(slot) => journey.outbound(now, *slot, *packet, &mut last),
-                None => journey.inbound(now, *packet, &mut last),
+            let from = from.map_or(Side::Uplink, Side::Client);
+            give(&mut journey, now, from, *packet, &mut last);
+            // What arrived is answered, or an error about it is sent, or it could not be delivered.
+            if let Some((to, arrived)) = last.packet.take() {
+                match n % 4 {
+                    0 => {}
+                    1 => give(&mut journey, now, to, arrived.error(3, 3), &mut last),
+                    2 if to == Side::Uplink => journey.unreachable(now, arrived, &mut last),
+                    _ => give(&mut journey, now, to, arrived.returned(), &mut last),
+                }
             }
             if n % 64 == 0 {
                 now = now + Duration::from_millis(700 + 10 * round);
@@ -160,16 +195,16 @@ fn no_packet_allocates() {
             }
         }
     }
-    let after = ALLOCATIONS.load(Ordering::SeqCst);
+    let after = meter::reading().allocations;
+    drop(charged);
     assert_eq!(after - before, 0);
     let counters = journey.counters();
-    assert!(last.forwarded > 50_000 && last.discarded > 50_000 && last.answered > 1_000);
-    assert!(
-        counters.expired > 10_000 && counters.evicted > 1_000,
-        "{} {}",
-        counters.expired,
-        counters.evicted
-    );
+    assert!(last.forwarded > 50_000 && last.discarded > 50_000 && last.answered > 1_000, "{counters:?}");
+    assert!(counters.expired > 10_000 && counters.evicted > 1_000, "{counters:?}");
+    assert!(counters.inward > 10_000 && counters.between > 10_000, "{counters:?}");
+    for why in [Drop::Rule, Drop::FragmentLimit, Drop::Unreachable, Drop::TtlExpired, Drop::ForFirewall] {
+        assert!(counters.dropped(why) > 100, "{why:?}: {counters:?}");
+    }
 }
 
 /// What a packet is in the kernel: a handle.
@@ -195,14 +230,14 @@ impl Datagram for Handle {
 
 #[test]
 fn all_memory_is_within_its_bound() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap();
     for (mebibytes, flows, limit) in [(16, 32_768, 5_500_000), (64, 262_144, 32_000_000)] {
         let now = Moment::from_nanoseconds(0);
-        let before = BYTES.load(Ordering::SeqCst);
+        let _charged = meter::charge(Account::Kernel);
+        let before = meter::reading().live_bytes;
         let settings = Settings::for_memory(mebibytes << 20, F);
         assert_eq!(settings.flows, flows);
         let journey = Journey::<Handle>::new(settings, RuleTable::allow_all(), [7; 32], now);
-        let bytes = BYTES.load(Ordering::SeqCst) - before;
+        let bytes = (meter::reading().live_bytes - before) as usize;
         println!("{mebibytes} MiB: {bytes} bytes for {flows} flows, {} each", bytes / flows as usize);
         assert!(bytes < limit, "{bytes}");
         drop(journey);

@@ -272,7 +272,7 @@ fn tt_5_a_fragment_after_29_seconds_is_not() {
 }
 
 #[test]
-fn waiting_fragments_time_out_without_any_packet() {
+fn tt_5_waiting_fragments_time_out_without_any_packet_or_error() {
     let mut world = World::new();
     assert!(world.client(ONE, large(4000).cut(1500)[1].clone()).is_empty());
     let deadline = world.journey.next_deadline().unwrap();

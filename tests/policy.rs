@@ -11,6 +11,7 @@ use ravelin::guard::table::Parts;
 use ravelin::nat::ports::PoolKind;
 use ravelin::time::UnixSeconds;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 use support::*;
 
 fn world(rules: RuleTable) -> World {
@@ -96,12 +97,45 @@ fn q_4_a_rule_that_expires_lets_nothing_begin_and_ends_what_it_began() {
     world.advance();
     world.out_u(ONE, udp((C1, 5000), (R, 5000)));
     world.wait(99);
-    world.out_u(ONE, udp((C1, 5000), (R, 5000)));
-    world.out_u(ONE, udp((C1, 5001), (R, 53)));
-    world.wait(2);
-    assert_eq!(world.client_error(ONE, udp((C1, 5002), (R, 53)), Drop::Rule), (3, 13));
-    world.wait(30);
+    let open = world.out_u(ONE, udp((C1, 5000), (R, 5000))).from();
+    let silent = world.out_u(ONE, udp((C1, 5001), (R, 53))).from();
+    // Whether the engine is told that time has passed, or sees it by the next packet.
+    world.wait_unattended(1);
+    world.uplink_nothing(udp((R, 5000), open), Drop::Unsolicited);
     assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 5000)), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, udp((C1, 5002), (R, 53)), Drop::Rule), (3, 13));
+    world.advance();
+    assert_eq!((world.flows(), world.journey.counters().revoked), (0, 2));
+    world.uplink_nothing(udp((R, 53), silent), Drop::Unsolicited);
+}
+
+#[test]
+fn q_4_the_loop_is_woken_when_a_rule_expires() {
+    let mut world =
+        world(rules(&["action=accept dst4=192.0.2.10 expire=1000100", "action=accept dst4=198.51.100.20"]));
+    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_000));
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    world.out_u(ONE, udp((C1, 5000), (S, 53)));
+    world.advance();
+    assert_eq!(world.journey.next_deadline(), Some(world.now + Duration::from_secs(100)));
+    world.wait(100);
+    assert_eq!(world.flows(), 1);
+    world.out_u(ONE, udp((C1, 5000), (S, 53)));
+}
+
+#[test]
+fn q_4_a_wall_clock_that_is_put_right_ends_what_has_expired_and_no_more() {
+    let mut world =
+        world(rules(&["action=accept dst4=192.0.2.10 expire=1000100", "action=accept expire=1000200"]));
+    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_000));
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    world.out_u(ONE, udp((C1, 5000), (S, 53)));
+    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_150));
+    world.advance();
+    assert_eq!(world.flows(), 2);
+    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_200));
+    world.advance();
+    assert_eq!(world.flows(), 0);
 }
 
 #[test]
@@ -113,17 +147,6 @@ fn q_5_dns_means_port_53_of_the_name_servers() {
         assert_eq!(world.client_error(ONE, udp((C1, 5000), (resolver, 54)), Drop::Rule), (3, 13));
     }
     assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 53)), Drop::Rule), (3, 13));
-}
-
-#[test]
-fn rules_are_asked_once_per_flow() {
-    let mut world = world(rules(&["action=accept expire=1000010"]));
-    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_000));
-    world.out_u(ONE, udp((C1, 5000), (R, 53)));
-    // The rule does not count any more, but nobody has asked again yet.
-    world.wait_unattended(20);
-    world.out_u(ONE, udp((C1, 5000), (R, 53)));
-    assert_eq!(world.client_error(ONE, udp((C1, 5001), (R, 53)), Drop::Rule), (3, 13));
 }
 
 #[test]

@@ -341,3 +341,64 @@ fn a_full_table_is_bounded_and_refuses() {
     world.wait(121);
     assert_eq!(world.flows(), 0);
 }
+
+#[test]
+fn p_11_without_entropy_nothing_begins_and_the_log_says_so() {
+    let mut world = World::new();
+    let rules = || forwarding(&[(17, 8080, C1, 80)]);
+    let said = log::lines_of(|| {
+        world.journey = ravelin::journey::Journey::boot(settings(), rules(), None, world.now);
+    });
+    assert_eq!(said, ["ERROR: the CPU has no working random generator: nothing is forwarded"]);
+    world.journey.attach(ONE, C1, world.now);
+    world.journey.attach(TWO, C2, world.now);
+    // Rules that come later change nothing.
+    for round in 0..2 {
+        assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 53)), Drop::Rule), (3, 13));
+        assert_eq!(world.client_error(ONE, tcp((C1, 5000), (R, 80), "S", 1, 0), Drop::Rule), (3, 13));
+        assert_eq!(world.client_error(ONE, udp((C1, 5000), (C2, 53)), Drop::Rule), (3, 13));
+        world.uplink_nothing(udp((R, 9), (F, 8080)), Drop::Unsolicited);
+        world.journey.set_rules(if round == 0 { rules() } else { permitting() }, world.now);
+    }
+    assert_eq!((world.flows(), world.journey.counters().opened), (0, 0));
+    // With entropy the same rules forward, and nothing is said.
+    let said = log::lines_of(|| {
+        world.journey = ravelin::journey::Journey::boot(settings(), rules(), Some([7; 32]), world.now);
+    });
+    world.journey.attach(ONE, C1, world.now);
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    world.out_c(ONE, udp((R, 9), (F, 8080)));
+    assert!(said.is_empty(), "{said:?}");
+}
+
+#[test]
+fn running_out_of_ports_is_told_once_a_minute_and_existing_flows_go_on() {
+    let mut settings = settings();
+    settings.quotas.ports_per_client = 1000;
+    let forwards: Vec<_> = (600..610).map(|port| (17, port, C1, 80)).collect();
+    let mut world = World::with(settings, forwarding(&forwards));
+    // Two clients take all ports below 1024 that there are: 424 less ten that are forwarded.
+    let mut left = vec![];
+    for (slot, client, ports) in [(ONE, C1, 318), (TWO, C2, 96)] {
+        for port in 1..=ports {
+            left.push(world.out_u(slot, udp((client, port), (R, 53))).from());
+        }
+    }
+    let mut refused = |seconds: u64| {
+        world.wait_unattended(seconds);
+        log::lines_of(|| {
+            for port in 400..500 {
+                world.client(TWO, udp((C2, port), (R, 53)));
+            }
+        })
+    };
+    let first = refused(1);
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(first[0].starts_with("WARN: 10.137.0.12: new flows refused (ports-exhausted, "), "{first:?}");
+    assert_eq!(refused(30), Vec::<String>::new());
+    assert_eq!(refused(30).len(), 1);
+    assert_eq!(world.dropped(Drop::PortsExhausted), 300);
+    for outer in [left[0], left[413]] {
+        assert!(matches!(world.uplink(udp((R, 53), outer)).as_slice(), [Out::Forward(..)]));
+    }
+}

@@ -205,6 +205,20 @@ fn tc_8_everything_but_address_port_sum_and_ttl_is_as_it_came() {
 }
 
 #[test]
+fn tc_6_destination_unreachable_about_a_connection_reaches_its_client() {
+    let mut world = World::new();
+    let outer = world.open_tcp(CLIENT.1);
+    let sent = world.out_u(ONE, tcp_with(CLIENT, SERVER, "PA", 1101, 5101, &[b'z'; 900]));
+    for code in 0..=15 {
+        let error = world.out_c(ONE, icmp_error(S, F, 3, code, &sent, 28));
+        assert_eq!((error.source(), error.destination(), error.icmp_code()), (S, C1, code));
+        assert_eq!((error.quoted().from(), error.quoted().to()), (CLIENT, SERVER));
+    }
+    // What it makes of that is the client's to decide: the connection goes on.
+    world.out_c(ONE, tcp_with(SERVER, outer, "PA", 5101, 2001, &[b'y'; 100]));
+}
+
+#[test]
 fn tc_9_the_mss_of_a_syn_is_not_touched() {
     let mut world = World::new();
     let mut syn = tcp(CLIENT, SERVER, "S", 1000, 0);

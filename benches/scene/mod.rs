@@ -1,6 +1,9 @@
 //! What both benchmarks do: a firewall full of flows, and one packet at a time through it.
 #![allow(dead_code, missing_docs)]
 
+pub mod memory;
+pub mod rules;
+
 use ravelin::client::{ClientSlot, Side};
 use ravelin::counters::Drop;
 use ravelin::flow::allowance::Rate;

@@ -8,77 +8,128 @@ use alloc::vec::Vec;
 
 use super::slab::Id;
 
-/// Finds records by a keyed hash of their name.
+/// Where the links of a chain are kept: beside the records, or in them.
+pub trait Chain<T> {
+    /// The record after `id` in its bucket.
+    fn next(&self, id: Id<T>) -> Option<Id<T>>;
+
+    /// Changes which record comes after `id`.
+    fn set_next(&mut self, id: Id<T>, next: Option<Id<T>>);
+}
+
+/// The first record of each bucket.
 ///
-/// The caller computes the hash with a secret key, so nobody outside can make a chain long on purpose.
-pub struct Index<T> {
+/// The caller computes hashes with a secret key, so nobody outside can make a chain long on purpose.
+pub struct Heads<T> {
     heads: Vec<Option<Id<T>>>,
-    next: Vec<Option<Id<T>>>,
     mask: u64,
 }
 
-impl<T> Index<T> {
-    /// An empty index for a slab of `capacity` records: as many buckets, rounded up to a power of two.
-    pub fn new(capacity: usize) -> Index<T> {
+impl<T> Heads<T> {
+    /// Empty buckets for a slab of `capacity` records: as many, rounded up to a power of two.
+    pub fn new(capacity: usize) -> Heads<T> {
         let buckets = capacity.max(1).next_power_of_two();
         let mut heads = Vec::new();
         heads.resize_with(buckets, || None);
-        let mut next = Vec::new();
-        next.resize_with(capacity, || None);
-        Index { heads, next, mask: buckets as u64 - 1 }
+        Heads { heads, mask: buckets as u64 - 1 }
     }
 
-    /// Bytes that an index for `capacity` records takes.
+    /// Bytes that the heads for `capacity` records take.
     pub const fn bytes(capacity: usize) -> usize {
-        (capacity.next_power_of_two() + capacity) * size_of::<Option<Id<T>>>()
+        capacity.next_power_of_two() * size_of::<Option<Id<T>>>()
     }
 
-    /// The first record under `hash` that `is_it` recognises.
+    /// The first record of the bucket of `hash`.
     #[inline(always)]
-    pub fn find(&self, hash: u64, mut is_it: impl FnMut(Id<T>) -> bool) -> Option<Id<T>> {
-        let mut at = *self.heads.get((hash & self.mask) as usize)?;
-        while let Some(id) = at {
-            if is_it(id) {
-                return Some(id);
-            }
-            at = *self.next.get(id.position())?;
-        }
-        None
+    pub fn first(&self, hash: u64) -> Option<Id<T>> {
+        *self.heads.get((hash & self.mask) as usize)?
     }
 
     /// Enters `id` under `hash`; it must not be entered yet.
-    pub fn insert(&mut self, hash: u64, id: Id<T>) {
-        let head = self.heads.get_mut((hash & self.mask) as usize);
-        if let (Some(head), Some(next)) = (head, self.next.get_mut(id.position())) {
-            *next = head.replace(id);
+    pub fn insert(&mut self, hash: u64, id: Id<T>, chain: &mut impl Chain<T>) {
+        if let Some(head) = self.heads.get_mut((hash & self.mask) as usize) {
+            chain.set_next(id, head.replace(id));
         }
     }
 
     /// Takes `id` out, which was entered under `hash`.
-    pub fn remove(&mut self, hash: u64, id: Id<T>) {
+    pub fn remove(&mut self, hash: u64, id: Id<T>, chain: &mut impl Chain<T>) {
         let Some(head) = self.heads.get_mut((hash & self.mask) as usize) else { return };
-        let after = self.next.get_mut(id.position()).and_then(|next| next.take());
+        let after = chain.next(id);
+        chain.set_next(id, None);
         if *head == Some(id) {
             *head = after;
             return;
         }
         let mut at = *head;
         while let Some(other) = at {
-            let Some(next) = self.next.get_mut(other.position()) else { return };
-            if *next == Some(id) {
-                *next = after;
-                return;
+            let next = chain.next(other);
+            if next == Some(id) {
+                return chain.set_next(other, after);
             }
-            at = *next;
+            at = next;
         }
     }
 
     /// Records in the fullest bucket: for tests of the keyed hash.
-    pub fn longest_chain(&self) -> usize {
-        let length = |head: &Option<Id<T>>| {
-            core::iter::successors(*head, |id| self.next.get(id.position()).copied().flatten()).count()
-        };
+    pub fn longest_chain(&self, next: impl Fn(Id<T>) -> Option<Id<T>>) -> usize {
+        let length = |head: &Option<Id<T>>| core::iter::successors(*head, |id| next(*id)).count();
         self.heads.iter().map(length).max().unwrap_or(0)
+    }
+}
+
+/// Links beside the records.
+struct Beside<T>(Vec<Option<Id<T>>>);
+
+impl<T> Chain<T> for Beside<T> {
+    fn next(&self, id: Id<T>) -> Option<Id<T>> {
+        self.0.get(id.position()).copied().flatten()
+    }
+
+    fn set_next(&mut self, id: Id<T>, next: Option<Id<T>>) {
+        if let Some(link) = self.0.get_mut(id.position()) {
+            *link = next;
+        }
+    }
+}
+
+/// Finds records by a keyed hash of their name, with nothing in the records themselves.
+pub struct Index<T> {
+    heads: Heads<T>,
+    chain: Beside<T>,
+}
+
+impl<T> Index<T> {
+    /// An empty index for a slab of `capacity` records.
+    pub fn new(capacity: usize) -> Index<T> {
+        let mut links = Vec::new();
+        links.resize_with(capacity, || None);
+        Index { heads: Heads::new(capacity), chain: Beside(links) }
+    }
+
+    /// Bytes that an index for `capacity` records takes.
+    pub const fn bytes(capacity: usize) -> usize {
+        Heads::<T>::bytes(capacity) + capacity * size_of::<Option<Id<T>>>()
+    }
+
+    /// The first record under `hash` that `is_it` recognises.
+    pub fn find(&self, hash: u64, mut is_it: impl FnMut(Id<T>) -> bool) -> Option<Id<T>> {
+        core::iter::successors(self.heads.first(hash), |id| self.chain.next(*id)).find(|id| is_it(*id))
+    }
+
+    /// Enters `id` under `hash`; it must not be entered yet.
+    pub fn insert(&mut self, hash: u64, id: Id<T>) {
+        self.heads.insert(hash, id, &mut self.chain);
+    }
+
+    /// Takes `id` out, which was entered under `hash`.
+    pub fn remove(&mut self, hash: u64, id: Id<T>) {
+        self.heads.remove(hash, id, &mut self.chain);
+    }
+
+    /// Records in the fullest bucket: for tests of the keyed hash.
+    pub fn longest_chain(&self) -> usize {
+        self.heads.longest_chain(|id| self.chain.next(id))
     }
 }
 

@@ -56,6 +56,15 @@ impl Key {
         }
     }
 
+    /// Whether `flow` is known by this name.
+    #[inline(always)]
+    pub fn names(&self, flow: &Flow) -> bool {
+        match self.face {
+            Face::Inside(_) => *self == Key::inside(flow),
+            Face::Outside => Key::outside(flow) == Some(*self),
+        }
+    }
+
     /// A keyed hash of the name (SipHash-1-3): nobody without the key can aim at a bucket (conformance P-10).
     #[inline(always)]
     pub fn hash(&self, key: &SipKey) -> u64 {

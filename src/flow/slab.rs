@@ -1,7 +1,7 @@
 //! A table of records that is sized once and never moves, and lists threaded through it.
 //!
-//! Ids are four bytes and typed by what they name. A record's list links and hash links live beside it in
-//! [`Links`] and [`Index`](super::index::Index), not in it, so that the packet path touches the record only.
+//! Ids are four bytes and typed by what they name. A record's list links live beside it in [`Links`], not in it, so
+//! that the packet path touches the record only.
 
 use alloc::vec::Vec;
 use core::fmt;

@@ -7,13 +7,14 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use super::index::Index;
+use super::index::{Chain, Heads};
 use super::key::{Face, Key};
-use super::record::{Flow, Route, Stage};
+use super::record::{Chained, Flow, Route, Stage};
 use super::share::{Account, Membership, Share};
 use super::siphash::SipKey;
 use super::slab::{Ends, Id, Links, Slab};
-use super::tick::Tick;
+use super::tcp::{TcpStage, Track};
+use super::tick::{Seconds, Tick};
 use super::timeouts::Timeouts;
 use super::wheel::Wheel;
 
@@ -38,12 +39,19 @@ pub enum Due {
 /// All flows there are.
 pub struct FlowTable {
     slab: Slab<Flow>,
-    inside: Index<Flow>,
-    outside: Index<Flow>,
+    inside: Heads<Flow>,
+    outside: Heads<Flow>,
     key: SipKey,
+    share: Share,
+    lists: Lists,
+}
+
+/// Where flows are listed by their age.
+struct Lists {
     wheel: Wheel<Flow>,
     timeouts: Timeouts,
-    share: Share,
+    /// Those for TCP once more, by stage: looked up for every packet.
+    tcp_timeouts: [Seconds; TcpStage::COUNT],
     /// Flows that are not assured, oldest first, per account.
     young: Box<[Ends<Flow>]>,
     young_links: Links<Flow>,
@@ -63,7 +71,7 @@ impl FlowTable {
         Slab::<Flow>::PLACE_BYTES
             + Wheel::<Flow>::RECORD_BYTES
             + Links::<Flow>::LINK_BYTES
-            + 2 * Index::<Flow>::bytes(capacity).div_ceil(capacity)
+            + 2 * Heads::<Flow>::bytes(capacity).div_ceil(capacity)
     }
 
     /// An empty table for `capacity` flows, of which one account may hold `cap`; `key` seeds its hash.
@@ -72,14 +80,17 @@ impl FlowTable {
         let share = Share::new(capacity, cap);
         FlowTable {
             slab: Slab::new(places),
-            inside: Index::new(places),
-            outside: Index::new(places),
+            inside: Heads::new(places),
+            outside: Heads::new(places),
             key: SipKey::new(key),
-            wheel: Wheel::new(places, now),
-            timeouts,
             share,
-            young: vec![Ends::EMPTY; Account::COUNT].into_boxed_slice(),
-            young_links: Links::new(places),
+            lists: Lists {
+                wheel: Wheel::new(places, now),
+                timeouts,
+                tcp_timeouts: TcpStage::ALL.map(|stage| timeouts.of_tcp(stage)),
+                young: vec![Ends::EMPTY; Account::COUNT].into_boxed_slice(),
+                young_links: Links::new(places),
+            },
         }
     }
 
@@ -110,7 +121,9 @@ impl FlowTable {
 
     /// Flows in the fullest hash bucket.
     pub fn longest_chain(&self) -> usize {
-        self.inside.longest_chain().max(self.outside.longest_chain())
+        let chained = |id| self.slab.get(id).map(|flow| flow.chained).unwrap_or_default();
+        let inside = self.inside.longest_chain(|id| chained(id).inside);
+        inside.max(self.outside.longest_chain(|id| chained(id).outside))
     }
 
     /// Gives `account` a guaranteed part of the table, or takes it away.
@@ -121,15 +134,29 @@ impl FlowTable {
     /// The flow that is known as `key`, over or not.
     #[inline(always)]
     pub fn find(&self, key: &Key) -> Option<Id<Flow>> {
-        let hash = key.hash(&self.key);
-        match key.face {
-            Face::Inside(_) => {
-                self.inside.find(hash, |id| self.get(id).is_some_and(|flow| Key::inside(flow) == *key))
+        let heads = match key.face {
+            Face::Inside(_) => &self.inside,
+            Face::Outside => &self.outside,
+        };
+        // A loop and not a closure, which would be one call more per packet.
+        let mut at = heads.first(key.hash(&self.key));
+        while let Some(id) = at {
+            let flow = self.slab.get(id)?;
+            if key.names(flow) {
+                return Some(id);
             }
-            Face::Outside => self
-                .outside
-                .find(hash, |id| self.get(id).is_some_and(|flow| Key::outside(flow) == Some(*key))),
+            at = match key.face {
+                Face::Inside(_) => flow.chained.inside,
+                Face::Outside => flow.chained.outside,
+            };
         }
+        None
+    }
+
+    /// The flow `id`, to be moved on.
+    #[inline(always)]
+    pub fn entry(&mut self, id: Id<Flow>) -> Option<Entry<'_>> {
+        Some(Entry { id, flow: self.slab.get_mut(id)?, lists: &mut self.lists })
     }
 
     /// The record of `id`.
@@ -154,96 +181,159 @@ impl FlowTable {
         if Key::outside(&flow).is_some_and(|name| self.find(&name).is_some()) {
             return Err(Refusal::NameTaken);
         }
-        flow.deadline = now.after(self.timeouts.of(&flow));
+        flow.deadline = now.after(self.lists.timeouts.of(&flow));
         let id = self.slab.insert(flow).map_err(|_| Refusal::NoRoom)?;
-        self.inside.insert(Key::inside(&flow).hash(&self.key), id);
+        self.inside.insert(Key::inside(&flow).hash(&self.key), id, &mut Names::inside(&mut self.slab));
         if let Some(name) = Key::outside(&flow) {
-            self.outside.insert(name.hash(&self.key), id);
+            self.outside.insert(name.hash(&self.key), id, &mut Names::outside(&mut self.slab));
         }
-        self.wheel.file(id, flow.deadline);
+        self.lists.wheel.file(id, flow.deadline);
         self.share.take(payer(&flow));
-        if !flow.stage.is_assured()
-            && let Some(ends) = self.young.get_mut(payer(&flow).position())
-        {
-            self.young_links.push(ends, id);
+        if !flow.stage.is_assured() {
+            self.lists.put_on_young(id, &flow);
         }
         Ok(id)
     }
 
     /// The flow on the account of `flow` that has waited longest to be assured.
     pub fn oldest_young(&self, flow: &Flow) -> Option<Id<Flow>> {
-        self.young.get(payer(flow).position())?.first()
-    }
-
-    /// Moves `id` to `stage` and starts its timeout anew.
-    #[inline(always)]
-    pub fn restart(&mut self, id: Id<Flow>, stage: Stage, now: Tick) {
-        let Some(flow) = self.slab.get_mut(id) else { return };
-        if flow.stage != stage {
-            return self.advance(id, stage, now);
-        }
-        let deadline = now.after(self.timeouts.of(flow));
-        let due = core::mem::replace(&mut flow.deadline, deadline);
-        if deadline < due {
-            self.wheel.hasten(id, deadline);
-        }
-    }
-
-    /// As [`FlowTable::restart`], for a new stage.
-    #[inline(never)]
-    fn advance(&mut self, id: Id<Flow>, stage: Stage, now: Tick) {
-        let Some(flow) = self.slab.get_mut(id) else { return };
-        let was = core::mem::replace(&mut flow.stage, stage);
-        let deadline = now.after(self.timeouts.of(flow));
-        let due = core::mem::replace(&mut flow.deadline, deadline);
-        if deadline < due {
-            self.wheel.hasten(id, deadline);
-        }
-        if was.is_assured() != stage.is_assured()
-            && let Some(ends) = self.young.get_mut(payer(flow).position())
-        {
-            match stage.is_assured() {
-                true => self.young_links.remove(ends, id),
-                false => self.young_links.push(ends, id),
-            }
-        }
+        self.lists.young.get(payer(flow).position())?.first()
     }
 
     /// Takes `id` out.
     pub fn remove(&mut self, id: Id<Flow>) -> Option<Flow> {
-        self.wheel.remove(id);
+        self.lists.wheel.remove(id);
         self.forget(id)
     }
 
     /// Takes out `id`, which is on the wheel no longer.
     fn forget(&mut self, id: Id<Flow>) -> Option<Flow> {
-        let flow = self.slab.remove(id)?;
-        self.inside.remove(Key::inside(&flow).hash(&self.key), id);
+        let flow = *self.slab.get(id)?;
+        self.inside.remove(Key::inside(&flow).hash(&self.key), id, &mut Names::inside(&mut self.slab));
         if let Some(name) = Key::outside(&flow) {
-            self.outside.remove(name.hash(&self.key), id);
+            self.outside.remove(name.hash(&self.key), id, &mut Names::outside(&mut self.slab));
         }
+        self.slab.remove(id);
         self.share.give(payer(&flow));
-        if !flow.stage.is_assured()
-            && let Some(ends) = self.young.get_mut(payer(&flow).position())
-        {
-            self.young_links.remove(ends, id);
+        if !flow.stage.is_assured() {
+            self.lists.take_off_young(id, &flow);
         }
         Some(flow)
     }
 
     /// Looks at the next flow whose second on the wheel has come; `None` when there is none up to `now`.
     pub fn next_due(&mut self, now: Tick) -> Option<Due> {
-        let id = self.wheel.pop_due(now)?;
+        let id = self.lists.wheel.pop_due(now)?;
         let deadline = self.slab.get(id)?.deadline;
         if deadline.is_over(now) {
             return self.forget(id).map(Due::Expired);
         }
-        self.wheel.file(id, deadline);
+        self.lists.wheel.file(id, deadline);
         Some(Due::Alive)
     }
 
     /// The next second in which [`FlowTable::next_due`] has something to do.
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.wheel.next_due()
+        self.lists.wheel.next_due()
+    }
+}
+
+/// The links of one kind of name, which are in the records.
+struct Names<'s> {
+    slab: &'s mut Slab<Flow>,
+    link: fn(&mut Chained) -> &mut Option<Id<Flow>>,
+}
+
+impl Names<'_> {
+    fn inside(slab: &mut Slab<Flow>) -> Names<'_> {
+        Names { slab, link: |chained| &mut chained.inside }
+    }
+
+    fn outside(slab: &mut Slab<Flow>) -> Names<'_> {
+        Names { slab, link: |chained| &mut chained.outside }
+    }
+}
+
+impl Chain<Flow> for Names<'_> {
+    fn next(&self, id: Id<Flow>) -> Option<Id<Flow>> {
+        let mut chained = self.slab.get(id)?.chained;
+        *(self.link)(&mut chained)
+    }
+
+    fn set_next(&mut self, id: Id<Flow>, next: Option<Id<Flow>>) {
+        if let Some(flow) = self.slab.get_mut(id) {
+            *(self.link)(&mut flow.chained) = next;
+        }
+    }
+}
+
+/// A flow in its table, found once for all that its packet does to it.
+pub struct Entry<'t> {
+    id: Id<Flow>,
+    flow: &'t mut Flow,
+    lists: &'t mut Lists,
+}
+
+impl Entry<'_> {
+    /// The record.
+    pub const fn flow(&self) -> &Flow {
+        self.flow
+    }
+
+    /// What is known of its connection.
+    pub const fn tcp(&mut self) -> &mut Track {
+        &mut self.flow.tcp
+    }
+
+    /// Starts its timeout anew.
+    #[inline(always)]
+    pub fn refresh(&mut self, now: Tick) {
+        self.lists.refresh(self.id, self.flow, now);
+    }
+
+    /// Moves it to `stage`, another than its present one, and starts its timeout anew.
+    #[inline(always)]
+    pub fn enter(&mut self, stage: Stage, now: Tick) {
+        self.lists.enter(self.id, self.flow, stage, now);
+    }
+}
+
+impl Lists {
+    #[inline(always)]
+    fn refresh(&mut self, id: Id<Flow>, flow: &mut Flow, now: Tick) {
+        let silence = match flow.stage {
+            Stage::Tcp(stage) => self.tcp_timeouts[stage as usize],
+            Stage::Unreplied | Stage::Replied => self.timeouts.of(flow),
+        };
+        let deadline = now.after(silence);
+        let due = core::mem::replace(&mut flow.deadline, deadline);
+        if deadline < due {
+            self.wheel.hasten(id, deadline);
+        }
+    }
+
+    #[inline(never)]
+    fn enter(&mut self, id: Id<Flow>, flow: &mut Flow, stage: Stage, now: Tick) {
+        let was = core::mem::replace(&mut flow.stage, stage);
+        match (was.is_assured(), stage.is_assured()) {
+            (false, true) => self.take_off_young(id, flow),
+            (true, false) => self.put_on_young(id, flow),
+            _ => {}
+        }
+        self.refresh(id, flow, now);
+    }
+
+    /// Adds `flow` to the flows of its account that are not assured.
+    fn put_on_young(&mut self, id: Id<Flow>, flow: &Flow) {
+        if let Some(ends) = self.young.get_mut(payer(flow).position()) {
+            self.young_links.push(ends, id);
+        }
+    }
+
+    /// Takes `flow` off the flows of its account that are not assured.
+    fn take_off_young(&mut self, id: Id<Flow>, flow: &Flow) {
+        if let Some(ends) = self.young.get_mut(payer(flow).position()) {
+            self.young_links.remove(ends, id);
+        }
     }
 }

@@ -30,6 +30,21 @@ pub enum TcpStage {
 }
 
 impl TcpStage {
+    /// Every stage, in order.
+    pub const ALL: [TcpStage; TcpStage::COUNT] = [
+        TcpStage::Opening,
+        TcpStage::Crossed,
+        TcpStage::Answered,
+        TcpStage::Established,
+        TcpStage::NearFinished,
+        TcpStage::FarFinished,
+        TcpStage::Closed,
+        TcpStage::Reset,
+    ];
+
+    /// How many there are.
+    pub const COUNT: usize = 8;
+
     /// Whether the connection may not be sacrificed for a newer one of the same client.
     pub const fn is_assured(self) -> bool {
         matches!(self, TcpStage::Established | TcpStage::NearFinished | TcpStage::FarFinished)
@@ -190,6 +205,16 @@ impl Track {
     /// Takes a `segment` that `sender` sent on a connection of `opener` that is at `stage`.
     #[inline(always)]
     pub fn step(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
+        if stage.is_assured() {
+            return self.open_connection(stage, sender, segment);
+        }
+        // A copy, so that the one of an open connection stays in registers.
+        self.step_at_an_end(stage, opener, sender, &{ *segment })
+    }
+
+    /// As [`Track::step`], while a connection opens and after it closed.
+    #[inline(never)]
+    fn step_at_an_end(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
         match stage {
             TcpStage::Opening if sender == opener => self.opener_speaks(opener, segment),
             TcpStage::Opening => self.first_answer(opener, segment),

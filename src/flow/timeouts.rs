@@ -52,16 +52,19 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// The silence a TCP connection survives at `stage`.
+    pub const fn of_tcp(&self, stage: TcpStage) -> Seconds {
+        match stage {
+            TcpStage::Opening | TcpStage::Crossed | TcpStage::Answered => self.tcp_opening,
+            TcpStage::Established | TcpStage::NearFinished | TcpStage::FarFinished => self.tcp_established,
+            TcpStage::Closed | TcpStage::Reset => self.tcp_closing,
+        }
+    }
+
     /// The silence `flow` survives at its present stage.
     pub const fn of(&self, flow: &Flow) -> Seconds {
         match (flow.stage, flow.protocol) {
-            (Stage::Tcp(stage), _) => match stage {
-                TcpStage::Opening | TcpStage::Crossed | TcpStage::Answered => self.tcp_opening,
-                TcpStage::Established | TcpStage::NearFinished | TcpStage::FarFinished => {
-                    self.tcp_established
-                }
-                TcpStage::Closed | TcpStage::Reset => self.tcp_closing,
-            },
+            (Stage::Tcp(stage), _) => self.of_tcp(stage),
             (_, protocol::ICMP) => self.icmp,
             (Stage::Unreplied, protocol::UDP) => self.udp_unreplied,
             (Stage::Replied, protocol::UDP) if flow.far_port == udp::DNS => self.dns_replied,

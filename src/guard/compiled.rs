@@ -31,6 +31,14 @@ impl Lifetime {
     }
 }
 
+/// When those of `decisions` that do not count for ever stop counting.
+pub(super) fn expiries(decisions: &[Decision]) -> impl Iterator<Item = UnixSeconds> + '_ {
+    decisions.iter().filter_map(|decision| match decision.lifetime {
+        Lifetime::Until(end) => Some(end),
+        Lifetime::Forever => None,
+    })
+}
+
 /// What a rule decides, and how long it does so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {

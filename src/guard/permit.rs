@@ -1,12 +1,13 @@
 //! Which client may reach which other client: nobody nobody, but for these rules.
 
-use super::compiled::{CompiledRule, Decision};
+use super::compiled::{CompiledRule, Decision, expiries};
 use super::nest::{Nest, order};
 use super::rule_list::RuleIndex;
 use super::service::Service;
 use super::service_index::Rank;
 use super::verdict::{Answer, Question};
 use crate::prefix::Ipv4Prefix;
+use crate::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -44,6 +45,11 @@ impl Permits {
             indexes.push(RuleIndex::new(rules, &decisions));
         }
         Self { decisions, sources: Nest::new(&networks), indexes: indexes.into() }
+    }
+
+    /// When some of them stop counting.
+    pub(super) fn expiries(&self) -> impl Iterator<Item = UnixSeconds> + '_ {
+        expiries(&self.decisions)
     }
 
     pub(super) fn judge(&self, question: &Question) -> Answer {

@@ -7,7 +7,7 @@
 //! 33 × O(log² n) for the services (O(log n) each when no rule expires); usually one to three networks matter. Memory
 //! is O(n) words, O(n log n) if all rules expire. Nothing depends on hashing, so there is no bad case to aim at.
 
-use super::compiled::{CompiledRule, Decision};
+use super::compiled::{CompiledRule, Decision, expiries};
 use super::nest::{Nest, order};
 use super::service::{Service, Services};
 use super::service_index::{Rank, ServiceIndex};
@@ -110,6 +110,11 @@ impl RuleList {
         let decisions: Box<[Decision]> = rules.iter().map(|rule| rule.decision).collect();
         let index = RuleIndex::new((0..).map(Rank).zip(rules), &decisions);
         Self { decisions, index }
+    }
+
+    /// When rules of it stop counting.
+    pub(super) fn expiries(&self) -> impl Iterator<Item = UnixSeconds> + '_ {
+        expiries(&self.decisions)
     }
 
     /// What the first rule that matches and counts at `now` decides.

@@ -5,6 +5,7 @@ use super::rule::Action;
 use super::rule_list::RuleList;
 use super::service::Service;
 use super::verdict::{Answer, Question};
+use crate::time::UnixSeconds;
 
 /// What a client may do, as one section of the rule file or one client's keys in QubesDB say.
 #[derive(Debug)]
@@ -30,6 +31,15 @@ impl Section {
     /// Whether its rules are wrong.
     pub const fn is_blocked(&self) -> bool {
         matches!(self.0, Content::Blocked)
+    }
+
+    /// When rules of it stop counting.
+    pub(super) fn expiries(&self) -> impl Iterator<Item = UnixSeconds> + '_ {
+        let list = match &self.0 {
+            Content::Blocked => None,
+            Content::Rules { list, .. } => Some(list),
+        };
+        list.into_iter().flat_map(RuleList::expiries)
     }
 
     /// What becomes of a packet to the outside.

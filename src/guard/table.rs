@@ -13,7 +13,9 @@ use super::rule::Action;
 use super::section::Section;
 use super::verdict::{Answer, Question};
 use crate::prefix::Ipv4Prefix;
+use crate::time::UnixSeconds;
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -40,6 +42,8 @@ pub struct RuleTable {
     nest: Nest,
     permits: Permits,
     forwards: PortForwards,
+    /// When rules stop counting, the first first.
+    expiries: Box<[UnixSeconds]>,
 }
 
 impl RuleTable {
@@ -47,7 +51,8 @@ impl RuleTable {
     pub fn new(parts: Parts) -> Self {
         let Parts { default, clients, permits, forwards } = parts;
         let (permits, nest) = (Permits::new(&permits), Nest::default());
-        let mut table = Self { default, clients: Vec::new(), nest, permits, forwards };
+        let mut table =
+            Self { default, clients: Vec::new(), nest, permits, forwards, expiries: Box::default() };
         table.arrange(clients);
         table
     }
@@ -75,6 +80,12 @@ impl RuleTable {
             Some(section) if section.is_blocked() || self.is_blocked(question.destination) => Answer::Reject,
             Some(_) => self.permits.judge(question),
         }
+    }
+
+    /// When the next rule stops counting, after `now`.
+    pub fn next_expiry(&self, now: UnixSeconds) -> Option<UnixSeconds> {
+        let past = self.expiries.partition_point(|end| *end <= now);
+        self.expiries.get(past).copied()
     }
 
     /// Where an uplink port leads; `protocol` is the IPv4 header's. A client whose section is blocked is not
@@ -108,6 +119,10 @@ impl RuleTable {
         let networks: Box<[Ipv4Prefix]> = clients.iter().map(|(network, _)| *network).collect();
         self.nest = Nest::new(&networks);
         self.clients = clients;
+        let sections = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
+        let ends: BTreeSet<UnixSeconds> =
+            sections.flat_map(Section::expiries).chain(self.permits.expiries()).collect();
+        self.expiries = ends.into_iter().collect();
     }
 
     fn section_of(&self, client: Ipv4Addr) -> Option<&Section> {

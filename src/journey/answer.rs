@@ -13,7 +13,7 @@ impl Engine {
     /// Prepares an ICMP error about `parcel` to the side it came from, unless it may not have one.
     #[cold]
     pub(super) fn report(&mut self, now: Moment, to: Side, parcel: &Parcel<'_>, what: Report) {
-        if !report::may_report(parcel.ip, parcel.header) {
+        if !report::may_report(&parcel.ip, parcel.header) {
             return;
         }
         let (allowance, source) = match to {

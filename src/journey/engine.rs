@@ -32,9 +32,17 @@ pub struct Parcel<'a> {
     /// The packet from its first byte; at least all of it or 576 bytes.
     pub header: &'a mut [u8],
     /// What its IP header says.
-    pub ip: &'a Ipv4,
+    pub ip: Ipv4,
     /// What its sender left to do.
     pub offload: Offload,
+}
+
+impl Parcel<'_> {
+    /// The same once more, for a stage that is a call of its own: so that on the way most packets take, what is known
+    /// of a packet stays in registers.
+    pub const fn again(&mut self) -> Parcel<'_> {
+        Parcel { header: self.header, ip: self.ip, offload: self.offload }
+    }
 }
 
 /// Hops left after this one.
@@ -77,6 +85,15 @@ pub(super) struct Answering {
     pub(super) bytes: usize,
 }
 
+/// What the tables' hashes and the choice of ports rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Footing {
+    /// A random secret.
+    Secret,
+    /// Numbers that anybody may know: nothing is forwarded, whatever the rules (conformance P-11).
+    Guessable,
+}
+
 /// The tables and the rules.
 pub struct Engine {
     pub(super) settings: Settings,
@@ -89,15 +106,17 @@ pub struct Engine {
     pub(super) counters: Counters,
     pub(super) uplink_errors: Allowance,
     /// The wall clock at some moment, to carry on from.
-    wall: (Moment, UnixSeconds),
+    pub(super) wall: (Moment, UnixSeconds),
     pub(super) answer: [u8; report::MAX_BYTES],
     pub(super) answering: Option<Answering>,
     /// The next position to judge again after a change, until all are.
     pub(super) sweep: Option<usize>,
-    /// When flows are next judged again because rules may have expired.
-    pub(super) next_review: Tick,
-    /// When the log may be told again that something ran out.
-    pub(super) next_notice: Tick,
+    /// When flows are next judged again because a rule expires.
+    pub(super) next_review: Moment,
+    /// When the log may be told again, per reason, that something ran out.
+    pub(super) next_notices: [Tick; Drop::ALL.len()],
+    /// Whether rules may be believed.
+    footing: Footing,
 }
 
 /// Eight bytes of the secret.
@@ -123,8 +142,14 @@ fn key(secret: &[u8; 32], use_of_key: u64) -> (u64, u64) {
 }
 
 impl Engine {
-    /// An engine with empty tables; `secret` must be random.
-    pub fn new(settings: Settings, rules: RuleTable, secret: [u8; 32], now: Moment) -> Engine {
+    /// An engine with empty tables under this `secret`, which is random if the `footing` says so.
+    pub fn new(
+        settings: Settings,
+        rules: RuleTable,
+        secret: [u8; 32],
+        footing: Footing,
+        now: Moment,
+    ) -> Engine {
         let key = |use_of_key| key(&secret, use_of_key);
         let limits =
             MappingLimits { mappings: settings.mappings, ports_per_client: settings.quotas.ports_per_client };
@@ -145,12 +170,13 @@ impl Engine {
             answer: [0; report::MAX_BYTES],
             answering: None,
             sweep: None,
-            next_review: Tick::at(now),
-            next_notice: Tick(0),
+            next_review: Moment::END,
+            next_notices: [Tick(0); Drop::ALL.len()],
+            footing,
             settings,
-            rules,
+            rules: RuleTable::block_all(),
         };
-        engine.reserve_forwards();
+        engine.set_rules(rules, now);
         engine
     }
 
@@ -171,7 +197,12 @@ impl Engine {
 
     /// Sets the wall clock.
     pub fn set_wall_clock(&mut self, now: Moment, unix: UnixSeconds) {
+        let expected = self.rules.next_expiry(self.unix(now));
         self.wall = (now, unix);
+        if self.rules.next_expiry(unix) != expected {
+            self.judge_all_again();
+        }
+        self.plan_review(now);
     }
 
     /// Attaches a client; slot and address must be free.
@@ -195,10 +226,14 @@ impl Engine {
     }
 
     /// Replaces the rules: flows they forbid end, others go on.
-    pub fn set_rules(&mut self, rules: RuleTable) {
-        self.rules = rules;
+    pub fn set_rules(&mut self, rules: RuleTable, now: Moment) {
+        self.rules = match self.footing {
+            Footing::Secret => rules,
+            Footing::Guessable => RuleTable::block_all(),
+        };
         self.reserve_forwards();
         self.judge_all_again();
+        self.plan_review(now);
     }
 
     /// Keeps forwarded ports out of the pools, and a part of the flow table for what comes in by them.
@@ -277,6 +312,9 @@ impl Engine {
     /// Judges a packet that came from `from`, whole or the first fragment of its datagram.
     #[inline(always)]
     pub fn judge_packet(&mut self, now: Moment, from: Side, parcel: &mut Parcel<'_>) -> Verdict {
+        if now >= self.next_review {
+            self.review(now);
+        }
         match from {
             Side::Client(slot) => self.outbound(now, slot, parcel),
             Side::Uplink => self.inbound(now, parcel),
@@ -306,7 +344,7 @@ impl Engine {
             (Side::Uplink, _) => self.counters.inward += 1,
             (Side::Client(_), Side::Client(_)) => self.counters.between += 1,
         }
-        self.mtu(to)
+        self.settings.mtu(to)
     }
 
     /// Flows there are.
@@ -317,13 +355,5 @@ impl Engine {
     /// Mappings there are.
     pub const fn mappings(&self) -> &Mappings {
         &self.mappings
-    }
-
-    /// The MTU of a side.
-    pub(super) const fn mtu(&self, side: Side) -> u16 {
-        match side {
-            Side::Uplink => self.settings.uplink_mtu,
-            Side::Client(_) => self.settings.client_mtu,
-        }
     }
 }

@@ -71,7 +71,7 @@ impl Engine {
         let id = self.flows.find(&name).ok_or(Drop::QuoteUnknown)?;
         let flow = self.quoted_flow(now, id, End::Near, &quote)?;
         let near = self.clients.get(flow.near).ok_or(Drop::NoClient)?.address;
-        let (to, ip) = (Side::Client(flow.near), *parcel.ip);
+        let (to, ip) = (Side::Client(flow.near), parcel.ip);
         if self.clients.slot_of(ip.source).is_some() {
             return Err(Drop::InsideSource);
         }
@@ -106,7 +106,7 @@ impl Engine {
         }
         let (id, sender) = self.flow_quoted_by_client(from, &quote).ok_or(Drop::QuoteUnknown)?;
         let flow = self.quoted_flow(now, id, sender, &quote)?;
-        let ip = *parcel.ip;
+        let ip = parcel.ip;
         let (to, source) = match (flow.route, sender) {
             (Route::Between(_), End::Near) => (Side::Client(flow.near), ip.source),
             (Route::Between(peer), End::Far) => (Side::Client(peer), ip.source),

@@ -32,16 +32,21 @@ where
 }
 
 impl<D: Datagram> Journey<D> {
-    /// Takes a fragment that was screened.
+    /// Takes a fragment that was screened. Its header is read again rather than handed over, so that those of whole
+    /// packets stay in registers.
     #[inline(never)]
     pub(super) fn take_fragment(
         &mut self,
         now: Moment,
         from: Side,
         mut packet: D,
-        ip: Ipv4,
         outlet: &mut impl Outlet<D>,
     ) {
+        let total = packet.total_bytes();
+        let ip = match Ipv4::read(packet.header(), total) {
+            Ok(ip) => ip,
+            Err(fault) => return self.discard(packet, fault.into(), outlet),
+        };
         let offload = packet.offload();
         if offload.checksum == Checksum::Blank || offload.gso.is_some() {
             return self.discard(packet, Drop::FragmentOffload, outlet);
@@ -56,7 +61,7 @@ impl<D: Datagram> Journey<D> {
                 self.fragments.finish(id);
             }
             Arrival::Judge(id) => {
-                let parcel = &mut Parcel { header: packet.header(), ip: &ip, offload };
+                let parcel = &mut Parcel { header: packet.header(), ip, offload };
                 let verdict = self.engine.judge_first_fragment(now, from, parcel);
                 self.carry_out(from, packet, &ip, verdict, outlet);
                 let Verdict::Forward(passage) = verdict else {
@@ -82,7 +87,7 @@ impl<D: Datagram> Journey<D> {
         outlet: &mut impl Outlet<D>,
     ) {
         let offload = packet.offload();
-        let parcel = Parcel { header: packet.header(), ip: &ip, offload };
+        let parcel = Parcel { header: packet.header(), ip, offload };
         let verdict = match self.engine.fits(now, from, passage.to, &parcel) {
             Ok(()) => {
                 readdress(parcel.header, &ip, &passage.heading(&ip));

@@ -20,7 +20,7 @@ impl Engine {
         match parcel.ip.protocol {
             protocol::TCP => self.uplink_packet(now, protocol::TCP, parcel),
             protocol::UDP => self.uplink_packet(now, protocol::UDP, parcel),
-            other => self.other_uplink_packet(now, other, parcel),
+            other => self.other_uplink_packet(now, other, &mut parcel.again()),
         }
     }
 
@@ -36,18 +36,17 @@ impl Engine {
             Err(why) => return Verdict::Discard(why),
         };
         match transport {
-            Transport::Icmp(Icmp::Error) => return self.error_inward(now, parcel),
+            Transport::Icmp(Icmp::Error) => return self.error_inward(now, &mut parcel.again()),
             Transport::Icmp(Icmp::EchoRequest { .. }) => return Verdict::Discard(Drop::ForFirewall),
             _ => {}
         }
         let (port, far_port) = near_and_far_port(&transport, End::Far);
         let name = Key { face: Face::Outside, protocol, port, far: parcel.ip.source, far_port };
         if let Some(id) = self.flows.find(&name)
-            && self.is_alive(id, now)
             && let Some(verdict) = self.pass(now, id, End::Far, parcel, &transport)
         {
             return verdict;
         }
-        self.open_inward(now, parcel, &transport)
+        self.open_inward(now, &mut parcel.again())
     }
 }

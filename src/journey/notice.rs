@@ -1,4 +1,4 @@
-//! What the console is told when something runs out: once in a while, whatever happens.
+//! What the console is told when something runs out: each thing once in a while, whatever happens.
 
 use super::engine::Engine;
 use crate::client::ClientSlot;
@@ -10,14 +10,14 @@ use crate::time::Moment;
 const INTERVAL: Seconds = Seconds(60);
 
 impl Engine {
-    /// Says on the log that new flows of the client on `slot` are refused for `why`, unless something of this
-    /// kind was said a short time ago.
+    /// Says on the log that new flows of the client on `slot` are refused for `why`, unless that was
+    /// said a short time ago.
     pub(super) fn notice(&mut self, now: Moment, slot: ClientSlot, why: Drop) {
         let tick = Tick::at(now);
-        if tick < self.next_notice {
+        let Some(next) = self.next_notices.get_mut(why as usize).filter(|next| **next <= tick) else {
             return;
-        }
-        self.next_notice = tick.after(INTERVAL);
+        };
+        *next = tick.after(INTERVAL);
         if let Some(client) = self.clients.get(slot) {
             let refused = self.counters.dropped(why).saturating_add(1);
             log::warn!("{}: new flows refused ({}, {refused} packets so far)", client.address, why.name());

@@ -6,10 +6,11 @@
 use core::net::Ipv4Addr;
 
 use super::engine::{Engine, Parcel, Verdict};
+use super::outbound::read_transport;
 use crate::client::{ClientSlot, Side};
 use crate::counters::Drop;
 use crate::flow::allowance::Taken;
-use crate::flow::record::{End, Flow, Route, Stage};
+use crate::flow::record::{Chained, End, Flow, Route, Stage};
 use crate::flow::slab::Id;
 use crate::flow::table::Refusal;
 use crate::flow::tcp::{TcpStage, Track};
@@ -75,7 +76,7 @@ impl Engine {
         match transport {
             Transport::Tcp(segment) if !segment.opens() => {
                 if !segment.flags.contains(crate::wire::tcp::Flags::RST) {
-                    self.reset(now, from, parcel.ip, segment);
+                    self.reset(now, from, &parcel.ip, segment);
                 }
                 return Verdict::Discard(Drop::TcpMidstream);
             }
@@ -83,7 +84,7 @@ impl Engine {
             _ => {}
         }
         match self.enter(now, flow) {
-            Ok(id) => self.pass_opener(now, id, End::Near, parcel, transport),
+            Ok(id) => self.pass_opener(now, id, End::Near, parcel),
             Err(why) => {
                 self.notice(now, from, why);
                 self.refuse(now, from, parcel, why)
@@ -94,12 +95,12 @@ impl Engine {
     /// Opens a flow for a packet from the uplink if its port is forwarded. Nothing else is ever admitted, and
     /// nobody is told.
     #[inline(never)]
-    pub(super) fn open_inward(
-        &mut self,
-        now: Moment,
-        parcel: &mut Parcel<'_>,
-        transport: &Transport,
-    ) -> Verdict {
+    pub(super) fn open_inward(&mut self, now: Moment, parcel: &mut Parcel<'_>) -> Verdict {
+        let transport = match read_transport(parcel, parcel.ip.protocol) {
+            Ok(transport) => transport,
+            Err(why) => return Verdict::Discard(why),
+        };
+        let transport = &transport;
         let source = parcel.ip.source;
         if !is_host(source) || self.settings.network().reach(source) != Reach::Host {
             return Verdict::Discard(Drop::Martian);
@@ -128,7 +129,7 @@ impl Engine {
             return Verdict::Discard(Drop::ProtocolBusy);
         }
         match self.enter(now, flow) {
-            Ok(id) => self.pass_opener(now, id, End::Far, parcel, transport),
+            Ok(id) => self.pass_opener(now, id, End::Far, parcel),
             Err(why) => Verdict::Discard(why),
         }
     }
@@ -175,6 +176,7 @@ impl Engine {
             deadline: Tick(0),
             judged: self.generation,
             mapping: None,
+            chained: Chained::default(),
             tcp,
         }
     }
@@ -232,29 +234,9 @@ impl Engine {
     }
 
     /// Takes along the packet that opened the flow `id`.
-    fn pass_opener(
-        &mut self,
-        now: Moment,
-        id: Id<Flow>,
-        sender: End,
-        parcel: &mut Parcel<'_>,
-        transport: &Transport,
-    ) -> Verdict {
-        let passed = self.pass_seldom(now, id, sender, parcel, transport);
+    fn pass_opener(&mut self, now: Moment, id: Id<Flow>, sender: End, parcel: &mut Parcel<'_>) -> Verdict {
+        let passed = self.pass_seldom(now, id, sender, parcel);
         passed.unwrap_or(Verdict::Discard(Drop::TcpState))
-    }
-
-    /// Takes a packet along the flow `id`: once for all who call it seldom.
-    #[inline(never)]
-    pub(super) fn pass_seldom(
-        &mut self,
-        now: Moment,
-        id: Id<Flow>,
-        sender: End,
-        parcel: &mut Parcel<'_>,
-        transport: &Transport,
-    ) -> Option<Verdict> {
-        self.pass(now, id, sender, parcel, transport)
     }
 
     /// Refuses a client's packet and tells it so.

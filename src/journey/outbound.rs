@@ -19,7 +19,7 @@ use crate::wire::udp::UdpFault;
 /// judge by it (RFC 1858).
 #[inline(always)]
 pub(super) fn read_transport(parcel: &Parcel<'_>, protocol: u8) -> Result<Transport, Drop> {
-    Transport::read(parcel.ip, protocol, parcel.header).map_err(|fault| match fault {
+    Transport::read(&parcel.ip, protocol, parcel.header).map_err(|fault| match fault {
         TransportFault::Tcp(TcpFault::Flags) => Drop::TcpFlags,
         TransportFault::Udp(UdpFault::Length) => Drop::UdpHeader,
         TransportFault::Icmp(IcmpFault::Kind) => Drop::IcmpKind,
@@ -39,7 +39,7 @@ impl Engine {
         match parcel.ip.protocol {
             protocol::TCP => self.client_packet(now, from, protocol::TCP, parcel),
             protocol::UDP => self.client_packet(now, from, protocol::UDP, parcel),
-            other => self.other_client_packet(now, from, other, parcel),
+            other => self.other_client_packet(now, from, other, &mut parcel.again()),
         }
     }
 
@@ -67,7 +67,7 @@ impl Engine {
             Err(why) => return Verdict::Discard(why),
         };
         match transport {
-            Transport::Icmp(Icmp::Error) => return self.error_outward(now, from, parcel),
+            Transport::Icmp(Icmp::Error) => return self.error_outward(now, from, &mut parcel.again()),
             // An answer is always the far end's.
             Transport::Icmp(Icmp::EchoReply { .. }) => {}
             _ => {
@@ -75,25 +75,24 @@ impl Engine {
                 let face = Face::Inside(from);
                 let name = Key { face, protocol, port, far: parcel.ip.destination, far_port };
                 if let Some(id) = self.flows.find(&name)
-                    && self.is_alive(id, now)
                     && let Some(verdict) = self.pass(now, id, End::Near, parcel, &transport)
                 {
                     return verdict;
                 }
             }
         }
-        self.packet_of_no_own_flow(now, from, parcel, &transport)
+        self.packet_of_no_own_flow(now, from, &mut parcel.again())
     }
 
     /// A client's packet that is of no flow of its own: of another client's, or of a new one.
     #[inline(never)]
-    fn packet_of_no_own_flow(
-        &mut self,
-        now: Moment,
-        from: ClientSlot,
-        parcel: &mut Parcel<'_>,
-        transport: &Transport,
-    ) -> Verdict {
+    fn packet_of_no_own_flow(&mut self, now: Moment, from: ClientSlot, parcel: &mut Parcel<'_>) -> Verdict {
+        // Read again rather than handed over: it stays in registers on the way that most packets take.
+        let transport = match read_transport(parcel, parcel.ip.protocol) {
+            Ok(transport) => transport,
+            Err(why) => return Verdict::Discard(why),
+        };
+        let transport = &transport;
         if !matches!(transport, Transport::Icmp(Icmp::EchoRequest { .. }))
             && let Some(near) = self.clients.slot_of(parcel.ip.destination)
         {
@@ -101,8 +100,7 @@ impl Engine {
             let (protocol, far) = (parcel.ip.protocol, parcel.ip.source);
             let name = Key { face: Face::Inside(near), protocol, port, far, far_port };
             if let Some(id) = self.flows.find(&name)
-                && self.is_alive(id, now)
-                && let Some(verdict) = self.pass_seldom(now, id, End::Far, parcel, transport)
+                && let Some(verdict) = self.pass_seldom(now, id, End::Far, parcel)
             {
                 return verdict;
             }
@@ -120,7 +118,7 @@ impl Engine {
         parcel: &mut Parcel<'_>,
         transport: &Transport,
     ) -> Verdict {
-        let ip = *parcel.ip;
+        let ip = parcel.ip;
         match transport {
             Transport::Icmp(Icmp::EchoRequest { .. }) => {
                 let passage = Passage {

@@ -1,10 +1,12 @@
 //! A packet of a known flow: its flow's state moves on, its header is rewritten, and it leaves.
 
 use super::engine::{Engine, Hop, Parcel, Passage, Verdict};
+use super::outbound::read_transport;
 use crate::client::{ClientSlot, Side};
 use crate::counters::Drop;
 use crate::flow::record::{End, Flow, Route, Stage};
 use crate::flow::slab::Id;
+use crate::flow::table::Entry;
 use crate::flow::tcp::Step;
 use crate::flow::tick::Tick;
 use crate::nat::rewrite::{Heading, PortChange, readdress, repoint};
@@ -23,32 +25,25 @@ struct Names {
 }
 
 impl Names {
-    /// The sides that a packet of `sender` comes from and goes to.
-    #[inline(always)]
-    const fn sides(&self, sender: End) -> (Side, Side) {
-        let near = Side::Client(self.near);
-        let far = match self.route {
-            Route::Between(peer) => Side::Client(peer),
-            Route::Outward | Route::Forwarded => Side::Uplink,
-        };
-        match sender {
-            End::Near => (near, far),
-            End::Far => (far, near),
-        }
+    const fn of(flow: &Flow) -> Names {
+        let Flow { near, route, near_port, outer_port, .. } = *flow;
+        Names { near, route, near_port, outer_port }
     }
 }
 
-/// What becomes of a packet's state on its way through its flow.
+/// What a packet does to its flow.
 enum Motion {
-    /// The flow goes on in this stage with its timeout started anew.
-    Restart(Stage),
+    /// The flow's timeout starts anew.
+    Refresh,
+    /// The flow enters this stage, and its timeout starts anew.
+    Enter(Stage),
     /// Nothing changes.
     Keep,
 }
 
 impl Engine {
-    /// Takes a packet that `sender` sent along the flow `id`, which is alive. `None` when it opens a new connection
-    /// under its flow's name, which has been ended for it.
+    /// Takes a packet that `sender` sent along the flow `id`. `None` when the packet is of no flow after all: the flow
+    /// was over or is forbidden now, or the packet opens a new connection under its name; it has been ended.
     #[inline(always)]
     pub(super) fn pass(
         &mut self,
@@ -58,21 +53,19 @@ impl Engine {
         parcel: &mut Parcel<'_>,
         transport: &Transport,
     ) -> Option<Verdict> {
-        let Some(flow) = self.flows.get(id) else {
-            return Some(Verdict::Discard(Drop::Unsolicited));
-        };
-        let names = Names {
-            near: flow.near,
-            route: flow.route,
-            near_port: flow.near_port,
-            outer_port: flow.outer_port,
-        };
-        let (from, to) = names.sides(sender);
-        if let Err(why) = self.fits(now, from, to, parcel) {
-            return Some(Verdict::Discard(why));
+        let tick = Tick::at(now);
+        let mut entry = self.flows.entry(id)?;
+        let flow = entry.flow();
+        if flow.deadline.is_over(tick) || flow.judged != self.generation {
+            return self.pass_after_review(now, id, sender, &mut parcel.again());
         }
-        match self.motion(id, sender, transport) {
-            Ok(Motion::Restart(stage)) => self.flows.restart(id, stage, Tick::at(now)),
+        let (from, to) = flow.sides(sender);
+        if let Some(obstacle) = obstacle(parcel, self.settings.mtu(to)) {
+            return Some(Verdict::Discard(self.turn_back(now, from, &parcel.again(), obstacle)));
+        }
+        match motion(&mut entry, sender, transport) {
+            Ok(Motion::Refresh) => entry.refresh(tick),
+            Ok(Motion::Enter(stage)) => entry.enter(stage, tick),
             Ok(Motion::Keep) => {}
             Err(Step::Reopen) => {
                 self.end(id, now);
@@ -80,11 +73,38 @@ impl Engine {
             }
             Err(_) => return Some(Verdict::Discard(Drop::TcpState)),
         }
+        let names = Names::of(entry.flow());
         Some(self.translate(names, sender, to, parcel, transport))
     }
 
+    /// As [`Engine::pass`], for a flow that may be over, or was last judged before something changed.
+    #[cold]
+    fn pass_after_review(
+        &mut self,
+        now: Moment,
+        id: Id<Flow>,
+        sender: End,
+        parcel: &mut Parcel<'_>,
+    ) -> Option<Verdict> {
+        if self.is_alive(id, now) { self.pass_seldom(now, id, sender, parcel) } else { None }
+    }
+
+    /// Takes a packet along the flow `id`: once for all who call it seldom.
+    #[inline(never)]
+    pub(super) fn pass_seldom(
+        &mut self,
+        now: Moment,
+        id: Id<Flow>,
+        sender: End,
+        parcel: &mut Parcel<'_>,
+    ) -> Option<Verdict> {
+        match read_transport(parcel, parcel.ip.protocol) {
+            Ok(transport) => self.pass(now, id, sender, parcel, &transport),
+            Err(why) => Some(Verdict::Discard(why)),
+        }
+    }
+
     /// Whether a packet has a hop left and fits the MTU ahead, or may be cut; else its sender is told.
-    #[inline(always)]
     pub(super) fn fits(
         &mut self,
         now: Moment,
@@ -92,51 +112,21 @@ impl Engine {
         to: Side,
         parcel: &Parcel<'_>,
     ) -> Result<(), Drop> {
-        let mtu = self.mtu(to);
-        if parcel.ip.ttl > 1 && (parcel.ip.total_bytes <= mtu || parcel.ip.cutting == Cutting::Allowed) {
-            return Ok(());
+        match obstacle(parcel, self.settings.mtu(to)) {
+            Some(obstacle) => Err(self.turn_back(now, from, parcel, obstacle)),
+            None => Ok(()),
         }
-        self.check_ends(now, from, mtu, parcel)
     }
 
-    /// As [`Engine::fits`], for packets that seem not to.
+    /// Tells the sender of a packet why it goes no further.
     #[cold]
-    fn check_ends(&mut self, now: Moment, from: Side, mtu: u16, parcel: &Parcel<'_>) -> Result<(), Drop> {
-        if parcel.ip.ttl <= 1 {
-            self.report(now, from, parcel, Report::TimeExceeded);
-            return Err(Drop::TtlExpired);
-        }
-        if largest_piece(parcel) > mtu && parcel.ip.cutting == Cutting::Forbidden {
-            self.report(now, from, parcel, Report::TooBig { mtu });
-            return Err(Drop::TooBig);
-        }
-        Ok(())
-    }
-
-    /// Moves the state of the flow `id` on.
-    #[inline(always)]
-    fn motion(&mut self, id: Id<Flow>, sender: End, transport: &Transport) -> Result<Motion, Step> {
-        let Some(flow) = self.flows.get_mut(id) else { return Ok(Motion::Keep) };
-        let opener = flow.route.opener();
-        match (flow.stage, transport) {
-            (Stage::Tcp(stage), Transport::Tcp(segment)) => {
-                match flow.tcp.step(stage, opener, sender, segment) {
-                    Step::Restart(next) => Ok(Motion::Restart(Stage::Tcp(next))),
-                    Step::Keep => Ok(Motion::Keep),
-                    step @ (Step::Reopen | Step::Refuse) => Err(step),
-                }
-            }
-            // Pings stay unreplied: a new one refreshes its flow, an answer does not.
-            (Stage::Unreplied, _) if sender != opener && flow.protocol != protocol::ICMP => {
-                Ok(Motion::Restart(Stage::Replied))
-            }
-            (stage, _) => {
-                // A client's packets refresh its flow; the uplink's only one that is assured.
-                let refreshes =
-                    sender == End::Near || matches!(flow.route, Route::Between(_)) || stage.is_assured();
-                Ok(if refreshes { Motion::Restart(stage) } else { Motion::Keep })
-            }
-        }
+    fn turn_back(&mut self, now: Moment, from: Side, parcel: &Parcel<'_>, obstacle: Obstacle) -> Drop {
+        let (why, report) = match obstacle {
+            Obstacle::NoHopLeft => (Drop::TtlExpired, Report::TimeExceeded),
+            Obstacle::TooBig { mtu } => (Drop::TooBig, Report::TooBig { mtu }),
+        };
+        self.report(now, from, parcel, report);
+        why
     }
 
     /// Rewrites a packet that goes to `to`.
@@ -191,6 +181,54 @@ impl Passage {
             Hop::First => crate::route::report::TTL,
         };
         Heading { source: self.source, destination: self.destination, ident: self.ident, ttl }
+    }
+}
+
+/// Why a packet goes no further, whatever its flow.
+enum Obstacle {
+    /// It has no hop left.
+    NoHopLeft,
+    /// It may not be cut, and is larger than the MTU ahead.
+    TooBig { mtu: u16 },
+}
+
+/// What keeps a packet from leaving by a side of this `mtu`.
+#[inline(always)]
+fn obstacle(parcel: &Parcel<'_>, mtu: u16) -> Option<Obstacle> {
+    let ip = &parcel.ip;
+    if ip.ttl <= 1 {
+        return Some(Obstacle::NoHopLeft);
+    }
+    if ip.total_bytes <= mtu || ip.cutting == Cutting::Allowed || largest_piece(parcel) <= mtu {
+        return None;
+    }
+    Some(Obstacle::TooBig { mtu })
+}
+
+/// What the packet that `sender` sent does to its flow; else what is to be done instead of passing it.
+#[inline(always)]
+fn motion(entry: &mut Entry<'_>, sender: End, transport: &Transport) -> Result<Motion, Step> {
+    let flow = entry.flow();
+    let opener = flow.route.opener();
+    match (flow.stage, transport) {
+        (Stage::Tcp(stage), Transport::Tcp(segment)) => {
+            match entry.tcp().step(stage, opener, sender, segment) {
+                Step::Restart(next) if next == stage => Ok(Motion::Refresh),
+                Step::Restart(next) => Ok(Motion::Enter(Stage::Tcp(next))),
+                Step::Keep => Ok(Motion::Keep),
+                step @ (Step::Reopen | Step::Refuse) => Err(step),
+            }
+        }
+        // Pings stay unreplied: a new one refreshes its flow, an answer does not.
+        (Stage::Unreplied, _) if sender != opener && flow.protocol != protocol::ICMP => {
+            Ok(Motion::Enter(Stage::Replied))
+        }
+        (stage, _) => {
+            // A client's packets refresh its flow; the uplink's only one that is assured.
+            let refreshes =
+                sender == End::Near || matches!(flow.route, Route::Between(_)) || stage.is_assured();
+            Ok(if refreshes { Motion::Refresh } else { Motion::Keep })
+        }
     }
 }
 

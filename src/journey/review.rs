@@ -3,19 +3,17 @@
 //! A flow that was judged under older rules or other clients is judged again before its next packet passes; those
 //! without packets are judged again by [`Engine::advance`], some at a time.
 
+use core::time::Duration;
+
 use super::engine::Engine;
 use crate::flow::record::{Flow, Generation, Route};
 use crate::flow::slab::Id;
 use crate::flow::table::Due;
-use crate::flow::tick::{Seconds, Tick};
+use crate::flow::tick::Tick;
 use crate::guard::{Answer, Question};
 use crate::time::Moment;
 use crate::wire::icmp;
 use crate::wire::ipv4::protocol;
-
-/// How long a flow may outlive the rule that let it begin when that rule expires: each flow's first packet
-/// after this time is judged again.
-const REVIEW: Seconds = Seconds(30);
 
 /// Whether work that is due is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +31,23 @@ impl Engine {
         self.sweep = (self.flows.extent() > 0).then_some(0);
     }
 
+    /// Makes every flow be judged anew, since a rule has expired.
+    #[cold]
+    pub(super) fn review(&mut self, now: Moment) {
+        self.judge_all_again();
+        self.plan_review(now);
+    }
+
+    /// Finds out when the next rule expires.
+    pub(super) fn plan_review(&mut self, now: Moment) {
+        let (told, unix) = self.wall;
+        self.next_review = match self.rules.next_expiry(self.unix(now)) {
+            Some(end) => told + Duration::from_secs(end.0.saturating_sub(unix.0)),
+            None => Moment::END,
+        };
+    }
+
     /// Whether the flow `id` still exists at `now` under the present rules; if not it is ended.
-    #[inline(always)]
     pub(super) fn is_alive(&mut self, id: Id<Flow>, now: Moment) -> bool {
         let Some(flow) = self.flows.get(id) else { return false };
         if flow.deadline.is_over(Tick::at(now)) {
@@ -94,9 +107,8 @@ impl Engine {
     /// Does what time has brought due, up to `budget` flows; returns whether more is left.
     pub fn advance(&mut self, now: Moment, budget: usize) -> Progress {
         let tick = Tick::at(now);
-        if self.next_review <= tick {
-            self.next_review = tick.after(REVIEW);
-            self.generation = Generation(self.generation.0.wrapping_add(1));
+        if now >= self.next_review {
+            self.review(now);
         }
         let mut left = budget - self.mappings.free_rested(tick, budget);
         while left > 0 {
@@ -129,6 +141,8 @@ impl Engine {
         }
         let flows = self.flows.next_deadline();
         let ports = self.mappings.next_deadline();
-        flows.into_iter().chain(ports).min().map(Tick::begins)
+        let due = flows.into_iter().chain(ports).min().map(Tick::begins);
+        let review = Some(self.next_review).filter(|review| *review != Moment::END);
+        due.into_iter().chain(review).min()
     }
 }

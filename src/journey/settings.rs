@@ -3,6 +3,7 @@
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
+use crate::client::Side;
 use crate::flow::allowance::Rate;
 use crate::flow::table::FlowTable;
 use crate::flow::timeouts::Timeouts;
@@ -107,6 +108,14 @@ impl Settings {
                 packets_per_client: (packets / 2).min(256),
                 bytes_per_client: 128 << 10,
             },
+        }
+    }
+
+    /// The MTU of a side.
+    pub const fn mtu(&self, side: Side) -> u16 {
+        match side {
+            Side::Uplink => self.uplink_mtu,
+            Side::Client(_) => self.client_mtu,
         }
     }
 

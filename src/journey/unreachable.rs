@@ -15,7 +15,7 @@ impl Engine {
     /// Prepares an ICMP error to the client whose translated packet `parcel` could not be delivered. The
     /// packet is translated back first, so that the client recognises it.
     pub(super) fn report_unreachable(&mut self, now: Moment, parcel: &mut Parcel<'_>) {
-        let ip = *parcel.ip;
+        let ip = parcel.ip;
         let Ok(transport) = Transport::read(&ip, ip.protocol, parcel.header) else { return };
         let (port, far_port) = near_and_far_port(&transport, End::Near);
         let name = Key { face: Face::Outside, protocol: ip.protocol, port, far: ip.destination, far_port };
@@ -33,7 +33,7 @@ impl Engine {
             repoint(bytes, ip.protocol, &transport, parcel.offload.checksum, addresses, change);
         }
         let restored = Ipv4 { source: near.address, ..ip };
-        let parcel = Parcel { header: parcel.header, ip: &restored, offload: parcel.offload };
+        let parcel = Parcel { header: parcel.header, ip: restored, offload: parcel.offload };
         self.report(now, Side::Client(flow.near), &parcel, Report::HostUnreachable);
     }
 }

@@ -5,18 +5,17 @@
 //! resting port. When a client is gone its ports rest on the account of the departed.
 
 use alloc::boxed::Box;
-use alloc::vec;
-use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 use siphasher::sip::SipHasher13;
 
 use super::dice::Dice;
 use super::ports::{Pool, PoolKind, Reserved, per_pool};
+use super::rest::Resting;
 use crate::client::ClientSlot;
 use crate::flow::index::Index;
 use crate::flow::share::{Account, Membership, Share};
-use crate::flow::slab::{Ends, Id, Links, Slab};
+use crate::flow::slab::{Id, Links, Slab};
 use crate::flow::tick::{Seconds, Tick};
 
 /// An inner endpoint and the port that stands for it outside.
@@ -41,6 +40,13 @@ pub enum NoPort {
     PoolEmpty,
 }
 
+/// Whether a rested port was found and freed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Freed {
+    One,
+    None,
+}
+
 /// How many mappings there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappingLimits {
@@ -61,12 +67,10 @@ pub struct Mappings {
     records: Share,
     reserved: Reserved,
     own_ports: RangeInclusive<u16>,
-    /// Resting mappings, longest resting first, per account and pool.
-    resting: Box<[Vec<Ends<Mapping>>]>,
+    /// Resting mappings, per pool.
+    resting: Box<[Resting]>,
     links: Links<Mapping>,
     rest: Seconds,
-    /// No resting port is free again before this second.
-    next_wake: Option<Tick>,
 }
 
 impl Mappings {
@@ -100,10 +104,9 @@ impl Mappings {
             records: Share::new(limits.mappings, limits.mappings - limits.mappings / 4),
             reserved: Reserved::new(own_ports.clone(), core::iter::empty()),
             own_ports,
-            resting: per_pool(|_| vec![Ends::EMPTY; Account::COUNT]),
+            resting: per_pool(|_| Resting::new()),
             links: Links::new(places),
             rest,
-            next_wake: None,
         };
         mappings.reserve(core::iter::empty());
         mappings
@@ -210,8 +213,7 @@ impl Mappings {
                 return Ok(port);
             }
         }
-        let own =
-            self.resting.get(pool.position()).and_then(|all| all.get(owner.position())).and_then(Ends::first);
+        let own = self.resting.get(pool.position()).and_then(|resting| resting.first_of(owner));
         let recycled = own.and_then(|id| self.forget(id)).ok_or(reason)?;
         if self.reserved.of(pool.protocol()).contains(recycled.outer_port) {
             return Err(reason);
@@ -237,26 +239,30 @@ impl Mappings {
         }
         mapping.rests_until = now.after(rest);
         let (owner, pool, until) = (mapping.owner, mapping.pool, mapping.rests_until);
-        self.push_resting(id, owner, pool);
-        self.next_wake = Some(self.next_wake.map_or(until, |wake| wake.min(until)));
+        self.push_resting(id, owner, pool, until);
     }
 
-    fn push_resting(&mut self, id: Id<Mapping>, owner: Account, pool: PoolKind) {
-        let ends = self.resting.get_mut(pool.position()).and_then(|all| all.get_mut(owner.position()));
-        if let Some(ends) = ends {
-            self.links.push(ends, id);
+    /// Lays `id` to rest `until` a second that is not before any other's of `owner`.
+    fn push_resting(&mut self, id: Id<Mapping>, owner: Account, pool: PoolKind, until: Tick) {
+        let Some(resting) = self.resting.get_mut(pool.position()) else { return };
+        let Some(list) = resting.list_mut(owner) else { return };
+        let is_first = list.first().is_none();
+        self.links.push(list, id);
+        if is_first {
+            resting.set_first(owner, Some(until));
         }
     }
 
     /// Takes `id` off its resting list if it is on one.
     fn wake(&mut self, id: Id<Mapping>) {
-        let Some(mapping) = self.slab.get(id) else { return };
-        if mapping.flows > 0 {
-            return;
-        }
-        let ends = self.resting.get_mut(mapping.pool.position());
-        if let Some(ends) = ends.and_then(|all| all.get_mut(mapping.owner.position())) {
-            self.links.remove(ends, id);
+        let Some(mapping) = self.slab.get(id).filter(|mapping| mapping.flows == 0) else { return };
+        let Some(resting) = self.resting.get_mut(mapping.pool.position()) else { return };
+        let Some(list) = resting.list_mut(mapping.owner) else { return };
+        let was_first = list.first() == Some(id);
+        self.links.remove(list, id);
+        if was_first {
+            let next = list.first().and_then(|next| self.slab.get(next));
+            resting.set_first(mapping.owner, next.map(|next| next.rests_until));
         }
     }
 
@@ -274,39 +280,23 @@ impl Mappings {
 
     /// Frees up to `budget` ports whose rest is over at `now`; returns how many it freed.
     pub fn free_rested(&mut self, now: Tick, budget: usize) -> usize {
-        if !self.next_wake.is_some_and(|wake| wake.is_over(now)) {
-            return 0;
-        }
         let mut freed = 0;
-        let mut earliest: Option<Tick> = None;
         for pool in PoolKind::ALL {
-            for account in 0..Account::COUNT {
-                while let Some((id, until)) = self.longest_resting(pool, account) {
-                    if !until.is_over(now) || freed >= budget {
-                        earliest = Some(earliest.map_or(until, |wake| wake.min(until)));
-                        break;
-                    }
-                    self.set_free(id);
-                    freed += 1;
-                }
+            while freed < budget && self.free_one(pool, now) == Freed::One {
+                freed += 1;
             }
         }
-        self.next_wake = earliest;
         freed
     }
 
-    /// The mapping of an account that rested longest, and until when it rests.
-    fn longest_resting(&self, pool: PoolKind, account: usize) -> Option<(Id<Mapping>, Tick)> {
-        let id = self.resting.get(pool.position())?.get(account)?.first()?;
-        Some((id, self.slab.get(id)?.rests_until))
-    }
-
-    /// Frees one port of `pool` whose rest is over, if there is one.
-    fn free_one(&mut self, pool: PoolKind, now: Tick) {
-        let rested = (0..Account::COUNT)
-            .find_map(|account| self.longest_resting(pool, account).filter(|(_, until)| until.is_over(now)));
-        if let Some((id, _)) = rested {
-            self.set_free(id);
+    /// Frees the port of `pool` that has rested longest, if its rest is over.
+    fn free_one(&mut self, pool: PoolKind, now: Tick) -> Freed {
+        match self.resting.get(pool.position()).and_then(|resting| resting.rested(now)) {
+            Some(id) => {
+                self.set_free(id);
+                Freed::One
+            }
+            None => Freed::None,
         }
     }
 
@@ -318,7 +308,7 @@ impl Mappings {
 
     /// The second in which a resting port may be free again.
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.next_wake.map(|wake| wake.after(Seconds(1)))
+        self.resting.iter().filter_map(Resting::earliest).min().map(|until| until.after(Seconds(1)))
     }
 
     /// Moves everything `client` has, of which no flow may be left, to the account of the departed.
@@ -326,8 +316,8 @@ impl Mappings {
         let owner = Account::client(client);
         for pool in PoolKind::ALL {
             loop {
-                let ends = self.resting.get(pool.position()).and_then(|all| all.get(owner.position()));
-                let Some(id) = ends.and_then(Ends::first) else { break };
+                let first = self.resting.get(pool.position()).and_then(|resting| resting.first_of(owner));
+                let Some(id) = first else { break };
                 let Some(mapping) = self.forget(id) else { break };
                 self.rest_departed(Mapping { owner: Account::DEPARTED, ..mapping }, now);
             }
@@ -345,7 +335,6 @@ impl Mappings {
         if let Some(share) = self.shares.get_mut(mapping.pool.position()) {
             share.take(mapping.owner);
         }
-        self.push_resting(id, mapping.owner, mapping.pool);
-        self.next_wake = Some(self.next_wake.map_or(until, |wake| wake.min(until)));
+        self.push_resting(id, mapping.owner, mapping.pool, until);
     }
 }

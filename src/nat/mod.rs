@@ -5,4 +5,5 @@ pub mod embedded;
 pub mod ident;
 pub mod mapping;
 pub mod ports;
+pub mod rest;
 pub mod rewrite;

@@ -43,9 +43,7 @@ pub enum PortChange {
 pub fn readdress(header: &mut [u8], ip: &Ipv4, heading: &Heading) -> Delta {
     let addresses =
         Delta::NONE.address(ip.source, heading.source).address(ip.destination, heading.destination);
-    let old_hop = u16::from_be_bytes([ip.ttl, ip.protocol]);
-    let new_hop = u16::from_be_bytes([heading.ttl, ip.protocol]);
-    let delta = addresses.word(ip.ident, heading.ident).word(old_hop, new_hop);
+    let delta = addresses.word(ip.ident, heading.ident).first_byte(ip.ttl, heading.ttl);
     let Some(head) = header.first_chunk_mut::<{ ipv4::HEADER_BYTES }>() else { return addresses };
     let sum = delta.apply(u16::from_be_bytes([head[10], head[11]]));
     put_u16(head, ipv4::at::IDENT, heading.ident);

@@ -6,3 +6,4 @@ pub mod neighbour;
 pub mod proxy_arp;
 pub mod report;
 pub mod reset;
+pub mod segmentation;

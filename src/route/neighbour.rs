@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_packets_cause_one_question_a_second_and_the_newest_are_held() {
+    fn a_5_ten_packets_cause_one_question_a_second_and_the_newest_are_held() {
         let mut rig = Rig::new();
         let mut events = Vec::new();
         for packet in 0..10 {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn gateway_that_never_answers_is_taken_to_be_a_xen_backend() {
+    fn a_6_a_gateway_that_never_answers_is_taken_to_be_a_xen_backend() {
         let mut rig = Rig::new();
         rig.resolve(GATEWAY, 1);
         rig.after(1000).advance();

@@ -51,20 +51,20 @@ mod tests {
     }
 
     #[test]
-    fn every_address_but_the_client_s_is_answered() {
+    fn a_1_every_address_but_the_client_s_is_answered() {
         let reply = ask(MAC, CLIENT, OTHER).unwrap();
         assert_eq!((reply.sender, reply.sender_mac, reply.target), (OTHER, OURS, CLIENT));
         assert_eq!(ask(MAC, CLIENT, CLIENT), Err(Silence::OwnAddress));
     }
 
     #[test]
-    fn probe_for_the_own_address_is_left_unanswered() {
+    fn a_2_a_probe_for_the_own_address_is_left_unanswered() {
         assert_eq!(ask(MAC, Ipv4Addr::UNSPECIFIED, CLIENT), Err(Silence::OwnAddress));
         assert!(ask(MAC, Ipv4Addr::UNSPECIFIED, OTHER).is_ok());
     }
 
     #[test]
-    fn spoofed_senders_get_no_answer() {
+    fn a_3_spoofed_senders_get_no_answer() {
         assert_eq!(ask(Mac([1; 6]), CLIENT, OTHER), Err(Silence::Spoofed));
         assert_eq!(ask(MAC, Ipv4Addr::new(10, 137, 0, 6), OTHER), Err(Silence::Spoofed));
     }

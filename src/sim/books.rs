@@ -3,6 +3,8 @@
 use super::domain::{SimRing, SimXen};
 use super::ledger::{Outcome, Service};
 use super::machine::{KERNEL, Machine};
+use super::memory::MemoryWatch;
+use super::run::domain_of;
 use super::scenario::Scenario;
 use super::world::SharedWorld;
 use crate::counters::Drop;
@@ -20,10 +22,12 @@ pub struct KernelStory {
     pub text: String,
     /// Packets that it may drop without being at fault: their next hop was not known yet.
     pub excused: u64,
+    /// See [`MemoryWatch::peak_bytes`].
+    pub peak_bytes: i64,
 }
 
 impl KernelStory {
-    pub(super) fn of(firewall: &Firewall<SimXen, SimRing>) -> Self {
+    pub(super) fn of(firewall: &Firewall<SimXen, SimRing>, memory: &MemoryWatch) -> Self {
         let counters = firewall.journey().counters();
         let drops = Drop::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
         let drops: Vec<String> =
@@ -37,7 +41,7 @@ impl KernelStory {
             drops.join(", "),
         );
         let excused = frames.of(FrameDrop::NeighbourSilent) + frames.of(FrameDrop::NoUplink);
-        Self { text, excused }
+        Self { text, excused, peak_bytes: memory.peak_bytes() }
     }
 }
 
@@ -64,15 +68,36 @@ pub(super) fn check_balance(world: &SharedWorld, firewall: &mut Firewall<SimXen,
     }
 }
 
-/// Honest clients got what they asked for.
-pub(super) fn check_service(machine: &mut Machine, scenario: &Scenario, excused: u64) {
+/// What the rules allow was forwarded.
+pub(super) fn check_forwarding(machine: &mut Machine, scenario: &Scenario, excused: u64) {
     if !machine.violations.is_empty() || !scenario.is_lossless() {
         return;
     }
+    let lost = machine.model.lost();
+    if lost > excused {
+        let what = format!("{lost} packets that should have been forwarded were not; {excused} are excused");
+        machine.violate("refused", what);
+    }
+}
+
+/// Packets of one client for one service that may be lost under attack while its next hop is not known.
+const MOST_EXCUSED: u64 = 100;
+
+/// Honest clients got what they asked for: everything, or nine tenths when others attack.
+pub(super) fn check_service(machine: &mut Machine, scenario: &Scenario, excused: u64) {
+    if !machine.violations.is_empty() || !scenario.is_steady() {
+        return;
+    }
+    let attacked = !scenario.attackers.is_empty();
     let outcomes: Vec<_> = machine.ledger.outcomes().collect();
     for (client, service, Outcome { asked, answered, failed }) in outcomes {
+        // The others are attackers, and some of those take nothing.
+        if usize::from(client.0 - domain_of(0).0) >= scenario.clients.len() {
+            continue;
+        }
         let complete = match service {
-            Service::Transfer => failed == 0 && answered == asked,
+            _ if attacked => (answered + excused.min(MOST_EXCUSED)) * 10 >= asked * 9,
+            Service::Transfer | Service::Page => failed == 0 && answered == asked,
             _ => answered + excused >= asked,
         };
         if !complete {

@@ -9,21 +9,20 @@ use crate::xen::copy::CopyBatch;
 use crate::xen::event::{self, Port, RemotePort};
 use crate::xen::grant::{Access, GrantTable, GrantedPage, Gref};
 use crate::xen::host::Frame;
+use crate::xen::meter::{Account, charge};
 use crate::xen::page::{Page, PagePool, SharedPage};
 use crate::xen::store_ring::StoreBytes;
-use crate::xen::{DomainId, FrameNumber, MappedPage, Shutdown, Xen, XenError, touch};
+use crate::xen::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError, touch};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefMut;
+use core::ops::Range;
 use core::time::Duration;
 
 /// How long xenstored may take to answer, as on the metal.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Seconds since the epoch when system time was zero.
-const EPOCH: u64 = 1_750_000_000;
 
 /// What no packet contains: a page of the kernel that reaches a peer with this in it leaks.
 pub const POISON: u8 = 0xdb;
@@ -85,7 +84,10 @@ impl SimXen {
         drop(borrowed);
         let weak = Rc::downgrade(world);
         touch::listen(Some(Box::new(move || match weak.upgrade() {
-            Some(world) => world.try_borrow_mut().map_or(16, |mut world| world.touched()),
+            Some(world) => world.try_borrow_mut().map_or(16, |mut world| {
+                let _world = charge(Account::World);
+                world.touched()
+            }),
             None => u32::MAX,
         })));
         Boot {
@@ -115,14 +117,18 @@ impl SimXen {
 
 impl Xen for SimXen {
     fn now(&self) -> Moment {
+        let _world = charge(Account::World);
         self.enter().machine.now
     }
 
     fn unix_time(&self) -> UnixSeconds {
-        UnixSeconds(EPOCH + self.world.borrow().machine.now.as_nanoseconds() / 1_000_000_000)
+        let _world = charge(Account::World);
+        let world = self.world.borrow();
+        world.machine.clock.unix_time(world.machine.now)
     }
 
     fn entropy(&mut self) -> Option<[u8; 32]> {
+        let _world = charge(Account::World);
         Some(self.entropy)
     }
 
@@ -134,14 +140,19 @@ impl Xen for SimXen {
         &mut self.pages
     }
 
-    fn grant(&mut self, domain: DomainId, page: Page, access: Access) -> Result<GrantedPage, Page> {
-        let mut world = self.enter();
-        let Some(frame) = world.machine.memory.frame_at(page.address()) else { return Err(page) };
+    fn grant(
+        &mut self,
+        domain: DomainId,
+        page: Page,
+        access: Access,
+        shown: Range<usize>,
+    ) -> Result<GrantedPage, Page> {
+        let _world = charge(Account::World);
+        let Some(frame) = self.enter().machine.memory.frame_at(page.address()) else { return Err(page) };
+        let granted = self.grants.grant(domain, page, FrameNumber(frame.0.into()), access, shown.clone())?;
         if domain == UPLINK {
-            watcher::check_grant(&mut world.machine, page.bytes(), access);
+            watcher::check_grant(&mut self.world.borrow_mut().machine, frame, access, shown);
         }
-        drop(world);
-        let granted = self.grants.grant(domain, page, FrameNumber(frame.0.into()), access)?;
         let reference = granted.reference().0;
         let mut world = self.world.borrow_mut();
         world.machine.ledger.granted(reference, access);
@@ -152,11 +163,15 @@ impl Xen for SimXen {
     }
 
     fn end_grant(&mut self, granted: GrantedPage) -> Result<Page, GrantedPage> {
+        let _world = charge(Account::World);
         drop(self.enter());
         let reference = granted.reference().0;
         let ended = self.grants.end(granted);
         let mut world = self.world.borrow_mut();
-        if ended.is_ok() {
+        if let Ok(page) = &ended {
+            if let Some(frame) = world.machine.memory.frame_at(page.address()) {
+                world.machine.saw(frame);
+            }
             watcher::check_end(&mut world.machine, reference, self.grants.free());
         }
         world.note(&[2, u64::from(reference), u64::from(ended.is_ok())], || {
@@ -166,6 +181,7 @@ impl Xen for SimXen {
     }
 
     fn map(&mut self, domain: DomainId, reference: Gref) -> Result<MappedPage, XenError> {
+        let _world = charge(Account::World);
         let mut world = self.enter();
         let result = world.machine.map_grant(KERNEL, domain, reference.0);
         world.note(&[3, u64::from(domain.0), u64::from(reference.0)], || {
@@ -181,6 +197,7 @@ impl Xen for SimXen {
     }
 
     fn unmap(&mut self, mapping: MappedPage) -> Result<(), XenError> {
+        let _world = charge(Account::World);
         let mut world = self.enter();
         let status = world.machine.unmap_grant(KERNEL, mapping.handle());
         world.note(&[4, u64::from(mapping.handle())], || format!("unmaps {}: {status}", mapping.handle()));
@@ -188,11 +205,19 @@ impl Xen for SimXen {
     }
 
     fn copy(&mut self, batch: &mut CopyBatch) {
+        let _world = charge(Account::World);
         let mut world = self.enter();
-        batch.run(|copies| world.machine.copy_grants(KERNEL, copies));
+        world.machine.batches += 1;
+        batch.run(|copies| {
+            for copy in copies {
+                world.machine.copy_grants(KERNEL, core::slice::from_mut(copy));
+                world.between_copies();
+            }
+        });
     }
 
     fn allocate_port(&mut self, domain: DomainId) -> Result<Port, XenError> {
+        let _world = charge(Account::World);
         let mut world = self.enter();
         let result = world.machine.channels.allocate(KERNEL, domain);
         world.note(&[6, u64::from(domain.0)], || {
@@ -202,6 +227,7 @@ impl Xen for SimXen {
     }
 
     fn bind_port(&mut self, domain: DomainId, remote: RemotePort) -> Result<Port, XenError> {
+        let _world = charge(Account::World);
         let mut world = self.enter();
         let result = world.machine.channels.bind(KERNEL, domain, remote.0);
         world.note(&[7, u64::from(domain.0), u64::from(remote.0)], || {
@@ -211,6 +237,7 @@ impl Xen for SimXen {
     }
 
     fn close_port(&mut self, port: Port) {
+        let _world = charge(Account::World);
         let mut world = self.enter();
         world.machine.channels.close(KERNEL, port.0);
         world.note(&[8, u64::from(port.0)], || format!("closes port {}", port.0));
@@ -219,23 +246,37 @@ impl Xen for SimXen {
     }
 
     fn notify(&mut self, port: Port) {
+        let _world = charge(Account::World);
         let mut world = self.enter();
         world.machine.send_event(KERNEL, port.0);
         world.note(&[9, u64::from(port.0)], || format!("notifies port {}", port.0));
     }
 
     fn take_pending(&mut self, port: Port) -> bool {
+        let _world = charge(Account::World);
         drop(self.enter());
         event::take_pending(&self.shared_info, port)
     }
 
     fn wait(&mut self, ports: &[Port], until: Option<Moment>) {
+        let _world = charge(Account::World);
         let mut world = self.enter();
         watcher::check_before_sleep(&mut world.machine);
         world.poll(ports, until, Wait::Work);
     }
 
+    fn holdings(&self) -> Holdings {
+        let world = self.world.borrow();
+        Holdings {
+            grants: self.grants.in_force(),
+            mappings: world.machine.mappings_of(KERNEL),
+            // The way to xenstored is not counted.
+            ports: world.kernel_ports().saturating_sub(1),
+        }
+    }
+
     fn shutdown(&mut self, reason: Shutdown) {
+        let _world = charge(Account::World);
         let mut world = self.enter();
         world.note(&[10], || format!("shuts down: {reason:?}"));
         world.finish();
@@ -264,6 +305,7 @@ impl SimRing {
 
 impl StoreRing for SimRing {
     fn write(&mut self, bytes: &[u8]) -> usize {
+        let _world = charge(Account::World);
         let moved = self.ring.write(bytes);
         if moved > 0 {
             self.notify();
@@ -272,6 +314,7 @@ impl StoreRing for SimRing {
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> usize {
+        let _world = charge(Account::World);
         let moved = self.ring.read(bytes);
         if moved > 0 {
             self.notify();
@@ -280,6 +323,7 @@ impl StoreRing for SimRing {
     }
 
     fn wait(&mut self) -> Result<(), Timeout> {
+        let _world = charge(Account::World);
         let deadline = self.world.borrow().machine.now + PATIENCE;
         let mut world = self.world.borrow_mut();
         world.poll(&[self.port], Some(deadline), Wait::Reply);

@@ -16,6 +16,10 @@ pub enum Service {
     Datagram,
     /// A TCP transfer.
     Transfer,
+    /// A name that is looked up.
+    Lookup,
+    /// A web page.
+    Page,
 }
 
 /// What became of one client's requests for one service.

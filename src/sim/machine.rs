@@ -4,17 +4,20 @@
 //! reaches it through [`super::domain`], peers directly.
 
 use super::channels::Channels;
+use super::clock::Clock;
 use super::dice::Dice;
 use super::grants::Mapping;
 use super::ledger::Ledger;
 use super::model::Model;
 use super::oracle::Violation;
+use super::peer::frontend::Deed;
+use super::shown::Shown;
 use super::store::StoreServer;
 use super::trace::{Recording, Trace};
 use crate::time::Moment;
 use crate::xen::DomainId;
 use crate::xen::host::{Frame, HostMemory};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -59,14 +62,24 @@ pub struct Machine {
     pub(super) last_handle: u32,
     /// System time.
     pub now: Moment,
+    /// What happens to it.
+    pub clock: Clock,
+    /// Batches of copies that the kernel ran.
+    pub batches: u64,
     /// Chance.
     pub dice: Dice,
     /// What happened.
     pub trace: Trace,
+    /// What clients' drivers are told to do.
+    pub commands: BTreeMap<DomainId, VecDeque<Deed>>,
+    /// Backend directories that several toolstacks work on at once: libxl's deadlines do not hold for them.
+    pub contested: BTreeSet<String>,
     /// Domains whose peer has something to look at.
     pub woken: BTreeSet<DomainId>,
     /// What went wrong.
     pub violations: Vec<Violation>,
+    /// What the uplink's backend has seen.
+    pub(super) shown: Shown,
     /// What the firewall may do with packets.
     pub model: Model,
     /// What honest peers and the network counted.
@@ -87,10 +100,15 @@ impl Machine {
             mappings: BTreeMap::new(),
             last_handle: 0,
             now: Moment::from_nanoseconds(1_000_000_000),
+            clock: Clock::default(),
+            batches: 0,
             dice,
             trace: Trace::new(recording),
+            commands: BTreeMap::new(),
+            contested: BTreeSet::new(),
             woken: BTreeSet::new(),
             violations: Vec::new(),
+            shown: Shown::default(),
             model: Model::default(),
             ledger: Ledger::default(),
         };

@@ -7,11 +7,15 @@
 
 pub mod books;
 pub mod channels;
+pub mod clock;
+pub mod console;
 pub mod dice;
 pub mod domain;
 pub mod grants;
 pub mod ledger;
+pub mod life;
 pub mod machine;
+pub mod memory;
 pub mod model;
 pub mod net;
 pub mod oracle;
@@ -19,6 +23,7 @@ pub mod peer;
 pub mod rules;
 pub mod run;
 pub mod scenario;
+pub mod shown;
 pub mod store;
 pub mod trace;
 pub mod watcher;

@@ -64,6 +64,8 @@ pub struct Model {
     inward: BTreeMap<Fingerprint, Vec<(u16, Moment)>>,
     bindings: BTreeMap<Outer, Binding>,
     remembered: usize,
+    /// Packets that the rules allow and that were forgotten before they were seen on the other side.
+    lost: u64,
 }
 
 /// Which of a packet's ends is the client's.
@@ -153,6 +155,7 @@ impl Model {
             return;
         }
         let is_recent = |at: Moment| now.since(at) < FORGET_AFTER;
+        self.lost += self.count_lost(|at| !is_recent(at));
         self.outward.retain(|_, list| {
             list.retain(|sent| is_recent(sent.at));
             !list.is_empty()
@@ -165,6 +168,31 @@ impl Model {
             + self.inward.values().map(Vec::len).sum::<usize>();
         // What is recent is kept whatever its number.
         self.remembered = self.remembered.min(25_000);
+    }
+
+    /// Packets that should have been forwarded and were not, as far as is remembered: of clients, those that
+    /// the rules allow; from the uplink, those that answer a client's flow.
+    pub fn lost(&self) -> u64 {
+        self.lost + self.count_lost(|_| true)
+    }
+
+    fn count_lost(&self, counts: impl Fn(Moment) -> bool) -> u64 {
+        let Some(rules) = &self.rules else { return 0 };
+        let mut lost = 0;
+        for (print, list) in &self.outward {
+            let port = matches!(print.protocol, 6 | 17).then_some(print.far_port);
+            let is_private = print.far == super::run::gateway_of_clients();
+            if !is_private && rules.accept(print.far, print.protocol, port) {
+                lost += list.iter().filter(|sent| sent.ttl > 1 && counts(sent.at)).count();
+            }
+        }
+        for (print, list) in &self.inward {
+            let expected = |&&(outer, at): &&(u16, Moment)| {
+                counts(at) && self.bindings.contains_key(&(print.protocol, outer, print.far, print.far_port))
+            };
+            lost += list.iter().filter(expected).count();
+        }
+        lost as u64
     }
 
     fn judge_outward(&mut self, frame: &[u8], now: Moment) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! Rules of a scenario, twice: as a rule file for the kernel, and as a list that is read from the top.
 
+use super::clock::Clock;
 use super::dice::Dice;
 use alloc::format;
 use alloc::string::String;
@@ -17,6 +18,17 @@ pub struct Line {
     bits: u8,
     /// 6 or 17 with ports, or any protocol.
     service: Option<(u8, u16, u16)>,
+    expiry: Expiry,
+}
+
+/// When a line ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expiry {
+    None,
+    /// It has ended, whatever the wall clock shows.
+    Past,
+    /// It has not, whatever the wall clock shows.
+    Future,
 }
 
 /// The rules of all clients.
@@ -30,12 +42,13 @@ impl SlowRules {
     pub fn of_dice(dice: &mut Dice, open: &[Ipv4Addr]) -> Self {
         let mut lines = Vec::new();
         for &host in open {
-            for (protocol, port) in [(17, 7), (17, 53), (6, 80)] {
+            for (protocol, port) in [(17, 7), (17, 53), (6, 80), (6, 8080)] {
                 let service = Some((protocol, port, port));
-                lines.push(Line { accepts: true, network: host, bits: 32, service });
+                lines.push(Line { accepts: true, network: host, bits: 32, service, expiry: Expiry::None });
             }
         }
-        let forbidden = Line { accepts: false, network: FORBIDDEN, bits: 24, service: None };
+        let forbidden =
+            Line { accepts: false, network: FORBIDDEN, bits: 24, service: None, expiry: Expiry::None };
         lines.insert(dice.below(lines.len() as u64 + 1) as usize, forbidden);
         for _ in 0..dice.below(20) {
             let low = dice.between(1, 65_000) as u16;
@@ -43,7 +56,14 @@ impl SlowRules {
             let network = Ipv4Addr::from_bits(dice.bits() as u32);
             let bits = *dice.pick(&[0, 8, 16, 24, 32]);
             let service = if bits < 16 { service.or(Some((6, 23, 25))) } else { service };
-            lines.push(Line { accepts: dice.chance(500), network, bits, service });
+            let expiry = *dice.pick(&[Expiry::None, Expiry::None, Expiry::Past, Expiry::Future]);
+            lines.push(Line { accepts: dice.chance(500), network, bits, service, expiry });
+        }
+        // What has expired must not matter, wherever it stands.
+        for _ in 0..dice.below(3) {
+            let (network, bits, service) = (Ipv4Addr::UNSPECIFIED, 0, None);
+            let expired = Line { accepts: dice.chance(500), network, bits, service, expiry: Expiry::Past };
+            lines.insert(dice.below(lines.len() as u64 + 1) as usize, expired);
         }
         Self { lines }
     }
@@ -60,6 +80,11 @@ impl SlowRules {
                 text +=
                     &format!(" proto={} dstports={low}-{high}", if protocol == 6 { "tcp" } else { "udp" });
             }
+            match line.expiry {
+                Expiry::None => {}
+                Expiry::Past => text += &format!(" expire={}", Clock::ALWAYS_PAST),
+                Expiry::Future => text += &format!(" expire={}", Clock::NEVER_REACHED),
+            }
             text += "\n";
         }
         text
@@ -74,7 +99,7 @@ impl SlowRules {
             let served = line.service.is_none_or(|(served, low, high)| {
                 served == protocol && port.is_some_and(|port| (low..=high).contains(&port))
             });
-            if within && served {
+            if within && served && line.expiry != Expiry::Past {
                 return line.accepts;
             }
         }

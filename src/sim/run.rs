@@ -1,20 +1,27 @@
 //! One run: the world is built, the kernel boots into it, and in the end the books are balanced.
 
-use super::books::{KernelStory, check_balance, check_service};
+use super::books::{KernelStory, check_balance, check_forwarding, check_service};
+use super::console::{self, Terminal};
 use super::dice::Dice;
 use super::domain::{Boot, SimXen};
 use super::ledger::{Outcome, Service};
 use super::machine::{Machine, UPLINK};
+use super::memory::MemoryWatch;
 use super::net::Host;
 use super::net::apps::{Datagrams, Pace, Pings, Probes, Transfers};
+use super::net::flood::Flood;
 use super::net::host::{Address, StackHost};
+use super::net::moody::Moody;
+use super::net::names::{Lookups, NameServer};
 use super::net::nonsense::Nonsense;
-use super::net::server::{ECHO, Echo, NAMES, TRANSFER, TransferServer};
+use super::net::outside::{Outside, Target};
+use super::net::server::{ECHO, Echo, TRANSFER, TransferServer};
+use super::net::web::{Browser, WebServer};
 use super::oracle::Violation;
 use super::peer::backend::{Backend, Conduct};
 use super::peer::frontend::Frontend;
 use super::peer::hostile::Hostile;
-use super::peer::toolstack::{ClientPlan, MakePeer, Task, Toolstack};
+use super::peer::toolstack::{ClientPlan, MakePeer, Task, Toolstack, When};
 use super::rules::FORBIDDEN;
 use super::scenario::{Attacker, ClientShape, Scenario};
 use super::store::daemon::Daemon;
@@ -27,6 +34,7 @@ use crate::guard::ruleset;
 use crate::journey::{Journey, Settings};
 use crate::store::Store;
 use crate::time::Moment;
+use crate::xen::meter::{self, Account};
 use crate::xen::{DomainId, Shutdown, Xen, touch};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -40,15 +48,17 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 /// Pages of the machine.
-const FRAMES: usize = 8192;
+pub(super) const FRAMES: usize = 8192;
 /// Pages that the kernel has for packets.
-const PAGES: usize = 1024;
+pub(super) const PAGES: usize = 1024;
 /// Our address on the uplink.
 pub const FIREWALL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// The uplink's router.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// A server beyond it.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
+/// Our Ethernet address there, as the toolstack gives it.
+const UPLINK_MAC: [u8; 6] = [0x00, 0x16, 0x3e, 0, 0, 1];
 /// After the last device is gone: time for everything that is held to be let go.
 const REST: Duration = Duration::from_secs(90);
 
@@ -73,6 +83,8 @@ pub struct Report {
     pub outcomes: Vec<(DomainId, Service, Outcome)>,
     /// The slowest transfer.
     pub slowest: Duration,
+    /// Most bytes that the kernel had allocated beyond those after boot, if anybody counted.
+    pub peak_bytes: i64,
     /// What the kernel itself counted.
     pub kernel: KernelStory,
     /// The last events as text, if they were kept.
@@ -106,16 +118,21 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
     let world = Rc::new(RefCell::new(World::new(machine, scenario.tempo, ends)));
     world.borrow_mut().machine.create(UPLINK);
     let boot = SimXen::boot(&world, PAGES);
-    populate(&world, scenario, &mut dice, boot.store_ring, tasks, traffic_ends);
+    let tasks = tasks.into_iter().map(|(at, task)| (When::At(at), task));
+    populate(&world, scenario, &mut dice, boot.store_ring, Toolstack::new(tasks), traffic_ends);
+    let console = console::open(&world);
+    world.borrow_mut().add(Box::new(Terminal::new(console, scenario.reader)));
     let mut kernel = KernelStory::default();
     let ended = boot_kernel(&world, scenario, boot, &mut kernel);
     touch::listen(None);
+    console::close();
     let mut world = world.borrow_mut();
     watcher::check_before_sleep(&mut world.machine);
     if ended != Some(Shutdown::PowerOff) && world.machine.violations.is_empty() {
         world.machine.violate("shutdown", format!("the kernel ended with {ended:?}, not with PowerOff"));
     }
     check_service(&mut world.machine, scenario, kernel.excused);
+    check_forwarding(&mut world.machine, scenario, kernel.excused);
     let naps = world.naps();
     let machine = &mut world.machine;
     Report {
@@ -127,6 +144,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
         naps,
         violations: core::mem::take(&mut machine.violations),
         outcomes: machine.ledger.outcomes().collect(),
+        peak_bytes: kernel.peak_bytes,
         kernel,
         slowest: machine.ledger.slowest,
         lines: machine.trace.lines().map(Into::into).collect(),
@@ -163,6 +181,10 @@ fn plan(
         tasks.push((at, Task::Detach(domain)));
         tasks.push((at + Duration::from_millis(dice.below(3000)), Task::Attach(domain)));
     }
+    for _ in 0..scenario.destroyed {
+        let domain = domain_of(dice.below(everybody as u64) as usize);
+        tasks.push((start + Duration::from_millis(500 + dice.below(span)), Task::Destroy(domain)));
+    }
     for _ in 0..scenario.uplink_restarts {
         let at = start + Duration::from_millis(500 + dice.below(span));
         tasks.push((at, Task::DetachUplink));
@@ -181,16 +203,21 @@ fn plan(
     tasks
 }
 
-fn domain_of(index: usize) -> DomainId {
+pub(super) fn domain_of(index: usize) -> DomainId {
     DomainId(10 + index as u16)
 }
 
 /// Everybody's plan: first the honest clients, then the hostile ones.
-fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, ClientPlan)> {
+pub(super) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, ClientPlan)> {
+    let moods_every = scenario.moods_every;
     let honest = scenario.clients.iter().enumerate().map(|(index, &shape)| {
         let host = move |machine: &mut Machine| honest_host(index, shape, until, machine);
         let peer = move |machine: &mut Machine| -> Box<dyn Peer> {
             let host = host(machine);
+            let host = match moods_every {
+                Some(every) => Box::new(Moody::new(host, every, until)),
+                None => host,
+            };
             Box::new(Frontend::new(domain_of(index), shape.style, host, shape.reload_every))
         };
         (shape.starts_after, client_plan(index, Box::new(peer)))
@@ -198,12 +225,20 @@ fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, ClientPlan)> {
     let hostile = scenario.attackers.iter().enumerate().map(|(number, &attacker)| {
         let index = scenario.clients.len() + number;
         let (domain, mac, address) = (domain_of(index), client_mac(index), client_address(index));
-        let peer = move |_: &mut Machine| -> Box<dyn Peer> {
+        let peer = move |machine: &mut Machine| -> Box<dyn Peer> {
             match attacker {
                 Attacker::Rings(malice) => Box::new(Hostile::new(domain, mac, address, malice, until)),
                 Attacker::Packets(style, every) => {
                     let host = Box::new(Nonsense::new(mac, address, every, until));
                     Box::new(Frontend::new(domain, style, host, None))
+                }
+                Attacker::Flood(style, kind, burst) => {
+                    let host = Box::new(Flood::new(kind, mac, address, burst, until));
+                    Box::new(Frontend::new(domain, style, host, None))
+                }
+                Attacker::Hoarder(shape) => {
+                    let host = honest_host(index, shape, until, machine);
+                    Box::new(Frontend::new(domain, shape.style, host, None))
                 }
             }
         };
@@ -232,7 +267,8 @@ fn honest_host(index: usize, shape: ClientShape, until: Moment, machine: &mut Ma
     let largest = shape.largest_transfer;
     host.run(|sockets| Pings::start(domain, SERVER, pace, dice, sockets));
     host.run(|sockets| Datagrams::start(domain, (SERVER, ECHO), pace, 1400, dice, sockets));
-    host.run(|sockets| Datagrams::start(domain, (GATEWAY, NAMES), slow, 200, dice, sockets));
+    host.run(|sockets| Lookups::start(domain, GATEWAY, pace, sockets));
+    host.run(|sockets| Browser::start(domain, SERVER, slow, largest / 4, dice, sockets));
     host.run(|sockets| Transfers::start(domain, (SERVER, TRANSFER), slow, largest, dice, sockets));
     host.run(|sockets| Transfers::start(domain, (GATEWAY, TRANSFER), slow, largest, dice, sockets));
     host.run(|sockets| Probes::start(domain, FORBIDDEN, forbidden, dice, sockets));
@@ -240,16 +276,16 @@ fn honest_host(index: usize, shape: ClientShape, until: Moment, machine: &mut Ma
 }
 
 /// The address that clients use as their router: any that is not theirs will do.
-fn gateway_of_clients() -> Ipv4Addr {
+pub(super) fn gateway_of_clients() -> Ipv4Addr {
     Ipv4Addr::new(10, 137, 0, 1)
 }
 
-fn populate(
+pub(super) fn populate(
     world: &SharedWorld,
     scenario: &Scenario,
     dice: &mut Dice,
     (ring, port): (crate::xen::host::Frame, u32),
-    tasks: Vec<(Moment, Task)>,
+    toolstack: Toolstack,
     traffic_ends: Moment,
 ) {
     let mut world = world.borrow_mut();
@@ -265,27 +301,43 @@ fn populate(
     let model = &mut world.machine.model;
     model.rules = Some(scenario.rules.clone());
     model.firewall = Some(FIREWALL);
-    model.clients =
-        (0..scenario.clients.len()).map(|index| (domain_of(index), client_address(index))).collect();
+    let hoarders = scenario.attackers.iter().enumerate().filter_map(|(number, attacker)| {
+        matches!(attacker, Attacker::Hoarder(_)).then_some(scenario.clients.len() + number)
+    });
+    let honest = (0..scenario.clients.len()).chain(hoarders);
+    model.clients = honest.map(|index| (domain_of(index), client_address(index))).collect();
     let now = world.machine.now;
     let mut network = StackHost::new(&address, dice, now);
     network.run(|sockets| Echo::start(ECHO, sockets));
-    network.run(|sockets| Echo::start(NAMES, sockets));
+    network.run(NameServer::start);
+    network.run(WebServer::start);
     network.run(TransferServer::start);
+    let mut network: Box<dyn Host> = Box::new(network);
+    if let Some(every) = scenario.moods_every {
+        network = Box::new(Moody::new(network, every, traffic_ends));
+    }
+    if let Some(every) = scenario.outside_every {
+        let (address, client) = (FIREWALL, client_address(0));
+        let target = Target { mac: UPLINK_MAC, address, client, server: SERVER };
+        network = Box::new(Outside::new(network, target, every, traffic_ends));
+    }
+    world.machine.clock.every = scenario.upset_every;
     let conduct = Conduct { mischief_until: traffic_ends, ..scenario.conduct };
     world.machine.ledger.uplink_is_honest = conduct.mischief_per_mille == 0;
-    world.add(Box::new(Backend::new(conduct, Box::new(network))));
-    world.add(Box::new(Toolstack::new(tasks)));
+    world.add(Box::new(Backend::new(conduct, network)));
+    world.add(Box::new(toolstack));
 }
 
 /// Boots the kernel as `main` does, runs it, and checks that it lets go of everything.
-fn boot_kernel(
+pub(super) fn boot_kernel(
     world: &SharedWorld,
     scenario: &Scenario,
     boot: Boot,
     told: &mut KernelStory,
 ) -> Option<Shutdown> {
     let Boot { mut xen, store, .. } = boot;
+    let _kernel = meter::charge(Account::Kernel);
+    meter::reset();
     let route = UplinkRoute { address: "10.0.0.2/24".parse().ok()?, gateway: GATEWAY };
     let settings = Settings {
         gateway: gateway_of_clients(),
@@ -308,12 +360,16 @@ fn boot_kernel(
             return None;
         }
     };
+    let memory = MemoryWatch::begin();
     loop {
         let reason = firewall.turn();
+        memory.check(world);
         if reason.is_some() || world.borrow().is_over() {
-            *told = KernelStory::of(&firewall);
+            let _world = meter::charge(Account::World);
+            *told = KernelStory::of(&firewall, &memory);
         }
         if reason.is_some() {
+            let _world = meter::charge(Account::World);
             check_balance(world, &mut firewall);
             return reason;
         }

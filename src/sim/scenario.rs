@@ -1,6 +1,8 @@
 //! What a seed stands for: who is there, how they behave, and what happens when.
 
+use super::console::Reader;
 use super::dice::Dice;
+use super::net::flood::{Burst, Kind};
 use super::peer::backend::Conduct;
 use super::peer::hostile::Malice;
 use super::peer::nic::Style;
@@ -33,6 +35,10 @@ pub enum Attacker {
     Rings(Malice),
     /// Keeps to those, and sends nonsense about so often.
     Packets(Style, Duration),
+    /// Sends far too much of one thing.
+    Flood(Style, Kind, Burst),
+    /// Behaves like an honest client, and never takes what it receives out of its ring.
+    Hoarder(ClientShape),
 }
 
 /// A whole run.
@@ -52,8 +58,18 @@ pub struct Scenario {
     pub attackers: Vec<Attacker>,
     /// Device removals by the toolstack.
     pub detaches: u64,
+    /// Clients that are destroyed in the midst of their traffic, for good.
+    pub destroyed: u64,
+    /// Hosts and the network beyond the uplink become slow, lossy or silent about so often, and well again.
+    pub moods_every: Option<Duration>,
+    /// Hostile hosts beyond the uplink send something to the firewall about so often.
+    pub outside_every: Option<Duration>,
     /// The uplink goes and comes back so often.
     pub uplink_restarts: u64,
+    /// Something happens to time about so often.
+    pub upset_every: Option<Duration>,
+    /// Who reads the console.
+    pub reader: Reader,
     /// The rules.
     pub rules: SlowRules,
     /// Of thousand steps of xenstored so many fire a watch or fail a commit for nothing.
@@ -73,17 +89,20 @@ impl Scenario {
             blank_per_mille: *dice.pick(&[0, 500, 1000]),
             most_slots: *dice.pick(&[1, 1, 4, 18]),
             refuses_blank: dice.chance(200),
+            bundle_bytes: *dice.pick(&[0, 9_000, 65_535]),
+            takes_bundles: dice.chance(700),
+            split_channels: dice.chance(500),
             lazy_per_mille: if calm { 0 } else { *dice.pick(&[0, 0, 300]) },
             mischief_per_mille: if dice.chance(120) { *dice.pick(&[1, 10, 100]) } else { 0 },
             mischief_until: Moment::default(),
         };
-        let attackers = if calm { 0 } else { dice.below(3) };
+        let attackers = if calm { dice.below(4) / 3 } else { dice.below(3) };
         let attackers = (0..attackers).map(|_| attacker(&mut dice)).collect();
         Self {
             seed,
-            traffic: Duration::from_secs(*dice.pick(&[2, 5, 10])),
+            traffic: Duration::from_secs(*dice.pick(&[1, 2, 5])),
             tempo: Tempo {
-                accesses: *dice.pick(&[20, 200, 2000]),
+                accesses: *dice.pick(&[5, 20, 200, 2000]),
                 steps: *dice.pick(&[0, 1, 1, 3]),
                 call_nanoseconds: *dice.pick(&[100, 1000, 5000]),
             },
@@ -91,7 +110,12 @@ impl Scenario {
             clients,
             attackers,
             detaches: if calm { 0 } else { dice.below(4) },
+            destroyed: if calm { 0 } else { dice.below(2) },
+            moods_every: (!calm && dice.chance(300)).then(|| Duration::from_millis(dice.between(100, 2000))),
+            outside_every: dice.chance(300).then(|| Duration::from_micros(*dice.pick(&[200, 2_000, 20_000]))),
             uplink_restarts: if calm { 0 } else { dice.below(2) },
+            upset_every: dice.chance(400).then(|| Duration::from_secs(dice.between(4, 15))),
+            reader: *dice.pick(&[Reader::Prompt, Reader::Rare, Reader::Nobody, Reader::Scribbler]),
             rules: SlowRules::of_dice(&mut dice, &[SERVER, GATEWAY]),
             store_noise: *dice.pick(&[0, 20, 200]),
         }
@@ -142,17 +166,35 @@ impl Scenario {
 
     /// Whether every request must be answered: nothing is lost and nobody goes away.
     pub fn is_lossless(&self) -> bool {
-        let steady = self.attackers.is_empty()
-            && self.conduct.mischief_per_mille == 0
-            && self.clients.iter().all(|client| client.reload_every.is_none());
-        steady && self.conduct.loss_per_mille == 0 && self.detaches == 0 && self.uplink_restarts == 0
+        self.attackers.is_empty() && self.is_steady()
+    }
+
+    /// Whether nothing but attackers keeps clients from what they ask for: nothing is lost on purpose, and
+    /// nobody goes away.
+    pub fn is_steady(&self) -> bool {
+        self.conduct.mischief_per_mille == 0
+            && self.conduct.loss_per_mille == 0
+            && self.clients.iter().all(|client| client.reload_every.is_none())
+            && self.moods_every.is_none()
+            && self.detaches + self.uplink_restarts + self.destroyed == 0
     }
 }
 
 fn attacker(dice: &mut Dice) -> Attacker {
     let every = Duration::from_micros(*dice.pick(&[100, 1_000, 20_000]));
-    if dice.chance(300) {
-        return Attacker::Packets(client(dice, true).style, every);
+    match dice.below(10) {
+        0 | 1 => return Attacker::Packets(client(dice, true).style, every),
+        2 | 3 => {
+            let (frames, every) = *dice.pick(&[(32, 2), (32, 20), (500, 50), (2000, 200)]);
+            let burst = Burst { frames, every: Duration::from_millis(every) };
+            return Attacker::Flood(client(dice, true).style, *dice.pick(&Kind::ALL), burst);
+        }
+        4 => {
+            let mut shape = client(dice, true);
+            shape.style.lazy_per_mille = 1000;
+            return Attacker::Hoarder(shape);
+        }
+        _ => {}
     }
     let mut rate = |rates: &[u64]| *dice.pick(rates);
     Attacker::Rings(Malice {
@@ -172,6 +214,9 @@ fn client(dice: &mut Dice, calm: bool) -> ClientShape {
         style: Style {
             blank_per_mille: *dice.pick(&[0, 1000, 1000, 500]),
             takes_blank: dice.chance(800),
+            bundle_bytes: *dice.pick(&[0, 9_000, 65_535]),
+            takes_bundles: dice.chance(700),
+            split_channels: dice.chance(700),
             most_slots: scatter,
             buffers: *dice.pick(&[256, 256, 64, 20]),
             start: *dice.pick(&[0, u32::MAX - 30, u32::MAX - 300, 1 << 31]),

@@ -5,31 +5,29 @@ use super::machine::Machine;
 use super::net::frame;
 use crate::exits::GATEWAY_MAC;
 use crate::xen::grant::Access;
+use crate::xen::host::Frame;
 use crate::xen::page::PAGE_BYTES;
 use alloc::format;
+use core::ops::Range;
 
 /// The first bytes of every client's Ethernet address, and of nobody else's.
 pub const CLIENT_MAC: [u8; 4] = [0x00, 0x16, 0x3e, 0x5e];
 
-/// The kernel is about to grant a page to the uplink.
-pub fn check_grant(machine: &mut Machine, page: &[u8; PAGE_BYTES], access: Access) {
-    match access {
-        Access::ReadWrite => {
-            if let Some(at) = page.iter().position(|&byte| byte != 0) {
-                machine.violate("leak", format!("a buffer is granted with byte {at} not wiped"));
-            }
-        }
-        Access::ReadOnly => {
-            if page[..6] == GATEWAY_MAC.0 || page[6..10] == CLIENT_MAC {
-                machine.violate(
-                    "grant-before-verdict",
-                    "a client's frame is granted to the uplink as it came".into(),
-                );
-            }
-            if frame::mark_in(page, |mark| mark == POISON).is_some() {
-                machine.violate("leak", "a page is granted to the uplink with old contents".into());
-            }
-        }
+/// The kernel has granted a page to the uplink, to show it the bytes `shown`.
+pub fn check_grant(machine: &mut Machine, frame: Frame, access: Access, shown: Range<usize>) {
+    let mut page = [0; PAGE_BYTES];
+    machine.memory.read(frame, 0, &mut page);
+    if let Some(at) = machine.secret_in(frame, shown.clone()) {
+        machine.violate("leak", format!("a page is granted to the uplink with byte {at} not wiped"));
+    }
+    let sent = page.get(shown).unwrap_or_default();
+    let as_it_came = sent.get(..6) == Some(&GATEWAY_MAC.0[..]) || sent.get(6..10) == Some(&CLIENT_MAC[..]);
+    if access == Access::ReadOnly && as_it_came {
+        machine
+            .violate("grant-before-verdict", "a client's frame is granted to the uplink as it came".into());
+    }
+    if access == Access::ReadOnly && frame::mark_in(sent, |mark| mark == POISON).is_some() {
+        machine.violate("leak", "a page is granted to the uplink with old contents".into());
     }
 }
 

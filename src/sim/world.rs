@@ -4,6 +4,7 @@
 //! some peers may take a step. When the kernel sleeps, peers run until something wakes it; when nobody has
 //! anything to do, the clock jumps to the next deadline.
 
+use super::clock::Upset;
 use super::machine::{KERNEL, Machine};
 use crate::time::Moment;
 use crate::xen::DomainId;
@@ -72,6 +73,9 @@ pub struct World {
     naps: u64,
 }
 
+/// Steps of peers at most while the kernel stands still.
+const MOST_STEPS: u32 = 20_000;
+
 /// What the kernel waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
@@ -109,11 +113,59 @@ impl World {
     pub fn interleave(&mut self) {
         let cost = self.machine.dice.between(1, self.tempo.call_nanoseconds);
         self.machine.pass(Duration::from_nanos(cost));
+        self.upset_clock();
         for _ in 0..self.machine.dice.below(self.tempo.steps + 1) {
             if !self.run_one() {
                 break;
             }
         }
+    }
+
+    /// Between two copies of a batch: a peer may change a grant that a later one needs.
+    pub fn between_copies(&mut self) {
+        if self.machine.dice.below(16) < self.tempo.steps {
+            self.run_one();
+        }
+    }
+
+    /// Lets happen to time what is due.
+    fn upset_clock(&mut self) {
+        let Machine { clock, dice, now, .. } = &mut self.machine;
+        let Some(upset) = clock.upset(*now, dice) else { return };
+        self.machine.note(&[13], || format!("clock: {upset:?}"));
+        match upset {
+            Upset::Step => {}
+            Upset::Jump(span) => {
+                self.machine.pass(span);
+                // Whoever looks at the clock sees first what was there before it jumped.
+                for _ in 0..MOST_STEPS {
+                    if !self.run_one() {
+                        break;
+                    }
+                }
+            }
+            Upset::Pause(span) => {
+                let end = self.machine.now + span;
+                for _ in 0..MOST_STEPS {
+                    if self.machine.now >= end {
+                        break;
+                    }
+                    if !self.run_one() {
+                        let next = self.next_wish().map_or(end, |due| due.min(end));
+                        self.machine.now = self.machine.now.max(next);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When the next peer wants to run.
+    fn next_wish(&self) -> Option<Moment> {
+        let wishes = self.seats.iter().filter_map(|seat| match seat.rest {
+            Rest::Until(due) => Some(due),
+            _ => None,
+        });
+        wishes.min()
     }
 
     /// Lets peers act between two accesses to a shared page; after how many the next time.
@@ -181,14 +233,8 @@ impl World {
                 quiet_checked = true;
                 self.check_idle();
             }
-            let wishes = self.seats.iter().filter_map(|seat| match seat.rest {
-                Rest::Until(due) => Some(due),
-                _ => None,
-            });
-            match wishes.chain(until).chain([self.ends]).min() {
-                Some(next) => self.machine.now = self.machine.now.max(next),
-                None => self.over = true,
-            }
+            let next = self.next_wish().into_iter().chain(until).fold(self.ends, Moment::min);
+            self.machine.now = self.machine.now.max(next);
         }
     }
 

@@ -111,6 +111,11 @@ impl<R: StoreRing> Store<R> {
         self.call(Kind::Unwatch, TransactionId::NONE, &parts).map(drop)
     }
 
+    /// Watches in place.
+    pub fn watches(&self) -> usize {
+        self.events.watches()
+    }
+
     /// The next watch event that has arrived; see [`super::events`] for how they are coalesced.
     pub fn next_event(&mut self) -> Option<WatchEvent> {
         self.events.pop()

@@ -53,6 +53,11 @@ impl StoreError {
         !matches!(self, Self::Timeout | Self::Violation(_))
     }
 
+    /// Whether we own as many nodes as we may.
+    pub fn is_about_quota(&self) -> bool {
+        matches!(self, Self::NoSpace | Self::Quota)
+    }
+
     /// The meaning of an ERROR reply's text, its final NUL removed.
     pub fn from_reply(text: &[u8]) -> Self {
         match text {

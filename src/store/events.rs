@@ -71,6 +71,11 @@ impl EventQueue {
         self.watches.retain(|watch| watch.token != token);
     }
 
+    /// Watches in place.
+    pub fn watches(&self) -> usize {
+        self.watches.len()
+    }
+
     /// Notes an event. One with an unknown token (its watch was just removed) is dropped.
     pub fn push(&mut self, path: &str, token: &str) {
         let Some(watch) = self.watches.iter_mut().find(|watch| watch.token == token) else {

@@ -1,19 +1,23 @@
 //! One client's backend device: its XenStore directory, its life, and its rings while connected.
 
 use crate::guard::antispoof::Identity;
-use crate::store::{Nodes, Store, StoreError, StoreRing};
+use crate::store::{Nodes, Store, StoreError, StoreRing, Transaction};
 use crate::text::decimal;
 use crate::time::Moment;
-use crate::vif::lifecycle::{
-    BusState, CLOSE_ALONE_AFTER, OFFER_AT_LEAST, REMOVE_AFTER, Step, Wanted, backend_step,
-};
-use crate::vif::netback::{Abilities, Netback, Support, unmap};
+use crate::vif::abilities::{Abilities, Support};
+use crate::vif::channels::Channels;
+use crate::vif::lifecycle::backend::{Action, Backend, Event, Sight};
+use crate::vif::lifecycle::{BusState, Online};
+use crate::vif::netback::{Netback, unmap};
 use crate::xen::event::RemotePort;
 use crate::xen::grant::Gref;
-use crate::xen::{DomainId, Xen};
+use crate::xen::{DomainId, Xen, XenError};
 use alloc::format;
 use alloc::string::String;
+use core::cmp::Ordering;
 use core::fmt;
+
+use Failure::Unusable;
 
 /// Names a backend device: the client's domain and the device's number in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +47,22 @@ pub enum Change {
     Gone,
 }
 
+/// What we announce in InitWait, as `netif.h` names it. A key that is missing says no.
+const OFFER: &[(&str, &str)] = &[
+    ("feature-rx-copy", "1"),
+    ("feature-sg", "1"),
+    ("feature-gso-tcpv4", "1"),
+    // Only Linux's netback waits for this one; written for whoever looks.
+    ("hotplug-status", "connected"),
+];
+
+/// Nodes that the toolstack made for hotplug scripts, which do not run in this domain. Nobody reads them; they are
+/// removed when they use up our quota of nodes.
+const UNREAD: [&str; 4] = ["script", "bridge", "type", "handle"];
+
+/// Complaints about one device that reach the console: a client can cause them at will.
+const MAX_COMPLAINTS: u32 = 10;
+
 /// A backend device.
 #[derive(Debug)]
 pub struct ClientVif {
@@ -51,51 +71,41 @@ pub struct ClientVif {
     front: String,
     /// Token of the watch on the frontend's state.
     token: String,
-    own: BusState,
-    /// When `own` was entered.
-    since: Moment,
-    wanted: Wanted,
-    /// When the device was first seen offline.
-    offline_since: Option<Moment>,
-    frontend: BusState,
-    health: Health,
+    /// `feature-split-event-channels`
+    split: Support,
+    life: Backend,
     identity: Identity,
     netback: Option<Netback>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    Good,
-    /// The frontend broke the protocol: it is served again only when it starts anew.
-    Broken,
+    complaints: u32,
+    /// What XenStore last failed to do for this device.
+    trouble: Option<StoreError>,
 }
 
 impl ClientVif {
-    /// Reads what the toolstack wrote about a new device. Its watch is on the frontend's state.
+    /// Reads what the toolstack wrote about a new device. Its watch is on the frontend's state. `split`: whether
+    /// the client is offered an event channel per ring.
     pub fn discover<R: StoreRing>(
         id: DeviceId,
         token: &str,
+        split: Support,
         store: &mut Store<R>,
         now: Moment,
     ) -> Result<Self, StoreError> {
         let back = format!("backend/vif/{}/{}", id.domain.0, id.device);
         let front = store.read(&format!("{back}/frontend"))?;
-        let mac = store.read(&format!("{back}/mac"))?;
-        let addresses = store.read_peer(&format!("{back}/ip"))?.unwrap_or_default();
+        let identity = read_identity(&back, store)?;
         store.watch(&format!("{front}/state"), token)?;
         Ok(Self {
             id,
             token: token.into(),
-            identity: Identity::parse(&mac, &addresses),
+            split,
+            identity,
             back,
             front,
-            own: BusState::Initialising,
-            since: now,
-            wanted: Wanted::Online,
-            offline_since: None,
-            frontend: BusState::Unknown,
-            health: Health::Good,
+            life: Backend::new(now),
             netback: None,
+            complaints: 0,
+            trouble: None,
         })
     }
 
@@ -119,139 +129,200 @@ impl ClientVif {
         self.netback.is_some()
     }
 
-    /// Looks at XenStore again.
-    pub fn refresh<R: StoreRing>(&mut self, store: &mut Store<R>, now: Moment) -> Result<(), StoreError> {
-        let own = store.read_peer(&format!("{}/state", self.back))?.map(|text| BusState::parse(&text));
-        let online = store.read_peer(&format!("{}/online", self.back))?;
-        self.wanted = match (own, online.as_deref()) {
-            (None, _) => Wanted::Vanished,
-            // Only the toolstack writes this state: the directory was removed and made anew meanwhile.
-            (Some(BusState::Initialising), _) if self.own != BusState::Initialising => Wanted::Vanished,
-            (Some(_), Some("1")) => Wanted::Online,
-            (Some(_), _) => Wanted::Offline,
-        };
-        if self.wanted == Wanted::Online {
-            self.offline_since = None;
-        } else {
-            self.offline_since.get_or_insert(now);
-        }
-        let state = store.read_peer(&format!("{}/state", self.front))?;
-        self.frontend = BusState::parse(&state.unwrap_or_default());
-        Ok(())
-    }
-
-    /// What is to be done, and from when on.
-    fn next_step(&self) -> (Step, Moment) {
-        let step = backend_step(self.own, self.wanted, self.frontend);
-        let due = match step {
-            Step::Connect => self.since + OFFER_AT_LEAST,
-            // From when both hold: whoever detaches a device that is closed already must still find it closed.
-            Step::Remove => self.offline_since.unwrap_or_default().max(self.since) + REMOVE_AFTER,
-            _ => self.since,
-        };
-        match (step, self.offline_since) {
-            (Step::Stay, Some(offline)) if self.own != BusState::Closed => {
-                (Step::Close, offline + CLOSE_ALONE_AFTER)
-            }
-            // What broke the protocol must start anew before it is offered anything.
-            (Step::Offer, _) if self.health == Health::Broken && self.frontend != BusState::Initialising => {
-                (Step::Stay, due)
-            }
-            (step, _) => (step, due),
-        }
-    }
-
-    /// When [`Self::advance`] has something to do without an event.
+    /// When [`Self::follow`] has something to do without an event.
     pub fn deadline(&self) -> Option<Moment> {
-        let (step, due) = self.next_step();
-        (step != Step::Stay).then_some(due)
+        self.life.deadline()
     }
 
-    /// Takes every step that is due. The caller forgets the device on [`Change::Gone`].
-    pub fn advance<X: Xen, R: StoreRing>(
+    /// Looks at XenStore again and takes every step that is due. The caller drops the device on [`Change::Gone`].
+    pub fn follow<X: Xen, R: StoreRing>(
         &mut self,
         xen: &mut X,
         store: &mut Store<R>,
-        now: Moment,
+    ) -> Result<Change, StoreError> {
+        let own = store.read_peer(&format!("{}/state", self.back))?;
+        let online = store.read_peer(&format!("{}/online", self.back))?;
+        let frontend = store.read_peer(&format!("{}/state", self.front))?;
+        let sight = Sight {
+            own: own.map(|text| BusState::parse(&text)),
+            online: Online::parse(online.as_deref()),
+            frontend: BusState::parse(&frontend.unwrap_or_default()),
+        };
+        self.handle(Event::Saw(sight), xen, store)
+    }
+
+    /// Ends the connection of a client that broke the protocol; it is served again when it starts anew.
+    pub fn break_off<X: Xen, R: StoreRing>(
+        &mut self,
+        why: impl fmt::Display,
+        xen: &mut X,
+        store: &mut Store<R>,
+    ) -> Result<Change, StoreError> {
+        self.complain(format_args!("broke the protocol ({why}): connection ended"));
+        self.handle(Event::Broke, xen, store)
+    }
+
+    /// Hands an event to the device's life and carries out what comes of it.
+    fn handle<X: Xen, R: StoreRing>(
+        &mut self,
+        event: Event,
+        xen: &mut X,
+        store: &mut Store<R>,
     ) -> Result<Change, StoreError> {
         let before = self.netback.is_some();
-        loop {
-            let (step, due) = self.next_step();
-            if step == Step::Stay || now < due {
-                break;
-            }
-            match step {
-                Step::Stay => break,
-                Step::Offer => self.offer(store, now)?,
-                Step::Connect => self.connect(xen, store, now)?,
-                Step::StartClosing => self.close(BusState::Closing, xen, store, now)?,
-                Step::Close => self.close(BusState::Closed, xen, store, now)?,
-                Step::Remove | Step::Forget => {
-                    self.disconnect(xen);
-                    self.forget(step, store);
-                    return Ok(Change::Gone);
+        let mut outcome = Ok(());
+        let mut action = self.life.handle(event, xen.now());
+        while let Some(next) = action {
+            let event = match self.carry_out(next, xen, store) {
+                Ok(event) => event,
+                Err(error) => {
+                    let known = self.trouble.as_ref() == Some(&error);
+                    self.trouble = Some(error.clone());
+                    // The same trouble at every attempt is said once; that XenStore is silent is for the loop to know.
+                    if !known || !error.is_about_the_request() {
+                        outcome = Err(error);
+                    }
+                    Event::Failed
                 }
-            }
+            };
+            action = self.life.handle(event, xen.now());
         }
-        Ok(match (before, self.netback.is_some()) {
+        let change = match (before, self.netback.is_some()) {
+            _ if self.life.is_forgotten() => Change::Gone,
             (false, true) => Change::Attached,
             (true, false) => Change::Detached,
             _ => Change::None,
+        };
+        match outcome {
+            // What happened to the rings matters more than what could not be written.
+            Err(error) if change == Change::None => Err(error),
+            Err(error) => {
+                log::error!("{}: {error}", self.id);
+                Ok(change)
+            }
+            Ok(()) => Ok(change),
+        }
+    }
+
+    /// Carries out one action; its outcome, unless XenStore failed.
+    fn carry_out<X: Xen, R: StoreRing>(
+        &mut self,
+        action: Action,
+        xen: &mut X,
+        store: &mut Store<R>,
+    ) -> Result<Event, StoreError> {
+        match action {
+            Action::Write(state) => {
+                let event = self.write(state, store)?;
+                self.trouble = None;
+                Ok(event)
+            }
+            Action::TakeUpRings => match self.take_up_rings(xen, store) {
+                Ok(netback) => {
+                    self.netback = Some(netback);
+                    Ok(Event::Done)
+                }
+                Err(Failure::Store(error)) => Err(error),
+                Err(Unusable(why)) => {
+                    self.complain(format_args!("cannot connect: {why}"));
+                    Ok(Event::Refused)
+                }
+            },
+            Action::LetGo => {
+                if let Some(netback) = self.netback.take() {
+                    netback.disconnect(xen);
+                }
+                Ok(Event::Done)
+            }
+            Action::Remove => {
+                let back = &self.back;
+                self.if_present(store, |transaction| transaction.remove(back))
+            }
+            Action::Forget => {
+                store.unwatch(&format!("{}/state", self.front), &self.token)?;
+                Ok(Event::Done)
+            }
+        }
+    }
+
+    /// Says what is wrong with this client, unless it has been said often enough.
+    fn complain(&mut self, what: fmt::Arguments<'_>) {
+        self.complaints = self.complaints.saturating_add(1);
+        match self.complaints.cmp(&MAX_COMPLAINTS) {
+            Ordering::Less => log::warn!("{}: {what}", self.id),
+            Ordering::Equal => log::warn!("{}: {what}; no more will be said of this client", self.id),
+            Ordering::Greater => {}
+        }
+    }
+
+    /// Writes our state, and what we offer in InitWait.
+    fn write<R: StoreRing>(&self, state: BusState, store: &mut Store<R>) -> Result<Event, StoreError> {
+        let split = [("feature-split-event-channels", self.split.flag())];
+        let offer = OFFER.iter().chain(&split).filter(|_| state == BusState::InitWait);
+        let back = &self.back;
+        self.if_present(store, |transaction| {
+            // What we know of the client may be of a directory that was removed and made anew since.
+            if state == BusState::InitWait && read_identity(back, transaction)? != self.identity {
+                return Err(StoreError::NoEntry);
+            }
+            for (key, value) in offer.clone() {
+                transaction.write(&format!("{back}/{key}"), value)?;
+            }
+            transaction.write(&format!("{back}/state"), state.text())
         })
+    }
+
+    /// Changes our directory in one transaction, unless it has vanished: a node that the toolstack removed must
+    /// not come back, and one that it made anew is another device's.
+    fn if_present<R: StoreRing>(
+        &self,
+        store: &mut Store<R>,
+        mut change: impl FnMut(&mut Transaction<'_, R>) -> Result<(), StoreError>,
+    ) -> Result<Event, StoreError> {
+        let node = format!("{}/state", self.back);
+        let written = self.life.written();
+        let changed = store.transaction(|transaction| {
+            let state = BusState::parse(&transaction.read(&node)?);
+            if state == BusState::Initialising && written != BusState::Initialising {
+                return Err(StoreError::NoEntry);
+            }
+            change(transaction)
+        });
+        match changed {
+            Ok(()) => Ok(Event::Done),
+            Err(StoreError::NoEntry) => Ok(Event::Vanished),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes nodes of our directory that nobody reads, when we own more than we may.
+    pub fn make_room<R: StoreRing>(&self, store: &mut Store<R>) -> Result<(), StoreError> {
+        for name in UNREAD {
+            match store.remove(&format!("{}/{name}", self.back)) {
+                Err(error) if !error.is_about_the_request() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
+/// The addresses that the toolstack gave a device's client.
+fn read_identity(back: &str, nodes: &mut impl Nodes) -> Result<Identity, StoreError> {
+    let mac = nodes.read(&format!("{back}/mac"))?;
+    let addresses = nodes.read_peer(&format!("{back}/ip"))?.unwrap_or_default();
+    Ok(Identity::parse(&mac, &addresses))
+}
+
 impl ClientVif {
-    /// Removes our watch, and our directory unless that is gone already. What fails here has failed for good.
-    fn forget<R: StoreRing>(&mut self, step: Step, store: &mut Store<R>) {
-        let removed = if step == Step::Remove { store.remove(&self.back) } else { Ok(()) };
-        let unwatched = store.unwatch(&format!("{}/state", self.front), &self.token);
-        if let Err(error) = removed.and(unwatched) {
-            log::warn!("{}: cannot be cleaned up: {error}", self.id);
-        }
-    }
-
-    /// Announces what we can do and waits for the frontend.
-    fn offer<R: StoreRing>(&mut self, store: &mut Store<R>, now: Moment) -> Result<(), StoreError> {
-        const OFFER: [(&str, &str); 4] = [
-            ("feature-rx-copy", "1"),
-            ("feature-rx-flip", "0"),
-            ("feature-sg", "1"),
-            // Only Linux's netback waits for this one; written for whoever looks.
-            ("hotplug-status", "connected"),
-        ];
-        self.health = Health::Good;
-        self.write(&OFFER, BusState::InitWait, store, now)
-    }
-
-    /// Maps the rings that the frontend announced.
-    fn connect<X: Xen, R: StoreRing>(
-        &mut self,
-        xen: &mut X,
-        store: &mut Store<R>,
-        now: Moment,
-    ) -> Result<(), StoreError> {
-        match self.take_up_rings(xen, store) {
-            Ok(netback) => {
-                self.netback = Some(netback);
-                self.write(&[], BusState::Connected, store, now)
-            }
-            Err(Unusable(why)) => {
-                log::warn!("{}: cannot connect: {why}", self.id);
-                self.health = Health::Broken;
-                self.write(&[], BusState::Closed, store, now)
-            }
-        }
-    }
-
     fn take_up_rings<X: Xen, R: StoreRing>(
         &self,
         xen: &mut X,
         store: &mut Store<R>,
-    ) -> Result<Netback, Unusable> {
-        let mut number = |key: &str| -> Result<Option<u32>, Unusable> {
+    ) -> Result<Netback, Failure> {
+        let mut number = |key: &str| -> Result<Option<u32>, Failure> {
             let text = store.read_peer(&format!("{}/{key}", self.front));
-            let Some(text) = text.map_err(|error| Unusable(format!("{error}")))? else { return Ok(None) };
+            let Some(text) = text.map_err(Failure::Store)? else { return Ok(None) };
             decimal(&text).map(Some).ok_or_else(|| Unusable(format!("{key} is no number")))
         };
         let present =
@@ -261,14 +332,17 @@ impl ClientVif {
         }
         let tx_ring = Gref(present("tx-ring-ref", number("tx-ring-ref")?)?);
         let rx_ring = Gref(present("rx-ring-ref", number("rx-ring-ref")?)?);
-        let remote = RemotePort(present("event-channel", number("event-channel")?)?);
-        let supports = |flag: Option<u32>| if flag.unwrap_or(0) != 0 { Support::Yes } else { Support::No };
+        // Whoever was offered a channel per ring may still want one for both.
+        let remote = match (number("event-channel-tx")?, number("event-channel-rx")?) {
+            (Some(tx), Some(rx)) if self.split == Support::Yes => {
+                Remote::Split { tx: RemotePort(tx), rx: RemotePort(rx) }
+            }
+            _ => Remote::Shared(RemotePort(present("event-channel", number("event-channel")?)?)),
+        };
         let abilities = Abilities {
-            scatter_gather: supports(number("feature-sg")?),
-            blank_checksum: match supports(number("feature-no-csum-offload")?) {
-                Support::Yes => Support::No,
-                Support::No => Support::Yes,
-            },
+            scatter_gather: Support::of(number("feature-sg")?),
+            blank_checksum: Support::unless(number("feature-no-csum-offload")?),
+            segmentation: Support::of(number("feature-gso-tcpv4")?),
         };
         let domain = self.id.domain;
         let tx = xen.map(domain, tx_ring).map_err(|error| Unusable(format!("tx ring: {error}")))?;
@@ -279,75 +353,51 @@ impl ClientVif {
                 return Err(Unusable(format!("rx ring: {error}")));
             }
         };
-        let port = match xen.bind_port(domain, remote) {
-            Ok(port) => port,
+        let channels = match bind(xen, domain, remote) {
+            Ok(channels) => channels,
             Err(error) => {
                 unmap(xen, tx);
                 unmap(xen, rx);
                 return Err(Unusable(format!("event channel: {error}")));
             }
         };
-        Netback::connect(domain, port, abilities, tx, rx).map_err(|pages| {
-            xen.close_port(port);
+        Netback::connect(domain, channels, abilities, tx, rx).map_err(|pages| {
+            channels.close(xen);
             pages.into_iter().for_each(|page| unmap(xen, page));
             Unusable("a ring's indices make no sense".into())
         })
     }
+}
 
-    /// Lets go of the rings and says so.
-    fn close<X: Xen, R: StoreRing>(
-        &mut self,
-        state: BusState,
-        xen: &mut X,
-        store: &mut Store<R>,
-        now: Moment,
-    ) -> Result<(), StoreError> {
-        // The frontend frees its ring pages when it reads the state: unmap first.
-        self.disconnect(xen);
-        self.write(&[], state, store, now)
-    }
+/// Why rings cannot be taken up.
+enum Failure {
+    /// What the frontend announced is no good.
+    Unusable(String),
+    /// XenStore does not say what it announced.
+    Store(StoreError),
+}
 
-    /// Closes the connection of a client that broke the protocol; it is served again when it starts anew.
-    pub fn break_off<X: Xen, R: StoreRing>(
-        &mut self,
-        xen: &mut X,
-        store: &mut Store<R>,
-        now: Moment,
-    ) -> Result<(), StoreError> {
-        self.health = Health::Broken;
-        self.close(BusState::Closed, xen, store, now)
-    }
-
-    fn disconnect(&mut self, xen: &mut impl Xen) {
-        if let Some(netback) = self.netback.take() {
-            netback.disconnect(xen);
-        }
-    }
-
-    /// Writes keys and our state in one transaction, unless the directory has vanished: a node that the
-    /// toolstack removed must not come back.
-    fn write<R: StoreRing>(
-        &mut self,
-        keys: &[(&str, &str)],
-        state: BusState,
-        store: &mut Store<R>,
-        now: Moment,
-    ) -> Result<(), StoreError> {
-        self.own = state;
-        self.since = now;
-        let back = &self.back;
-        store.transaction(|transaction| {
-            let node = format!("{back}/state");
-            if transaction.read_peer(&node)?.is_some() {
-                for (key, value) in keys {
-                    transaction.write(&format!("{back}/{key}"), value)?;
+/// Binds to the event channels that a client announced.
+fn bind(xen: &mut impl Xen, domain: DomainId, remote: Remote) -> Result<Channels, XenError> {
+    match remote {
+        Remote::Shared(port) => Ok(Channels::Shared(xen.bind_port(domain, port)?)),
+        Remote::Split { tx, rx } => {
+            let tx = xen.bind_port(domain, tx)?;
+            match xen.bind_port(domain, rx) {
+                Ok(rx) => Ok(Channels::Split { tx, rx }),
+                Err(error) => {
+                    xen.close_port(tx);
+                    Err(error)
                 }
-                transaction.write(&node, state.text())?;
             }
-            Ok(())
-        })
+        }
     }
 }
 
-/// Why a frontend's announcement cannot be taken up.
-struct Unusable(String);
+/// The client's ends of the event channels.
+enum Remote {
+    /// One for both rings.
+    Shared(RemotePort),
+    /// One for each.
+    Split { tx: RemotePort, rx: RemotePort },
+}

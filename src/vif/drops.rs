@@ -28,6 +28,8 @@ pub enum FrameDrop {
     NoPage,
     /// Larger than what it leaves by takes, and not to be cut.
     TooLarge,
+    /// Its sender asked for a segmentation that cannot be.
+    Segmentation,
 }
 
 impl From<Spoof> for FrameDrop {
@@ -39,7 +41,7 @@ impl From<Spoof> for FrameDrop {
     }
 }
 
-const REASONS: [(FrameDrop, &str); 11] = [
+const REASONS: [(FrameDrop, &str); 12] = [
     (FrameDrop::NotForUs, "not for us"),
     (FrameDrop::Protocol, "protocol"),
     (FrameDrop::SpoofedMac, "spoofed mac"),
@@ -51,6 +53,7 @@ const REASONS: [(FrameDrop, &str); 11] = [
     (FrameDrop::NeighbourSilent, "neighbour silent"),
     (FrameDrop::NoPage, "no page"),
     (FrameDrop::TooLarge, "too large"),
+    (FrameDrop::Segmentation, "segmentation"),
 ];
 
 /// A count for each reason.

@@ -2,15 +2,24 @@
 //!
 //! The first segment holds every header, contiguous; the rest of the payload stays wherever it arrived.
 
-use crate::packet::{Checksum, Datagram, Offload};
+use crate::packet::{Checksum, Datagram, Gso, GsoKind, Offload};
+use crate::route::segmentation::Shape;
 use crate::vif::blank::BlankChecksum;
-use crate::vif::segments::{Segment, Segments};
+use crate::vif::segments::Segments;
+use crate::wire::checksum::Sum;
 use crate::wire::ethernet::HEADER_BYTES;
-use crate::xen::page::{PAGE_BYTES, Page, PagePool};
+use crate::xen::page::{PAGE_BYTES, Page, PagePool, Segment};
 use core::ops::Range;
 
-/// IP bytes that [`Datagram::header`] promises to be contiguous.
+/// IP bytes that [`Datagram::header`] gives: as much as an ICMP error may quote.
 const HEADER_ROOM: usize = 576;
+
+/// Of a packet that is still to be segmented: IP and TCP header at their longest, and a few bytes. Its payload
+/// is not to be moved by the CPU, and in what a Linux client sends it begins right behind the headers.
+const GSO_HEADER_ROOM: usize = 128;
+
+/// Least payload per segment that a sender may ask for. Linux goes no lower (`TCP_MIN_SND_MSS`).
+const LEAST_SEGMENT: u16 = 48;
 
 /// A frame: at least an Ethernet header, contiguous with the headers behind it.
 #[derive(Debug)]
@@ -26,16 +35,24 @@ pub enum NoFrame {
     TooShort,
 }
 
+/// What a sender asked to be segmented cannot be: it is no TCP packet over IPv4, or the segments are absurd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CannotSegment;
+
 impl Frame {
     /// Makes a frame of `segments`. When the headers are scattered they are gathered into the first page
     /// (peers may split a packet anywhere, XSA-423); the usual frame is left as it is.
     pub fn new(segments: Segments, offload: Offload, pages: &mut PagePool) -> Result<Self, NoFrame> {
         let mut frame = Self { segments, offload };
-        if frame.bytes() < HEADER_BYTES {
+        let bytes = frame.bytes();
+        if bytes < HEADER_BYTES {
             frame.release(pages);
             return Err(NoFrame::TooShort);
         }
-        frame.gather_headers(pages);
+        let wanted = HEADER_BYTES + if offload.gso.is_some() { GSO_HEADER_ROOM } else { HEADER_ROOM };
+        if usize::from(frame.segments.first().bytes) < wanted.min(bytes) {
+            frame.gather_headers(wanted.min(bytes), pages);
+        }
         Ok(frame)
     }
 
@@ -52,11 +69,11 @@ impl Frame {
 
     fn fill(mut page: Page, start: usize, bytes: &[u8], pages: &mut PagePool) -> Option<Self> {
         let end = start + bytes.len();
-        let Some(room) = page.bytes_mut().get_mut(start..end) else {
+        if end > PAGE_BYTES {
             pages.give(page);
             return None;
-        };
-        room.copy_from_slice(bytes);
+        }
+        page.bytes_mut(start..end).copy_from_slice(bytes);
         let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
         Some(Self { segments, offload: Offload { checksum: Checksum::Validated, gso: None } })
     }
@@ -78,8 +95,7 @@ impl Frame {
 
     /// The Ethernet header, as it came or to be made anew.
     pub fn ethernet_mut(&mut self) -> &mut [u8] {
-        let all = self.segments.split_mut().0.data_mut();
-        all.get_mut(..HEADER_BYTES).unwrap_or_default()
+        self.segments.first_mut().head_mut(HEADER_BYTES)
     }
 
     /// Everything contiguous from the frame's first byte.
@@ -87,49 +103,50 @@ impl Frame {
         self.segments.first().data()
     }
 
-    /// A frame of its own with `header` as IP header and bytes `payload` of this frame's IP packet behind it:
-    /// a fragment. Copied, because a fragment is rare and pages are not shared between frames. `None` when it
-    /// does not fit a page or none is free.
-    pub fn fragment(&self, header: &[u8], payload: Range<usize>, pages: &mut PagePool) -> Option<Self> {
-        let mut page = pages.take()?;
+    /// A frame of its own with `header` as headers from the IP header on and bytes `payload` of this frame's IP
+    /// packet behind them: a fragment, or a segment. Copied, because these are rare and pages are not shared
+    /// between frames. `None` when it does not fit a page or none is free.
+    pub fn piece(&self, header: &[u8], payload: Range<usize>, pages: &mut PagePool) -> Option<Self> {
         let start = HEADER_BYTES + header.len();
         let end = start + payload.len();
-        let room = page.bytes_mut().get_mut(HEADER_BYTES..end);
-        let Some((head, body)) = room.and_then(|room| room.split_at_mut_checked(header.len())) else {
-            pages.give(page);
+        if end > PAGE_BYTES {
             return None;
-        };
+        }
+        let mut page = pages.take()?;
+        // The Ethernet header is made anew; until then it is nobody's.
+        page.bytes_mut(0..HEADER_BYTES).fill(0);
+        let (head, mut body) = page.bytes_mut(HEADER_BYTES..end).split_at_mut(header.len());
         head.copy_from_slice(header);
-        let bytes = self.segments.iter().flat_map(Segment::data).skip(HEADER_BYTES + payload.start);
-        for (to, from) in body.iter_mut().zip(bytes) {
-            *to = *from;
+        let mut skip = HEADER_BYTES + payload.start;
+        for data in self.segments.iter().map(Segment::data) {
+            let (skipped, data) = data.split_at(skip.min(data.len()));
+            skip -= skipped.len();
+            let (part, rest) = body.split_at_mut(data.len().min(body.len()));
+            part.copy_from_slice(data.get(..part.len()).unwrap_or_default());
+            body = rest;
         }
         let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
-        Some(Self { segments, offload: self.offload })
+        Some(Self { segments, offload: Offload { gso: None, ..self.offload } })
     }
 
     /// Gives the pages back.
     pub fn release(self, pages: &mut PagePool) {
-        for segment in self.segments {
-            pages.give(segment.page);
-        }
+        self.segments.release(pages);
     }
 
-    /// Copies bytes of later segments into the first page until it holds every header.
-    fn gather_headers(&mut self, pages: &mut PagePool) {
-        let wanted = self.bytes().min(HEADER_BYTES + HEADER_ROOM);
+    /// Copies bytes of later segments into the first page until it holds `wanted`.
+    #[cold]
+    fn gather_headers(&mut self, wanted: usize, pages: &mut PagePool) {
         let (first, rest) = self.segments.split_mut();
         let mut have = usize::from(first.bytes);
-        if have >= wanted {
-            return;
-        }
         // To the page's start, so that there is room behind.
         let range = first.range();
-        first.page.bytes_mut().copy_within(range, 0);
+        let page = first.page.bytes_mut(0..range.end.max(wanted));
+        page.copy_within(range, 0);
         first.offset = 0;
         for segment in rest.iter_mut() {
             let moved = usize::from(segment.bytes).min(wanted - have);
-            let target = first.page.bytes_mut().get_mut(have..have + moved).unwrap_or_default();
+            let target = page.get_mut(have..have + moved).unwrap_or_default();
             target.copy_from_slice(segment.data().get(..moved).unwrap_or_default());
             have += moved;
             segment.offset += moved as u16;
@@ -137,22 +154,40 @@ impl Frame {
         }
         first.bytes = have as u16;
         // Emptied pieces would be empty slots: Linux drops those.
-        self.segments.drain_empty().for_each(|page| pages.give(page));
+        self.segments.drop_empty(pages);
     }
 
-    /// Wipes what the frame does not use of its pages, so that a peer that is granted them sees the frame
-    /// and nothing else.
-    pub fn wipe_surroundings(&mut self) {
-        for segment in self.segments.iter_mut() {
-            let range = segment.range();
-            let bytes = segment.page.bytes_mut();
-            if let Some((before, _)) = bytes.split_at_mut_checked(range.start) {
-                before.fill(0);
-            }
-            if let Some((_, after)) = bytes.split_at_mut_checked(range.end) {
-                after.fill(0);
+    /// Sees to it that what the sender asked to be segmented can be, by us or by whoever gets it. What fits one
+    /// segment needs none; the checksum of anything else is left blank, as every segment gets its own.
+    pub fn settle_segmentation(&mut self) -> Result<(), CannotSegment> {
+        let Some(Gso { kind, segment_bytes }) = self.offload.gso else { return Ok(()) };
+        let total = self.total_bytes();
+        let shape = Shape::read(self.header(), total).ok_or(CannotSegment)?;
+        if kind != GsoKind::TcpV4 || segment_bytes.get() < LEAST_SEGMENT {
+            return Err(CannotSegment);
+        }
+        if shape.payload_bytes() <= usize::from(segment_bytes.get()) {
+            self.offload.gso = None;
+        } else if self.offload.checksum != Checksum::Blank {
+            shape.blank_checksum(self.header());
+            self.offload.checksum = Checksum::Blank;
+        }
+        Ok(())
+    }
+
+    /// Cuts a frame that [`Self::settle_segmentation`] found sound into frames of one segment each, for a receiver
+    /// that cannot. Says whether all were made: if no page is free the rest is lost, as on any full queue.
+    pub fn segment(&mut self, pages: &mut PagePool, mut each: impl FnMut(Self, &mut PagePool)) -> Complete {
+        let total = self.total_bytes();
+        let Some(gso) = self.offload.gso else { return Complete::No };
+        let Some(shape) = Shape::read(self.header(), total) else { return Complete::No };
+        for segment in shape.segments(self.header(), gso.segment_bytes) {
+            match self.piece(segment.header(), segment.payload.clone(), pages) {
+                Some(piece) => each(piece, pages),
+                None => return Complete::No,
             }
         }
+        Complete::Yes
     }
 
     /// Completes a blank layer-4 checksum, for a receiver that cannot. Anything else stays as it is.
@@ -168,18 +203,35 @@ impl Frame {
         }
     }
 
-    /// Ones'-complement sum, not folded, of everything from byte `start` on.
+    /// Ones' complement sum, not folded, of everything from byte `start` on.
     fn sum_from(&self, start: usize) -> u64 {
-        let bytes = self.segments.iter().flat_map(Segment::data).skip(start);
-        let shift = [8, 0].into_iter().cycle();
-        bytes.zip(shift).map(|(&byte, shift)| u64::from(byte) << shift).sum()
+        let mut skip = start;
+        let (mut total, mut summed) = (0, 0);
+        for data in self.segments.iter().map(Segment::data) {
+            let (skipped, data) = data.split_at(skip.min(data.len()));
+            skip -= skipped.len();
+            let sum = Sum::ZERO.bytes(data).folded();
+            // Behind an odd number of bytes high and low change places (RFC 1071 section 2).
+            total += u64::from(if summed % 2 == 0 { sum } else { sum.swap_bytes() });
+            summed += data.len();
+        }
+        total
     }
+}
+
+/// Whether everything was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complete {
+    /// It was.
+    Yes,
+    /// Something is missing.
+    No,
 }
 
 impl Datagram for Frame {
     fn header(&mut self) -> &mut [u8] {
-        let all = self.segments.split_mut().0.data_mut();
-        all.get_mut(HEADER_BYTES..).unwrap_or_default()
+        let head = self.segments.first_mut().head_mut(HEADER_BYTES + HEADER_ROOM);
+        head.get_mut(HEADER_BYTES..).unwrap_or_default()
     }
 
     fn total_bytes(&self) -> usize {
@@ -212,18 +264,29 @@ mod tests {
 
     /// A frame of `lengths` bytes counted up from zero, each piece at offset 100 of a page of its own.
     fn frame(lengths: &[u16], pages: &mut PagePool) -> Frame {
+        frame_with(lengths, Offload::NONE, pages)
+    }
+
+    fn frame_with(lengths: &[u16], offload: Offload, pages: &mut PagePool) -> Frame {
         let mut count = 0u8;
         let mut segments = std::vec::Vec::new();
         for &bytes in lengths {
             let mut page = on_heap::page();
-            page.bytes_mut().fill(0xee);
-            for byte in &mut page.bytes_mut()[100..100 + usize::from(bytes)] {
+            page.bytes_mut(0..PAGE_BYTES).fill(0xee);
+            for byte in page.bytes_mut(100..100 + usize::from(bytes)) {
                 *byte = count;
                 count = count.wrapping_add(1);
             }
             segments.push(Segment { page, offset: 100, bytes });
         }
-        Frame::new(Segments::of(segments.into_iter()).unwrap(), Offload::NONE, pages).unwrap()
+        Frame::new(joined(segments, pages), offload, pages).unwrap()
+    }
+
+    fn joined(pieces: std::vec::Vec<Segment>, pages: &mut PagePool) -> Segments {
+        let mut pieces = pieces.into_iter();
+        let mut segments = Segments::one(pieces.next().unwrap());
+        pieces.for_each(|piece| segments.push(piece, pages).unwrap());
+        segments
     }
 
     fn content(frame: &Frame) -> std::vec::Vec<u8> {
@@ -271,24 +334,14 @@ mod tests {
     }
 
     #[test]
-    fn fragment_is_a_header_and_a_range_of_the_packet() {
+    fn piece_is_a_header_and_a_range_of_the_packet() {
         let mut pages = PagePool::with_capacity(8);
         let frame = frame(&[600, 100], &mut pages);
         pages.add(on_heap::page());
-        let mut fragment = frame.fragment(&[0xaa; 20], 580..600, &mut pages).unwrap();
+        let mut fragment = frame.piece(&[0xaa; 20], 580..600, &mut pages).unwrap();
         assert_eq!(fragment.header()[..20], [0xaa; 20]);
         assert_eq!(fragment.header()[20..], counting(614)[594..]);
-        assert!(frame.fragment(&[0; 20], 0..1, &mut pages).is_none());
-    }
-
-    #[test]
-    fn surroundings_are_wiped_and_the_frame_is_not() {
-        let mut pages = PagePool::with_capacity(8);
-        let mut frame = frame(&[60], &mut pages);
-        frame.wipe_surroundings();
-        let bytes = frame.segments().first().page.bytes();
-        assert!(bytes[..100].iter().chain(&bytes[160..]).all(|&byte| byte == 0));
-        assert_eq!(content(&frame), counting(60));
+        assert!(frame.piece(&[0; 20], 0..1, &mut pages).is_none());
     }
 
     #[test]
@@ -303,11 +356,11 @@ mod tests {
         let mut segments = std::vec::Vec::new();
         for part in [&packet[..45], &packet[45..]] {
             let mut page = on_heap::page();
-            page.bytes_mut()[..part.len()].copy_from_slice(part);
+            page.bytes_mut(0..part.len()).copy_from_slice(part);
             segments.push(Segment { page, offset: 0, bytes: part.len() as u16 });
         }
         let offload = Offload { checksum: Checksum::Blank, gso: None };
-        let mut frame = Frame { segments: Segments::of(segments.into_iter()).unwrap(), offload };
+        let mut frame = Frame { segments: joined(segments, &mut PagePool::with_capacity(8)), offload };
         frame.complete_checksum();
         assert_eq!(frame.offload().checksum, Checksum::Validated);
         // By hand: the ones' complement sum of pseudo-header and datagram.

@@ -6,28 +6,41 @@
 //!
 //! Whatever a client does wrong ends at worst its own connection ([`Broken`]).
 
-use crate::packet::Offload;
+use crate::packet::{Datagram, Gso};
+use crate::vif::abilities::{Abilities, Support};
+use crate::vif::channels::Channels;
 use crate::vif::frame::Frame;
-use crate::vif::ring::{BackRing, Notice, RING_SIZE, RingBroken, Wakeup};
+use crate::vif::in_flight::{Arrival, Departure, InFlight, RxAnswer};
+use crate::vif::intake::Intake;
+use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
-use crate::vif::segments::{MAX_SEGMENTS, Segment, Segments};
-use crate::vif::slots::{Answers, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet};
+use crate::vif::segments::{MAX_SEGMENTS, Segments};
+use crate::vif::slots::{
+    Fragment, MAX_SLOTS, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, responses,
+};
 use crate::xen::copy::{CopyBatch, LentPage, Remote};
-use crate::xen::event::Port;
-use crate::xen::page::{PAGE_BYTES, PagePool};
+use crate::xen::page::{PAGE_BYTES, PagePool, Segment};
 use crate::xen::{DomainId, MappedPage, Xen};
 use alloc::collections::VecDeque;
-use arrayvec::ArrayVec;
-use core::ops::Range;
 
 /// Frames that may wait for one client to post buffers: one ring of buffers' worth.
 const QUEUE_FRAMES: usize = RING_SIZE as usize;
 
-/// When the pool is short of pages, each client may still keep this many waiting.
-const QUEUE_FRAMES_UNDER_PRESSURE: usize = 16;
+/// Pages of the frames that may wait.
+const QUEUE_PAGES: usize = RING_SIZE as usize;
 
-/// Packets taken from one client in one pass.
-const PACKETS_PER_PASS: usize = 64;
+/// When the pool is short of pages, each client's frames that wait may still take this many.
+const QUEUE_PAGES_UNDER_PRESSURE: usize = 24;
+
+/// What a client may send in one round before it is the next one's turn, in bytes as [`cost`] counts them:
+/// about 64 small packets, or two of the largest kind.
+const QUANTUM: i32 = 144 << 10;
+
+/// What a packet costs, in bytes: its own, and as many as take the time that goes into a packet of any size.
+fn cost(bytes: u16) -> i32 {
+    const PER_PACKET: i32 = 2048;
+    PER_PACKET + i32::from(bytes)
+}
 
 /// Most copies that one packet can need: each of its fragments may lie across two of our pages.
 pub const COPIES_PER_PACKET: usize = 2 * MAX_SEGMENTS;
@@ -77,51 +90,20 @@ pub struct Traffic {
     pub bad_buffer: u64,
 }
 
-/// What the client's frontend can take, from its XenStore keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abilities {
-    /// `feature-sg`: packets in more than one buffer.
-    pub scatter_gather: Support,
-    /// Blank IPv4 checksums (the absence of `feature-no-csum-offload`).
-    pub blank_checksum: Support,
-}
-
-/// Whether a peer supports something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Support {
-    /// It does.
-    Yes,
-    /// It does not.
-    No,
-}
-
-/// A packet on its way into our pages.
-#[derive(Debug)]
-struct Arrival {
-    answers: Answers,
-    pages: ArrayVec<(LentPage, u16), MAX_SEGMENTS>,
-    copies: Range<usize>,
-    offload: Offload,
-}
-
-/// A frame on its way into the client's buffers.
-#[derive(Debug)]
-struct Departure {
-    pages: ArrayVec<LentPage, MAX_SEGMENTS>,
-    /// The responses, if all copies succeed.
-    responses: ArrayVec<RxResponse, MAX_SEGMENTS>,
-    copies: Range<usize>,
-}
-
 /// The connected rings of one client.
 #[derive(Debug)]
 pub struct Netback {
     client: DomainId,
-    port: Port,
+    channels: Channels,
     abilities: Abilities,
     tx: BackRing<MappedPage, TX_BYTES>,
     rx: BackRing<MappedPage, RX_BYTES>,
     queue: VecDeque<Frame>,
+    /// Pages of the frames in the queue.
+    queued_pages: usize,
+    /// What the client may still send in this round (deficit round robin); negative if its last packet was
+    /// larger than that.
+    credit: i32,
     /// How many of the arrivals in flight are ours: the oldest ones when our turn to settle comes.
     arriving: usize,
     /// Likewise of the departures.
@@ -129,28 +111,11 @@ pub struct Netback {
     traffic: Traffic,
 }
 
-/// Packets whose copies are in the present batch, of all clients, in the order in which they were queued.
-///
-/// Clients must settle in that order too: each takes its own from the front.
-#[derive(Debug)]
-pub struct InFlight {
-    arrivals: VecDeque<Arrival>,
-    departures: VecDeque<Departure>,
-}
-
-impl InFlight {
-    /// Room for as many packets as a batch of `copies` can hold.
-    pub fn with_capacity(copies: usize) -> Self {
-        Self { arrivals: VecDeque::with_capacity(copies), departures: VecDeque::with_capacity(copies) }
-    }
-}
-
 impl Netback {
-    /// Takes up mapped rings. `port` is notified by the client for both. The pages come back when an index
-    /// makes no sense.
+    /// Takes up mapped rings. The pages come back when an index makes no sense.
     pub fn connect(
         client: DomainId,
-        port: Port,
+        channels: Channels,
         abilities: Abilities,
         tx: MappedPage,
         rx: MappedPage,
@@ -165,235 +130,304 @@ impl Netback {
         };
         Ok(Self {
             client,
-            port,
+            channels,
             abilities,
             tx,
             rx,
             queue: VecDeque::with_capacity(QUEUE_FRAMES),
+            queued_pages: 0,
+            credit: 0,
             arriving: 0,
             departing: 0,
             traffic: Traffic::default(),
         })
     }
 
-    /// Takes packets that the client sent and queues the copies into pages of ours.
+    /// Takes packets that the client sent, as many as its turn allows, and queues the copies into pages of ours.
+    /// Takes no more than `slots` data slots, give or take a packet; says how many it took.
     pub fn collect(
         &mut self,
         batch: &mut CopyBatch,
         in_flight: &mut InFlight,
         pages: &mut PagePool,
-    ) -> Result<(), Broken> {
+        slots: usize,
+    ) -> Result<usize, Broken> {
         let mut waiting = self.tx.waiting()?;
-        for _ in 0..PACKETS_PER_PASS {
-            if waiting == 0 || batch.room() < COPIES_PER_PACKET {
-                break;
-            }
-            let mut next = || {
+        if waiting == 0 {
+            self.credit = 0;
+            return Ok(0);
+        }
+        self.credit = (self.credit + QUANTUM).min(QUANTUM);
+        let mut packet = TxPacket::default();
+        let mut taken = 0;
+        while waiting > 0 && self.credit > 0 && taken < slots && batch.room() >= MAX_SLOTS {
+            let outcome = read_packet(&mut packet, || {
                 waiting = waiting.checked_sub(1)?;
                 Some(self.tx.take())
-            };
-            match read_packet(&mut next).map_err(Broken::Transmit)? {
-                // Segmentation was not offered: no client may send it.
-                Ok(packet) if packet.offload.gso.is_some() => {
-                    return Err(Broken::Transmit(TxViolation::BadExtra));
-                }
-                Ok(packet) => self.fetch(packet, batch, in_flight, pages),
-                Err((_, answers)) => {
+            });
+            match outcome.map_err(Broken::Transmit)? {
+                Ok(()) => self.fetch(&packet, batch, in_flight, pages),
+                Err(_) => {
                     self.traffic.refused += 1;
-                    self.answer(&answers, TxStatus::Error);
+                    self.answer(&packet, TxStatus::Error);
                 }
             }
+            self.credit -= cost(packet.bytes);
+            taken += packet.fragments.len();
         }
-        Ok(())
+        Ok(taken)
     }
 
-    /// Queues the copies of one packet, packed into as few pages as hold it.
+    /// Queues the copies of one packet: each fragment in one piece, behind the one before if it fits there.
     fn fetch(
         &mut self,
-        packet: TxPacket,
+        packet: &TxPacket,
         batch: &mut CopyBatch,
         in_flight: &mut InFlight,
         pool: &mut PagePool,
     ) {
-        let total = usize::from(packet.bytes);
-        if pool.free() < total.div_ceil(PAGE_BYTES) {
+        if pool.free() < packet.fragments.len() {
             self.traffic.no_page += 1;
-            return self.answer(&packet.answers, TxStatus::Dropped);
+            return self.answer(packet, TxStatus::Dropped);
         }
-        let mut pages: ArrayVec<(LentPage, u16), MAX_SEGMENTS> = ArrayVec::new();
-        for start in (0..total).step_by(PAGE_BYTES) {
-            let Some(page) = pool.take() else { break };
-            pages.push((batch.lend(page), (total - start).min(PAGE_BYTES) as u16));
+        let first_copy = batch.waiting() as u32;
+        let mut pages = 0;
+        let mut filling: Option<(LentPage, u16)> = None;
+        for fragment in packet.fragments.iter().filter(|fragment| fragment.bytes > 0) {
+            let fits = |&(_, filled): &(LentPage, u16)| usize::from(filled + fragment.bytes) <= PAGE_BYTES;
+            let (mut page, filled) = match filling.take() {
+                Some(present) if fits(&present) => present,
+                full => {
+                    in_flight.arriving.extend(full);
+                    let Some(page) = pool.take() else { break };
+                    pages += 1;
+                    (batch.lend(page), 0)
+                }
+            };
+            let Fragment { reference, offset, bytes } = *fragment;
+            // Never refused: there is room for a packet's copies, and the bytes are within the page.
+            let _ =
+                batch.copy_in(Remote { domain: self.client, reference, offset }, &mut page, filled, bytes);
+            filling = Some((page, filled + bytes));
         }
-        let first_copy = batch.waiting();
-        let mut filled = 0;
-        for fragment in &packet.fragments {
-            let (mut offset, mut left) = (fragment.offset, fragment.bytes);
-            while let (true, Some((page, _))) = (left > 0, pages.get(filled / PAGE_BYTES)) {
-                let within = filled % PAGE_BYTES;
-                let bytes = left.min((PAGE_BYTES - within) as u16);
-                let from = Remote { domain: self.client, reference: fragment.reference, offset };
-                // Never refused: there is room for a packet's copies, and the bytes are within the page.
-                let _ = batch.copy_in(from, page, within as u16, bytes);
-                filled += usize::from(bytes);
-                offset += bytes;
-                left -= bytes;
-            }
-        }
-        let copies = first_copy..batch.waiting();
+        in_flight.arriving.extend(filling);
+        in_flight.ids.extend(&packet.answers.ids);
         self.arriving += 1;
         in_flight.arrivals.push_back(Arrival {
-            answers: packet.answers,
+            ids: packet.answers.ids.len() as u8,
+            extras: packet.answers.extras as u8,
             pages,
-            copies,
+            copies: first_copy..batch.waiting() as u32,
             offload: packet.offload,
         });
     }
 
-    fn answer(&mut self, answers: &Answers, status: TxStatus) {
-        for response in answers.responses(status) {
+    fn answer(&mut self, packet: &TxPacket, status: TxStatus) {
+        for response in responses(packet.answers.ids.iter().copied(), packet.answers.extras, status) {
             self.tx.respond(response);
         }
     }
 
-    /// Queues a frame for the client; drops it when too many wait already.
+    /// What the client can take.
+    pub fn abilities(&self) -> Abilities {
+        self.abilities
+    }
+
+    /// Queues a frame for the client, which must be able to [take](Abilities::take) it; drops it when too many
+    /// wait already.
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool, pressure: Pressure) {
         let limit = match pressure {
-            Pressure::Low => QUEUE_FRAMES,
-            Pressure::High => QUEUE_FRAMES_UNDER_PRESSURE,
+            Pressure::Low => QUEUE_PAGES,
+            Pressure::High => QUEUE_PAGES_UNDER_PRESSURE,
         };
         let fits = frame.bytes() <= PAGE_BYTES || self.abilities.scatter_gather == Support::Yes;
-        if self.queue.len() >= limit || !fits {
+        let is_full = self.queue.len() >= QUEUE_FRAMES || self.queued_pages >= limit;
+        if is_full || !fits || self.abilities.take(frame.offload()) == Support::No {
             self.traffic.queue_full += 1;
             return frame.release(pages);
         }
         if self.abilities.blank_checksum == Support::No {
             frame.complete_checksum();
         }
+        self.queued_pages += frame.segments().len();
         self.queue.push_back(frame);
     }
 
     /// Queues the copies of waiting frames into buffers that the client posted.
-    pub fn deliver(&mut self, batch: &mut CopyBatch, in_flight: &mut InFlight) -> Result<(), Broken> {
+    pub fn deliver(
+        &mut self,
+        batch: &mut CopyBatch,
+        in_flight: &mut InFlight,
+        pages: &mut PagePool,
+    ) -> Result<(), Broken> {
         let mut buffers = self.rx.waiting()? as usize;
         while let Some(frame) = self.queue.front() {
-            let wanted = frame.bytes().div_ceil(PAGE_BYTES);
+            let wanted = buffers_for(frame);
             if buffers < wanted || batch.room() < COPIES_PER_PACKET {
                 break;
             }
             buffers -= wanted;
             if let Some(frame) = self.queue.pop_front() {
-                self.store(frame, batch, in_flight);
+                self.queued_pages -= frame.segments().len();
+                self.store(frame, batch, in_flight, pages);
             }
         }
         Ok(())
     }
 
     /// Queues the copies of one frame, each buffer filled from its start.
-    fn store(&mut self, frame: Frame, batch: &mut CopyBatch, in_flight: &mut InFlight) {
+    fn store(&mut self, frame: Frame, batch: &mut CopyBatch, in_flight: &mut InFlight, pool: &mut PagePool) {
         let (segments, offload) = frame.into_parts();
-        let first_copy = batch.waiting();
-        let mut pages = ArrayVec::new();
-        let mut buffers: ArrayVec<(RxRequest, u16), MAX_SEGMENTS> = ArrayVec::new();
-        for Segment { page, mut offset, bytes } in segments {
+        let first_copy = batch.waiting() as u32;
+        let first_answer = in_flight.responses.len();
+        let mut pages = 0;
+        let mut flags = RxFlags::for_checksum(offload.checksum);
+        flags.set(RxFlags::EXTRA_INFO, offload.gso.is_some());
+        let mut extra = offload.gso;
+        // The buffer that is being filled, and how far.
+        let mut buffer: Option<(RxRequest, u16)> = None;
+        let (first, mut rest) = segments.into_parts();
+        let pieces = core::iter::once(first).chain(rest.iter_mut().flat_map(|rest| rest.drain(..)));
+        for Segment { page, mut offset, bytes } in pieces {
             let page = batch.lend(page);
             let mut left = bytes;
             while left > 0 {
-                if buffers.last().is_none_or(|&(_, filled)| usize::from(filled) == PAGE_BYTES) {
-                    buffers.push((RxRequest::parse(self.rx.take()), 0));
-                }
-                let Some((buffer, filled)) = buffers.last_mut() else { break };
-                let moved = left.min(PAGE_BYTES as u16 - *filled);
-                let to = Remote { domain: self.client, reference: buffer.reference, offset: *filled };
+                let (request, filled) = match buffer.take() {
+                    Some((request, filled)) if usize::from(filled) < PAGE_BYTES => (request, filled),
+                    full => {
+                        if let Some((RxRequest { id, .. }, filled)) = full {
+                            let status = filled as i16;
+                            let data =
+                                RxResponse { id, offset: 0, flags: flags | RxFlags::MORE_DATA, status };
+                            in_flight.responses.push_back(RxAnswer::Data(data));
+                            flags = RxFlags::empty();
+                            self.give_up_slot(extra.take(), in_flight);
+                        }
+                        (RxRequest::parse(self.rx.take()), 0)
+                    }
+                };
+                let moved = left.min(PAGE_BYTES as u16 - filled);
+                let to = Remote { domain: self.client, reference: request.reference, offset: filled };
                 // Never refused: there is room for a frame's copies, and the bytes are within the page.
                 let _ = batch.copy_out(&page, offset, to, moved);
-                *filled += moved;
+                buffer = Some((request, filled + moved));
                 offset += moved;
                 left -= moved;
             }
-            pages.push(page);
+            in_flight.departing.push_back(page);
+            pages += 1;
         }
-        let last = buffers.len().saturating_sub(1);
-        let responses = buffers.iter().enumerate().map(|(index, &(buffer, filled))| {
-            let mut flags =
-                if index == 0 { RxFlags::for_checksum(offload.checksum) } else { RxFlags::empty() };
-            flags.set(RxFlags::MORE_DATA, index < last);
-            RxResponse { id: buffer.id, offset: 0, flags, status: filled as i16 }
-        });
-        let responses = responses.collect();
+        if let Some(rest) = rest {
+            pool.give_chain(rest);
+        }
+        if let Some((RxRequest { id, .. }, filled)) = buffer {
+            let data = RxResponse { id, offset: 0, flags, status: filled as i16 };
+            in_flight.responses.push_back(RxAnswer::Data(data));
+            self.give_up_slot(extra.take(), in_flight);
+        }
         self.departing += 1;
-        in_flight.departures.push_back(Departure { pages, responses, copies: first_copy..batch.waiting() });
+        let responses = (in_flight.responses.len() - first_answer) as u8;
+        let copies = first_copy..batch.waiting() as u32;
+        in_flight.departures.push_back(Departure { pages, responses, copies });
     }
 
-    /// After the batch ran: answers every slot, gives pages back, and hands each frame that arrived to
-    /// `arrived`. Says whether the client wants to be notified.
-    pub fn settle(
+    /// Behind a packet's first slot: the next one is given up for an extra-info entry, if it has one.
+    fn give_up_slot(&mut self, extra: Option<Gso>, in_flight: &mut InFlight) {
+        if let Some(gso) = extra {
+            let RxRequest { id, .. } = RxRequest::parse(self.rx.take());
+            in_flight.responses.push_back(RxAnswer::Extra(id, gso));
+        }
+    }
+
+    /// After the batch ran: answers every slot, gives pages back, hands each frame that arrived to `arrived`, and
+    /// tells the client if it asked to be.
+    pub fn settle<X: Xen>(
         &mut self,
         batch: &CopyBatch,
         in_flight: &mut InFlight,
-        pages: &mut PagePool,
-        arrived: &mut impl FnMut(Frame),
-    ) -> Notice {
-        let departing = core::mem::take(&mut self.departing).min(in_flight.departures.len());
-        for departure in in_flight.departures.drain(..departing) {
-            self.settle_departure(departure, batch, pages);
+        xen: &mut X,
+        mut arrived: impl FnMut(Frame),
+    ) {
+        for _ in 0..core::mem::take(&mut self.departing) {
+            self.settle_departure(batch, in_flight, xen.pages());
         }
-        let arriving = core::mem::take(&mut self.arriving).min(in_flight.arrivals.len());
-        for arrival in in_flight.arrivals.drain(..arriving) {
-            if let Some(frame) = self.settle_arrival(arrival, batch, pages) {
+        for _ in 0..core::mem::take(&mut self.arriving) {
+            if let Some(frame) = self.settle_arrival(batch, in_flight, xen.pages()) {
                 arrived(frame);
             }
         }
-        match (self.tx.publish(), self.rx.publish()) {
-            (Notice::NotNeeded, Notice::NotNeeded) => Notice::NotNeeded,
-            _ => Notice::Needed,
-        }
+        let (tx, rx) = (self.tx.publish(), self.rx.publish());
+        self.channels.notify(xen, tx, rx);
     }
 
-    fn settle_departure(&mut self, departure: Departure, batch: &CopyBatch, pages: &mut PagePool) {
+    fn settle_departure(&mut self, batch: &CopyBatch, in_flight: &mut InFlight, pages: &mut PagePool) {
+        let Some(departure) = in_flight.departures.pop_front() else { return };
         let result = batch.result(departure.copies);
         match result {
             Ok(()) => self.traffic.sent += 1,
             Err(_) => self.traffic.bad_buffer += 1,
         }
-        for response in departure.responses {
-            let failed = RxResponse { flags: RxFlags::empty(), status: -1, ..response };
-            self.rx.respond(if result.is_ok() { response } else { failed }.encode());
+        for answer in take(&mut in_flight.responses, departure.responses) {
+            self.rx.respond(if result.is_ok() { answer.encode() } else { answer.encode_failure() });
         }
-        for page in departure.pages {
+        for page in take(&mut in_flight.departing, departure.pages) {
             give_back(page, batch, pages);
         }
     }
 
-    fn settle_arrival(&mut self, arrival: Arrival, batch: &CopyBatch, pages: &mut PagePool) -> Option<Frame> {
-        if batch.result(arrival.copies).is_err() {
+    fn settle_arrival(
+        &mut self,
+        batch: &CopyBatch,
+        in_flight: &mut InFlight,
+        pool: &mut PagePool,
+    ) -> Option<Frame> {
+        let arrival = in_flight.arrivals.pop_front()?;
+        let result = batch.result(arrival.copies);
+        let status = if result.is_ok() { TxStatus::Okay } else { TxStatus::Error };
+        for response in responses(take(&mut in_flight.ids, arrival.ids), arrival.extras.into(), status) {
+            self.tx.respond(response);
+        }
+        let mut pieces = take(&mut in_flight.arriving, arrival.pages);
+        if result.is_err() {
             self.traffic.refused += 1;
-            self.answer(&arrival.answers, TxStatus::Error);
-            arrival.pages.into_iter().for_each(|(page, _)| give_back(page, batch, pages));
+            pieces.for_each(|(page, _)| give_back(page, batch, pool));
+            return None;
+        }
+        let mut private =
+            |(page, bytes)| batch.reclaim(page).ok().map(|page| Segment { page, offset: 0, bytes });
+        let mut segments = Segments::one(pieces.next().and_then(&mut private)?);
+        let mut lost = 0;
+        for segment in pieces.filter_map(private) {
+            if let Err(refused) = segments.push(segment, pool) {
+                pool.give(refused.page);
+                lost += 1;
+            }
+        }
+        if lost > 0 {
+            // No chain was free to hold its pages together.
+            self.traffic.no_page += 1;
+            segments.release(pool);
             return None;
         }
         self.traffic.received += 1;
-        self.answer(&arrival.answers, TxStatus::Okay);
-        let segments = arrival.pages.into_iter().filter_map(|(page, bytes)| {
-            batch.reclaim(page).ok().map(|page| Segment { page, offset: 0, bytes })
-        });
-        Frame::new(Segments::of(segments)?, arrival.offload, pages).ok()
+        Frame::new(segments, arrival.offload, pool).ok()
     }
 
-    /// Asks to be notified of the client's next packet, and of buffers if frames wait for some.
-    pub fn arm(&mut self) -> Result<Wakeup, Broken> {
-        let transmit = self.tx.arm(1)?;
-        if self.queue.is_empty() {
-            return Ok(transmit);
-        }
-        let wanted = self.queue.front().map_or(1, |frame| frame.bytes().div_ceil(PAGE_BYTES));
-        let posted = self.rx.arm(wanted as u32)?;
+    /// Asks to be notified of the client's next packet, unless what it sends has to wait, and of buffers if
+    /// frames wait for some.
+    pub fn arm(&mut self, intake: Intake) -> Result<Wakeup, Broken> {
+        let transmit = match intake {
+            Intake::Open(_) => self.tx.arm(1)?,
+            Intake::Held => Wakeup::Armed,
+        };
+        let Some(frame) = self.queue.front() else { return Ok(transmit) };
+        let posted = self.rx.arm(buffers_for(frame) as u32)?;
         Ok(if transmit == Wakeup::MoreToDo { transmit } else { posted })
     }
 
-    /// The event channel that the client notifies.
-    pub fn port(&self) -> Port {
-        self.port
+    /// The event channels that the client notifies.
+    pub fn channels(&self) -> Channels {
+        self.channels
     }
 
     /// What passed so far.
@@ -401,10 +435,10 @@ impl Netback {
         self.traffic
     }
 
-    /// Lets go of the rings, after [`Self::settle`]: closes the event channel, unmaps the pages, drops what
+    /// Lets go of the rings, after [`Self::settle`]: closes the event channels, unmaps the pages, drops what
     /// waits. In this order, so that nothing uses a page that is not mapped.
     pub fn disconnect(self, xen: &mut impl Xen) {
-        xen.close_port(self.port);
+        self.channels.close(xen);
         for page in [self.tx.into_page(), self.rx.into_page()] {
             unmap(xen, page);
         }
@@ -412,6 +446,17 @@ impl Netback {
             frame.release(xen.pages());
         }
     }
+}
+
+/// Buffers that a frame takes up: its bytes', and one that is given up for an extra-info entry.
+fn buffers_for(frame: &Frame) -> usize {
+    frame.bytes().div_ceil(PAGE_BYTES) + usize::from(frame.offload().gso.is_some())
+}
+
+/// The next `count` of a queue.
+fn take<T>(queue: &mut VecDeque<T>, count: u8) -> impl Iterator<Item = T> {
+    let count = usize::from(count).min(queue.len());
+    queue.drain(..count)
 }
 
 /// Unmaps a ring page; a failure costs one address and is reported.

@@ -5,16 +5,17 @@
 //! The backend's domain is not trusted: every id, offset and length it returns is checked, and a page that it
 //! still holds is not reused (XSA-396).
 
-use crate::packet::Checksum;
+use crate::packet::{Datagram, Gso, Offload};
+use crate::vif::abilities::{Abilities, Support};
+use crate::vif::channels::Channels;
+use crate::vif::extra::Extra;
 use crate::vif::frame::Frame;
-use crate::vif::netback::Support;
-use crate::vif::ring::{FrontRing, Notice, RING_SIZE, RingBroken, Wakeup};
+use crate::vif::ring::{FrontRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
-use crate::vif::segments::{MAX_SEGMENTS, Segment, Segments};
-use crate::vif::slots::{TX_BYTES, TxFlags, TxRequest};
-use crate::xen::event::Port;
+use crate::vif::segments::{MAX_SEGMENTS, Segments};
+use crate::vif::slots::{TX_BYTES, TxFlags, TxRequest, TxStatus};
 use crate::xen::grant::{Access, GrantedPage, Gref};
-use crate::xen::page::{PAGE_BYTES, PagePool};
+use crate::xen::page::{PAGE_BYTES, PagePool, Segment};
 use crate::xen::{DomainId, Xen, XenError};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -26,6 +27,9 @@ const SLOTS: usize = RING_SIZE as usize;
 /// Frames that may wait for the backend to free slots.
 const QUEUE_FRAMES: usize = SLOTS;
 
+/// Slots that they may take up.
+const QUEUE_SLOTS: usize = SLOTS;
+
 /// Packets taken in one pass.
 const PACKETS_PER_PASS: usize = SLOTS;
 
@@ -36,7 +40,7 @@ pub enum Broken {
     Ring,
     /// A response for a slot that has none outstanding.
     UnknownId,
-    /// An extra-info slot: none was offered.
+    /// An extra-info slot of a kind that was not offered.
     ExtraInfo,
     /// A packet without its last slot, or of more slots than fit.
     Slots,
@@ -80,8 +84,8 @@ pub struct Traffic {
 #[derive(Debug)]
 pub struct Netfront {
     backend: DomainId,
-    port: Port,
-    blank_checksum: Support,
+    channels: Channels,
+    abilities: Abilities,
     tx: FrontRing<GrantedPage, TX_BYTES>,
     /// Granted pages by request id.
     tx_pages: Box<[Option<GrantedPage>; SLOTS]>,
@@ -90,6 +94,8 @@ pub struct Netfront {
     /// Posted buffers by ring slot, which is also their id.
     rx_pages: Box<[Option<GrantedPage>; SLOTS]>,
     queue: VecDeque<Frame>,
+    /// Slots that the frames in the queue take up.
+    queued_slots: usize,
     /// Pages that the backend would not let go.
     kept: Vec<GrantedPage>,
     traffic: Traffic,
@@ -102,32 +108,39 @@ pub struct Addresses {
     pub tx_ring: Gref,
     /// `rx-ring-ref`
     pub rx_ring: Gref,
-    /// `event-channel`
-    pub port: Port,
+    /// `event-channel`, or `event-channel-tx` and `event-channel-rx`
+    pub channels: Channels,
 }
 
 impl Netfront {
-    /// Makes rings for `backend` and posts receive buffers. `blank_checksum`: whether it completes checksums.
-    pub fn create(xen: &mut impl Xen, backend: DomainId, blank_checksum: Support) -> Result<Self, XenError> {
-        let port = xen.allocate_port(backend)?;
+    /// Makes rings for `backend` and posts receive buffers. `abilities` says what the backend can take, `split`
+    /// whether it takes one event channel per ring.
+    pub fn create(
+        xen: &mut impl Xen,
+        backend: DomainId,
+        abilities: Abilities,
+        split: Support,
+    ) -> Result<Self, XenError> {
+        let channels = allocate_channels(xen, backend, split)?;
         let rings = (make_ring(xen, backend), make_ring(xen, backend));
         let (Some(tx), Some(rx)) = rings else {
             for page in [rings.0, rings.1].into_iter().flatten() {
                 end(xen, page, &mut Vec::new());
             }
-            xen.close_port(port);
+            channels.close(xen);
             return Err(XenError(-12));
         };
         let mut front = Self {
             backend,
-            port,
-            blank_checksum,
+            channels,
+            abilities,
             tx: FrontRing::create(tx),
             tx_pages: Box::new([const { None }; SLOTS]),
             tx_ids: (0..RING_SIZE as u16).rev().collect(),
             rx: FrontRing::create(rx),
             rx_pages: Box::new([const { None }; SLOTS]),
             queue: VecDeque::with_capacity(QUEUE_FRAMES),
+            queued_slots: 0,
             kept: Vec::new(),
             traffic: Traffic::default(),
         };
@@ -141,13 +154,18 @@ impl Netfront {
         Addresses {
             tx_ring: self.tx.page().reference(),
             rx_ring: self.rx.page().reference(),
-            port: self.port,
+            channels: self.channels,
         }
     }
 
-    /// The event channel that the backend notifies.
-    pub fn port(&self) -> Port {
-        self.port
+    /// The event channels that the backend notifies.
+    pub fn channels(&self) -> Channels {
+        self.channels
+    }
+
+    /// What the backend can take.
+    pub fn abilities(&self) -> Abilities {
+        self.abilities
     }
 
     /// The backend's domain.
@@ -180,28 +198,50 @@ impl Netfront {
         Ok(())
     }
 
+    /// Takes the next response and the buffer that was posted in its slot.
+    fn take_slot(&mut self, waiting: &mut u32) -> Result<(u16, [u8; RX_BYTES], GrantedPage), Broken> {
+        *waiting = waiting.checked_sub(1).ok_or(Broken::Slots)?;
+        let (slot, entry) = self.rx.take();
+        let granted = self.rx_pages.get_mut(usize::from(slot)).and_then(Option::take);
+        Ok((slot, entry, granted.ok_or(Broken::UnknownId)?))
+    }
+
+    /// Takes the extra-info entries behind a packet's first slot. Each has cost a buffer, which is not used.
+    fn take_extras(&mut self, xen: &mut impl Xen, waiting: &mut u32) -> Result<Gso, Broken> {
+        loop {
+            let (_, entry, granted) = self.take_slot(waiting)?;
+            end(xen, granted, &mut self.kept);
+            let extra = Extra::parse(&entry);
+            let gso = extra.segmentation().map_err(|_| Broken::ExtraInfo)?;
+            if !extra.more {
+                return Ok(gso);
+            }
+        }
+    }
+
     /// Takes the slots of one packet; `None` when it is not usable.
     fn take_packet(&mut self, xen: &mut impl Xen, waiting: &mut u32) -> Result<Option<Frame>, Broken> {
-        let mut segments: ArrayVec<Segment, MAX_SEGMENTS> = ArrayVec::new();
+        let mut segments: Option<Segments> = None;
+        let mut offload: Option<Offload> = None;
         let mut usable = true;
-        let mut first_flags = None;
         loop {
-            *waiting = waiting.checked_sub(1).ok_or(Broken::Slots)?;
-            let (slot, entry) = self.rx.take();
+            let (slot, entry, granted) = self.take_slot(waiting)?;
             let response = RxResponse::parse(entry);
-            let granted = self.rx_pages.get_mut(usize::from(slot)).and_then(Option::take);
-            let granted = granted.filter(|_| response.id == slot).ok_or(Broken::UnknownId)?;
-            if response.flags.intersects(RxFlags::EXTRA_INFO | RxFlags::GSO_PREFIX) {
-                end(xen, granted, &mut self.kept);
-                return Err(Broken::ExtraInfo);
-            }
-            first_flags.get_or_insert(response.flags);
-            match (xen.end_grant(granted), u16::try_from(response.status)) {
-                (Ok(page), Ok(bytes))
-                    if usize::from(response.offset) + usize::from(bytes) <= PAGE_BYTES
-                        && !segments.is_full() =>
-                {
-                    segments.push(Segment { page, offset: response.offset, bytes });
+            let ended = xen.end_grant(granted);
+            match (ended, u16::try_from(response.status)) {
+                (Ok(page), Ok(bytes)) if usize::from(response.offset) + usize::from(bytes) <= PAGE_BYTES => {
+                    let segment = Segment { page, offset: response.offset, bytes };
+                    let pushed = match &mut segments {
+                        Some(segments) => segments.push(segment, xen.pages()),
+                        None => {
+                            segments = Some(Segments::one(segment));
+                            Ok(())
+                        }
+                    };
+                    if let Err(Segment { page, .. }) = pushed {
+                        xen.pages().give(page);
+                        usable = false;
+                    }
                 }
                 (Ok(page), _) => {
                     xen.pages().give(page);
@@ -213,31 +253,52 @@ impl Netfront {
                     usable = false;
                 }
             }
+            let broken = match response {
+                RxResponse { id, .. } if id != slot => Some(Broken::UnknownId),
+                RxResponse { flags, .. } if flags.contains(RxFlags::GSO_PREFIX) => Some(Broken::ExtraInfo),
+                _ => None,
+            };
+            let extras = response.flags.contains(RxFlags::EXTRA_INFO) && offload.is_none();
+            let gso = match broken {
+                Some(broken) => Err(broken),
+                None if extras => self.take_extras(xen, waiting).map(Some),
+                None => Ok(None),
+            };
+            match gso {
+                Ok(gso) => {
+                    offload.get_or_insert(Offload { checksum: response.flags.checksum(), gso });
+                }
+                Err(broken) => {
+                    if let Some(segments) = segments {
+                        segments.release(xen.pages());
+                    }
+                    return Err(broken);
+                }
+            }
             if !response.flags.contains(RxFlags::MORE_DATA) {
                 break;
             }
         }
-        let offload = first_flags.unwrap_or(RxFlags::empty()).offload();
-        if !usable {
-            segments.into_iter().for_each(|segment| xen.pages().give(segment.page));
-        } else if let Some(segments) = Segments::of(segments.into_iter())
-            && let Ok(frame) = Frame::new(segments, offload, xen.pages())
-        {
-            return Ok(Some(frame));
+        match segments {
+            Some(segments) if usable => {
+                if let Ok(frame) = Frame::new(segments, offload.unwrap_or(Offload::NONE), xen.pages()) {
+                    return Ok(Some(frame));
+                }
+            }
+            Some(segments) => segments.release(xen.pages()),
+            None => {}
         }
         self.traffic.bad_packet += 1;
         Ok(None)
     }
 
-    /// Fills the receive ring with wiped pages.
+    /// Fills the receive ring. The backend can read what it may write: it finds nobody else's bytes there.
     fn post_buffers(&mut self, xen: &mut impl Xen) {
         while self.rx.room() > 0 {
             let slot = self.rx.next_slot();
             let Some(place) = self.rx_pages.get_mut(usize::from(slot)) else { break };
-            let Some(mut page) = xen.pages().take() else { break };
-            // The backend can read what it may write: nobody else's bytes (XSA-403).
-            page.bytes_mut().fill(0);
-            match xen.grant(self.backend, page, Access::ReadWrite) {
+            let Some(page) = xen.pages().take() else { break };
+            match xen.grant(self.backend, page, Access::ReadWrite, 0..0) {
                 Ok(granted) => {
                     self.rx.push(RxRequest { id: slot, reference: granted.reference() }.encode());
                     *place = Some(granted);
@@ -250,28 +311,37 @@ impl Netfront {
         }
     }
 
-    /// Queues a frame for the backend; drops it when too many wait already.
+    /// Queues a frame for the backend, which must be able to [take](Abilities::take) it; drops it when too many
+    /// wait already.
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool) {
-        if self.queue.len() >= QUEUE_FRAMES {
+        let is_full = self.queue.len() >= QUEUE_FRAMES || self.queued_slots >= QUEUE_SLOTS;
+        let fits = frame.segments().len() == 1 || self.abilities.scatter_gather == Support::Yes;
+        if is_full || !fits || self.abilities.take(frame.offload()) == Support::No {
             self.traffic.queue_full += 1;
             return frame.release(pages);
         }
-        if self.blank_checksum == Support::No {
+        if self.abilities.blank_checksum == Support::No {
             frame.complete_checksum();
         }
+        self.queued_slots += slots_for(&frame);
         self.queue.push_back(frame);
+    }
+
+    /// Slots that can be sent before the queue is full.
+    pub fn room(&self) -> usize {
+        let ring = (self.tx.room() as usize).min(self.tx_ids.len());
+        (ring + QUEUE_SLOTS).saturating_sub(self.queued_slots)
     }
 
     /// Grants waiting frames to the backend, as far as the ring has room.
     pub fn transmit(&mut self, xen: &mut impl Xen) {
         while let Some(frame) = self.queue.front() {
-            if (self.tx.room() as usize) < frame.segments().len()
-                || self.tx_ids.len() < frame.segments().len()
-            {
+            let wanted = slots_for(frame);
+            if (self.tx.room() as usize) < wanted || self.tx_ids.len() < wanted {
                 break;
             }
-            if let Some(mut frame) = self.queue.pop_front() {
-                frame.wipe_surroundings();
+            if let Some(frame) = self.queue.pop_front() {
+                self.queued_slots -= wanted;
                 self.grant_frame(frame, xen);
             }
         }
@@ -282,18 +352,24 @@ impl Netfront {
         let (segments, offload) = frame.into_parts();
         let mut granted: ArrayVec<(GrantedPage, u16, u16), MAX_SEGMENTS> = ArrayVec::new();
         let mut failed = false;
-        for Segment { page, offset, bytes } in segments {
+        let (first, mut rest) = segments.into_parts();
+        let pieces = core::iter::once(first).chain(rest.iter_mut().flat_map(|rest| rest.drain(..)));
+        for segment in pieces {
+            let (shown, Segment { page, offset, bytes }) = (segment.range(), segment);
             if bytes == 0 || failed {
                 xen.pages().give(page);
                 continue;
             }
-            match xen.grant(self.backend, page, Access::ReadOnly) {
+            match xen.grant(self.backend, page, Access::ReadOnly, shown) {
                 Ok(grant) => granted.push((grant, offset, bytes)),
                 Err(page) => {
                     xen.pages().give(page);
                     failed = true;
                 }
             }
+        }
+        if let Some(rest) = rest {
+            xen.pages().give_chain(rest);
         }
         if failed {
             self.traffic.no_grant += 1;
@@ -303,17 +379,23 @@ impl Netfront {
         let last = granted.len().saturating_sub(1);
         for (index, (grant, offset, bytes)) in granted.into_iter().enumerate() {
             let Some(id) = self.tx_ids.pop() else { return };
-            let mut flags = match (index, offload.checksum) {
-                (0, Checksum::Blank) => TxFlags::CHECKSUM_BLANK | TxFlags::DATA_VALIDATED,
-                (0, Checksum::Validated) => TxFlags::DATA_VALIDATED,
-                _ => TxFlags::empty(),
-            };
-            flags.set(TxFlags::MORE_DATA, index < last);
+            let mut flags = TxFlags::empty();
             // The first slot says the whole packet's size, the others their own.
-            let size = if index == 0 { total as u16 } else { bytes };
+            let mut size = bytes;
+            if index == 0 {
+                size = total as u16;
+                flags = TxFlags::for_checksum(offload.checksum);
+                flags.set(TxFlags::EXTRA_INFO, offload.gso.is_some());
+            }
+            flags.set(TxFlags::MORE_DATA, index < last);
             self.tx.push(TxRequest { reference: grant.reference(), offset, flags, id, size }.encode());
             if let Some(place) = self.tx_pages.get_mut(usize::from(id)) {
                 *place = Some(grant);
+            }
+            if let (0, Some(gso)) = (index, offload.gso) {
+                let mut entry = [0; TX_BYTES];
+                entry[..8].copy_from_slice(&Extra::encode(gso));
+                self.tx.push(entry);
             }
         }
     }
@@ -321,7 +403,11 @@ impl Netfront {
     /// Takes back the pages of packets that the backend has sent on.
     pub fn reap(&mut self, xen: &mut impl Xen) -> Result<(), Broken> {
         for _ in 0..self.tx.waiting()? {
-            let (_, [i0, i1, ..]) = self.tx.take();
+            let (_, [i0, i1, s0, s1, ..]) = self.tx.take();
+            // The answer to an extra-info entry, which names nothing.
+            if i16::from_le_bytes([s0, s1]) == TxStatus::Null as i16 {
+                continue;
+            }
             let id = u16::from_le_bytes([i0, i1]);
             let granted = self.tx_pages.get_mut(usize::from(id)).and_then(Option::take);
             let granted = granted.ok_or(Broken::UnknownId)?;
@@ -340,12 +426,10 @@ impl Netfront {
         Ok(())
     }
 
-    /// Makes requests visible; whether the backend wants to be notified.
-    pub fn publish(&mut self) -> Notice {
-        match (self.tx.publish(), self.rx.publish()) {
-            (Notice::NotNeeded, Notice::NotNeeded) => Notice::NotNeeded,
-            _ => Notice::Needed,
-        }
+    /// Makes requests visible, and tells the backend if it asked to be.
+    pub fn publish(&mut self, xen: &mut impl Xen) {
+        let (tx, rx) = (self.tx.publish(), self.rx.publish());
+        self.channels.notify(xen, tx, rx);
     }
 
     /// Asks to be notified of the next packet, and when half of what was sent is done with.
@@ -358,10 +442,10 @@ impl Netfront {
         Ok(self.tx.arm(outstanding / 2 + 1)?)
     }
 
-    /// Lets go of everything: closes the event channel, ends every grant, drops what waits. Pages that the
+    /// Lets go of everything: closes the event channels, ends every grant, drops what waits. Pages that the
     /// backend still holds are returned; they stay granted until a later [`end`] succeeds.
     pub fn disconnect(self, xen: &mut impl Xen) -> Vec<GrantedPage> {
-        xen.close_port(self.port);
+        self.channels.close(xen);
         let mut kept = Vec::new();
         let rings = [self.tx.into_page(), self.rx.into_page()];
         let buffers = self.tx_pages.into_iter().chain(*self.rx_pages).flatten();
@@ -383,11 +467,30 @@ pub fn end(xen: &mut impl Xen, granted: GrantedPage, kept: &mut Vec<GrantedPage>
     }
 }
 
+/// Slots that a frame takes up: its pieces', and one for an extra-info entry.
+fn slots_for(frame: &Frame) -> usize {
+    frame.segments().len() + usize::from(frame.offload().gso.is_some())
+}
+
+fn allocate_channels(xen: &mut impl Xen, backend: DomainId, split: Support) -> Result<Channels, XenError> {
+    let tx = xen.allocate_port(backend)?;
+    if split == Support::No {
+        return Ok(Channels::Shared(tx));
+    }
+    match xen.allocate_port(backend) {
+        Ok(rx) => Ok(Channels::Split { tx, rx }),
+        Err(error) => {
+            xen.close_port(tx);
+            Err(error)
+        }
+    }
+}
+
 /// A page of zeroes, granted as a ring.
 fn make_ring(xen: &mut impl Xen, backend: DomainId) -> Option<GrantedPage> {
     let mut page = xen.pages().take()?;
-    page.bytes_mut().fill(0);
-    match xen.grant(backend, page, Access::ReadWrite) {
+    page.bytes_mut(0..PAGE_BYTES).fill(0);
+    match xen.grant(backend, page, Access::ReadWrite, 0..PAGE_BYTES) {
         Ok(granted) => Some(granted),
         Err(page) => {
             xen.pages().give(page);

@@ -2,7 +2,7 @@
 //!
 //! Format: `xen/include/public/io/netif.h`. The flags' bits differ from the transmit side's.
 
-use crate::packet::{Checksum, Offload};
+use crate::packet::Checksum;
 use crate::xen::grant::Gref;
 use bitflags::bitflags;
 
@@ -37,15 +37,14 @@ impl RxFlags {
     }
 
     /// What a sender said of the checksum.
-    pub fn offload(self) -> Offload {
-        let checksum = if self.contains(Self::CHECKSUM_BLANK) {
+    pub fn checksum(self) -> Checksum {
+        if self.contains(Self::CHECKSUM_BLANK) {
             Checksum::Blank
         } else if self.contains(Self::DATA_VALIDATED) {
             Checksum::Validated
         } else {
             Checksum::Unverified
-        };
-        Offload { checksum, gso: None }
+        }
     }
 }
 
@@ -125,7 +124,7 @@ mod tests {
     #[test]
     fn checksum_states_survive_the_flags() {
         for checksum in [Checksum::Unverified, Checksum::Validated, Checksum::Blank] {
-            assert_eq!(RxFlags::for_checksum(checksum).offload().checksum, checksum);
+            assert_eq!(RxFlags::for_checksum(checksum).checksum(), checksum);
         }
     }
 }

@@ -1,50 +1,19 @@
 //! The pieces of a frame: one page as a rule, more for what does not fit one.
 
 use crate::vif::slots::MAX_SLOTS;
-use crate::xen::page::Page;
+use crate::xen::page::{CHAIN, Chain, PagePool, Segment};
 use alloc::boxed::Box;
-use arrayvec::ArrayVec;
-use core::ops::Range;
 
 /// Most pages of a frame. A backend may need one slot more than a frontend when its first is tiny.
 pub const MAX_SEGMENTS: usize = MAX_SLOTS + 1;
 
-/// Some bytes of a page.
-#[derive(Debug)]
-pub struct Segment {
-    /// The page.
-    pub page: Page,
-    /// First byte.
-    pub offset: u16,
-    /// Bytes; `offset + bytes` is within the page.
-    pub bytes: u16,
-}
-
-impl Segment {
-    pub(super) fn range(&self) -> Range<usize> {
-        let start = usize::from(self.offset);
-        start..start + usize::from(self.bytes)
-    }
-
-    /// The bytes.
-    pub fn data(&self) -> &[u8] {
-        self.page.bytes().get(self.range()).unwrap_or_default()
-    }
-
-    /// The bytes, writable.
-    pub fn data_mut(&mut self) -> &mut [u8] {
-        let range = self.range();
-        self.page.bytes_mut().get_mut(range).unwrap_or_default()
-    }
-}
-
-type Rest = ArrayVec<Segment, { MAX_SEGMENTS - 1 }>;
+const _: () = assert!(MAX_SEGMENTS == CHAIN + 1);
 
 /// Pieces in order, at least one. Small while there is only one, because queues are full of them.
 #[derive(Debug)]
 pub struct Segments {
     first: Segment,
-    rest: Option<Box<Rest>>,
+    rest: Option<Box<Chain>>,
 }
 
 impl Segments {
@@ -53,13 +22,13 @@ impl Segments {
         Self { first, rest: None }
     }
 
-    /// Pieces in the order given; `None` when there are none.
-    pub fn of(mut segments: impl Iterator<Item = Segment>) -> Option<Self> {
-        let mut all = Self::one(segments.next()?);
-        for segment in segments.take(MAX_SEGMENTS - 1) {
-            all.rest.get_or_insert_default().push(segment);
+    /// Adds a piece behind the others. It comes back when there are [`MAX_SEGMENTS`] already, or no chain is free.
+    pub fn push(&mut self, segment: Segment, pages: &mut PagePool) -> Result<(), Segment> {
+        if self.rest.is_none() {
+            self.rest = pages.take_chain();
         }
-        Some(all)
+        let Some(rest) = &mut self.rest else { return Err(segment) };
+        rest.try_push(segment).map_err(|refused| refused.element())
     }
 
     /// How many.
@@ -77,6 +46,11 @@ impl Segments {
         &self.first
     }
 
+    /// The first piece, writable.
+    pub fn first_mut(&mut self) -> &mut Segment {
+        &mut self.first
+    }
+
     /// The first piece, and those behind it.
     pub fn split_mut(&mut self) -> (&mut Segment, &mut [Segment]) {
         (&mut self.first, self.rest.as_deref_mut().map(|rest| rest.as_mut_slice()).unwrap_or_default())
@@ -92,24 +66,32 @@ impl Segments {
         core::iter::once(&mut self.first).chain(self.rest.iter_mut().flat_map(|rest| rest.iter_mut()))
     }
 
-    /// Takes out pieces behind the first that hold nothing.
-    pub fn drain_empty(&mut self) -> impl Iterator<Item = Page> {
-        let mut empty: ArrayVec<Page, MAX_SEGMENTS> = ArrayVec::new();
-        if let Some(rest) = self.rest.take() {
-            let (keep, gone): (Rest, Rest) = rest.into_iter().partition(|segment| segment.bytes > 0);
-            empty.extend(gone.into_iter().map(|segment| segment.page));
-            self.rest = (!keep.is_empty()).then(|| Box::new(keep));
+    /// Gives back the pages of pieces behind the first that hold nothing.
+    pub fn drop_empty(&mut self, pages: &mut PagePool) {
+        if let Some(rest) = &mut self.rest {
+            for at in (0..rest.len()).rev() {
+                if rest.get(at).is_some_and(|segment| segment.bytes == 0)
+                    && let Some(empty) = rest.pop_at(at)
+                {
+                    pages.give(empty.page);
+                }
+            }
         }
-        empty.into_iter()
+        if let Some(rest) = self.rest.take_if(|rest| rest.is_empty()) {
+            pages.give_chain(rest);
+        }
     }
-}
 
-impl IntoIterator for Segments {
-    type Item = Segment;
-    type IntoIter =
-        core::iter::Chain<core::iter::Once<Segment>, core::iter::Flatten<core::option::IntoIter<Rest>>>;
+    /// Gives every page back.
+    pub fn release(self, pages: &mut PagePool) {
+        pages.give(self.first.page);
+        if let Some(rest) = self.rest {
+            pages.give_chain(rest);
+        }
+    }
 
-    fn into_iter(self) -> Self::IntoIter {
-        core::iter::once(self.first).chain(self.rest.map(|rest| *rest).into_iter().flatten())
+    /// The first piece, and those behind it in their chain, which is to be given back to the pool.
+    pub fn into_parts(self) -> (Segment, Option<Box<Chain>>) {
+        (self.first, self.rest)
     }
 }

@@ -5,12 +5,12 @@
 //! is merely not acceptable is answered with an error. The limits are those that Linux's netback holds its
 //! clients to.
 
-use crate::packet::{Checksum, Gso, GsoKind, Offload};
+use crate::packet::{Checksum, Offload};
+use crate::vif::extra::{BadExtra, Extra};
 use crate::xen::grant::Gref;
 use crate::xen::page::PAGE_BYTES;
 use arrayvec::ArrayVec;
 use bitflags::bitflags;
-use core::num::NonZeroU16;
 
 /// Bytes of a transmit request or response slot.
 pub const TX_BYTES: usize = 12;
@@ -19,7 +19,7 @@ pub const TX_BYTES: usize = 12;
 pub const MAX_SLOTS: usize = 18;
 
 /// More slots than this are an attack, not a large packet (Linux: `fatal_skb_slots`).
-const FATAL_SLOTS: usize = 20;
+pub const FATAL_SLOTS: usize = 20;
 
 /// Most extra-info entries of one packet: one of each type.
 const MAX_EXTRAS: usize = 4;
@@ -39,6 +39,28 @@ bitflags! {
         const MORE_DATA = 4;
         /// An extra-info entry follows.
         const EXTRA_INFO = 8;
+    }
+}
+
+impl TxFlags {
+    /// What a sender said of the checksum.
+    pub fn checksum(self) -> Checksum {
+        if self.contains(Self::CHECKSUM_BLANK) {
+            Checksum::Blank
+        } else if self.contains(Self::DATA_VALIDATED) {
+            Checksum::Validated
+        } else {
+            Checksum::Unverified
+        }
+    }
+
+    /// What to tell a receiver about the checksum.
+    pub fn for_checksum(checksum: Checksum) -> Self {
+        match checksum {
+            Checksum::Unverified => Self::empty(),
+            Checksum::Validated => Self::DATA_VALIDATED,
+            Checksum::Blank => Self::CHECKSUM_BLANK | Self::DATA_VALIDATED,
+        }
     }
 }
 
@@ -114,21 +136,31 @@ pub struct Fragment {
     pub bytes: u16,
 }
 
+impl Fragment {
+    fn is_within_page(&self) -> bool {
+        usize::from(self.offset) + usize::from(self.bytes) <= PAGE_BYTES
+    }
+}
+
 /// The slots that a packet took up, to be answered one by one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
-    ids: ArrayVec<u16, FATAL_SLOTS>,
-    extras: usize,
+    /// Names of its data slots.
+    pub ids: ArrayVec<u16, FATAL_SLOTS>,
+    /// Extra-info entries behind the first.
+    pub extras: usize,
 }
 
-impl Answers {
-    /// The responses, in ring order: each data slot with `status`, extra-info slots as null.
-    pub fn responses(&self, status: TxStatus) -> impl Iterator<Item = [u8; TX_BYTES]> {
-        let (first, rest) = self.ids.split_at(self.ids.len().min(1));
-        let data = move |&id: &u16| tx_response(id, status);
-        let extras = core::iter::repeat_n(tx_response(0, TxStatus::Null), self.extras);
-        first.iter().map(data).chain(extras).chain(rest.iter().map(data))
-    }
+/// The responses to a packet's slots, in ring order: each data slot with `status`, extra-info slots as null.
+pub fn responses(
+    ids: impl IntoIterator<Item = u16>,
+    extras: usize,
+    status: TxStatus,
+) -> impl Iterator<Item = [u8; TX_BYTES]> {
+    let mut ids = ids.into_iter();
+    let first = ids.next().map(|id| tx_response(id, status));
+    let extras = core::iter::repeat_n(tx_response(0, TxStatus::Null), extras);
+    first.into_iter().chain(extras).chain(ids.map(move |id| tx_response(id, status)))
 }
 
 /// A packet's slots, checked.
@@ -142,6 +174,12 @@ pub struct TxPacket {
     pub offload: Offload,
     /// Slots to answer.
     pub answers: Answers,
+}
+
+impl Default for TxPacket {
+    fn default() -> Self {
+        Self { fragments: ArrayVec::new(), bytes: 0, offload: Offload::NONE, answers: Answers::default() }
+    }
 }
 
 /// Why a packet is not taken, while the vif goes on.
@@ -171,112 +209,88 @@ pub enum TxViolation {
 }
 
 /// What became of the slots that were read.
-pub type TxOutcome = Result<Result<TxPacket, (TxRefusal, Answers)>, TxViolation>;
+pub type TxOutcome = Result<Result<(), TxRefusal>, TxViolation>;
 
-/// Reads one packet. `next` takes the next published slot from the ring, or says that there is none;
-/// the first call must find one.
-pub fn read_packet(mut next: impl FnMut() -> Option<[u8; TX_BYTES]>) -> TxOutcome {
+/// Reads one packet into `packet`, whose `answers` are right even if it is refused. `next` takes the next
+/// published slot from the ring, or says that there is none; the first call must find one.
+pub fn read_packet(packet: &mut TxPacket, mut next: impl FnMut() -> Option<[u8; TX_BYTES]>) -> TxOutcome {
     let mut take = || next().ok_or(TxViolation::MissingSlots);
+    let TxPacket { fragments, bytes, offload, answers } = packet;
+    fragments.clear();
+    answers.ids.clear();
+    answers.extras = 0;
+
     let first = TxRequest::parse(take()?);
-    let mut answers = Answers::default();
-    let mut gso = None;
-    if first.flags.contains(TxFlags::EXTRA_INFO) {
-        loop {
-            let extra = Extra::parse(take()?);
-            answers.extras += 1;
-            if answers.extras > MAX_EXTRAS {
-                return Err(TxViolation::BadExtra);
-            }
-            gso = Some(extra.segmentation()?);
-            if !extra.more {
-                break;
-            }
-        }
-    }
-
-    let mut slots: ArrayVec<TxRequest, FATAL_SLOTS> = ArrayVec::new();
-    slots.push(first);
     answers.ids.push(first.id);
-    let mut last = first;
-    while last.flags.contains(TxFlags::MORE_DATA) {
-        last = TxRequest::parse(take()?);
-        slots.try_push(last).map_err(|_| TxViolation::SlotFlood)?;
-        answers.ids.push(last.id);
-    }
-
-    // The first slot's own length is what the others leave of the total.
-    let total = u32::from(first.size);
-    let others: u32 = slots.iter().skip(1).map(|slot| u32::from(slot.size)).sum();
-    if first.size < ETHERNET_BYTES {
-        return Ok(Err((TxRefusal::TooShort, answers)));
-    }
-    let Some(first_bytes) = total.checked_sub(others) else {
-        return Ok(Err((TxRefusal::SizesDisagree, answers)));
-    };
-    let mut fragments = ArrayVec::new();
-    for (index, slot) in slots.iter().enumerate() {
-        let bytes = if index == 0 { first_bytes as u16 } else { slot.size };
-        if usize::from(slot.offset) + usize::from(bytes) > PAGE_BYTES {
-            return Err(TxViolation::BeyondPage);
-        }
-        let fragment = Fragment { reference: slot.reference, offset: slot.offset, bytes };
-        if fragments.try_push(fragment).is_err() {
-            return Ok(Err((TxRefusal::TooManySlots, answers)));
-        }
-    }
-    let checksum = if first.flags.contains(TxFlags::CHECKSUM_BLANK) {
-        Checksum::Blank
-    } else if first.flags.contains(TxFlags::DATA_VALIDATED) {
-        Checksum::Validated
-    } else {
-        Checksum::Unverified
-    };
-    Ok(Ok(TxPacket { fragments, bytes: first.size, offload: Offload { checksum, gso }, answers }))
-}
-
-/// An extra-info entry (`struct netif_extra_info`).
-struct Extra {
-    kind: u8,
-    more: bool,
-    size: u16,
-    protocol: u8,
-}
-
-/// `XEN_NETIF_EXTRA_TYPE_GSO`, the only type we offer.
-const EXTRA_GSO: u8 = 1;
-
-impl Extra {
-    fn parse(entry: [u8; TX_BYTES]) -> Self {
-        let [kind, flags, s0, s1, protocol, ..] = entry;
-        Self { kind, more: flags & 1 != 0, size: u16::from_le_bytes([s0, s1]), protocol }
-    }
-
-    fn segmentation(&self) -> Result<Gso, TxViolation> {
-        if self.kind != EXTRA_GSO {
+    *bytes = first.size;
+    *offload = Offload { checksum: first.flags.checksum(), gso: None };
+    let mut more_extras = first.flags.contains(TxFlags::EXTRA_INFO);
+    while more_extras {
+        let extra = Extra::parse(&take()?);
+        answers.extras += 1;
+        if answers.extras > MAX_EXTRAS {
             return Err(TxViolation::BadExtra);
         }
-        let kind = match self.protocol {
-            1 => GsoKind::TcpV4,
-            2 => GsoKind::TcpV6,
-            _ => return Err(TxViolation::BadSegmentation),
-        };
-        let segment_bytes = NonZeroU16::new(self.size).ok_or(TxViolation::BadSegmentation)?;
-        Ok(Gso { kind, segment_bytes })
+        offload.gso = Some(extra.segmentation().map_err(|bad| match bad {
+            BadExtra::Kind => TxViolation::BadExtra,
+            BadExtra::Segmentation => TxViolation::BadSegmentation,
+        })?);
+        more_extras = extra.more;
     }
+
+    let mut refusal = None;
+    // Its own length is what the others leave of the total.
+    fragments.push(Fragment { reference: first.reference, offset: first.offset, bytes: 0 });
+    let mut left = Some(first.size);
+    let mut more_slots = first.flags.contains(TxFlags::MORE_DATA);
+    while more_slots {
+        let slot = TxRequest::parse(take()?);
+        answers.ids.try_push(slot.id).map_err(|_| TxViolation::SlotFlood)?;
+        let fragment = Fragment { reference: slot.reference, offset: slot.offset, bytes: slot.size };
+        if !fragment.is_within_page() {
+            return Err(TxViolation::BeyondPage);
+        }
+        if fragments.try_push(fragment).is_err() {
+            refusal = Some(TxRefusal::TooManySlots);
+        }
+        left = left.and_then(|left| left.checked_sub(slot.size));
+        more_slots = slot.flags.contains(TxFlags::MORE_DATA);
+    }
+    if first.size < ETHERNET_BYTES {
+        return Ok(Err(TxRefusal::TooShort));
+    }
+    let Some(left) = left else { return Ok(Err(TxRefusal::SizesDisagree)) };
+    if let Some(fragment) = fragments.first_mut() {
+        fragment.bytes = left;
+        if !fragment.is_within_page() {
+            return Err(TxViolation::BeyondPage);
+        }
+    }
+    Ok(refusal.map_or(Ok(()), Err))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::GsoKind;
     use std::vec::Vec;
 
     fn slot(size: u16, offset: u16, flags: TxFlags) -> [u8; TX_BYTES] {
         TxRequest { reference: Gref(77), offset, flags, id: 5, size }.encode()
     }
 
-    fn read(slots: &[[u8; TX_BYTES]]) -> TxOutcome {
-        let mut slots = slots.iter().copied();
-        read_packet(|| slots.next())
+    /// The packet, or why there is none, with the slots to answer.
+    fn read(slots: &[[u8; TX_BYTES]]) -> Result<Result<TxPacket, (TxRefusal, Answers)>, TxViolation> {
+        let (mut slots, mut packet) = (slots.iter().copied(), TxPacket::default());
+        let outcome = read_packet(&mut packet, || slots.next())?;
+        Ok(match outcome {
+            Ok(()) => Ok(packet),
+            Err(refusal) => Err((refusal, packet.answers)),
+        })
+    }
+
+    fn answers(answers: &Answers, status: TxStatus) -> Vec<[u8; TX_BYTES]> {
+        responses(answers.ids.iter().copied(), answers.extras, status).collect()
     }
 
     const MORE: TxFlags = TxFlags::MORE_DATA;
@@ -300,7 +314,7 @@ mod tests {
         assert_eq!(packet.bytes, 60);
         assert_eq!(packet.fragments[..], [Fragment { reference: Gref(77), offset: 100, bytes: 60 }]);
         assert_eq!(packet.offload, Offload { checksum: Checksum::Blank, gso: None });
-        assert_eq!(packet.answers.responses(TxStatus::Okay).count(), 1);
+        assert_eq!(answers(&packet.answers, TxStatus::Okay).len(), 1);
     }
 
     #[test]
@@ -317,15 +331,16 @@ mod tests {
         let packet = read(&[first, extra, slot(4096, 0, MORE), slot(4000, 0, LAST)]).unwrap().unwrap();
         let gso = packet.offload.gso.unwrap();
         assert_eq!((gso.kind, gso.segment_bytes.get()), (GsoKind::TcpV4, 1460));
-        let statuses: Vec<u8> = packet.answers.responses(TxStatus::Okay).map(|entry| entry[2]).collect();
+        let statuses: Vec<u8> =
+            answers(&packet.answers, TxStatus::Okay).iter().map(|entry| entry[2]).collect();
         assert_eq!(statuses, [0, 1, 0, 0]);
     }
 
     #[test]
     fn sizes_that_disagree_are_refused_and_answered() {
-        let (refusal, answers) = read(&[slot(100, 0, MORE), slot(101, 0, LAST)]).unwrap().unwrap_err();
+        let (refusal, slots) = read(&[slot(100, 0, MORE), slot(101, 0, LAST)]).unwrap().unwrap_err();
         assert_eq!(refusal, TxRefusal::SizesDisagree);
-        assert_eq!(answers.responses(TxStatus::Error).count(), 2);
+        assert_eq!(answers(&slots, TxStatus::Error).len(), 2);
         assert_eq!(read(&[slot(13, 0, LAST)]).unwrap().unwrap_err().0, TxRefusal::TooShort);
     }
 

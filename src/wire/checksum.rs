@@ -3,10 +3,13 @@
 //! A forwarder that recomputes a sum repairs what a fault upstream broke, so every field this firewall
 //! changes goes through [`Delta`] (RFC 1624 equation 3): a sum that was wrong stays wrong by as much.
 //! Full computation ([`of`], [`Sum`]) is for packets we make ourselves and for verifying.
+//!
+//! Sums are kept over words as they lie in memory, and only turned round at the end: a ones' complement sum comes
+//! out the same in either byte order (RFC 1071 section 2(B)), and so no word is turned round on the way.
 
 use core::net::Ipv4Addr;
 
-/// A ones' complement sum in progress over 16-bit big-endian words (RFC 1071).
+/// A ones' complement sum in progress over 16-bit words (RFC 1071), in the byte order of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(u64);
 
@@ -18,7 +21,7 @@ impl Sum {
     pub fn bytes(mut self, bytes: &[u8]) -> Sum {
         let (words, rest) = bytes.as_chunks();
         for word in words {
-            self.0 += u64::from(u32::from_be_bytes(*word));
+            self.0 += u64::from(u32::from_ne_bytes(*word));
         }
         if rest.is_empty() {
             return self;
@@ -27,7 +30,7 @@ impl Sum {
         for (to, from) in last.iter_mut().zip(rest) {
             *to = *from;
         }
-        self.0 += u64::from(u32::from_be_bytes(last));
+        self.0 += u64::from(u32::from_ne_bytes(last));
         self
     }
 
@@ -35,29 +38,29 @@ impl Sum {
     pub fn header<const BYTES: usize>(mut self, header: &[u8; BYTES]) -> Sum {
         let (words, rest) = header.as_chunks();
         for word in words {
-            self.0 += u64::from(u32::from_be_bytes(*word));
+            self.0 += u64::from(u32::from_ne_bytes(*word));
         }
         self.bytes(rest)
     }
 
     /// Adds one 16-bit word.
     pub const fn word(self, word: u16) -> Sum {
-        Sum(self.0 + word as u64)
+        Sum(self.0 + word.to_be() as u64)
     }
 
     /// Adds the pseudo-header of TCP and UDP (RFC 9293 section 3.1, RFC 768); `bytes` is the length of the
     /// layer-4 header and its payload.
     pub fn pseudo_header(self, source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, bytes: u16) -> Sum {
         Sum(self.0
-            + u64::from(u32::from(source))
-            + u64::from(u32::from(destination))
-            + u64::from(protocol)
-            + u64::from(bytes))
+            + u64::from(source.to_bits().to_be())
+            + u64::from(destination.to_bits().to_be())
+            + u64::from(u16::from(protocol).to_be())
+            + u64::from(bytes.to_be()))
     }
 
     /// The sum folded to 16 bits, not complemented: what a blank checksum field holds.
     pub const fn folded(self) -> u16 {
-        if self.0 == 0 { 0 } else { fold(self.0) }
+        if self.0 == 0 { 0 } else { u16::from_be(fold(self.0)) }
     }
 
     /// The checksum field for what was added while the field itself was zero.
@@ -79,7 +82,7 @@ pub fn of(bytes: &[u8]) -> u16 {
 /// What changes of covered words do to a checksum, gathered before it is applied.
 ///
 /// This is RFC 1624 equation 3, with one subtraction for all the words that were instead of one complement for
-/// each. A word that did not change may be added too: it changes nothing.
+/// each, over words in the byte order of memory. A word that did not change may be added too: it changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delta(i64);
 
@@ -93,13 +96,20 @@ impl Delta {
     /// A 16-bit word went from `old` to `new`.
     #[must_use]
     pub const fn word(self, old: u16, new: u16) -> Delta {
+        Delta(self.0 + new.to_be() as i64 - old.to_be() as i64)
+    }
+
+    /// The first byte of a 16-bit word went from `old` to `new`.
+    #[must_use]
+    pub const fn first_byte(self, old: u8, new: u8) -> Delta {
+        let (old, new) = (u16::from_ne_bytes([old, 0]), u16::from_ne_bytes([new, 0]));
         Delta(self.0 + new as i64 - old as i64)
     }
 
     /// An address went from `old` to `new`.
     #[must_use]
     pub const fn address(self, old: Ipv4Addr, new: Ipv4Addr) -> Delta {
-        Delta(self.0 + new.to_bits() as i64 - old.to_bits() as i64)
+        Delta(self.0 + new.to_bits().to_be() as i64 - old.to_bits().to_be() as i64)
     }
 
     /// Both this change and `other`.
@@ -115,7 +125,7 @@ impl Delta {
 
     /// The new value of a blank checksum, which holds an uncomplemented pseudo-header sum, that held `field`.
     pub const fn apply_blank(self, field: u16) -> u16 {
-        fold((field as i64 + self.0 + POSITIVE) as u64)
+        u16::from_be(fold((field.to_be() as i64 + self.0 + POSITIVE) as u64))
     }
 
     /// The new value of a UDP checksum that held `field`: zero means none and stays; a computed zero is
@@ -166,6 +176,16 @@ mod tests {
             let mut changed = old;
             changed[2..4].copy_from_slice(&new.to_be_bytes());
             assert_eq!(Delta::NONE.word(0x1234, new).apply(of(&old)), of(&changed));
+        }
+    }
+
+    #[test]
+    fn a_first_byte_is_the_high_half_of_its_word() {
+        for (old, new) in [(0, 255), (64, 63), (1, 0), (7, 7)] {
+            let word = Delta::NONE.word(u16::from_be_bytes([old, 17]), u16::from_be_bytes([new, 17]));
+            for field in [0, 1, 0x1234, 0xFFFE, 0xFFFF] {
+                assert_eq!(Delta::NONE.first_byte(old, new).apply(field), word.apply(field));
+            }
         }
     }
 

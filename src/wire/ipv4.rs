@@ -117,6 +117,7 @@ pub struct Ipv4 {
 impl Ipv4 {
     /// Reads and checks the header at the start of `bytes`; `available_bytes` is what arrived of the whole
     /// packet, padding included.
+    #[inline(always)]
     pub fn read(bytes: &[u8], available_bytes: usize) -> Result<Ipv4, Ipv4Fault> {
         let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(Ipv4Fault::Short)?;
         let header_bytes = (head[0] & 0x0F) * 4;

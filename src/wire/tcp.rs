@@ -15,6 +15,8 @@ pub mod at {
     pub const DESTINATION_PORT: usize = 2;
     /// Sequence number.
     pub const SEQUENCE: usize = 4;
+    /// Data offset, in the upper four bits: length of the header in words.
+    pub const DATA_OFFSET: usize = 12;
     /// Flags.
     pub const FLAGS: usize = 13;
     /// Checksum.

@@ -32,22 +32,28 @@ pub enum TransportFault {
 impl Transport {
     /// Reads what follows the IP header; `header` is what there is of the packet from its first byte.
     ///
-    /// `protocol` is that of `ip`, apart so that a caller who knows it pays for no other. Of a first fragment the whole layer-4 header must be there (RFC 1858 section 3, RFC 3128); a later
-    /// fragment has none and must not be given here.
+    /// `protocol` is that of `ip`, apart so that a caller who knows it pays for no other. Of a first fragment the
+    /// whole layer-4 header must be there (RFC 1858 section 3, RFC 3128); a later fragment has none and must not be
+    /// given here.
     #[inline(always)]
     pub fn read(ip: &Ipv4, protocol: u8, header: &[u8]) -> Result<Transport, TransportFault> {
-        let start = usize::from(ip.header_bytes);
-        let end = header.len().min(usize::from(ip.total_bytes));
-        let bytes = header.get(start..end).unwrap_or(&[]);
+        let bytes =
+            || header.get(usize::from(ip.header_bytes)..header.len().min(usize::from(ip.total_bytes)));
         match protocol {
             protocol::TCP => {
-                Tcp::read(bytes, ip.payload_bytes()).map(Transport::Tcp).map_err(TransportFault::Tcp)
+                let read =
+                    bytes().ok_or(TcpFault::Short).and_then(|bytes| Tcp::read(bytes, ip.payload_bytes()));
+                read.map(Transport::Tcp).map_err(TransportFault::Tcp)
             }
             protocol::UDP => {
                 let limit = if ip.part == Part::Whole { ip.payload_bytes() } else { u16::MAX };
-                Udp::read(bytes, limit).map(Transport::Udp).map_err(TransportFault::Udp)
+                let read = bytes().ok_or(UdpFault::Short).and_then(|bytes| Udp::read(bytes, limit));
+                read.map(Transport::Udp).map_err(TransportFault::Udp)
             }
-            protocol::ICMP => Icmp::read(bytes).map(Transport::Icmp).map_err(TransportFault::Icmp),
+            protocol::ICMP => {
+                let read = bytes().ok_or(IcmpFault::Short).and_then(Icmp::read);
+                read.map(Transport::Icmp).map_err(TransportFault::Icmp)
+            }
             _ => Ok(Transport::Other),
         }
     }

@@ -69,12 +69,14 @@ impl CopyBatch {
     pub fn copy_in(
         &mut self,
         from: Remote,
-        page: &LentPage,
+        page: &mut LentPage,
         offset: u16,
         len: u16,
     ) -> Result<(), CopyRefused> {
         let local = self.local(page, offset, len)?;
-        self.push(from.side(), local, len, GNTCOPY_SOURCE_GREF)
+        self.push(from.side(), local, len, GNTCOPY_SOURCE_GREF)?;
+        page.page.written(usize::from(offset) + usize::from(len));
+        Ok(())
     }
 
     /// Queues a copy of `len` bytes of `page` at `offset` into a peer's page.
@@ -113,8 +115,8 @@ impl CopyBatch {
 
     /// The first failure among copies `range` of the last run: a `GNTST_*` status. A range that was never
     /// run has failed.
-    pub fn result(&self, range: Range<usize>) -> Result<(), i16> {
-        let copies = self.finished.get(range).ok_or(i16::MIN)?;
+    pub fn result(&self, range: Range<u32>) -> Result<(), i16> {
+        let copies = self.finished.get(range.start as usize..range.end as usize).ok_or(i16::MIN)?;
         copies.iter().find(|copy| copy.status != 0).map_or(Ok(()), |copy| Err(copy.status))
     }
 
@@ -149,11 +151,11 @@ mod tests {
     #[test]
     fn lent_page_comes_back_only_after_the_run() {
         let mut batch = CopyBatch::with_capacity(4);
-        let lent = batch.lend(on_heap::page());
-        assert_eq!(batch.copy_in(REMOTE, &lent, 0, 64), Ok(()));
-        let lent = batch.reclaim(lent).unwrap_err();
+        let mut lent = batch.lend(on_heap::page());
+        assert_eq!(batch.copy_in(REMOTE, &mut lent, 0, 64), Ok(()));
+        let mut lent = batch.reclaim(lent).unwrap_err();
         batch.run(|copies| copies.iter_mut().for_each(|copy| copy.status = 0));
-        assert_eq!(batch.copy_in(REMOTE, &lent, 0, 64), Err(CopyRefused));
+        assert_eq!(batch.copy_in(REMOTE, &mut lent, 0, 64), Err(CopyRefused));
         assert!(batch.reclaim(lent).is_ok());
         assert_eq!(batch.result(0..1), Ok(()));
     }
@@ -174,9 +176,9 @@ mod tests {
     #[test]
     fn copies_beyond_the_page_or_the_batch_are_refused() {
         let mut batch = CopyBatch::with_capacity(1);
-        let lent = batch.lend(on_heap::page());
-        assert_eq!(batch.copy_in(REMOTE, &lent, 4000, 97), Err(CopyRefused));
-        assert_eq!(batch.copy_in(REMOTE, &lent, 4000, 96), Ok(()));
-        assert_eq!(batch.copy_in(REMOTE, &lent, 0, 1), Err(CopyRefused));
+        let mut lent = batch.lend(on_heap::page());
+        assert_eq!(batch.copy_in(REMOTE, &mut lent, 4000, 97), Err(CopyRefused));
+        assert_eq!(batch.copy_in(REMOTE, &mut lent, 4000, 96), Ok(()));
+        assert_eq!(batch.copy_in(REMOTE, &mut lent, 0, 1), Err(CopyRefused));
     }
 }

@@ -6,6 +6,7 @@
 use super::page::{Page, SharedPage};
 use super::{DomainId, FrameNumber};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// References below this one belong to the toolstack.
 const FIRST_FREE: u32 = 8;
@@ -34,6 +35,7 @@ pub enum Access {
 #[must_use = "a grant that is dropped stays in force: end it"]
 pub struct GrantedPage {
     reference: Gref,
+    reader: DomainId,
     page: SharedPage,
 }
 
@@ -70,14 +72,15 @@ impl GrantTable {
         Some((page, (reference.0 % ENTRIES_PER_PAGE) as usize * 8))
     }
 
-    /// Lends `page`, which is at machine frame `frame`, to `domain`. Gives the page back when no
-    /// reference is free.
+    /// Lends `page`, which is at machine frame `frame`, to `domain`, with nothing in it that `domain` has not
+    /// seen but the bytes `shown`. Gives the page back when no reference is free.
     pub fn grant(
         &mut self,
         domain: DomainId,
-        page: Page,
+        mut page: Page,
         frame: FrameNumber,
         access: Access,
+        shown: Range<usize>,
     ) -> Result<GrantedPage, Page> {
         let Some(reference) = self.free.pop() else { return Err(page) };
         let Some((table, offset)) = self.entry(reference) else { return Err(page) };
@@ -86,14 +89,15 @@ impl GrantTable {
             self.free.push(reference);
             return Err(page);
         };
+        page.prepare_for(domain, shown);
         let flags = match access {
             Access::ReadOnly => GTF_PERMIT_ACCESS | GTF_READONLY,
             Access::ReadWrite => GTF_PERMIT_ACCESS,
         };
         table.store(offset + 4, frame);
-        // The flags make the entry valid: the frame must be visible before them.
+        // The flags make the entry valid: frame and contents must be visible before them.
         table.store_release(offset, flags | u32::from(domain.0) << 16);
-        Ok(GrantedPage { reference, page: page.into_shared() })
+        Ok(GrantedPage { reference, reader: domain, page: page.into_shared() })
     }
 
     /// Ends a grant. Gives it back when the peer still maps the page or is copying: it must then stay
@@ -107,12 +111,18 @@ impl GrantTable {
                     self.free.push(granted.reference);
                     // SAFETY: the entry was not in use at the instant it became zero, so no peer reaches the
                     // page any more; it was a Page when it was granted.
-                    return Ok(unsafe { granted.page.into_private() });
+                    return Ok(unsafe { granted.page.into_private(granted.reader) });
                 }
                 Err(now) => entry = now,
             }
         }
         Err(granted)
+    }
+
+    /// Grants in force.
+    pub fn in_force(&self) -> usize {
+        let entries = self.frames.len() * ENTRIES_PER_PAGE as usize;
+        entries.saturating_sub(FIRST_FREE as usize + self.free.len())
     }
 
     /// References not in use.
@@ -136,7 +146,7 @@ mod tests {
     }
 
     fn lend(table: &mut GrantTable, access: Access) -> GrantedPage {
-        table.grant(PEER, on_heap::page(), FrameNumber(0x1234), access).unwrap()
+        table.grant(PEER, on_heap::page(), FrameNumber(0x1234), access, 0..0).unwrap()
     }
 
     #[test]
@@ -169,7 +179,7 @@ mod tests {
         let (mut table, _) = table();
         let all: Vec<_> = (8..512).map(|_| lend(&mut table, Access::ReadOnly)).collect();
         assert_eq!(table.free(), 0);
-        assert!(table.grant(PEER, on_heap::page(), FrameNumber(1), Access::ReadOnly).is_err());
+        assert!(table.grant(PEER, on_heap::page(), FrameNumber(1), Access::ReadOnly, 0..0).is_err());
         for granted in all {
             assert!(table.end(granted).is_ok());
         }

@@ -15,6 +15,8 @@ pub mod grant;
 pub mod host;
 #[cfg(target_os = "none")]
 pub mod metal;
+#[cfg(feature = "sim")]
+pub mod meter;
 pub mod page;
 pub mod store_ring;
 #[cfg(feature = "sim")]
@@ -22,6 +24,7 @@ pub mod touch;
 
 use crate::time::{Moment, UnixSeconds};
 use copy::CopyBatch;
+use core::ops::Range;
 use event::{Port, RemotePort};
 use grant::{Access, GrantedPage, Gref};
 use page::{Page, PagePool, SharedPage};
@@ -55,7 +58,55 @@ pub enum Shutdown {
     Crash,
 }
 
+/// What a domain holds of others and lends to them now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    /// Grants in force.
+    pub grants: usize,
+    /// Pages of others that are mapped.
+    pub mappings: usize,
+    /// Event channels that were allocated or bound and not closed.
+    pub ports: usize,
+}
+
 /// A page of another domain, mapped into our address space.
+///
+/// Whoever has the value may touch the page; [`Xen::unmap`] takes the value away, so what is unmapped cannot be
+/// touched any more. This compiles:
+///
+/// ```
+/// use ravelin::xen::{MappedPage, Xen, XenError};
+///
+/// fn read_and_unmap(xen: &mut impl Xen, page: MappedPage) -> Result<u32, XenError> {
+///     let word = page.shared().load(0);
+///     xen.unmap(page)?;
+///     Ok(word)
+/// }
+/// ```
+///
+/// and the other way round it does not (E0382, use of a moved value):
+///
+/// ```compile_fail,E0382
+/// use ravelin::xen::{MappedPage, Xen, XenError};
+///
+/// fn unmap_and_read(xen: &mut impl Xen, page: MappedPage) -> Result<u32, XenError> {
+///     xen.unmap(page)?;
+///     let word = page.shared().load(0);
+///     Ok(word)
+/// }
+/// ```
+///
+/// Nor can a reference into the page outlive the mapping (E0505, moved while borrowed):
+///
+/// ```compile_fail,E0505
+/// use ravelin::xen::{MappedPage, Xen, XenError};
+///
+/// fn unmap_under_a_reference(xen: &mut impl Xen, page: MappedPage) -> Result<u32, XenError> {
+///     let shared = page.shared();
+///     xen.unmap(page)?;
+///     Ok(shared.load(0))
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "a mapping that is dropped keeps the peer's page mapped: unmap it"]
 pub struct MappedPage {
@@ -100,8 +151,15 @@ pub trait Xen {
     /// The domain's free pages.
     fn pages(&mut self) -> &mut PagePool;
 
-    /// Lends a page to another domain; the page back when no reference is free.
-    fn grant(&mut self, domain: DomainId, page: Page, access: Access) -> Result<GrantedPage, Page>;
+    /// Lends a page to another domain, which finds in it the bytes `shown` and nothing else that it has not
+    /// seen before (XSA-403). The page back when no reference is free.
+    fn grant(
+        &mut self,
+        domain: DomainId,
+        page: Page,
+        access: Access,
+        shown: Range<usize>,
+    ) -> Result<GrantedPage, Page>;
 
     /// Ends a grant; gives it back when the peer still uses the page.
     fn end_grant(&mut self, granted: GrantedPage) -> Result<Page, GrantedPage>;
@@ -133,6 +191,9 @@ pub trait Xen {
 
     /// Sleeps until one of `ports` is pending or `until` comes; at once when one is pending already.
     fn wait(&mut self, ports: &[Port], until: Option<Moment>);
+
+    /// What is held and lent now.
+    fn holdings(&self) -> Holdings;
 
     /// Ends the domain. Comes back only in a simulation.
     fn shutdown(&mut self, reason: Shutdown);

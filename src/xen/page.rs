@@ -5,6 +5,11 @@
 //! behaviour. A page moves from one to the other only by granting it and ending the grant
 //! ([`crate::xen::grant`]), or by lending it to a copy batch ([`crate::xen::copy`]).
 
+use super::DomainId;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use arrayvec::ArrayVec;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -15,10 +20,17 @@ const WORDS: usize = PAGE_BYTES / 4;
 
 /// A page of the domain's own memory that nobody else can reach.
 ///
-/// Not tied to a pool: dropping one loses it, so give it back ([`PagePool::give`]).
+/// It knows which of its bytes the domain that it was granted to last has not seen, so that granting it again
+/// wipes those and no more. Not tied to a pool: dropping one loses it, so give it back ([`PagePool::give`]).
 #[derive(Debug)]
 #[must_use = "a page that is dropped is lost: give it back to the pool"]
-pub struct Page(NonNull<[u8; PAGE_BYTES]>);
+pub struct Page {
+    start: NonNull<[u8; PAGE_BYTES]>,
+    /// Who it was granted to last.
+    reader: Option<DomainId>,
+    /// Bytes from the start that may hold what `reader` has not seen.
+    unseen: u16,
+}
 
 // SAFETY: a page is owned memory, reached through one value only, like a boxed array.
 unsafe impl Send for Page {}
@@ -30,28 +42,54 @@ impl Page {
     /// `start` is page-aligned, mapped writable for the rest of the program, and no other [`Page`],
     /// reference or peer reaches it.
     pub unsafe fn from_raw(start: NonNull<[u8; PAGE_BYTES]>) -> Self {
-        Self(start)
+        Self { start, reader: None, unseen: PAGE_BYTES as u16 }
     }
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8; PAGE_BYTES] {
         // SAFETY: from_raw's contract: mapped, and reached through this value only; &self forbids writes.
-        unsafe { self.0.as_ref() }
+        unsafe { self.start.as_ref() }
     }
 
-    /// The bytes, writable.
-    pub fn bytes_mut(&mut self) -> &mut [u8; PAGE_BYTES] {
+    /// Bytes, writable; none if `range` is not within the page.
+    pub fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        self.written(range.end);
+        self.whole_mut().get_mut(range).unwrap_or_default()
+    }
+
+    fn whole_mut(&mut self) -> &mut [u8; PAGE_BYTES] {
         // SAFETY: from_raw's contract: mapped writable, and reached through this value only.
-        unsafe { self.0.as_mut() }
+        unsafe { self.start.as_mut() }
+    }
+
+    /// Notes that bytes before `end` were written.
+    pub(in crate::xen) fn written(&mut self, end: usize) {
+        self.unseen = self.unseen.max(end.min(PAGE_BYTES) as u16);
     }
 
     /// Virtual address of the first byte.
     pub fn address(&self) -> usize {
-        self.0.as_ptr().addr()
+        self.start.as_ptr().addr()
+    }
+
+    /// Wipes whatever `reader` has not seen yet and is not to see now, which is all but `shown`.
+    pub(in crate::xen) fn prepare_for(&mut self, reader: DomainId, shown: Range<usize>) {
+        if self.reader != Some(reader) {
+            self.reader = Some(reader);
+            self.unseen = PAGE_BYTES as u16;
+        }
+        let unseen = usize::from(core::mem::take(&mut self.unseen));
+        let bytes = self.whole_mut();
+        if let Some(before) = bytes.get_mut(..shown.start.min(unseen)) {
+            before.fill(0);
+        }
+        if let Some(after) = bytes.get_mut(shown.end..unseen) {
+            after.fill(0);
+        }
     }
 
     pub(in crate::xen) fn into_shared(self) -> SharedPage {
-        SharedPage(self.0.cast())
+        SharedPage(self.start.cast())
     }
 }
 
@@ -139,26 +177,90 @@ impl SharedPage {
         self.0.as_ptr().addr()
     }
 
-    /// Makes the page private again.
+    /// Makes the page private again: `reader` has seen all of it.
     ///
     /// # Safety
     /// No peer can reach the page any more, and it is of the domain's own memory.
-    pub(in crate::xen) unsafe fn into_private(self) -> Page {
-        Page(self.0.cast())
+    pub(in crate::xen) unsafe fn into_private(self, reader: DomainId) -> Page {
+        Page { start: self.0.cast(), reader: Some(reader), unseen: 0 }
     }
 }
 
-/// The domain's free pages, for packets and rings.
+/// Some bytes of a page.
+#[derive(Debug)]
+pub struct Segment {
+    /// The page.
+    pub page: Page,
+    /// First byte.
+    pub offset: u16,
+    /// Bytes; `offset + bytes` is within the page.
+    pub bytes: u16,
+}
+
+impl Segment {
+    /// Where in the page the bytes are.
+    pub fn range(&self) -> Range<usize> {
+        let start = usize::from(self.offset);
+        start..start + usize::from(self.bytes)
+    }
+
+    /// The bytes.
+    pub fn data(&self) -> &[u8] {
+        self.page.bytes().get(self.range()).unwrap_or_default()
+    }
+
+    /// The first bytes, as many as there are up to `most`, writable.
+    pub fn head_mut(&mut self, most: usize) -> &mut [u8] {
+        let start = usize::from(self.offset);
+        self.page.bytes_mut(start..start + usize::from(self.bytes).min(most))
+    }
+}
+
+/// Most segments behind a packet's first.
+pub const CHAIN: usize = 18;
+
+/// The segments behind a packet's first, in order.
+pub type Chain = ArrayVec<Segment, CHAIN>;
+
+/// One chain for so many pages: a packet of the largest kind takes 17.
+const PAGES_PER_CHAIN: usize = 8;
+
+/// The domain's free pages, for packets and rings; and chains, which hold packets of several pages together.
 #[derive(Debug, Default)]
 pub struct PagePool {
-    free: alloc::vec::Vec<Page>,
+    free: Vec<Page>,
     total: usize,
+    #[expect(clippy::vec_box, reason = "a chain changes hands as a pointer, not as 400 bytes")]
+    chains: Vec<Box<Chain>>,
 }
 
 impl PagePool {
     /// An empty pool with room for `capacity` pages, so that giving back never allocates.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { free: alloc::vec::Vec::with_capacity(capacity), total: 0 }
+        let chains = capacity.div_ceil(PAGES_PER_CHAIN);
+        Self {
+            free: Vec::with_capacity(capacity),
+            total: 0,
+            chains: (0..chains).map(|_| Box::default()).collect(),
+        }
+    }
+
+    /// Takes an empty chain; `None` when all are in use.
+    pub fn take_chain(&mut self) -> Option<Box<Chain>> {
+        self.chains.pop()
+    }
+
+    /// Gives a chain back, with the pages that it still holds.
+    pub fn give_chain(&mut self, mut chain: Box<Chain>) {
+        for segment in chain.drain(..) {
+            self.give(segment.page);
+        }
+        self.chains.push(chain);
+    }
+
+    /// Chains free now.
+    pub fn free_chains(&self) -> usize {
+        self.chains.len()
     }
 
     /// Adds a page that was never in the pool.
@@ -224,6 +326,31 @@ mod tests {
         let page = on_heap::shared_page();
         page.store(PAGE_BYTES + 8, 7);
         assert_eq!(page.load(8), 7);
+    }
+
+    #[test]
+    fn granting_wipes_what_the_reader_has_not_seen_and_is_not_shown() {
+        let (reader, other) = (DomainId(1), DomainId(2));
+        let mut page = on_heap::page();
+        page.bytes_mut(0..PAGE_BYTES).fill(7);
+        page.prepare_for(reader, 10..20);
+        assert!(
+            page.bytes().iter().enumerate().all(|(at, &byte)| byte == 7 * u8::from((10..20).contains(&at)))
+        );
+        // It has seen these now; what is written later it has not.
+        page.bytes_mut(4..8).fill(9);
+        page.bytes_mut(100..104).fill(9);
+        page.prepare_for(reader, 6..8);
+        let mut expected = [0; PAGE_BYTES];
+        expected[6..8].fill(9);
+        assert_eq!(page.bytes(), &expected);
+        // Wiped as far as was written, and not beyond.
+        page.whole_mut()[200] = 5;
+        page.bytes_mut(0..100).fill(9);
+        page.prepare_for(reader, 0..50);
+        assert_eq!((page.bytes()[49], page.bytes()[50], page.bytes()[99], page.bytes()[200]), (9, 0, 0, 5));
+        page.prepare_for(other, 0..0);
+        assert!(page.bytes().iter().all(|&byte| byte == 0));
     }
 
     #[test]

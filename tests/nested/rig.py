@@ -1,16 +1,18 @@
 """The nested rig: Xen, a Debian dom0 and the firewall under test in QEMU, from Debian packages only.
 
     rig.py test [SCENARIO…]   runs the scenarios (all by default), ends with "N passed, N failed"
+    rig.py soak               half an hour of everything that comes and goes (SOAK_SECONDS, SOAK_SEED)
     rig.py demo               shows the firewall at work
     rig.py bench              measures it against a Linux firewall (REPEATS=3 times; QUICK=1: once, and short)
     rig.py shell              leaves you at a shell in dom0 with a firewall and a client running
     rig.py images             makes what the above need and stops
 
-The image under test is build/vmlinuz, or what KERNEL names. See docs/testing.md.
+STORE=xenstored or oxenstored chooses the XenStore daemon (the first by default). The image under test is build/vmlinuz, or what KERNEL names. See docs/testing.md.
 """
 
 import fcntl
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -27,11 +29,12 @@ from bench import run as bench_run
 from progress import say
 
 KERNEL = Path(os.environ.get("KERNEL", cache.ROOT / "build" / "vmlinuz"))
-# How long dom0 may take for one scenario, and how much longer than that it may be silent.
+STORES = ("xenstored", "oxenstored")
+# How long dom0 may take for a scenario that does not say how long (`# limit 300`), and how much longer it may be silent.
 SCENARIO_SECONDS = 180
 GRACE_SECONDS = 60
 # How long one load of the benchmark may take.
-BENCH_SILENCE_SECONDS = 300
+BENCH_SILENCE_SECONDS = 600
 
 
 def main(arguments: list[str]) -> int:
@@ -39,6 +42,8 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["test", *names]:
             return test(names)
+        case ["soak"]:
+            return run([payload.SCENARIOS / "long" / "soak.sh"])
         case ["demo"]:
             return demo()
         case ["bench"]:
@@ -58,22 +63,39 @@ def test(names: list[str]) -> int:
     """Runs the named scenarios, or all, in one boot of the machine."""
     # Those under shared/ follow each other, which is what sharing domains is worth something for.
     paths = [path for folder in ("shared", "own") for path in sorted((payload.SCENARIOS / folder).glob("*.sh"))]
-    known = {path.stem: f"{path.parent.name}/{path.stem}" for path in paths}
+    known = [path.stem for path in paths]
     if unknown := [name for name in names if name not in known]:
         print(f"no scenario {', '.join(unknown)}; there are: {' '.join(known)}", file=sys.stderr)
         return 2
-    wanted = [path for name, path in known.items() if not names or name in names]
-    settings = {"mode": "test", "limit": str(SCENARIO_SECONDS), "scenarios.list": "".join(f"{n}\n" for n in wanted)}
-    tally = report.Tally(wanted)
+    return run([path for path in paths if not names or path.stem in names])
+
+
+def run(scenarios: list[Path]) -> int:
+    """Runs these scenarios in one boot of the machine."""
+    limits = {f"{path.parent.name}/{path.stem}": limit_of(path) for path in scenarios}
+    settings = {
+        "mode": "test",
+        "scenarios.list": "".join(f"{name} {limit}\n" for name, limit in limits.items()),
+        "soak-seconds": os.environ.get("SOAK_SECONDS", "1800"),
+        "soak-seed": os.environ.get("SOAK_SEED", "1"),
+    }
+    silence = max(limits.values()) + GRACE_SECONDS
+    tally = report.Tally(list(limits))
     try:
         with machine(settings) as running:
-            for line in running.lines(SCENARIO_SECONDS + GRACE_SECONDS):
+            for line in running.lines(silence):
                 tally.take(line)
             running.wait_for_power_off(GRACE_SECONDS)
     except qemu.MachineFailed as failure:
         say(f"{failure}; while in: {tally.current}")
         report.print_tail(WORK / "console.log")
     return tally.close()
+
+
+def limit_of(scenario: Path) -> int:
+    """How many seconds a scenario may take."""
+    stated = re.search(r"^# limit (\d+)$", scenario.read_text(), re.MULTILINE)
+    return int(stated[1]) if stated else SCENARIO_SECONDS
 
 
 def demo() -> int:
@@ -93,8 +115,9 @@ def demo() -> int:
 def bench() -> int:
     """Measures the firewall and a Linux one in turn; the exit status says whether the benchmark reached its end."""
     results = bench_run.Results()
+    settings = {"mode": "bench", "bench": bench_run.arguments()}
     try:
-        with machine({"mode": "bench", "bench": bench_run.arguments()}, bench_run.parts()) as running:
+        with machine(settings, bench_run.parts(), clock=qemu.Clock.INSTRUCTIONS) as running:
             for line in running.lines(BENCH_SILENCE_SECONDS):
                 results.take(line)
             running.wait_for_power_off(GRACE_SECONDS)
@@ -118,10 +141,13 @@ WORK = cache.BUILD / "run"
 
 @contextmanager
 def machine(
-    settings: dict[str, str], parts: dict[str, Path] | None = None, interactive: bool = False
+    settings: dict[str, str],
+    parts: dict[str, Path] | None = None,
+    interactive: bool = False,
+    clock: qemu.Clock = qemu.Clock.REAL,
 ) -> Iterator[qemu.Machine]:
-    """A running machine with the kernel under test and these settings in its payload; `parts` replace or add to the
-    kernel and the client in it."""
+    """A running machine with the kernel under test and these settings in its payload; `parts` are what goes there
+    besides the kernel, if it is not the client."""
     if not KERNEL.exists():
         raise SystemExit(f"{KERNEL} is missing: run `make` first")
     cache.BUILD.mkdir(parents=True, exist_ok=True)
@@ -130,14 +156,17 @@ def machine(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SystemExit("another rig is running in this directory") from None
+    store = os.environ.get("STORE", STORES[0])
+    if store not in STORES:
+        raise SystemExit(f"STORE={store}: there are {' and '.join(STORES)}")
     dom0 = images.dom0()
     content = {"vmlinuz": KERNEL, **(parts or {"client": images.client()})}
     # What the previous run left is kept until now, for whoever wants to look at it.
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    payload.write(WORK / "payload.tar", content, settings)
+    payload.write(WORK / "payload.tar", content, {"store": store, **settings})
     say("powering on")
-    with qemu.Machine(dom0, WORK / "payload.tar", WORK, interactive) as running:
+    with qemu.Machine(dom0, WORK / "payload.tar", WORK, interactive, clock) as running:
         yield running
 
 

@@ -4,6 +4,7 @@
 //! clients see, R and S are hosts on the uplink side.
 #![allow(dead_code, unused_imports, missing_docs)]
 
+pub mod log;
 pub mod packet;
 pub mod random;
 pub mod rules;

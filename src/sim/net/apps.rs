@@ -38,7 +38,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    fn next(self, now: Moment, dice: &mut Dice) -> Moment {
+    pub(super) fn next(self, now: Moment, dice: &mut Dice) -> Moment {
         let mean = self.every.as_nanos() as u64;
         now + Duration::from_nanos(dice.between(mean / 2, mean + mean / 2))
     }

@@ -1,11 +1,17 @@
 //! What is behind the simulated vifs: hosts with TCP/IP stacks, and generators of nonsense.
 
 pub mod apps;
+pub mod bundle;
+pub mod flood;
 pub mod frame;
 pub mod host;
 pub mod link;
+pub mod moody;
+pub mod names;
 pub mod nonsense;
+pub mod outside;
 pub mod server;
+pub mod web;
 
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;

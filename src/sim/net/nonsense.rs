@@ -78,7 +78,7 @@ impl Nonsense {
 }
 
 /// A packet with a plausible layer-4 header.
-fn packet(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, options: usize, dice: &mut Dice) -> Vec<u8> {
+pub(super) fn packet(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, options: usize, dice: &mut Dice) -> Vec<u8> {
     let payload = dice.below(*dice.clone().pick(&[0, 8, 64, 1400])) as usize;
     let mut layer4: Vec<u8> = Vec::new();
     match protocol {

@@ -13,8 +13,6 @@ use smoltcp::socket::{tcp, udp};
 
 /// Port of the echo server.
 pub const ECHO: u16 = 7;
-/// Port of the name server: echoes too.
-pub const NAMES: u16 = 53;
 /// Port of the transfer server.
 pub const TRANSFER: u16 = 80;
 /// Connections that can wait or be served at once.

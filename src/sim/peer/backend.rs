@@ -5,6 +5,7 @@ use super::ring::Ring;
 use super::uplink_pages::{check_wiped, is_steady, read_slot};
 use crate::sim::machine::{KERNEL, Machine, UPLINK};
 use crate::sim::model::{self, WILD};
+use crate::sim::net::bundle::{Bundle, cuts};
 use crate::sim::net::{Host, frame};
 use crate::sim::store::home;
 use crate::sim::world::{Peer, Rest};
@@ -19,6 +20,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 const MORE: u16 = 4;
+const EXTRA: u16 = 8;
 const RX_VALIDATED: u16 = 1;
 const RX_BLANK: u16 = 2;
 
@@ -38,6 +40,12 @@ pub struct Conduct {
     pub most_slots: u64,
     /// Says that it cannot complete checksums.
     pub refuses_blank: bool,
+    /// Joins TCP packets in a row up to so many bytes, to be segmented on the way; 0 for never.
+    pub bundle_bytes: usize,
+    /// Takes packets that are to be segmented.
+    pub takes_bundles: bool,
+    /// Offers an event channel for each ring.
+    pub split_channels: bool,
     /// Of thousand steps so many do nothing: a slow backend.
     pub lazy_per_mille: u64,
     /// Of thousand steps so many break the protocol.
@@ -50,9 +58,10 @@ pub(super) struct Rings {
     pub(super) tx: Ring,
     pub(super) rx: Ring,
     handles: [u32; 2],
-    port: u32,
-    /// Ids taken and not answered, in the order in which they will be.
-    held: Vec<u16>,
+    /// The ports for what the kernel sends and for what it receives: one or two.
+    ports: [u32; 2],
+    /// Slots taken and not answered, in the order in which they will be; `None` is an extra-info slot.
+    held: Vec<Option<u16>>,
 }
 
 /// The uplink's backend.
@@ -116,6 +125,8 @@ impl Backend {
                     ("feature-rx-copy", 1),
                     ("feature-sg", 1),
                     ("feature-no-csum-offload", u8::from(self.conduct.refuses_blank)),
+                    ("feature-gso-tcpv4", u8::from(self.conduct.takes_bundles)),
+                    ("feature-split-event-channels", u8::from(self.conduct.split_channels)),
                 ];
                 for (key, value) in offers {
                     let _ = machine.store.put(UPLINK, &format!("{}/{key}", self.back), value);
@@ -148,22 +159,32 @@ impl Backend {
         };
         let tx = number(machine, "tx-ring-ref")?;
         let rx = number(machine, "rx-ring-ref")?;
-        let remote = number(machine, "event-channel")?;
+        let remote = match (number(machine, "event-channel-tx"), number(machine, "event-channel-rx")) {
+            (Some(tx), Some(rx)) if self.conduct.split_channels => [tx, rx],
+            _ => [number(machine, "event-channel")?; 2],
+        };
         let (tx_handle, tx_frame) = machine.map_grant(UPLINK, KERNEL, tx).ok()?;
         let (rx_handle, rx_frame) = machine.map_grant(UPLINK, KERNEL, rx).ok()?;
-        let port = machine.channels.bind(UPLINK, KERNEL, remote).ok()?;
+        let tx_port = machine.channels.bind(UPLINK, KERNEL, remote[0]).ok()?;
+        let rx_port = if remote[0] == remote[1] {
+            tx_port
+        } else {
+            machine.channels.bind(UPLINK, KERNEL, remote[1]).ok()?
+        };
         Some(Rings {
             tx: Ring::attach(&machine.memory, tx_frame, 12),
             rx: Ring::attach(&machine.memory, rx_frame, 8),
             handles: [tx_handle, rx_handle],
-            port,
+            ports: [tx_port, rx_port],
             held: Vec::new(),
         })
     }
 
     fn disconnect(&mut self, machine: &mut Machine) {
         if let Some(rings) = self.rings.take() {
-            machine.channels.close(UPLINK, rings.port);
+            for port in rings.ports {
+                machine.channels.close(UPLINK, port);
+            }
             for handle in rings.handles {
                 machine.unmap_grant(UPLINK, handle);
             }
@@ -192,6 +213,8 @@ impl Backend {
         while waiting > 0 && left > 0 {
             let mut packet = Vec::new();
             let (mut total, mut rest) = (0, 0);
+            let mut segment_bytes = None;
+            let mut slots = 0;
             let mut flags;
             let mut first = None;
             loop {
@@ -209,10 +232,21 @@ impl Backend {
                 let (offset, id, size) = (usize::from(half(4)), half(8), usize::from(half(10)));
                 flags = half(6);
                 let honest = self.conduct.mischief_per_mille == 0;
-                if honest && (rings.held.contains(&id) || id >= 256) {
+                if honest && (rings.held.contains(&Some(id)) || id >= 256) {
                     machine.violate("uplink-slots", format!("slot id {id} is used twice"));
                 }
-                rings.held.push(id);
+                rings.held.push(Some(id));
+                slots += 1;
+                if flags & EXTRA != 0 && waiting > 0 {
+                    waiting -= 1;
+                    let extra = rings.tx.take(&machine.memory);
+                    let size = u16::from_le_bytes([extra[2], extra[3]]);
+                    if honest && (!self.conduct.takes_bundles || extra[..2] != [1, 0] || extra[4] != 1) {
+                        machine.violate("uplink-slots", format!("extra-info {extra:?}"));
+                    }
+                    segment_bytes = Some(size);
+                    rings.held.push(None);
+                }
                 if first.is_none() {
                     first = Some((reference, offset, flags, packet.len()));
                     total = size;
@@ -229,6 +263,9 @@ impl Backend {
             read_slot(machine, reference, offset, total.saturating_sub(rest), &mut head);
             head.extend(packet);
             let mut packet = head;
+            if slots > 18 {
+                machine.violate("uplink-slots", format!("a packet of {slots} slots"));
+            }
             machine.ledger.packets += 1;
             machine.capture(UPLINK, &packet);
             if frame::mark_in(&packet, is_mark).is_some() {
@@ -244,8 +281,14 @@ impl Backend {
             if !sums && !wild && machine.ledger.uplink_is_honest {
                 machine.violate("checksum", "the uplink receives a packet with a wrong checksum".into());
             }
-            model::uplink_receives(machine, &packet);
-            Self::dispatch(&mut self.outward, &self.conduct, machine, packet);
+            let bundle = Bundle { frame: packet, segment_bytes };
+            if !wild && (!bundle.is_sound() || (segment_bytes.is_some() && !blank)) {
+                machine.violate("segments", "the uplink receives what cannot be segmented".into());
+            }
+            for frame in bundle.split() {
+                model::uplink_receives(machine, &frame);
+                Self::dispatch(&mut self.outward, &self.conduct, machine, frame);
+            }
         }
         // Answers come when they come, in any order.
         let Some(rings) = &mut self.rings else { return busy };
@@ -254,7 +297,11 @@ impl Backend {
             let index = machine.dice.below(rings.held.len() as u64) as usize;
             let id = rings.held.swap_remove(index);
             let mut entry = [0; 12];
-            entry[..2].copy_from_slice(&id.to_le_bytes());
+            match id {
+                Some(id) => entry[..2].copy_from_slice(&id.to_le_bytes()),
+                // As Linux: the status alone; the rest is what was there.
+                None => entry = [0xff, 0xff, 1, 0, 9, 9, 9, 9, 9, 9, 9, 9],
+            }
             rings.tx.put(&machine.memory, &entry);
         }
         busy
@@ -263,28 +310,43 @@ impl Backend {
     /// Gives the kernel what has arrived for it.
     fn give_packets(&mut self, machine: &mut Machine) -> bool {
         let mut busy = false;
-        while let Some((due, packet)) = self.inward.front() {
+        while let Some((due, packet)) = self.inward.front_mut() {
             let Some(rings) = &mut self.rings else {
                 self.inward.clear();
                 return false;
             };
-            let slots = machine.dice.between(1, self.conduct.most_slots).min(packet.len() as u64 / 20 + 1);
-            let slots = slots.max(1) as usize;
-            if *due > machine.now || (rings.rx.waiting(machine) as usize) < slots {
+            let most = (self.conduct.most_slots as usize).clamp(1, 18);
+            // One more for an extra-info slot.
+            if *due > machine.now || (rings.rx.waiting(machine) as usize) < most + 1 {
                 break;
             }
-            let Some((_, mut packet)) = self.inward.pop_front() else { break };
+            let mut bundle = Bundle::of(core::mem::take(packet));
+            model::uplink_sends(machine, &bundle.frame);
+            self.inward.pop_front();
+            let largest = self.conduct.bundle_bytes.min((most - 1) * PAGE_BYTES);
+            while let Some((due, next)) = self.inward.front()
+                && *due <= machine.now
+                && bundle.join(next, largest)
+            {
+                model::uplink_sends(machine, next);
+                self.inward.pop_front();
+            }
+            let Bundle { frame: mut packet, segment_bytes } = bundle;
             busy = true;
-            model::uplink_sends(machine, &packet);
             machine.capture(UPLINK, &packet);
             machine.ledger.packets += 1;
             let mut flags = 0;
-            if machine.dice.chance(self.conduct.blank_per_mille) && frame::blank(&mut packet) {
+            let wants_blank = segment_bytes.is_some() || machine.dice.chance(self.conduct.blank_per_mille);
+            if wants_blank && frame::blank(&mut packet) {
                 flags = RX_BLANK | RX_VALIDATED;
             }
-            let piece = packet.len().div_ceil(slots);
-            let pieces: Vec<&[u8]> = packet.chunks(piece).collect();
-            for (index, bytes) in pieces.iter().enumerate() {
+            if segment_bytes.is_some() {
+                flags |= EXTRA;
+            }
+            let ends = cuts(packet.len(), most, &mut machine.dice);
+            let starts = core::iter::once(0).chain(ends.iter().copied());
+            for (index, (start, &end)) in starts.zip(&ends).enumerate() {
+                let bytes = packet.get(start..end).unwrap_or_default();
                 let entry = rings.rx.take(&machine.memory);
                 let reference = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
                 let offset = machine.dice.below((PAGE_BYTES - bytes.len() + 1) as u64) as usize;
@@ -295,13 +357,17 @@ impl Backend {
                     machine
                         .violate("uplink-slots", format!("buffer {reference} cannot be written: {status}"));
                 }
-                let own =
-                    if index == 0 { flags } else { 0 } | if index + 1 < pieces.len() { MORE } else { 0 };
+                let own = if index == 0 { flags } else { 0 } | if index + 1 < ends.len() { MORE } else { 0 };
                 let mut answer = entry[..2].to_vec();
                 for half in [offset as u16, own, bytes.len() as u16] {
                     answer.extend(half.to_le_bytes());
                 }
                 rings.rx.put(&machine.memory, &answer);
+                if let (0, Some(segment)) = (index, segment_bytes) {
+                    let [low, high] = segment.to_le_bytes();
+                    rings.rx.take(&machine.memory);
+                    rings.rx.put(&machine.memory, &[1, 0, low, high, 1, 0, 0, 0]);
+                }
             }
         }
         busy
@@ -343,7 +409,9 @@ impl Peer for Backend {
         }
         let mut busy = before != self.own;
         if let Some(rings) = &self.rings {
-            machine.channels.take(UPLINK, rings.port);
+            for port in rings.ports {
+                machine.channels.take(UPLINK, port);
+            }
         }
         if !machine.dice.chance(self.conduct.lazy_per_mille) {
             busy |= self.take_packets(machine);
@@ -359,8 +427,10 @@ impl Peer for Backend {
         }
         if let Some(rings) = &mut self.rings {
             let told = [rings.tx.publish(&machine.memory), rings.rx.publish(&machine.memory)];
-            if told.contains(&true) {
-                machine.send_event(UPLINK, rings.port);
+            for (port, told) in rings.ports.into_iter().zip(told) {
+                if told {
+                    machine.send_event(UPLINK, port);
+                }
             }
             let waiting = rings.tx.arm(machine);
             if self.inward.front().is_some_and(|(due, _)| *due <= machine.now) {

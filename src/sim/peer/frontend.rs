@@ -8,6 +8,7 @@ use crate::sim::world::{Peer, Rest};
 use crate::time::Moment;
 use crate::xen::DomainId;
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
@@ -27,6 +28,34 @@ pub struct Frontend {
     watching: bool,
     /// Changes of XenStore that it has seen.
     seen: u64,
+    manners: Manners,
+}
+
+/// Whether the kernel may close on this client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manners {
+    Honest,
+    /// It broke the rules: the kernel closes on it, and serves it again when it starts anew.
+    BrokeRings,
+}
+
+/// What a client's driver can be told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Unload and load the driver as Linux does: 5, 6, then 1.
+    Reload,
+    /// Start anew without having closed, as after a crash: 1.
+    Crash,
+    /// Windows' driver takes over what its predecessor left: from Connected 5, 6, 1, 4.
+    Dance,
+    /// Close without a word: 6.
+    CloseAtOnce,
+    /// Remove the frontend's own directory, as a device model does.
+    RemoveDirectory,
+    /// Break the rules of the rings.
+    BreakRings,
+    /// Write states that are none, and the same one twice.
+    Babble,
 }
 
 /// Its own state.
@@ -40,6 +69,8 @@ enum Own {
     Closing,
     /// 6: closed; comes back if it closed on its own.
     Closed(Then),
+    /// Windows' driver starts: it walks the backend, and itself, to where both can begin.
+    Preparing,
 }
 
 /// What follows a close.
@@ -64,6 +95,46 @@ impl Frontend {
             reload_at: None,
             watching: false,
             seen: 0,
+            manners: Manners::Honest,
+        }
+    }
+
+    /// Does as it is told.
+    fn obey(&mut self, machine: &mut Machine, deed: Deed) {
+        let there = machine.store.exists(&format!("{}/state", self.front));
+        match deed {
+            _ if !there => {}
+            Deed::Reload if self.own == Own::Connected => self.set_state(machine, Own::Closing),
+            // The driver was unloaded or never got anywhere: a new one starts.
+            Deed::Reload | Deed::Crash => {
+                if let Some(nic) = self.nic.take() {
+                    nic.close(machine, Expected::Anything);
+                }
+                self.manners = Manners::Honest;
+                self.set_state(machine, Own::Initialising);
+            }
+            Deed::Dance => {
+                self.reload_at = None;
+                self.manners = Manners::Honest;
+                self.own = Own::Preparing;
+            }
+            Deed::CloseAtOnce => self.set_state(machine, Own::Closed(Then::Return)),
+            Deed::RemoveDirectory => {
+                self.own = Own::Closed(Then::Stay);
+                let _ = machine.store.remove(self.domain, &self.front);
+            }
+            Deed::BreakRings => {
+                if let Some(nic) = &self.nic {
+                    self.manners = Manners::BrokeRings;
+                    nic.break_rings(machine);
+                }
+            }
+            Deed::Babble => {
+                let own = machine.store.text(self.domain, &format!("{}/state", self.front));
+                for state in ["", "0", "7", "99", "3", own.as_str(), own.as_str()] {
+                    let _ = machine.store.put(self.domain, &format!("{}/state", self.front), state);
+                }
+            }
         }
     }
 
@@ -77,6 +148,8 @@ impl Frontend {
             Own::Connected => 4,
             Own::Closing => 5,
             Own::Closed(_) => 6,
+            // Its state is what it was.
+            Own::Preparing => return,
         };
         machine.note(&[30, u64::from(self.domain.0), number], || {
             format!("domain {}: frontend is in state {number}", self.domain.0)
@@ -98,6 +171,9 @@ impl Frontend {
     fn look(&mut self, machine: &mut Machine) {
         let there = machine.store.exists(&format!("{}/state", self.front));
         let backend = machine.store.text(self.domain, &format!("{}/state", self.back));
+        if let Some(nic) = &mut self.nic {
+            nic.set_served(backend == "4", machine);
+        }
         match (self.own, backend.as_str()) {
             (Own::Initialising, "2") if there => {
                 self.nic = Nic::connect(machine, self.domain, &self.front, self.style);
@@ -115,7 +191,7 @@ impl Frontend {
             }
             (Own::Connected, "5" | "6" | "") => {
                 let online = machine.store.text(self.domain, &format!("{}/online", self.back)) == "1";
-                if backend == "6" && online && self.host.is_honest() {
+                if backend == "6" && online && self.host.is_honest() && self.manners == Manners::Honest {
                     let domain = self.domain.0;
                     machine.violate("broken-off", format!("the kernel closed on honest domain {domain}"));
                 }
@@ -131,6 +207,7 @@ impl Frontend {
             (Own::Closing, "5" | "6" | "") => {
                 self.set_state(machine, Own::Closed(Then::Return));
             }
+            (Own::Preparing, _) if there => self.prepare(machine, &backend),
             (Own::Closed(then), "6" | "") => {
                 self.disconnect(machine);
                 let online = machine.store.text(self.domain, &format!("{}/online", self.back)) == "1";
@@ -154,6 +231,40 @@ impl Frontend {
     }
 }
 
+impl Frontend {
+    /// One step of xenvif's `FrontendPrepare`: the backend's state says what to write.
+    fn prepare(&mut self, machine: &mut Machine, backend: &str) {
+        let node = format!("{}/state", self.front);
+        let online = machine.store.text(self.domain, &format!("{}/online", self.back)) == "1";
+        let write = match backend {
+            "6" if online => "1",
+            "4" => "5",
+            "5" => "6",
+            "2" => {
+                if let Some(nic) = self.nic.take() {
+                    nic.close(machine, Expected::Anything);
+                }
+                self.own = Own::Initialising;
+                self.seen = 0;
+                return;
+            }
+            _ => return,
+        };
+        // Its predecessor's, who is not there any more to free them. State 5 may be libxl's writing: not yet then.
+        if backend == "6"
+            && let Some(nic) = self.nic.take()
+        {
+            nic.close(machine, Expected::Unmapped);
+        }
+        if machine.store.text(self.domain, &node) != write {
+            machine.note(&[31, u64::from(self.domain.0)], || {
+                format!("domain {}: Windows writes {write}", self.domain.0)
+            });
+            let _ = machine.store.put(self.domain, &node, write);
+        }
+    }
+}
+
 impl Peer for Frontend {
     fn domain(&self) -> DomainId {
         self.domain
@@ -168,6 +279,10 @@ impl Peer for Frontend {
             machine.store.wake_for(self.domain, &self.back);
             machine.store.wake_for(self.domain, &self.front);
         }
+        if let Some(deed) = machine.commands.get_mut(&self.domain).and_then(VecDeque::pop_front) {
+            self.obey(machine, deed);
+            self.seen = 0;
+        }
         let before = self.own;
         let reload = self.reload_at.is_some_and(|at| at <= machine.now);
         if self.seen != machine.store.changes || reload {
@@ -178,6 +293,9 @@ impl Peer for Frontend {
             (Some(nic), Own::Connected | Own::Closing) => nic.step(machine, &mut *self.host),
             _ => false,
         };
+        if self.own == Own::Connected && self.nic.as_ref().is_some_and(|nic| nic.is_starved(machine)) {
+            machine.violate("share", format!("domain {} is passed over again and again", self.domain.0));
+        }
         if busy || before != self.own {
             return Rest::Again;
         }

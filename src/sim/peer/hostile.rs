@@ -1,6 +1,7 @@
 //! A client domain that breaks every rule of rings, grants, event channels and XenStore.
 
 use super::buffers::Buffer;
+use super::evil::evil_packet;
 use super::ring::{REQ_EVENT, REQ_PROD, RSP_EVENT, RSP_PROD};
 use crate::sim::grants::Use;
 use crate::sim::machine::{KERNEL, Machine};
@@ -127,7 +128,7 @@ impl Hostile {
     }
 
     fn upset_store(&mut self, machine: &mut Machine) {
-        match machine.dice.below(8) {
+        match machine.dice.below(13) {
             0..3 => {
                 let state = format!("{}", machine.dice.below(10));
                 self.put(machine, "state", &state);
@@ -148,6 +149,22 @@ impl Hostile {
             }
             6 => {
                 let _ = machine.store.remove(self.domain, &self.path("state"));
+            }
+            7 => {
+                // Nodes below the one that is watched: each tells the watcher.
+                for child in 0..machine.dice.between(1, 100) {
+                    self.put(machine, &format!("state/{child}"), "x");
+                }
+            }
+            8 => {
+                for round in 0..machine.dice.between(500, 2000) {
+                    self.put(machine, "state", &format!("{}", round % 7));
+                }
+            }
+            9 => {
+                // The whole directory is its own to remove.
+                let directory = format!("{}/device/vif/0", home(self.domain));
+                let _ = machine.store.remove(self.domain, &directory);
             }
             _ => {
                 let key = *machine.dice.pick(&["tx-ring-ref", "rx-ring-ref", "event-channel", "mac"]);
@@ -205,7 +222,11 @@ impl Hostile {
         if self.pages.is_empty() {
             return;
         }
-        let slots: Vec<Vec<u8>> = (0..machine.dice.between(1, 12)).map(|_| self.slot(machine)).collect();
+        let mut slots: Vec<Vec<u8>> = (0..machine.dice.between(1, 12)).map(|_| self.slot(machine)).collect();
+        if machine.dice.chance(self.malice.slots / 2) {
+            let page = machine.dice.pick(&self.pages).reference;
+            slots.extend(evil_packet(page, &mut machine.dice));
+        }
         let Some(rings) = &mut self.rings else { return };
         for entry in slots {
             let place = 64 + (rings.produced % 256) as usize * 12;
@@ -236,12 +257,18 @@ impl Hostile {
     /// Changes slots that the kernel may be reading.
     fn swap_slots(&mut self, machine: &mut Machine) {
         let Some(rings) = &self.rings else { return };
-        let newest = rings.produced.wrapping_sub(machine.dice.between(1, 12) as u32);
-        let place = 64 + (newest % 256) as usize * 12;
+        // The next that the kernel takes, or one of the newest.
+        let answered = machine.memory.word(rings.tx.frame, RSP_PROD);
+        let near = match machine.dice.below(2) {
+            0 => answered.wrapping_add(machine.dice.below(4) as u32),
+            _ => rings.produced.wrapping_sub(machine.dice.between(1, 12) as u32),
+        };
+        let place = 64 + (near % 256) as usize * 12;
+        // To and fro between what passes every check and what passes none.
         let (field, value) = match machine.dice.below(3) {
-            0 => (4, *machine.dice.pick(&[0u16, 4000, 4095, 4096, 0xffff])),
-            1 => (6, machine.dice.below(16) as u16),
-            _ => (10, *machine.dice.pick(&[0u16, 13, 14, 1514, 4096, 0xffff])),
+            0 => (4, *machine.dice.pick(&[0u16, 0, 0, 0, 4000, 4095, 4096, 0xffff])),
+            1 => (6, *machine.dice.pick(&[0u16, 0, 0, 1, 4, 8, 15])),
+            _ => (10, *machine.dice.pick(&[60u16, 60, 60, 0, 13, 14, 1514, 4096, 0xffff])),
         };
         machine.memory.write(rings.tx.frame, place + field, &value.to_le_bytes());
     }
@@ -303,7 +330,7 @@ impl Peer for Hostile {
         }
         // It may strike at every moment at which the kernel looks.
         let wait = machine.dice.below(self.malice.every.as_nanos() as u64 * 2);
-        if machine.dice.chance(200) {
+        if machine.dice.chance(if self.malice.swaps > 900 { 800 } else { 200 }) {
             Rest::Again
         } else {
             Rest::Until(machine.now + Duration::from_nanos(wait))

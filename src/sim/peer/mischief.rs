@@ -27,6 +27,9 @@ impl Backend {
             }
             1..=5 => {
                 let value = [0x7fff, 0xffff, 4097, scribble as u16][index % 4];
+                // One of the latest, which the kernel is about to read, or any.
+                let latest = rings.rx.produced.wrapping_sub(index as u32 % 4 + 1) as usize % 256;
+                let index = if scribble & 1 << 20 == 0 { index } else { latest };
                 let place = 64 + index * 8 + field * 2;
                 machine.memory.write(rings.rx.frame, place, &value.to_le_bytes());
             }

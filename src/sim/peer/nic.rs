@@ -2,9 +2,10 @@
 //! back. Checks every answer of the kernel as Linux's netfront does, and more.
 
 use super::buffers::{Buffer, is_mark, mark};
-use super::ring::{Ring, SIZE};
+use super::ring::{REQ_PROD, Ring, SIZE};
 use crate::sim::grants::Use;
 use crate::sim::machine::{KERNEL, Machine};
+use crate::sim::net::bundle::{Bundle, cuts};
 use crate::sim::net::{Host, frame};
 use crate::xen::DomainId;
 use crate::xen::page::PAGE_BYTES;
@@ -15,9 +16,15 @@ use alloc::vec::Vec;
 const CSUM_BLANK: u16 = 1;
 const VALIDATED: u16 = 2;
 const MORE: u16 = 4;
+const EXTRA: u16 = 8;
+const NULL: i16 = 1;
 const RX_VALIDATED: u16 = 1;
 const RX_BLANK: u16 = 2;
 const RX_MORE: u16 = 4;
+
+/// Batches of copies that the kernel runs at most without a slot of a client that waits. One takes the slots
+/// of one client at least, and there are fewer than ten.
+const MOST_BATCHES: u64 = 50;
 
 /// Packets moved each way in one step.
 const PACKETS_PER_STEP: usize = 16;
@@ -29,6 +36,12 @@ pub struct Style {
     pub blank_per_mille: u64,
     /// Takes blank checksums.
     pub takes_blank: bool,
+    /// Joins TCP packets in a row up to so many bytes, to be segmented on the way; 0 for never.
+    pub bundle_bytes: usize,
+    /// Takes packets that are to be segmented.
+    pub takes_bundles: bool,
+    /// Wants an event channel for each ring, if it is offered.
+    pub split_channels: bool,
     /// Most slots per packet; 1 without scatter-gather.
     pub most_slots: u64,
     /// Buffers it posts.
@@ -57,15 +70,24 @@ pub struct Nic {
     rx_ring: Buffer,
     tx: Ring,
     rx: Ring,
-    port: u32,
+    /// The ports for what it sends and for what it receives: one or two.
+    ports: [u32; 2],
     /// Slots in use by id: their page, and the bytes it holds.
     sent: BTreeMap<u16, (Buffer, usize, usize)>,
     ids: Vec<u16>,
     pages: Vec<Buffer>,
     posted: BTreeMap<u16, Buffer>,
     spare: Vec<Buffer>,
+    /// Extra-info slots without an answer.
+    extras: usize,
+    /// A frame of the host that did not go with the one before.
+    next: Option<Vec<u8>>,
+    /// How many batches of copies the kernel had run when it last answered, or when the first slot was sent.
+    /// Nothing while the kernel has not connected.
+    served_at: Option<u64>,
     assembling: Vec<u8>,
     first_flags: Option<u16>,
+    segment_bytes: Option<u16>,
 }
 
 impl Nic {
@@ -73,7 +95,11 @@ impl Nic {
     pub fn connect(machine: &mut Machine, domain: DomainId, front: &str, style: Style) -> Option<Self> {
         let tx_ring = Buffer::new(machine, domain, Use::Write)?;
         let rx_ring = Buffer::new(machine, domain, Use::Write)?;
-        let port = machine.channels.allocate(domain, KERNEL).ok()?;
+        let tx_port = machine.channels.allocate(domain, KERNEL).ok()?;
+        let back = machine.store.text(domain, &format!("{front}/backend"));
+        let offered = machine.store.text(domain, &format!("{back}/feature-split-event-channels")) == "1";
+        let split = style.split_channels && offered;
+        let rx_port = if split { machine.channels.allocate(domain, KERNEL).ok()? } else { tx_port };
         let pages = (0..64).map_while(|_| Buffer::new(machine, domain, Use::Read)).collect();
         let spare = (0..style.buffers).map_while(|_| Buffer::new(machine, domain, Use::Write)).collect();
         let mut nic = Self {
@@ -83,36 +109,39 @@ impl Nic {
             rx_ring,
             tx: Ring::create(&machine.memory, tx_ring.frame, 12, style.start),
             rx: Ring::create(&machine.memory, rx_ring.frame, 8, style.start),
-            port,
+            ports: [tx_port, rx_port],
             sent: BTreeMap::new(),
             ids: (0..256).rev().collect(),
             pages,
             posted: BTreeMap::new(),
             spare,
+            extras: 0,
+            next: None,
+            served_at: None,
             assembling: Vec::new(),
             first_flags: None,
+            segment_bytes: None,
         };
         nic.post(machine);
         nic.rx.publish(&machine.memory);
         let keys = [
             ("tx-ring-ref", tx_ring.reference),
             ("rx-ring-ref", rx_ring.reference),
-            ("event-channel", port),
             ("request-rx-copy", 1),
             ("feature-rx-notify", 1),
             ("feature-sg", 1),
-            ("feature-gso-tcpv4", 1),
+            ("feature-gso-tcpv4", u32::from(style.takes_bundles)),
             ("feature-no-csum-offload", u32::from(!style.takes_blank)),
         ];
-        for (key, value) in keys {
+        let channels: &[(&str, u32)] = if split {
+            &[("event-channel-tx", tx_port), ("event-channel-rx", rx_port)]
+        } else {
+            &[("event-channel", tx_port)]
+        };
+        for (key, value) in keys.iter().chain(channels) {
             machine.store.put(domain, &format!("{front}/{key}"), value).ok()?;
         }
         Some(nic)
-    }
-
-    /// The port that the kernel notifies.
-    pub fn port(&self) -> u32 {
-        self.port
     }
 
     fn post(&mut self, machine: &Machine) {
@@ -129,8 +158,12 @@ impl Nic {
 
     /// Moves packets between rings and host; whether there is more to do.
     pub fn step(&mut self, machine: &mut Machine, host: &mut dyn Host) -> bool {
-        machine.channels.take(self.domain, self.port);
-        self.reap(machine);
+        for port in self.ports {
+            machine.channels.take(self.domain, port);
+        }
+        if self.reap(machine) > 0 || self.sent.is_empty() {
+            self.served_at = self.served_at.map(|_| machine.batches);
+        }
         let mut busy = self.receive(machine, host);
         if !machine.dice.chance(self.style.lazy_per_mille) {
             self.post(machine);
@@ -140,17 +173,18 @@ impl Nic {
             host.poll(*now, ledger, dice);
         }
         for _ in 0..PACKETS_PER_STEP {
-            if self.ids.len() < 18 || self.tx.room() < 18 || self.pages.len() < 18 {
+            if self.ids.len() < 18 || self.tx.room() < 19 || self.pages.len() < 18 {
                 break;
             }
-            let Some(packet) = host.transmit() else { break };
-            self.send(machine, packet);
+            let Some(bundle) = self.next_bundle(machine, host) else { break };
+            self.send(machine, bundle);
             busy = true;
         }
-        // Both rings' events come through one port.
         let told = [self.tx.publish(&machine.memory), self.rx.publish(&machine.memory)];
-        if told.contains(&true) {
-            machine.send_event(self.domain, self.port);
+        for (port, told) in self.ports.into_iter().zip(told) {
+            if told {
+                machine.send_event(self.domain, port);
+            }
         }
         let tx_more = self.tx.arm(machine);
         let rx_more = self.rx.arm(machine);
@@ -158,11 +192,16 @@ impl Nic {
     }
 
     /// Takes the answers to what was sent.
-    fn reap(&mut self, machine: &mut Machine) {
-        for _ in 0..self.tx.waiting(machine) {
+    fn reap(&mut self, machine: &mut Machine) -> u32 {
+        let answers = self.tx.waiting(machine);
+        for _ in 0..answers {
             let entry = self.tx.take(&machine.memory);
             let id = frame::word(&[entry[1], entry[0]], 0);
             let status = frame::word(&[entry[3], entry[2]], 0) as i16;
+            if status == NULL && self.extras > 0 {
+                self.extras -= 1;
+                continue;
+            }
             match self.sent.remove(&id) {
                 Some((buffer, offset, bytes)) => {
                     machine.memory.fill(buffer.frame, offset, bytes, mark(self.domain));
@@ -182,25 +221,44 @@ impl Nic {
                 machine.violate("leak", "a transmit response is not zero where it is unused".into());
             }
         }
+        answers
+    }
+
+    /// The host's next frame, with those behind it that go on where it ends.
+    fn next_bundle(&mut self, machine: &mut Machine, host: &mut dyn Host) -> Option<Bundle> {
+        let mut transmit = |machine: &mut Machine| {
+            let frame = host.transmit()?;
+            super::super::model::client_sends(machine, self.domain, &frame);
+            Some(frame)
+        };
+        let mut bundle = Bundle::of(self.next.take().or_else(|| transmit(machine))?);
+        let most = self.style.bundle_bytes.min((self.style.most_slots as usize - 1) * PAGE_BYTES);
+        while bundle.frame.len() < most {
+            self.next = transmit(machine);
+            match &self.next {
+                Some(next) if bundle.join(next, most) => self.next = None,
+                _ => break,
+            }
+        }
+        Some(bundle)
     }
 
     /// Puts a packet into slots, cut at random.
-    fn send(&mut self, machine: &mut Machine, mut packet: Vec<u8>) {
+    fn send(&mut self, machine: &mut Machine, bundle: Bundle) {
         machine.ledger.packets += 1;
-        super::super::model::client_sends(machine, self.domain, &packet);
+        let Bundle { frame: mut packet, segment_bytes } = bundle;
         let mut flags = 0;
-        if machine.dice.chance(self.style.blank_per_mille) && frame::blank(&mut packet) {
+        let wants_blank = segment_bytes.is_some() || machine.dice.chance(self.style.blank_per_mille);
+        if wants_blank && frame::blank(&mut packet) {
             flags |= CSUM_BLANK | VALIDATED;
         }
-        let wanted = machine.dice.between(1, self.style.most_slots) as usize;
-        let mut cuts: Vec<usize> =
-            (1..wanted).map(|_| machine.dice.between(1, packet.len() as u64 - 1) as usize).collect();
-        cuts.extend([0, packet.len()]);
-        cuts.sort_unstable();
-        cuts.dedup();
-        let pieces: Vec<(usize, usize)> = cuts.windows(2).map(|pair| (pair[0], pair[1])).collect();
-        let last = pieces.len().saturating_sub(1);
-        for (index, (start, end)) in pieces.into_iter().enumerate() {
+        if segment_bytes.is_some() {
+            flags |= EXTRA;
+        }
+        let ends = cuts(packet.len(), self.style.most_slots as usize, &mut machine.dice);
+        let starts = core::iter::once(0).chain(ends.iter().copied());
+        let last = ends.len().saturating_sub(1);
+        for (index, (start, &end)) in starts.zip(&ends).enumerate() {
             let (Some(buffer), Some(id)) = (self.pages.pop(), self.ids.pop()) else { return };
             let bytes = end - start;
             let offset = machine.dice.below((PAGE_BYTES - bytes + 1) as u64) as usize;
@@ -213,14 +271,21 @@ impl Nic {
             }
             self.tx.put(&machine.memory, &entry);
             self.sent.insert(id, (buffer, offset, bytes));
+            if let (0, Some(segment)) = (index, segment_bytes) {
+                let [low, high] = segment.to_le_bytes();
+                self.tx.put(&machine.memory, &[1, 0, low, high, 1, 0, 0, 0, 0, 0, 0, 0]);
+                self.extras += 1;
+            }
         }
         machine.capture(self.domain, &packet);
     }
 
     /// Takes what the kernel delivered.
     fn receive(&mut self, machine: &mut Machine, host: &mut dyn Host) -> bool {
-        let waiting = self.rx.waiting(machine).min(PACKETS_PER_STEP as u32 * 4);
-        for _ in 0..waiting {
+        let until = self.rx.consumed.wrapping_add(self.rx.waiting(machine).min(PACKETS_PER_STEP as u32 * 4));
+        let busy = until != self.rx.consumed;
+        // An extra-info entry behind a packet's first slot is taken with it, be it beyond.
+        while until.wrapping_sub(self.rx.consumed).wrapping_sub(1) < SIZE {
             let slot = (self.rx.consumed & (SIZE - 1)) as u16;
             let entry = self.rx.take(&machine.memory);
             let half = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
@@ -230,7 +295,9 @@ impl Nic {
                 machine.violate("slot-answers", format!("domain {domain}: buffer {id} in slot {slot}"));
                 continue;
             };
-            if status < 0 || usize::from(offset) + status.max(0) as usize > PAGE_BYTES || flags & !7 != 0 {
+            let known = 7 | if self.style.takes_bundles { EXTRA } else { 0 };
+            if status < 0 || usize::from(offset) + status.max(0) as usize > PAGE_BYTES || flags & !known != 0
+            {
                 machine.violate(
                     "slot-status",
                     format!(
@@ -245,21 +312,45 @@ impl Nic {
             }
             machine.memory.fill(buffer.frame, 0, PAGE_BYTES, mark(self.domain));
             self.spare.push(buffer);
+            if flags & EXTRA != 0 {
+                self.receive_extra(machine);
+            }
             if flags & RX_MORE == 0 {
                 let packet = core::mem::take(&mut self.assembling);
                 let flags = self.first_flags.take().unwrap_or(0);
-                self.arrived(machine, packet, flags, host);
+                let bundle = Bundle { frame: packet, segment_bytes: self.segment_bytes.take() };
+                self.arrived(machine, bundle, flags, host);
             }
         }
-        waiting > 0
+        busy
+    }
+
+    /// Takes the extra-info entry behind a packet's first slot, and the buffer that it took the place of.
+    fn receive_extra(&mut self, machine: &mut Machine) {
+        let domain = self.domain.0;
+        if self.rx.waiting(machine) == 0 {
+            return machine
+                .violate("slot-answers", format!("domain {domain}: an extra-info slot is missing"));
+        }
+        let slot = (self.rx.consumed & (SIZE - 1)) as u16;
+        let entry = self.rx.take(&machine.memory);
+        match self.posted.remove(&slot) {
+            Some(buffer) => self.spare.push(buffer),
+            None => machine.violate("slot-answers", format!("domain {domain}: extra-info in slot {slot}")),
+        }
+        let size = u16::from_le_bytes([entry[2], entry[3]]);
+        if entry[0] != 1 || entry[1] != 0 || entry[4] != 1 || size == 0 {
+            machine.violate("slot-status", format!("domain {domain}: extra-info {entry:?}"));
+        }
+        self.segment_bytes = Some(size);
     }
 
     /// Checks a packet and gives it to the host.
-    fn arrived(&mut self, machine: &mut Machine, mut packet: Vec<u8>, flags: u16, host: &mut dyn Host) {
+    fn arrived(&mut self, machine: &mut Machine, mut bundle: Bundle, flags: u16, host: &mut dyn Host) {
         let domain = self.domain;
         machine.ledger.packets += 1;
-        machine.capture(self.domain, &packet);
-        if let Some(found) = frame::mark_in(&packet, |byte| byte != mark(domain) && is_mark(byte)) {
+        machine.capture(self.domain, &bundle.frame);
+        if let Some(found) = frame::mark_in(&bundle.frame, |byte| byte != mark(domain) && is_mark(byte)) {
             machine.violate("leak", format!("domain {} receives memory of others ({found:#x})", domain.0));
         }
         if flags & RX_BLANK != 0 {
@@ -267,21 +358,39 @@ impl Nic {
                 machine
                     .violate("checksum", format!("domain {}: a blank checksum it does not take", domain.0));
             }
-            if frame::complete(&mut packet).is_none() && machine.ledger.uplink_is_honest {
+            if frame::complete(&mut bundle.frame).is_none() && machine.ledger.uplink_is_honest {
                 machine.violate("checksum", format!("domain {}: a blank checksum that is wrong", domain.0));
             }
+        } else if bundle.segment_bytes.is_some() {
+            machine.violate("segments", format!("domain {}: segments without a blank checksum", domain.0));
         }
-        let sums = frame::Packet::of_frame(&packet).is_none_or(|packet| packet.sums_are_right());
+        let sums = frame::Packet::of_frame(&bundle.frame).is_none_or(|packet| packet.sums_are_right());
         if !sums && machine.ledger.uplink_is_honest {
             machine.violate("checksum", format!("domain {}: a packet with a wrong checksum", domain.0));
         }
-        super::super::model::client_receives(machine, domain, &packet);
-        host.receive(packet);
+        if !bundle.is_sound() {
+            machine.violate("segments", format!("domain {}: what cannot be segmented", domain.0));
+        }
+        for frame in bundle.split() {
+            super::super::model::client_receives(machine, domain, &frame);
+            host.receive(frame);
+        }
+    }
+
+    /// Whether the kernel has served others so long that it must have passed this client over.
+    pub fn is_starved(&self, machine: &Machine) -> bool {
+        let waits_since = self.served_at.filter(|_| !self.sent.is_empty());
+        waits_since.is_some_and(|since| machine.batches.saturating_sub(since) > MOST_BATCHES)
+    }
+
+    /// Tells it whether the kernel serves it.
+    pub fn set_served(&mut self, served: bool, machine: &Machine) {
+        self.served_at = if served { self.served_at.or(Some(machine.batches)) } else { None };
     }
 
     /// Slots that the kernel has not answered.
     pub fn unanswered(&self) -> usize {
-        self.sent.len()
+        self.sent.len() + self.extras
     }
 
     /// Requests and buffers it waits for, seen from memory: what a sleeping kernel must not leave.
@@ -295,9 +404,18 @@ impl Nic {
         }
     }
 
+    /// Claims to have sent more than a ring holds.
+    pub fn break_rings(&self, machine: &mut Machine) {
+        let sent = machine.memory.word(self.tx_ring.frame, REQ_PROD);
+        machine.memory.set_word(self.tx_ring.frame, REQ_PROD, sent.wrapping_add(SIZE + 1000));
+        machine.send_event(self.domain, self.ports[0]);
+    }
+
     /// Takes everything back after the kernel let go; what it still uses is lost to the domain.
     pub fn close(self, machine: &mut Machine, expected: Expected) {
-        machine.channels.close(self.domain, self.port);
+        for port in self.ports {
+            machine.channels.close(self.domain, port);
+        }
         let sent = self.sent.into_values().map(|(buffer, ..)| buffer);
         let buffers = self.pages.into_iter().chain(self.posted.into_values()).chain(self.spare).chain(sent);
         for buffer in buffers {

@@ -1,6 +1,7 @@
 //! The toolstack, as libxl behaves: attaches and detaches devices, destroys domains, ends the firewall; and
 //! holds the kernel to libxl's deadlines.
 
+use super::frontend::Deed;
 use crate::sim::machine::{KERNEL, Machine, TOOLSTACK, UPLINK};
 use crate::sim::store::home;
 use crate::sim::world::{Peer, Rest};
@@ -15,6 +16,9 @@ use core::time::Duration;
 
 /// How long libxl waits for a state, and again for a directory to go.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a number of changes is waited for.
+const IMPATIENCE: Duration = Duration::from_secs(2);
 
 /// How soon libxl looks after a watch fired.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -52,6 +56,25 @@ pub enum Task {
     Destroy(DomainId),
     /// Write `control/shutdown`.
     ShutDown,
+    /// Remove the backend's directory only, as `xenstore-rm` does.
+    RemoveBackend(DomainId),
+    /// Tell a client's driver to do something.
+    Command(DomainId, Deed),
+    /// The firewall was paused for so long, as far as the clock tells.
+    Pause(Duration),
+    /// Give a living client a vif again if it has none, or only half a one.
+    Repair(DomainId),
+    /// A living client must be connected.
+    Expect(DomainId),
+}
+
+/// When to do it.
+#[derive(Clone, Copy, Debug)]
+pub enum When {
+    /// Then, or as soon as what came before is done.
+    At(Moment),
+    /// When XenStore has changed so often since that moment, but not later than two seconds after it.
+    AfterChanges(Moment, u64),
 }
 
 /// What it waits for.
@@ -73,9 +96,11 @@ enum Then {
     CleanUpUplink,
 }
 
-/// The toolstack.
+/// The toolstack: one command after the other, as one who types them. There may be several.
 pub struct Toolstack {
-    tasks: VecDeque<(Moment, Task)>,
+    tasks: VecDeque<(When, Task)>,
+    /// Changes of XenStore at the moment from which on they count.
+    counted_from: Option<u64>,
     waiting: Waiting,
     deadline: Moment,
     births: Vec<Box<dyn Peer>>,
@@ -84,9 +109,16 @@ pub struct Toolstack {
 
 impl Toolstack {
     /// Does `tasks` in order, each not before its moment.
-    pub fn new(tasks: Vec<(Moment, Task)>) -> Self {
+    pub fn new(tasks: impl IntoIterator<Item = (When, Task)>) -> Self {
         let (waiting, deadline) = (Waiting::Time, Moment::default());
-        Self { tasks: tasks.into(), waiting, deadline, births: Vec::new(), addresses: Vec::new() }
+        Self {
+            tasks: tasks.into_iter().collect(),
+            counted_from: None,
+            waiting,
+            deadline,
+            births: Vec::new(),
+            addresses: Vec::new(),
+        }
     }
 
     fn wait(&mut self, machine: &Machine, waiting: Waiting) {
@@ -132,6 +164,33 @@ impl Toolstack {
             Task::ShutDown => {
                 let _ =
                     machine.store.put(TOOLSTACK, &format!("{}/control/shutdown", home(KERNEL)), "poweroff");
+            }
+            Task::RemoveBackend(domain) => {
+                let _ = machine.store.remove(TOOLSTACK, &back_of(domain));
+            }
+            Task::Command(domain, deed) => {
+                machine.commands.entry(domain).or_default().push_back(deed);
+                machine.woken.insert(domain);
+            }
+            Task::Pause(span) => machine.pass(span),
+            Task::Repair(domain) => {
+                let front = machine.store.exists(&format!("{}/device/vif/0/state", home(domain)));
+                let back = machine.store.exists(&format!("{}/state", back_of(domain)));
+                machine.contested.remove(&back_of(domain));
+                if back && !front {
+                    self.tasks.push_front((When::At(machine.now), Task::Attach(domain)));
+                    self.remove(machine, domain, Then::AwaitRemoval(domain));
+                } else if !back {
+                    let _ = machine.store.remove(TOOLSTACK, &format!("{}/device/vif/0", home(domain)));
+                    self.attach(machine, domain);
+                }
+            }
+            Task::Expect(domain) => {
+                let state = |path: String| machine.store.text(TOOLSTACK, &format!("{path}/state"));
+                let ends = (state(back_of(domain)), state(format!("{}/device/vif/0", home(domain))));
+                if machine.domains.contains_key(&domain) && ends != ("4".into(), "4".into()) {
+                    machine.violate("service", format!("domain {} is not connected: {ends:?}", domain.0));
+                }
             }
         }
     }
@@ -188,8 +247,18 @@ impl Toolstack {
 
     /// The kernel has not kept to what libxl expects; a hostile backend's directory is not its fault.
     fn accuse(&mut self, machine: &mut Machine, back: &str, what: String) {
-        self.waiting = Waiting::Time;
-        if machine.ledger.uplink_is_honest || back.starts_with(&home(KERNEL)) {
+        let then = match core::mem::replace(&mut self.waiting, Waiting::Time) {
+            Waiting::State(_, _, then) | Waiting::Removal(_, then) => then,
+            Waiting::Time => Then::Nothing,
+        };
+        if machine.contested.contains(back) {
+            // Somebody else was faster; the rest is done as far as it can be.
+            let then = match then {
+                Then::AwaitRemoval(domain) => Then::CleanUp(domain),
+                other => other,
+            };
+            self.follow(machine, then);
+        } else if machine.ledger.uplink_is_honest || back.starts_with(&home(KERNEL)) {
             machine.violate("libxl", what);
         } else {
             self.follow(machine, Then::CleanUpUplink);
@@ -238,7 +307,13 @@ impl Toolstack {
     }
 }
 
-fn back_of(domain: DomainId) -> String {
+/// The backend's directory of the uplink.
+pub fn uplink_back() -> String {
+    format!("{}/backend/vif/{}/0", home(UPLINK), KERNEL.0)
+}
+
+/// The backend's directory of a client's vif.
+pub fn back_of(domain: DomainId) -> String {
     format!("{}/backend/vif/{}/0", home(KERNEL), domain.0)
 }
 
@@ -284,16 +359,26 @@ impl Peer for Toolstack {
         if !self.look(machine) {
             return Rest::Until(machine.now + GLANCE);
         }
-        match self.tasks.front() {
-            Some((due, _)) if *due > machine.now => Rest::Until(*due),
-            Some(_) => {
-                if let Some((_, task)) = self.tasks.pop_front() {
-                    self.begin(machine, task);
-                }
-                Rest::Again
-            }
-            None => Rest::Asleep,
+        // One wait may lead to the next.
+        if !matches!(self.waiting, Waiting::Time) {
+            return Rest::Again;
         }
+        match self.tasks.front() {
+            Some((When::At(due), _)) if *due > machine.now => return Rest::Until(*due),
+            Some((When::AfterChanges(since, _), _)) if *since > machine.now => return Rest::Until(*since),
+            Some((When::AfterChanges(since, count), _)) => {
+                let from = *self.counted_from.get_or_insert(machine.store.changes);
+                if machine.store.changes < from + count && machine.now < *since + IMPATIENCE {
+                    return Rest::Until(machine.now + Duration::from_micros(50));
+                }
+            }
+            Some(_) => {}
+            None => return Rest::Asleep,
+        }
+        if let Some((_, task)) = self.tasks.pop_front() {
+            self.begin(machine, task);
+        }
+        Rest::Again
     }
 
     fn take_births(&mut self) -> Vec<Box<dyn Peer>> {

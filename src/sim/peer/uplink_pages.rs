@@ -1,4 +1,4 @@
-//! The kernel's pages as the uplink's backend sees them: read and checked whole.
+//! The kernel's pages as the uplink's backend sees them: read, and checked whole.
 
 use crate::sim::machine::{KERNEL, Machine, UPLINK};
 use crate::sim::store::home;
@@ -25,32 +25,28 @@ pub(super) fn read_slot(
     bytes: usize,
     into: &mut Vec<u8>,
 ) {
-    let mut page = vec![0; PAGE_BYTES];
     if offset + bytes > PAGE_BYTES {
         if !machine.ledger.uplink_is_honest {
             return;
         }
         return machine.violate("uplink-slots", format!("a slot of {bytes} bytes at {offset}"));
     }
-    if let Err(status) = machine.peer_read(UPLINK, KERNEL, reference, 0, &mut page) {
+    let mut data = vec![0; bytes];
+    if let Err(status) = machine.peer_read(UPLINK, KERNEL, reference, offset, &mut data) {
         if !is_steady(machine) {
             return;
         }
         return machine.violate("uplink-slots", format!("grant {reference} cannot be read: {status}"));
     }
-    let (before, rest) = page.split_at(offset);
-    let (data, after) = rest.split_at(bytes);
-    if before.iter().chain(after).any(|&byte| byte != 0) {
-        machine.violate("leak", format!("the page of grant {reference} holds more than was sent"));
+    if machine.secret_behind(reference, offset..offset + bytes).is_some() {
+        machine.violate("leak", format!("the page of grant {reference} shows more than was sent"));
     }
     into.extend(data);
 }
 
-/// A buffer that the kernel posted must hold nothing.
+/// A buffer that the kernel posted must hold nothing new.
 pub(super) fn check_wiped(machine: &mut Machine, reference: u32) {
-    let mut page = vec![0; PAGE_BYTES];
-    let read = machine.peer_read(UPLINK, KERNEL, reference, 0, &mut page);
-    if read.is_ok() && page.iter().any(|&byte| byte != 0) {
+    if machine.secret_behind(reference, 0..0).is_some() {
         machine.violate("leak", format!("the buffer of grant {reference} is not wiped"));
     }
 }

@@ -108,7 +108,7 @@ unsafe fn bring_up(info: &'static start_info) -> Result<Boot, XenError> {
     let version = unsafe { hypercall(__HYPERVISOR_xen_version, [0]) }.unwrap_or(0);
 
     Ok(Boot {
-        xen: Metal { space, grants: GrantTable::new(grant_frames), pages, slots },
+        xen: Metal { space, grants: GrantTable::new(grant_frames), pages, slots, mappings: 0, ports: 0 },
         store,
         command_line: command_line(info).to_str(),
         ramdisk: ramdisk(info),

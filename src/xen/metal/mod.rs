@@ -20,10 +20,11 @@ use super::copy::CopyBatch;
 use super::event::{self, Port, RemotePort};
 use super::grant::{Access, GrantTable, GrantedPage, Gref};
 use super::page::{Page, PagePool, SharedPage};
-use super::{DomainId, FrameNumber, MappedPage, Shutdown, Xen, XenError, clock};
+use super::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError, clock};
 use crate::time::{Moment, UnixSeconds};
 use alloc::vec::Vec;
 use core::arch::x86_64::_rdtsc;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::time::Duration;
 use hypercall::{grant_operations, hypercall, operation};
@@ -102,6 +103,10 @@ pub struct Metal {
     pages: PagePool,
     /// Reserved addresses for mapping pages of peers.
     slots: Vec<usize>,
+    /// Pages of peers that are mapped.
+    mappings: usize,
+    /// Event channels in use.
+    ports: usize,
 }
 
 impl Xen for Metal {
@@ -125,9 +130,15 @@ impl Xen for Metal {
         &mut self.pages
     }
 
-    fn grant(&mut self, domain: DomainId, page: Page, access: Access) -> Result<GrantedPage, Page> {
+    fn grant(
+        &mut self,
+        domain: DomainId,
+        page: Page,
+        access: Access,
+        shown: Range<usize>,
+    ) -> Result<GrantedPage, Page> {
         match self.space.frame(page.address()) {
-            Some(frame) => self.grants.grant(domain, page, frame, access),
+            Some(frame) => self.grants.grant(domain, page, frame, access, shown),
             None => Err(page),
         }
     }
@@ -150,8 +161,11 @@ impl Xen for Metal {
         let called = unsafe { grant_operations(GNTTABOP_MAP, core::slice::from_mut(&mut map)) };
         let result = called.and(if map.status == 0 { Ok(()) } else { Err(XenError(map.status.into())) });
         match (result, NonNull::new(address as *mut _)) {
-            // SAFETY: Xen mapped the peer's page there, and it stays until `unmap` takes the mapping.
-            (Ok(()), Some(start)) => Ok(unsafe { MappedPage::new(SharedPage::from_raw(start), map.handle) }),
+            (Ok(()), Some(start)) => {
+                self.mappings += 1;
+                // SAFETY: Xen mapped the peer's page there, and it stays until `unmap` takes the mapping.
+                Ok(unsafe { MappedPage::new(SharedPage::from_raw(start), map.handle) })
+            }
             (result, _) => {
                 self.slots.push(address);
                 Err(result.err().unwrap_or(XenError(-1)))
@@ -170,6 +184,7 @@ impl Xen for Metal {
             return Err(XenError(unmap.status.into()));
         }
         self.slots.push(address);
+        self.mappings = self.mappings.saturating_sub(1);
         Ok(())
     }
 
@@ -196,6 +211,7 @@ impl Xen for Metal {
         let mut allocate = evtchn_alloc_unbound { dom: DOMID_SELF, remote_dom: domain.0, port: 0 };
         // SAFETY: the structure that this command takes.
         unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &mut allocate)? };
+        self.ports += 1;
         Ok(Port(allocate.port))
     }
 
@@ -203,6 +219,7 @@ impl Xen for Metal {
         let mut bind = evtchn_bind_interdomain { remote_dom: domain.0, remote_port: remote.0, local_port: 0 };
         // SAFETY: the structure that this command takes.
         unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain, &mut bind)? };
+        self.ports += 1;
         Ok(Port(bind.local_port))
     }
 
@@ -210,6 +227,7 @@ impl Xen for Metal {
         let mut close = evtchn_close { port: port.0 };
         // SAFETY: the structure that this command takes. Closing a port of ours does not fail.
         let _ = unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_close, &mut close) };
+        self.ports = self.ports.saturating_sub(1);
         // The number may be given out again: it must not start as pending.
         self.take_pending(port);
     }
@@ -225,6 +243,10 @@ impl Xen for Metal {
     fn wait(&mut self, ports: &[Port], until: Option<Moment>) {
         let soon = (ports.len() > POLL_PORTS).then(|| self.now() + LOOK_AGAIN);
         poll(ports, until.into_iter().chain(soon).min());
+    }
+
+    fn holdings(&self) -> Holdings {
+        Holdings { grants: self.grants.in_force(), mappings: self.mappings, ports: self.ports }
     }
 
     fn shutdown(&mut self, reason: Shutdown) {

@@ -214,3 +214,53 @@ evidence() {
     echo '--- vifs in XenStore'
     xenstore-ls -f /local/domain | grep -E '/(backend|device)/vif' || echo none
 }
+
+# balance NAME LABEL: has the firewall say what it holds (docs/testing.md), and keeps that under LABEL.
+balance() {
+    local before
+    before=$(balances "$1")
+    xl sysrq "$1" m || fail "xl sysrq $1"
+    await 20 "the balance of $1" more_balances "$1" "$before"
+    console "$1" | tr -d '\r' | grep -o 'balance: .*' | tail -n 1 | tee "$WORK/$1.balance-$2"
+}
+balances() { console "$1" | grep -c 'balance: ' || true; }
+more_balances() { [ "$(balances "$1")" -gt "$2" ]; }
+
+# settles NAME LABEL: when all is quiet again it holds exactly what it held then.
+settles() { await 30 "$1 to hold what it held: $(cat "$WORK/$1.balance-$2"); last: see its console" balance_is "$1" "$2"; }
+balance_is() {
+    balance "$1" now
+    cmp -s "$WORK/$1.balance-$2" "$WORK/$1.balance-now"
+}
+
+# backend_in DIRECTORY STATE: a backend has written this state.
+backend_in() { [ "$(xenstore-read "$1/state")" = "$2" ]; }
+
+# vif_traces NAME: XenStore has something of a domain's vif.
+vif_traces() { xenstore-ls -f | grep -E "/vif/$(id_of "$1")(/| =)|/domain/$(id_of "$1")/device/vif/0|/libxl/$(id_of "$1")/device/vif/0"; }
+
+# disconnected_times NAME COUNT: a firewall has said so often that it lost its uplink.
+disconnected_times() { [ "$(console "$1" | grep -c 'uplink: disconnected')" -ge "$2" ]; }
+
+# rebooted NAME ID: there is a domain of that name with another number.
+rebooted() { [ "$(xl domid "$1")" != "$2" ]; }
+
+# tiny_client NAME ADDRESS: a client of 8 MB that does nothing but connect: a firewall with this one as its uplink.
+tiny_client() {
+    {
+        printf '%s\n' "name='$1'" "kernel='$RIG/vmlinuz'" 'memory=8' "vif=['$(client_vif "$2")']"
+        echo "extra='ipv4=$2/32 gateway=$GATEWAY'"
+    } >"$WORK/$1.cfg"
+    create "$1"
+}
+
+# second_firewall NAME: a firewall between dom0 and another one, whose clients are in 10.9.0.0/24.
+second_firewall() {
+    {
+        printf '%s\n' "name='$1'" "kernel='$RIG/vmlinuz'" 'memory=16' "on_crash='preserve'"
+        echo "extra='ipv4=$FIREWALL/24 gateway=$UPLINK client-gateway=10.9.0.1'"
+        echo "vif=['mac=00:16:3e:00:00:05,script=$RIG/dom0/vif-uplink']"
+    } >"$WORK/$1.cfg"
+    create "$1"
+    await 30 "the uplink of $1 to be connected" vif_connected 0 "$1"
+}

@@ -1,17 +1,17 @@
-# Runs the scenarios named in $RIG/scenarios.list. Those under own/ begin and end without any domain; those under
-# shared/ use the domains that the one before left, if it passed.
+# Runs the scenarios named in $RIG/scenarios.list, each within so many seconds. They begin and end without any domain;
+# only those under shared/ use the domains that the one before left, if it passed.
 # shellcheck shell=dash
 set +e
 last=shared
-while read -r name; do
+while read -r name limit; do
     echo "begin $name" >&3
     [ "${name%/*}" = "$last" ] || (destroy_all)
     last=${name%/*}
     # shellcheck disable=SC2016 # expanded by the inner shell
-    timeout -k 5 "$(cat "$RIG/limit")" sh -eu -c '
+    timeout -k 5 "$limit" sh -eu -c '
         . $RIG/dom0/lib.sh
         . "$RIG/scenarios/$1.sh"
-        case $1 in own/*) destroy_all ;; esac
+        case $1 in shared/*) ;; *) destroy_all ;; esac
     ' scenario "$name" >"$WORK/log" 2>&1 </dev/null
     status=$?
     if [ $status = 0 ]; then

@@ -58,10 +58,18 @@ class Bed:
         """Packets that the client has got."""
         return int(self.client.run("cat /sys/class/net/eth0/statistics/rx_packets"))
 
-    def flood_up(self, port: int, frame_bytes: int, count: int, rate: int, source_port: int = 4000) -> float:
+    def flood_up(self, port: int, frame_bytes: int, count: int, rate: int) -> float:
         """UDP frames from the client to dom0; returns the seconds that the client needed."""
-        words = f"eth0 {CLIENT_ADDRESS} {source_port} {UPLINK} {port} {GATEWAY_MAC} {frame_bytes} {count} {rate}"
+        words = f"eth0 {CLIENT_ADDRESS} 4000 {UPLINK} {port} {GATEWAY_MAC} {frame_bytes} {count} {rate}"
         return flood_seconds(self.client.run(f"/flood {words}"))
+
+    def fill_up(self, port: int, frame_bytes: int, count: int) -> None:
+        """The same with a firewall that takes nothing: pktgen would wait until it does, so this waits for the ring."""
+        words = f"eth0 {CLIENT_ADDRESS} 4000 {UPLINK} {port} {GATEWAY_MAC} {frame_bytes} {count} 0"
+        sent = "$(cat /sys/class/net/eth0/statistics/tx_packets)"
+        self.client.run(
+            f"until=$(({sent} + {count})); /flood {words} >/dev/null & until [ {sent} -ge $until ]; do usleep 10000; done"
+        )
 
     def flood_down(self, port: int, nat_port: int, frame_bytes: int, count: int, rate: int) -> float:
         """UDP frames from dom0 to the port that the firewall gave the client's flow."""

@@ -124,7 +124,7 @@ def one_burst(bed: Bed, direction: str, nat_port: int) -> None:
     bed.hypervisor.pause(bed.firewall.number)
     try:
         if direction == "up":
-            bed.flood_up(DISCARD_PORT, SMALL, BURST, rate=0)
+            bed.fill_up(DISCARD_PORT, SMALL, BURST)
         else:
             bed.flood_down(OPENING_PORT, nat_port, SMALL, BURST, rate=0)
     finally:

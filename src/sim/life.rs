@@ -1,0 +1,246 @@
+//! Lives of vifs: something that takes several steps in XenStore, interrupted after one of them by something else.
+//!
+//! Two clients are there, one of which everything happens to. In the end whoever is alive is given what it lacks, must
+//! be served, and leaves; then the kernel must hold nothing.
+
+use super::books::KernelStory;
+use super::console::Reader;
+use super::dice::Dice;
+use super::domain::SimXen;
+use super::machine::{Machine, UPLINK};
+use super::oracle::Violation;
+use super::peer::backend::Conduct;
+use super::peer::frontend::Deed;
+use super::peer::nic::Style;
+use super::peer::toolstack::{Task, Toolstack, When, back_of, uplink_back};
+use super::rules::SlowRules;
+use super::run::{FRAMES, GATEWAY, PAGES, SERVER, boot_kernel, domain_of, plans, populate};
+use super::scenario::{ClientShape, Scenario};
+use super::trace::Recording;
+use super::world::{Tempo, World};
+use crate::time::Moment;
+use crate::xen::{Shutdown, touch};
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::time::Duration;
+
+/// Something that happens to a client's vif, to the uplink, or to the firewall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// The client's driver does something.
+    Client(Deed),
+    /// `xl network-detach` of the client's vif.
+    Detach,
+    /// `xl destroy` of the client.
+    Destroy,
+    /// The client's vif is removed from XenStore, both halves or the backend's only.
+    Vanish,
+    /// As above.
+    RemoveBackend,
+    /// The vif is removed and made anew before anybody looks.
+    MakeAnew,
+    /// The uplink is detached and attached.
+    UplinkRestart,
+    /// The firewall was paused for three hours.
+    Pause,
+}
+
+impl Happening {
+    /// Everything that can happen.
+    pub const ALL: [Self; 14] = [
+        Self::Client(Deed::Reload),
+        Self::Client(Deed::Crash),
+        Self::Client(Deed::Dance),
+        Self::Client(Deed::CloseAtOnce),
+        Self::Client(Deed::RemoveDirectory),
+        Self::Client(Deed::BreakRings),
+        Self::Client(Deed::Babble),
+        Self::Detach,
+        Self::Destroy,
+        Self::Vanish,
+        Self::RemoveBackend,
+        Self::MakeAnew,
+        Self::UplinkRestart,
+        Self::Pause,
+    ];
+
+    fn tasks(self) -> Vec<Task> {
+        let client = domain_of(0);
+        match self {
+            Self::Client(deed) => vec![Task::Command(client, deed)],
+            Self::Detach => vec![Task::Detach(client)],
+            Self::Destroy => vec![Task::Destroy(client)],
+            Self::Vanish => vec![Task::Vanish(client)],
+            Self::RemoveBackend => vec![Task::RemoveBackend(client)],
+            Self::MakeAnew => vec![Task::Vanish(client), Task::Attach(client)],
+            Self::UplinkRestart => vec![Task::DetachUplink, Task::AttachUplink],
+            Self::Pause => vec![Task::Pause(Duration::from_secs(3 * 3600))],
+        }
+    }
+}
+
+/// What is interrupted: a client's first attach, or a happening once it is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// The client appears.
+    Appear,
+    /// It is there, and this happens.
+    Then(Happening),
+}
+
+impl Course {
+    fn happening(self) -> Option<Happening> {
+        match self {
+            Self::Appear => None,
+            Self::Then(happening) => Some(happening),
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Story {
+    /// What was violated.
+    pub violations: Vec<Violation>,
+    /// What happened, if it was recorded.
+    pub lines: Vec<String>,
+}
+
+const APPEARS: Duration = Duration::from_millis(500);
+const HAPPENS: Duration = Duration::from_secs(4);
+/// Later than everything that happens, even if libxl's patience was used up twice.
+const REPAIRS: Duration = Duration::from_secs(50);
+/// Three hours later, if the firewall was paused.
+const LATER: Duration = Duration::from_secs(3 * 3600);
+
+/// Runs `course`, interrupted by `interruption` after XenStore has changed `step` times.
+pub fn live(course: Course, interruption: Happening, step: u64, seed: u64, recording: Recording) -> Story {
+    let mut dice = Dice::new(seed);
+    let scenario = scenario(seed, &mut dice);
+    let machine = Machine::new(FRAMES, dice.split(), recording);
+    let start = machine.now;
+    let (begins, course_tasks) = match course {
+        Course::Appear => (start + APPEARS, Vec::new()),
+        Course::Then(happening) => (start + HAPPENS, happening.tasks()),
+    };
+    let happenings = [Some(interruption), course.happening()];
+    let pauses = happenings.iter().filter(|&&happening| happening == Some(Happening::Pause)).count();
+    let repairs = start + REPAIRS + LATER * pauses as u32;
+    let mut tasks = vec![(When::At(start + Duration::from_millis(100)), Task::AttachUplink)];
+    for (after, plan) in plans(&scenario, repairs + Duration::from_secs(30)) {
+        tasks.push((When::At(start + after), Task::Start(plan)));
+    }
+    tasks.extend(course_tasks.into_iter().map(|task| (When::At(begins), task)));
+    tasks.extend(end(repairs));
+    let interrupting = interruption.tasks().into_iter().enumerate().map(|(index, task)| match index {
+        0 => (When::AfterChanges(begins, step), task),
+        _ => (When::At(begins), task),
+    });
+    let interrupter = Toolstack::new(interrupting);
+    let ends = repairs + Duration::from_secs(300);
+    let world = Rc::new(RefCell::new(World::new(machine, scenario.tempo, ends)));
+    world.borrow_mut().machine.create(UPLINK);
+    // Two work on one vif: what libxl promises to one alone is not promised to them.
+    world.borrow_mut().machine.contested = contested(&happenings);
+    let boot = SimXen::boot(&world, PAGES);
+    populate(&world, &scenario, &mut dice, boot.store_ring, Toolstack::new(tasks), repairs);
+    world.borrow_mut().add(Box::new(interrupter));
+    let ended = boot_kernel(&world, &scenario, boot, &mut KernelStory::default());
+    touch::listen(None);
+    let mut world = world.borrow_mut();
+    let machine = &mut world.machine;
+    if ended != Some(Shutdown::PowerOff) && machine.violations.is_empty() {
+        machine.violate("shutdown", format!("the kernel ended with {ended:?}, not with PowerOff"));
+    }
+    Story {
+        violations: core::mem::take(&mut machine.violations),
+        lines: machine.trace.lines().map(Into::into).collect(),
+    }
+}
+
+/// Both clients get what they lack, must be served, and leave.
+fn end(repairs: Moment) -> Vec<(When, Task)> {
+    let clients = [domain_of(0), domain_of(1)];
+    let at = |seconds| When::At(repairs + Duration::from_secs(seconds));
+    let mut tasks = Vec::new();
+    tasks.push((at(0), Task::AttachUplink));
+    tasks.extend(clients.map(|client| (at(0), Task::Repair(client))));
+    // A driver that was closed on must be loaded again.
+    tasks.push((at(5), Task::Command(clients[0], Deed::Reload)));
+    tasks.extend(clients.map(|client| (at(12), Task::Expect(client))));
+    tasks.extend(clients.map(|client| (at(13), Task::Detach(client))));
+    tasks.push((at(13), Task::DetachUplink));
+    tasks.push((at(130), Task::ShutDown));
+    tasks
+}
+
+/// The directories in which libxl may be in its own way: it is paused along with the firewall, too.
+fn contested(happenings: &[Option<Happening>]) -> BTreeSet<String> {
+    let mut all = BTreeSet::from([back_of(domain_of(0))]);
+    if happenings.contains(&Some(Happening::Pause)) {
+        all.insert(back_of(domain_of(1)));
+    }
+    if happenings.contains(&Some(Happening::Pause)) || happenings.contains(&Some(Happening::UplinkRestart)) {
+        all.insert(uplink_back());
+    }
+    all
+}
+
+/// Two calm clients with little traffic.
+fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
+    let style = Style {
+        blank_per_mille: 500,
+        takes_blank: true,
+        bundle_bytes: 0,
+        takes_bundles: true,
+        split_channels: true,
+        most_slots: 2,
+        buffers: 64,
+        start: u32::MAX - 30,
+        lazy_per_mille: 0,
+    };
+    let client = |starts_after| ClientShape {
+        style,
+        starts_after,
+        reload_every: None,
+        pace: Duration::from_secs(1),
+        largest_transfer: 2000,
+    };
+    let conduct = Conduct {
+        loss_per_mille: 0,
+        latency: Duration::from_micros(500),
+        blank_per_mille: 500,
+        most_slots: 2,
+        refuses_blank: false,
+        bundle_bytes: 0,
+        takes_bundles: true,
+        split_channels: true,
+        lazy_per_mille: 0,
+        mischief_per_mille: 0,
+        mischief_until: Moment::default(),
+    };
+    Scenario {
+        seed,
+        traffic: Duration::ZERO,
+        tempo: Tempo { accesses: 2000, steps: 1, call_nanoseconds: 1000 },
+        conduct,
+        // In this order: what is interrupted is the appearance of the first.
+        clients: vec![client(APPEARS), client(Duration::from_millis(1500))],
+        attackers: Vec::new(),
+        detaches: 0,
+        destroyed: 0,
+        moods_every: None,
+        outside_every: None,
+        upset_every: None,
+        reader: Reader::Prompt,
+        uplink_restarts: 0,
+        rules: SlowRules::of_dice(dice, &[SERVER, GATEWAY]),
+        store_noise: 20,
+    }
+}

@@ -1,0 +1,79 @@
+//! docs/conformance.md against the tests it names: no id without a test of its name, no such test that is not listed.
+#![allow(missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Every group of requirements and how many it has.
+const GROUPS: [(&str, u32); 10] = [
+    ("M", 10),
+    ("TU", 3),
+    ("TT", 6),
+    ("TC", 10),
+    ("I", 15),
+    ("F", 12),
+    ("A", 6),
+    ("X", 6),
+    ("P", 11),
+    ("Q", 8),
+];
+
+/// What is left to later work.
+const OPEN: [&str; 1] = ["Q-6"];
+
+/// The tests that each row of the page names.
+fn listed() -> BTreeMap<String, Vec<String>> {
+    let page = fs::read_to_string("docs/conformance.md").unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
+    let cells = rows.map(|row| row.split(" | ").collect::<Vec<_>>()).filter(|cells| cells.len() == 3);
+    cells
+        .map(|cells| {
+            let names = cells[1].split('`').skip(1).step_by(2).map(String::from).collect();
+            (cells[0].to_string(), names)
+        })
+        .collect()
+}
+
+/// The names of all test functions.
+fn tests() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![Path::new("tests").to_path_buf(), Path::new("src").to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(path).unwrap();
+                let functions = text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn "));
+                found.extend(
+                    functions.filter_map(|(_, rest)| rest.split_once('(')).map(|(name, _)| name.into()),
+                );
+            }
+        }
+    }
+    found
+}
+
+fn prefix(id: &str) -> String {
+    format!("{}_", id.to_lowercase().replace('-', "_"))
+}
+
+#[test]
+fn every_requirement_has_a_test_of_its_name_and_every_such_test_is_listed() {
+    let (listed, tests) = (listed(), tests());
+    for (group, count) in GROUPS {
+        for id in (1..=count).map(|number| format!("{group}-{number}")) {
+            let names = listed.get(&id).unwrap_or_else(|| panic!("{id} is not on the page"));
+            for name in names {
+                assert!(tests.contains(name), "{id}: there is no test {name}");
+            }
+            let own = names.iter().any(|name| name.starts_with(&prefix(&id)));
+            assert_eq!(own, !OPEN.contains(&id.as_str()), "{id} has a test of its name");
+            for test in tests.iter().filter(|test| test.starts_with(&prefix(&id))) {
+                assert!(names.contains(test), "{id}: {test} is not listed");
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+# 20 clients are destroyed in the midst of a download; each leaves nothing behind, and another client is served on.
+# limit 900
+firewall
+client bob "$BOB"
+in_client bob "ping -i 0.2 $UPLINK >/tmp/ping 2>&1 &"
+balance fw before
+round=0
+while [ "$round" -lt 20 ]; do
+    round=$((round + 1))
+    client alice "$ALICE"
+    in_client alice "wget -q -O /dev/null http://$UPLINK/large >/dev/null 2>&1 &"
+    in_client alice "until [ \$(cat /sys/class/net/eth0/statistics/rx_packets) -gt 100 ]; do usleep 20000; done"
+    backend=$(back_dir "$(id_of fw)" alice)
+    begun=$(now)
+    xl destroy alice
+    took=$(($(now) - begun))
+    echo "xl destroy number $round took $took ms"
+    expect 'at most 5000 ms' [ "$took" -le 5000 ]
+    await 5 'the backend directory to go' not xenstore-exists "$backend"
+    rm "$WORK/alice.id"
+done
+in_client bob 'kill -INT $(pidof ping); until ! pidof ping >/dev/null; do usleep 50000; done; tail -n 3 /tmp/ping'
+saw bob ' 0% packet loss'
+settles fw before

@@ -1,0 +1,15 @@
+# The client unloads netfront and loads it again 20 times; its device stays and serves it each time.
+# limit 420
+firewall
+client alice "$ALICE"
+backend=$(back_dir "$(id_of fw)" alice)
+balance fw before
+round=0
+while [ "$round" -lt 20 ]; do
+    round=$((round + 1))
+    in_client alice "rmmod xen-netfront && insmod /modules/*xen-netfront.ko && /plug $ALICE $GATEWAY && ping -c 1 -w 20 $UPLINK" ||
+        fail "reload number $round"
+    expect 'the device to stay' [ "$(xenstore-read "$backend/online")" = 1 ]
+    expect 'it to be connected' vif_connected "$(id_of fw)" alice
+done
+settles fw before
