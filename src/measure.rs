@@ -97,7 +97,7 @@ impl Bench {
         for _ in 0..BATCH {
             bench.targets.extend(xen.pages().take());
             if let Some(page) = xen.pages().take() {
-                match xen.grant(own, page, Access::ReadOnly) {
+                match xen.grant(own, page, Access::ReadOnly, 0..0) {
                     Ok(granted) => bench.sources.push(granted),
                     Err(page) => xen.pages().give(page),
                 }
@@ -153,18 +153,18 @@ impl Bench {
         let piece = bytes.min(PAGE_BYTES);
         let per_page = PAGE_BYTES / piece;
         let len = piece as u16;
-        let targets: Vec<LentPage> = self.targets.drain(..).map(|page| self.batch.lend(page)).collect();
+        let mut targets: Vec<LentPage> = self.targets.drain(..).map(|page| self.batch.lend(page)).collect();
         for (index, source) in self.sources.iter().enumerate() {
             let from = Remote { domain: self.own, reference: source.reference(), offset: 0 };
             let offset = (index % per_page * piece) as u16;
-            if let Some(target) = targets.get(index / per_page) {
+            if let Some(target) = targets.get_mut(index / per_page) {
                 // The batch has room for all of them, and no piece reaches beyond its page.
                 let _ = self.batch.copy_in(from, target, offset, len);
             }
         }
         xen.copy(&mut self.batch);
         self.targets.extend(targets.into_iter().flat_map(|lent| self.batch.reclaim(lent)));
-        self.batch.result(0..BATCH).map_err(Unmeasured::Refused)?;
+        self.batch.result(0..BATCH as u32).map_err(Unmeasured::Refused)?;
         Ok((BATCH * piece / bytes) as u64)
     }
 }
