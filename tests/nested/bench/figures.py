@@ -10,6 +10,9 @@ Record = dict[str, Any]
 Find = Callable[[str], Record]
 
 BURST = 64
+WHO = ("firewall", "client", "dom0")
+# The loads whose shares of the processor are shown.
+LOADS = ("tcp-up-1", "tcp-up-8", "tcp-down-1", "tcp-down-8", "udp-64-up", "udp-64-down", "connections")
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,9 @@ def evaluate(records: list[Record]) -> list[Row]:
             if not figure.own:
                 row.linux.append(figure.value(lambda name, number=number: index["linux", number, name]))
         rows.append(row)
-    return rows + [clients_row(record) for record in records if record["name"] == "clients"]
+    # With its group, which is the first of Ravelin's own.
+    place = next(number for number, row in enumerate(rows) if row.figure.own)
+    return rows[:place] + [clients_row(record) for record in records if record["name"] == "clients"] + rows[place:]
 
 
 def clients_row(record: Record) -> Row:
@@ -230,6 +235,22 @@ def clients_row(record: Record) -> Row:
     title = f"memory, {record['clients']} clients connected"
     figure = Figure("Ravelin alone", title, "MiB", lambda _: 0, at_most(16), own=True)
     return Row(figure, ravelin=[record["memory_kib"] / 1024])
+
+
+def shares(records: list[Record], firewall: str, name: str) -> dict[str, float]:
+    """Percent of one processor that firewall, client and dom0 used under a load, medians."""
+    of = [record for record in records if record["firewall"] == firewall and record["name"] == name]
+    return {who: median(record["cpu"][who] / record["seconds"] * 100 for record in of) for who in WHO}
+
+
+def busy_table(records: list[Record]) -> str:
+    """Who was busy, for a terminal."""
+    lines = ["percent of one processor:  firewall  client  dom0"]
+    for name in LOADS:
+        for firewall in ("linux", "ravelin"):
+            used = [f"{share:.0f}".rjust(len(who)) for who, share in shares(records, firewall, name).items()]
+            lines.append(f"  {name:<14}{firewall:<8}     " + "  ".join(used))
+    return "\n".join(lines)
 
 
 def number(value: float) -> str:

@@ -6,10 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from bench import plot
-from bench.figures import HEADS, Record, Row, cells
-
-WHO = ("firewall", "client", "dom0")
-SHOWN = ("tcp-up-1", "tcp-up-8", "tcp-down-1", "tcp-down-8", "udp-64-up", "udp-64-down", "connections")
+from bench.figures import HEADS, LOADS, Record, Row, cells, shares
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fbfaf8; --ink: #1d2126; --soft: #626b76; --grid: #e3e0da; --rule: #c9c4bb;
@@ -107,15 +104,11 @@ def of(records: list[Record], firewall: str, name: str) -> list[Record]:
 def busy(records: list[Record]) -> list[plot.Bar]:
     """Processor shares under each load, the two firewalls next to each other."""
     entries = []
-    for name in SHOWN:
+    for name in LOADS:
         for firewall in ("linux", "ravelin"):
-            shares = []
-            for who in WHO:
-                values = sorted(
-                    record["cpu"][who] / record["seconds"] * 100 for record in of(records, firewall, name)
-                )
-                shares.append((firewall if who == "firewall" else who, values[len(values) // 2]))
-            entries.append(plot.Bar(f"{name}, {firewall.capitalize()}", shares))
+            used = shares(records, firewall, name)
+            parts = [(firewall if who == "firewall" else who, share) for who, share in used.items()]
+            entries.append(plot.Bar(f"{name}, {firewall.capitalize()}", parts))
     return entries
 
 

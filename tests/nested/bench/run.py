@@ -73,6 +73,7 @@ def publish(raw: dict[str, Any]) -> int:
     rows = figures.evaluate(raw["records"])
     (OUTPUT / "report.html").write_text(page.render(raw, rows))
     print(figures.table(rows))
+    print(figures.busy_table(raw["records"]))
     print(f"report: {OUTPUT / 'report.html'}", flush=True)
     return 0
 
