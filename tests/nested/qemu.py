@@ -42,7 +42,9 @@ class MachineFailed(Exception):
 class Machine:
     """A context: powered on when entered, killed when left."""
 
-    def __init__(self, dom0: Path, payload: Path, work: Path, interactive: bool = False, clock: Clock = Clock.REAL) -> None:
+    def __init__(
+        self, dom0: Path, payload: Path, work: Path, interactive: bool = False, clock: Clock = Clock.REAL
+    ) -> None:
         """`dom0` holds xen, vmlinuz, initrd and disk (see images.dom0). The consoles of Xen and dom0 go to
         `work`/console.log, or to this terminal when `interactive`."""
         self.work = work

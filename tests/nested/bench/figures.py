@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -115,6 +116,16 @@ def efficiency(size: str, actual_ns: Callable[[Find], float]) -> Callable[[Find]
     return lambda find: find("limit")["costs"][size]["median_ns"] / actual_ns(find)
 
 
+def limit_ns(size: str) -> Callable[[Find], float]:
+    """T_limit, in nanoseconds."""
+    return lambda find: find("limit")["costs"][size]["median_ns"]
+
+
+def idle_percent(find: Find) -> float:
+    """Of one processor, with a client connected and nothing to do."""
+    return find("idle")["cpu"]["firewall"] / find("idle")["seconds"] * 100
+
+
 def packet_ns(name: str) -> Callable[[Find], float]:
     """The firewall's nanoseconds for a delivered packet."""
     return lambda find: cpu_per(name, "delivered")(find) * 1e3
@@ -160,23 +171,29 @@ def tcp_figures() -> list[Figure]:
 
 def small_figures() -> list[Figure]:
     """Packets, connections, round trips."""
-    lossless = "packets_per_second"
     return [
-        Figure("UDP", "64-byte UDP without loss", "packets/s", lambda find: find("udp-64-lossless")[lossless]),
+        Figure(
+            "UDP", "64-byte UDP without loss", "packets/s", lambda find: find("udp-64-lossless")["packets_per_second"]
+        ),
         Figure("UDP", "64-byte UDP, overload", "packets/s", delivered_per_second("udp-64-up")),
         Figure("UDP", "64-byte UDP up: vCPU", "µs/packet", cpu_per("udp-64-up", "delivered"), at_most(1 / 8)),
         Figure("UDP", "64-byte UDP down: vCPU", "µs/packet", cpu_per("udp-64-down", "delivered"), at_most(1 / 8)),
         Figure("UDP", "1,500-byte UDP up: vCPU", "µs/packet", cpu_per("udp-1500-up", "delivered")),
         Figure("UDP", "1,500-byte UDP down: vCPU", "µs/packet", cpu_per("udp-1500-down", "delivered")),
-        Figure("new TCP connections", "connections", "1/s", lambda find: find("connections")["connections"] / find("connections")["seconds"]),
+        Figure(
+            "new TCP connections",
+            "connections",
+            "1/s",
+            lambda find: find("connections")["connections"] / find("connections")["seconds"],
+        ),
         Figure("new TCP connections", "vCPU", "µs/connection", cpu_per("connections", "connections"), at_most(1 / 5)),
         Figure("ping", "median", "µs", percentile("ping", 0.5), at_most(1)),
         Figure("ping", "99th percentile", "µs", percentile("ping", 0.99)),
         Figure("domain", "boot to first forwarded packet", "s", lambda find: find("boot")["seconds"], at_most(1 / 20)),
         Figure("domain", "memory", "MiB", lambda find: find("boot")["memory_kib"] / 1024),
         Figure("domain", "image", "KiB", lambda find: find("boot")["image_bytes"] / 1024),
-        Figure("domain", "idle vCPU", "%", lambda find: find("idle")["cpu"]["firewall"] / find("idle")["seconds"] * 100),
-    ]  # fmt: skip
+        Figure("domain", "idle vCPU", "%", idle_percent),
+    ]
 
 
 def own_figures() -> list[Figure]:
@@ -186,9 +203,9 @@ def own_figures() -> list[Figure]:
         return Figure(group, title, unit, value, target, own=True)
 
     rows = [
-        own("Ravelin alone", "idle vCPU", "%", lambda find: find("idle")["cpu"]["firewall"] / find("idle")["seconds"] * 100, at_most(0.1)),
+        own("Ravelin alone", "idle vCPU", "%", idle_percent, at_most(0.1)),
         own("Ravelin alone", "image", "KiB", lambda find: find("boot")["image_bytes"] / 1024, at_most(512)),
-    ]  # fmt: skip
+    ]
     limit = "e = T_limit / T_actual"
     for words, size, actual, target in (
         ("64 bytes up", "64", packet_ns("udp-64-up"), None),
@@ -200,13 +217,29 @@ def own_figures() -> list[Figure]:
     ):
         rows.append(own(limit, words, "", efficiency(size, actual), target))
     for size in ("64", "1500", "65536"):
-        rows.append(own(limit, f"T_limit, {int(size):,} bytes", "ns", lambda find, size=size: find("limit")["costs"][size]["median_ns"], None))  # fmt: skip
+        rows.append(own(limit, f"T_limit, {int(size):,} bytes", "ns", limit_ns(size), None))
     batches = "hypercalls"
     for name in ("tcp-up-8", "tcp-down-8", "udp-64-up", "udp-64-down"):
         rows.append(own(batches, f"copies per hypercall, {name}", "", copies_per_batch(name), at_least(16)))
     for direction in ("up", "down"):
-        rows.append(own(batches, f"per 64 packets under load, {direction}", "", hypercalls_under_load(f"udp-64-{direction}"), at_most(2.2)))  # fmt: skip
-        rows.append(own(batches, f"per burst of 64 that waited, {direction}", "", hypercalls_per_burst(f"burst-{direction}"), at_most(2.2)))  # fmt: skip
+        rows.append(
+            own(
+                batches,
+                f"per 64 packets under load, {direction}",
+                "",
+                hypercalls_under_load(f"udp-64-{direction}"),
+                at_most(2.2),
+            )
+        )
+        rows.append(
+            own(
+                batches,
+                f"per burst of 64 that waited, {direction}",
+                "",
+                hypercalls_per_burst(f"burst-{direction}"),
+                at_most(2.2),
+            )
+        )
     return rows
 
 
@@ -217,17 +250,20 @@ def evaluate(records: list[Record]) -> list[Row]:
     """Every figure of every repetition."""
     index = {(record["firewall"], record["repetition"], record["name"]): record for record in records}
     repetitions = sorted({number for _, number, _ in index if number})
-    rows = []
-    for figure in FIGURES:
-        row = Row(figure)
-        for number in repetitions:
-            row.ravelin.append(figure.value(lambda name, number=number: index["ravelin", number, name]))
-            if not figure.own:
-                row.linux.append(figure.value(lambda name, number=number: index["linux", number, name]))
-        rows.append(row)
+
+    def values(figure: Figure, firewall: str) -> list[float]:
+        finders = [partial(found, index, firewall, number) for number in repetitions]
+        return [figure.value(find) for find in finders]
+
+    rows = [Row(one, [] if one.own else values(one, "linux"), values(one, "ravelin")) for one in FIGURES]
     # With its group, which is the first of Ravelin's own.
     place = next(number for number, row in enumerate(rows) if row.figure.own)
     return rows[:place] + [clients_row(record) for record in records if record["name"] == "clients"] + rows[place:]
+
+
+def found(index: dict[tuple[str, int, str], Record], firewall: str, repetition: int, name: str) -> Record:
+    """One record."""
+    return index[firewall, repetition, name]
 
 
 def clients_row(record: Record) -> Row:

@@ -122,18 +122,24 @@ def pings(records: list[Record]) -> list[plot.Curve]:
 
 def key(entries: Sequence[tuple[str, str]]) -> str:
     """What the colours mean."""
-    return '<p class="key soft">' + "".join(f'<span><i style="background:{c}"></i>{escape(w)}</span>' for c, w in entries) + "</p>"
+    return (
+        '<p class="key soft">'
+        + "".join(f'<span><i style="background:{c}"></i>{escape(w)}</span>' for c, w in entries)
+        + "</p>"
+    )
 
 
 def table(rows: list[Row]) -> str:
     """All figures."""
     parts = ["<table><tr>" + "".join(f"<th>{escape(head)}</th>" for head in HEADS) + "</tr>"]
     for group, members in groupby(rows, lambda row: row.figure.group):
-        parts.append(f'<tr><td class=group colspan={len(HEADS)}>{escape(group)}</td></tr>')
+        parts.append(f"<tr><td class=group colspan={len(HEADS)}>{escape(group)}</td></tr>")
         for row in members:
             style = {"met": "yes", "not met": "no", "": ""}[row.verdict()]
             *most, verdict = cells(row)
             parts.append(
-                "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in most) + f'<td class="{style}">{verdict}</td></tr>'
+                "<tr>"
+                + "".join(f"<td>{escape(cell)}</td>" for cell in most)
+                + f'<td class="{style}">{verdict}</td></tr>'
             )
     return "".join(parts) + "</table>"

@@ -58,13 +58,17 @@ def line(x: float, y: float, to_x: float, to_y: float, style: str) -> str:
 def figure(height: float, title: str, content: Sequence[str]) -> str:
     """A whole drawing."""
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">' + "".join(content) + "</svg>"
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
+        + "".join(content)
+        + "</svg>"
     )
 
 
 def ratios(title: str, ranges: Sequence[Range]) -> str:
     """Ratios on a logarithmic axis around 1: a line from least to greatest, a dot at the median, the target as a bar."""
-    seen = [value for entry in ranges for value in (entry.least, entry.greatest, *(entry.target or ())[1:]) if value > 0]
+    seen = [
+        value for entry in ranges for value in (entry.least, entry.greatest, *(entry.target or ())[1:]) if value > 0
+    ]
     low = math.floor(math.log10(min([*seen, 0.5])) * 2) / 2
     high = math.ceil(math.log10(max([*seen, 2])) * 2) / 2
     bottom = TOP + ROW * len(ranges)
@@ -88,7 +92,9 @@ def ratios(title: str, ranges: Sequence[Range]) -> str:
             content.append(line(at, y - 8, at, y + 8, "target"))
             # The side that is good.
             towards = 6 if entry.target[0] == "≥" else -6
-            content.append(line(at, y - 8, at + towards, y - 8, "target") + line(at, y + 8, at + towards, y + 8, "target"))
+            content.append(
+                line(at, y - 8, at + towards, y - 8, "target") + line(at, y + 8, at + towards, y + 8, "target")
+            )
     return figure(bottom + AXIS - 8, title, content)
 
 
@@ -99,17 +105,16 @@ def bars(title: str, entries: Sequence[Bar], full: float) -> str:
     scale = (WIDTH - LABELS - RIGHT) / full
     content = []
     for tick in range(0, int(full) + 1, 50):
-        x = LABELS + tick * scale
-        content.append(line(x, TOP - 6, x, bottom, "grid") + text(x, bottom + 16, f"{tick} %", "tick", "middle"))
+        at = LABELS + tick * scale
+        content.append(line(at, TOP - 6, at, bottom, "grid") + text(at, bottom + 16, f"{tick} %", "tick", "middle"))
     for number, entry in enumerate(entries):
         y = TOP + ROW * number
         content.append(text(LABELS - 12, y + ROW / 2 + 4, entry.label, "label", "end"))
-        x: float = LABELS
+        x = float(LABELS)
         for style, share in entry.parts:
             width = share * scale
-            content.append(
-                f'<rect x="{x:.1f}" y="{y + 4:.1f}" width="{max(0.0, width - 1):.1f}" height="{ROW - 8}" rx="2" class="fill {style}"/>'
-            )
+            box = f'x="{x:.1f}" y="{y + 4:.1f}" width="{max(0.0, width - 1):.1f}" height="{ROW - 8}" rx="2"'
+            content.append(f'<rect {box} class="fill {style}"/>')
             if share >= LABELLED:
                 content.append(text(x + width / 2, y + ROW / 2 + 4, f"{share:.0f}", f"inside {style}", "middle"))
             x += width
@@ -137,7 +142,8 @@ def distribution(title: str, curves: Sequence[Curve], unit: str) -> str:
     for curve in curves:
         values = sorted(curve.values)
         points = " ".join(
-            f"{across(value):.1f},{bottom - height * (number + 1) / len(values):.1f}" for number, value in enumerate(values)
+            f"{across(value):.1f},{bottom - height * (number + 1) / len(values):.1f}"
+            for number, value in enumerate(values)
         )
         content.append(f'<polyline points="{points}" class="curve {curve.style}"/>')
     return figure(bottom + AXIS - 8, title, content)

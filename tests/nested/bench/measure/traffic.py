@@ -137,7 +137,7 @@ def connections(bed: Bed, plan: Plan) -> None:
     """New TCP connections: opened, answered with nothing, closed."""
     each = plan.connections // CONNECTORS
     one = f"/connect {UPLINK} {CONNECT_PORT} {each}"
-    commands = "".join(f"{one} & all=\"$all $!\"; " for _ in range(CONNECTORS))
+    commands = "".join(f'{one} & all="$all $!"; ' for _ in range(CONNECTORS))
     with bed.measurement("connections") as record:
         bed.client.run(f"{commands} for one in $all; do wait $one || exit 1; done")
         record["connections"] = each * CONNECTORS
