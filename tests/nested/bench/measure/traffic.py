@@ -43,12 +43,12 @@ def tcp(bed: Bed, plan: Plan) -> None:
     for streams in (1, 8):
         for direction, option in (("up", ""), ("down", "-R")):
             command = f"iperf3 -c {UPLINK} -J -i 0 -t {plan.tcp_seconds} -P {streams} {option} >/tmp/iperf"
+            # The whole report is larger than an answer may be.
+            summary = "sed -n '/\"sum_received\"/,/}/p' /tmp/iperf | tr -d ' \\n\\t'"
             with bed.measurement(f"tcp-{direction}-{streams}") as record:
-                bed.client.run(command)
-            # Outside the measurement: the report is larger than an answer may be.
-            summary = bed.client.run("sed -n '/\"sum_received\"/,/}/p' /tmp/iperf | tr -d ' \\n\\t'")
-            sums = json.loads("{" + summary.strip().rstrip(",") + "}")["sum_received"]
-            record |= {"bytes": sums["bytes"], "transfer_seconds": sums["seconds"]}
+                said = bed.client.run(f"{command} && {summary}")
+                sums = json.loads("{" + said.strip().rstrip(",") + "}")["sum_received"]
+                record |= {"bytes": sums["bytes"], "transfer_seconds": sums["seconds"]}
 
 
 def udp(bed: Bed, plan: Plan) -> None:
