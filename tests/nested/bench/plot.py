@@ -135,7 +135,7 @@ def distribution(title: str, curves: Sequence[Curve], unit: str) -> str:
     for percent in (0, 25, 50, 75, 100):
         y = bottom - height * percent / 100
         content.append(line(left, y, WIDTH - RIGHT, y, "grid") + text(left - 8, y + 4, f"{percent} %", "tick", "end"))
-    for tick in (base * 10**power for power in range(int(low) - 1, int(high) + 2) for base in (1, 2, 5)):
+    for tick in (base * 10**power for power in range(int(low) - 1, int(high) + 2) for base in (1, 2, 3, 4, 5, 7)):
         if 10**low <= tick <= 10**high:
             content.append(line(across(tick), TOP, across(tick), bottom, "grid"))
             content.append(text(across(tick), bottom + 16, f"{tick:g} {unit}", "tick", "middle"))
