@@ -206,6 +206,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                         self.report_balance();
                         Ok(())
                     }
+                    Ok(Some(Request::Report)) => {
+                        self.report();
+                        Ok(())
+                    }
                     other => other.map(drop),
                 },
                 BACKENDS => self.with_clients(|clients, world| clients.backend_changed(&event.path, world)),
@@ -438,7 +442,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Says on the console what passed and what did not.
     pub fn report(&mut self) {
         let Effort { passes, sleeps, batches, copies } = self.effort;
-        log::info!("{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches");
+        let hypercalls = self.xen.hypercalls();
+        log::info!(
+            "{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches, {hypercalls} hypercalls"
+        );
         if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
             log::info!("uplink: {:?}", netfront.traffic());
         }

@@ -115,5 +115,9 @@ impl Xen for Stub {
         Holdings { grants: self.grants.in_force(), mappings: 0, ports: 0 }
     }
 
+    fn hypercalls(&self) -> u64 {
+        0
+    }
+
     fn shutdown(&mut self, _: Shutdown) {}
 }

@@ -40,6 +40,8 @@ pub struct CommandLine {
     pub log: LevelFilter,
     /// A crash to provoke once the kernel is up, for tests.
     pub debug: Option<Provocation>,
+    /// What to measure instead of forwarding packets.
+    pub measure: Option<Measurement>,
 }
 
 impl Default for CommandLine {
@@ -54,8 +56,16 @@ impl Default for CommandLine {
             client_new_flows: None,
             log: LevelFilter::Info,
             debug: None,
+            measure: None,
         }
     }
+}
+
+/// What the kernel can measure about the machine it runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measurement {
+    /// `measure=copy`: grant copies ([`crate::measure`]).
+    Copy,
 }
 
 /// A crash that a test asks for.
@@ -178,6 +188,12 @@ impl Reader {
                     _ => return Err(malformed()),
                 })
             }
+            OptionName::Measure => {
+                self.line.measure = match value.text {
+                    "copy" => Some(Measurement::Copy),
+                    _ => return Err(malformed()),
+                }
+            }
         }
         Ok(())
     }
@@ -255,7 +271,7 @@ mod tests {
     fn reads_every_option() {
         let line = accepted(
             "ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1 dns=10.139.1.1,10.139.1.2 \
-             client-flows=1000 client-ports=200 client-new-flows=30 log=debug debug=page-fault",
+             client-flows=1000 client-ports=200 client-new-flows=30 log=debug debug=page-fault measure=copy",
         );
         assert_eq!(line.client_gateway, Some(Ipv4Addr::new(10, 137, 0, 1)));
         assert_eq!(line.ipv4.unwrap().to_string(), "10.0.0.2/24");
@@ -263,6 +279,7 @@ mod tests {
         assert_eq!(line.dns.as_slice(), [Ipv4Addr::new(10, 139, 1, 1), Ipv4Addr::new(10, 139, 1, 2)]);
         assert_eq!(line.log, LevelFilter::Debug);
         assert_eq!(line.debug, Some(Provocation::PageFault));
+        assert_eq!(line.measure, Some(Measurement::Copy));
     }
 
     #[test]
@@ -289,7 +306,7 @@ mod tests {
             errors,
             ["command line, column 10: unknown option \"foo\"; \
               expected one of ipv4= gateway= client-gateway= dns= client-flows= client-ports= client-new-flows= \
-              log= debug="]
+              log= debug= measure="]
         );
     }
 
@@ -319,6 +336,7 @@ mod tests {
             ("client-new-flows=1000001", 18),
             ("log=verbose", 5),
             ("debug=yes", 7),
+            ("measure=everything", 9),
         ] {
             let (line, errors) = CommandLine::parse(text);
             assert_eq!(line, CommandLine::default(), "{text}");

@@ -26,10 +26,12 @@ pub enum OptionName {
     Log,
     /// `debug=`
     Debug,
+    /// `measure=`
+    Measure,
 }
 
 impl OptionName {
-    pub(super) const ALL: [OptionName; 9] = [
+    pub(super) const ALL: [OptionName; 10] = [
         Self::Ipv4,
         Self::Gateway,
         Self::ClientGateway,
@@ -39,6 +41,7 @@ impl OptionName {
         Self::ClientNewFlows,
         Self::Log,
         Self::Debug,
+        Self::Measure,
     ];
 
     /// What is written before the `=`.
@@ -53,6 +56,7 @@ impl OptionName {
             Self::ClientNewFlows => "client-new-flows",
             Self::Log => "log",
             Self::Debug => "debug",
+            Self::Measure => "measure",
         }
     }
 
@@ -66,6 +70,7 @@ impl OptionName {
             Self::ClientFlows | Self::ClientPorts | Self::ClientNewFlows => "a number from 1 to 1000000",
             Self::Log => "error, warn, info or debug",
             Self::Debug => "panic or page-fault",
+            Self::Measure => "copy",
         }
     }
 }
