@@ -271,7 +271,8 @@ mod tests {
     fn reads_every_option() {
         let line = accepted(
             "ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1 dns=10.139.1.1,10.139.1.2 \
-             client-flows=1000 client-ports=200 client-new-flows=30 log=debug debug=page-fault measure=copy",
+             client-flows=1000 client-ports=200 client-new-flows=30 log=debug debug=page-fault \
+             measure=copy",
         );
         assert_eq!(line.client_gateway, Some(Ipv4Addr::new(10, 137, 0, 1)));
         assert_eq!(line.ipv4.unwrap().to_string(), "10.0.0.2/24");
