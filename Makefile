@@ -1,13 +1,13 @@
 # Ravelin's front door. `make help` lists what there is.
 
 IMAGE := build/vmlinuz
-TARGET := x86_64-unknown-none
-CARGO_IMAGE := --target $(TARGET) --features kernel --bin kernel
+BARE := x86_64-unknown-none
+CARGO_IMAGE := --target $(BARE) --features kernel --bin kernel
 # Debian's own interpreter: what else may be called python3 in the PATH is anybody's guess.
 RIG := /usr/bin/python3 tests/nested/rig.py
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host model bench-engine simulate simulate-mutants lifecycle test-nested soak demo clean rust rig
+.PHONY: all help test test-host model bench-engine simulate simulate-mutants lifecycle test-nested soak demo bench clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
 	@printf '%s: %s bytes, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" "$$(sha256sum $(IMAGE) | cut -d ' ' -f 1)"
@@ -19,7 +19,8 @@ help: ## list the targets
 	@echo '           SEEDS=100 SEED=1 (simulate: so many worlds, from which on), EVENTS=4000000 (model),'
 	@echo '           STORE=oxenstored (test-nested, soak: this XenStore daemon instead of xenstored),'
 	@echo '           SOAK_SECONDS=1800 SOAK_SEED=1 (soak),'
-	@echo '           ACCEL=kvm (test-nested, demo: use KVM), KERNEL=FILE (test-nested, demo: boot this image instead)'
+	@echo '           REPEATS=3 (bench: so often), QUICK=1 (bench: once and short), TARGET=local (bench: in this very dom0),'
+	@echo '           ACCEL=kvm (test-nested, demo, bench: use KVM), KERNEL=FILE (the same: boot this image instead)'
 
 test: test-host test-nested ## everything: what runs on this machine, then what runs on Xen
 
@@ -43,7 +44,7 @@ simulate: rust ## the kernel in the simulated Xen: SEEDS=n worlds from SEED=s on
 	cargo run --quiet --profile simulate --features sim --example simulate -- $(or $(SEEDS),100) $(or $(SEED),1)
 
 simulate-mutants: rust ## classic bugs, put in on purpose: which oracle of the simulation finds which
-	tests/mutants/run $(or $(SEEDS),60) $(MUTANTS)
+	tests/mutants/run $(or $(SEEDS),100) $(MUTANTS)
 
 test-nested: $(IMAGE) rig ## the firewall and stock Linux on a Xen in QEMU
 	$(RIG) test $(SCENARIOS)
@@ -57,6 +58,9 @@ lifecycle: rust ## the life of vifs: millions of random events, and every step i
 demo: $(IMAGE) rig ## watch a firewall at work on a Xen in QEMU
 	$(RIG) $(if $(INTERACTIVE),shell,demo)
 
+bench: $(IMAGE) $(if $(filter local,$(TARGET)),,rig) ## measure the firewall against a Linux one: build/bench/report.html
+	$(RIG) bench
+
 clean: ## remove everything that was built or downloaded
 	rm -rf build target
 
@@ -64,11 +68,11 @@ clean: ## remove everything that was built or downloaded
 $(IMAGE): rust
 	cargo build --release $(CARGO_IMAGE)
 	@mkdir -p build
-	@cmp -s target/$(TARGET)/release/kernel $@ || cp target/$(TARGET)/release/kernel $@
+	@cmp -s target/$(BARE)/release/kernel $@ || cp target/$(BARE)/release/kernel $@
 
 rust:
 	@tools/need-packages gcc libc6-dev
-	@tools/need-rust $(TARGET)
+	@tools/need-rust $(BARE)
 
 rig:
 	@tools/need-packages python3 qemu-system-x86 cpio kmod e2fsprogs

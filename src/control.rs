@@ -22,6 +22,8 @@ pub enum Request {
     End(Shutdown),
     /// Say on the console what is held (`xl sysrq DOMAIN m`).
     Balance,
+    /// Say on the console what passed and what did not (`xl sysrq DOMAIN s`).
+    Report,
 }
 
 /// Says which requests are obeyed. A toolstack that does not let us say so is served all the same.
@@ -51,8 +53,9 @@ pub fn take_request<R: StoreRing>(store: &mut Store<R>) -> Result<Option<Request
     match key.as_str() {
         "" | "\0" => Ok(None),
         "m" => Ok(Some(Request::Balance)),
+        "s" => Ok(Some(Request::Report)),
         other => {
-            log::warn!("{SYSRQ}: key \"{}\" is not supported; m is", other.escape_debug());
+            log::warn!("{SYSRQ}: key \"{}\" is not supported; m and s are", other.escape_debug());
             Ok(None)
         }
     }

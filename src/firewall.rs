@@ -88,7 +88,7 @@ struct Effort {
     copies: u64,
 }
 
-/// Whether a pass found something to do.
+/// Whether a look at XenStore found something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     Done,
@@ -148,14 +148,15 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// One turn of the loop: a round over the rings, a look at XenStore, and sleep if there was nothing to do.
     /// Says when the toolstack asks for the end.
     pub fn turn(&mut self) -> Option<Shutdown> {
-        let packets = self.pass();
+        self.pass();
         // After the last call that may have waited for XenStore: such a call takes in watch events too, and
         // nothing announces them again.
         let events = match self.look_at_store() {
             Ok(events) => events,
             Err(Asked(reason)) => return Some(reason),
         };
-        if packets == Work::None && events == Work::None && self.may_sleep() {
+        // Arming the rings is a look at them, too: no need for a pass that finds nothing.
+        if events == Work::None && self.may_sleep() {
             self.effort.sleeps += 1;
             let until = self.deadline();
             self.xen.wait(&self.ports, until);
@@ -206,6 +207,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                         self.report_balance();
                         Ok(())
                     }
+                    Ok(Some(Request::Report)) => {
+                        self.report();
+                        Ok(())
+                    }
                     other => other.map(drop),
                 },
                 BACKENDS => self.with_clients(|clients, world| clients.backend_changed(&event.path, world)),
@@ -234,7 +239,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     }
 
     /// One round over everything that can carry packets.
-    fn pass(&mut self) -> Work {
+    fn pass(&mut self) {
         let now = self.xen.now();
         self.effort.passes += 1;
         if now >= self.store_rests_until {
@@ -247,8 +252,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         // After the steps that bring new ports.
         self.clear_events();
 
-        let received = self.receive_from_uplink(now);
-        let exchanged = self.exchange_with_clients(now);
+        self.receive_from_uplink(now);
+        self.exchange_with_clients(now);
         self.judge_arrivals(now);
         let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
         self.journey.advance(now, &mut leaving);
@@ -257,7 +262,6 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             self.journey.unreachable(now, frame, &mut leaving);
         }
         self.send_to_uplink();
-        if received == Work::None && exchanged == Work::None { Work::None } else { Work::Done }
     }
 
     /// Forgets the events that announced what this pass is about to find: what comes later announces itself
@@ -275,10 +279,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     }
 
     /// Passes on what the uplink received.
-    fn receive_from_uplink(&mut self, now: Moment) -> Work {
-        let Some(device) = self.exits.uplink.as_mut() else { return Work::None };
+    fn receive_from_uplink(&mut self, now: Moment) {
+        let Some(device) = self.exits.uplink.as_mut() else { return };
         let mac = device.mac();
-        let Some(netfront) = device.netfront() else { return Work::None };
+        let Some(netfront) = device.netfront() else { return };
         let mut frames = core::mem::take(&mut self.received);
         let reaped = netfront.reap(&mut self.xen);
         let result =
@@ -288,12 +292,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             let broken_off = self.break_uplink_off();
             self.note(broken_off);
         }
-        let work = if frames.is_empty() { Work::None } else { Work::Done };
         for frame in frames.drain(..) {
             self.take_from_uplink(frame, mac, now);
         }
         self.received = frames;
-        work
     }
 
     /// One frame from the uplink.
@@ -319,7 +321,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     }
 
     /// Moves packets between the clients' rings and our pages, in one batch of copies.
-    fn exchange_with_clients(&mut self, now: Moment) -> Work {
+    fn exchange_with_clients(&mut self, now: Moment) {
         let mut broken = Vec::new();
         let first = self.first;
         // Whoever finds the batch full begins the next round.
@@ -338,8 +340,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             }
         }
         self.first = turned_away.unwrap_or(self.first);
-        let work = if self.batch.waiting() > 0 { Work::Done } else { Work::None };
-        if work == Work::Done {
+        if self.batch.waiting() > 0 {
             self.effort.batches += 1;
             self.effort.copies += self.batch.waiting() as u64;
             self.xen.copy(&mut self.batch);
@@ -353,7 +354,6 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             let broken_off = self.with_clients(|clients, world| clients.break_off(slot, why, world));
             self.note(broken_off);
         }
-        work
     }
 
     /// Judges what the clients sent, and passes on what may pass.
@@ -422,7 +422,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         // Every ring is armed, whatever the others say.
         let clients = armed.fold(true, |quiet, armed| quiet & armed);
         let uplink = self.exits.uplink.as_mut().and_then(Uplink::netfront);
-        clients & uplink.is_none_or(|netfront| netfront.arm() == Ok(Wakeup::Armed))
+        // What a connection that was broken off has left to tell is for the next pass.
+        self.ownership.is_empty() & clients & uplink.is_none_or(|netfront| netfront.arm() == Ok(Wakeup::Armed))
     }
 
     fn deadline(&self) -> Option<Moment> {
@@ -438,7 +439,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Says on the console what passed and what did not.
     pub fn report(&mut self) {
         let Effort { passes, sleeps, batches, copies } = self.effort;
-        log::info!("{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches");
+        let hypercalls = self.xen.hypercalls();
+        log::info!(
+            "{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches, {hypercalls} hypercalls"
+        );
         if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
             log::info!("uplink: {:?}", netfront.traffic());
         }

@@ -19,6 +19,7 @@ pub mod firewall;
 pub mod flow;
 pub mod guard;
 pub mod journey;
+pub mod measure;
 pub mod nat;
 pub mod packet;
 pub mod prefix;

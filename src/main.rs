@@ -9,14 +9,15 @@ use alloc::vec::Vec;
 use core::arch::global_asm;
 use core::net::Ipv4Addr;
 use core::panic::PanicInfo;
-use ravelin::config::command_line::{CommandLine, Provocation};
+use ravelin::config::command_line::{CommandLine, Measurement, Provocation};
 use ravelin::exits::{Exits, UplinkRoute};
 use ravelin::firewall::Firewall;
 use ravelin::guard::{RuleTable, ruleset};
 use ravelin::journey::{Journey, Settings};
-use ravelin::store::Store;
+use ravelin::measure;
+use ravelin::store::{Nodes, Store, StoreRing};
 use ravelin::xen::metal::{self, Boot};
-use ravelin::xen::{Shutdown, Xen};
+use ravelin::xen::{DomainId, Shutdown, Xen};
 
 global_asm!(include_str!("../boot/entry.s"));
 
@@ -48,6 +49,10 @@ fn forward(boot: Boot) -> Shutdown {
         },
         None => {}
     }
+    if let Some(Measurement::Copy) = options.measure {
+        measure_copies(&mut xen, &mut Store::new(store));
+        return Shutdown::PowerOff;
+    }
 
     let route = match (options.ipv4, options.gateway) {
         (Some(address), Some(gateway)) => Some(UplinkRoute { address, gateway }),
@@ -59,11 +64,12 @@ fn forward(boot: Boot) -> Shutdown {
     let uplink = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.address.address());
     let rules = read_rules(ramdisk, &options.dns);
     let entropy = xen.entropy();
-    let settings = Settings {
+    let mut settings = Settings {
         gateway: options.client_gateway.unwrap_or(uplink),
         uplink_prefix_bits: route.map_or(32, |route| route.address.length()),
         ..Settings::for_memory(boot.memory_bytes as u64, uplink)
     };
+    options.limit_clients(&mut settings.quotas);
     log::info!("room for {} flows", settings.flows);
     let journey = Journey::boot(settings, rules, entropy, xen.now());
     let port = store.port();
@@ -77,6 +83,17 @@ fn forward(boot: Boot) -> Shutdown {
             log::error!("XenStore: {error}");
             Shutdown::Crash
         }
+    }
+}
+
+fn measure_copies(xen: &mut impl Xen, store: &mut Store<impl StoreRing>) {
+    let own = match store.read_number("domid") {
+        Ok(number) => DomainId(number),
+        Err(error) => return log::error!("measure: our own number is not known: {error}"),
+    };
+    match measure::copies(xen, own) {
+        Ok(costs) => costs.iter().for_each(|cost| log::info!("measure: {cost}")),
+        Err(why) => log::error!("measure: {why}"),
     }
 }
 

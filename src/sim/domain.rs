@@ -132,6 +132,10 @@ impl Xen for SimXen {
         Some(self.entropy)
     }
 
+    fn hypercalls(&self) -> u64 {
+        0
+    }
+
     fn pages(&mut self) -> &mut PagePool {
         &mut self.pages
     }

@@ -274,9 +274,9 @@ fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
         destroyed: 0,
         moods_every: None,
         outside_every: None,
+        uplink_restarts: 0,
         upset_every: None,
         reader: Reader::Prompt,
-        uplink_restarts: 0,
         rules: SlowRules::of_dice(dice, &[SERVER, GATEWAY]),
         store_noise: 20,
     }

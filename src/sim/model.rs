@@ -19,7 +19,7 @@ use core::time::Duration;
 /// After so long what was not forwarded will not be.
 const FORGET_AFTER: Duration = Duration::from_secs(40);
 /// A mapping that was silent so long may belong to another flow of the same client.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(500);
 
 /// The network that hostile clients send nonsense to.
 pub const WILD: [u8; 4] = [192, 0, 2, 0];
@@ -49,6 +49,31 @@ struct Binding {
     client: DomainId,
     near_port: u16,
     used: Moment,
+    phase: Phase,
+}
+
+/// How far a TCP connection has come, as far as its port is concerned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Phase {
+    /// The client, and the far end, said that they send no more.
+    finished: [bool; 2],
+    /// One end broke it off.
+    reset: bool,
+}
+
+impl Phase {
+    /// Takes note of a packet of the client (0) or the far end (1).
+    fn see(&mut self, end: usize, packet: &Packet<'_>) {
+        if let (6, Some(&flags)) = (packet.protocol(), packet.payload().get(13)) {
+            self.finished[end] |= flags & 1 != 0;
+            self.reset |= flags & 4 != 0;
+        }
+    }
+
+    /// Its client may use the port for another connection, if it has no better one.
+    fn is_over(self) -> bool {
+        self.reset || self.finished == [true; 2]
+    }
 }
 
 /// The model's memory.
@@ -226,7 +251,9 @@ impl Model {
             sent.ttl.checked_sub(1) == Some(ttl)
                 && present.is_none_or(|bound| {
                     bound.client == sent.client
-                        && (bound.near_port == sent.near_port || now.since(bound.used) > QUIET)
+                        && (bound.near_port == sent.near_port
+                            || bound.phase.is_over()
+                            || now.since(bound.used) > QUIET)
                 })
         };
         let list = self.outward.get_mut(&print);
@@ -236,7 +263,11 @@ impl Model {
         });
         let Some(sent) = found else {
             // The far end may have opened the flow, or a client its answer; nobody here does.
-            return Err(format!("what no client sent: protocol {}, {to}:{}", print.protocol, print.far_port));
+            let like = self.outward.get(&print);
+            return Err(format!(
+                "what no client sent: protocol {}, {to}:{} from port {outer_port}, ttl {ttl}; it belongs to {present:?}, the like of it was sent: {like:?}",
+                print.protocol, print.far_port
+            ));
         };
         if !rules.accept(print.far, print.protocol, port) {
             return Err(format!(
@@ -244,7 +275,11 @@ impl Model {
                 print.protocol, print.far_port
             ));
         }
-        self.bindings.insert(outer, Binding { client: sent.client, near_port: sent.near_port, used: now });
+        let kept = present.filter(|bound| bound.near_port == sent.near_port);
+        let mut phase = kept.map(|bound| bound.phase).unwrap_or_default();
+        phase.see(0, &packet);
+        self.bindings
+            .insert(outer, Binding { client: sent.client, near_port: sent.near_port, used: now, phase });
         Ok(())
     }
 
@@ -278,6 +313,7 @@ impl Model {
         });
         if let Some(bound) = found {
             bound.used = now;
+            bound.phase.see(1, &packet);
             return Ok(());
         }
         // The firewall refuses a connection in the far end's name, and answers pings of its own address.

@@ -58,7 +58,7 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// A server beyond it.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
 /// Our Ethernet address there, as the toolstack gives it.
-const UPLINK_MAC: [u8; 6] = [0x00, 0x16, 0x3e, 0, 0, 1];
+pub(super) const UPLINK_MAC: [u8; 6] = [0x00, 0x16, 0x3e, 0, 0, 1];
 /// After the last device is gone: time for everything that is held to be let go.
 const REST: Duration = Duration::from_secs(90);
 

@@ -210,6 +210,9 @@ fn attacker(dice: &mut Dice) -> Attacker {
 
 fn client(dice: &mut Dice, calm: bool) -> ClientShape {
     let scatter = *dice.pick(&[1, 2, 6, 18]);
+    let pace = *dice.pick(&[1, 5, 20, 100]);
+    // Whoever asks often asks for little: a world of nothing but bulk is slow and shows nothing new.
+    let largest: &[u64] = if pace < 20 { &[2_000, 20_000] } else { &[2_000, 100_000, 1_000_000] };
     ClientShape {
         style: Style {
             blank_per_mille: *dice.pick(&[0, 1000, 1000, 500]),
@@ -224,7 +227,7 @@ fn client(dice: &mut Dice, calm: bool) -> ClientShape {
         },
         starts_after: Duration::from_millis(dice.below(1500)),
         reload_every: (!calm && dice.chance(300)).then(|| Duration::from_millis(dice.between(500, 4000))),
-        pace: Duration::from_millis(*dice.pick(&[1, 5, 20, 100])),
-        largest_transfer: *dice.pick(&[2_000, 100_000, 1_000_000]),
+        pace: Duration::from_millis(pace),
+        largest_transfer: *dice.pick(largest),
     }
 }

@@ -3,6 +3,7 @@
 use super::domain::POISON;
 use super::machine::Machine;
 use super::net::frame;
+use super::run::UPLINK_MAC;
 use crate::exits::GATEWAY_MAC;
 use crate::xen::grant::Access;
 use crate::xen::host::Frame;
@@ -21,7 +22,9 @@ pub fn check_grant(machine: &mut Machine, frame: Frame, access: Access, shown: R
         machine.violate("leak", format!("a page is granted to the uplink with byte {at} not wiped"));
     }
     let sent = page.get(shown).unwrap_or_default();
-    let as_it_came = sent.get(..6) == Some(&GATEWAY_MAC.0[..]) || sent.get(6..10) == Some(&CLIENT_MAC[..]);
+    // A gateway that does not answer ARP is taken to have that address too: then the source is ours.
+    let to_us = sent.get(..6) == Some(&GATEWAY_MAC.0[..]) && sent.get(6..12) != Some(&UPLINK_MAC[..]);
+    let as_it_came = to_us || sent.get(6..10) == Some(&CLIENT_MAC[..]);
     if access == Access::ReadOnly && as_it_came {
         machine
             .violate("grant-before-verdict", "a client's frame is granted to the uplink as it came".into());

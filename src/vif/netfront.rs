@@ -432,11 +432,13 @@ impl Netfront {
         self.channels.notify(xen, tx, rx);
     }
 
-    /// Asks to be notified of the next packet, and when half of what was sent is done with.
+    /// Asks to be notified of the next packet; and, when something waits for the pages or the slots of what was
+    /// sent, when half of that is done with. Otherwise they are taken back when there is something to do anyway.
     pub fn arm(&mut self) -> Result<Wakeup, Broken> {
         let received = self.rx.arm(1)?;
         let outstanding = self.tx.outstanding();
-        if outstanding == 0 || received == Wakeup::MoreToDo {
+        let waits = !self.queue.is_empty() || self.rx.room() > 0 || self.tx.room() < RING_SIZE / 2;
+        if outstanding == 0 || !waits || received == Wakeup::MoreToDo {
             return Ok(received);
         }
         Ok(self.tx.arm(outstanding / 2 + 1)?)

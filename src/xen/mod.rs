@@ -145,6 +145,9 @@ pub trait Xen {
     /// 32 bytes nobody can predict; `None` when the machine has no source of them.
     fn entropy(&mut self) -> Option<[u8; 32]>;
 
+    /// Hypercalls since boot, for the report.
+    fn hypercalls(&self) -> u64;
+
     /// The domain's free pages.
     fn pages(&mut self) -> &mut PagePool;
 

@@ -14,13 +14,13 @@ DOM0_FILES = cache.HERE / "dom0"
 SCENARIOS = cache.HERE / "scenarios"
 
 
-def write(file: Path, kernel: Path, client: Path, settings: Mapping[str, str]) -> None:
-    """Writes the payload; each of `settings` becomes a file of that name."""
+def write(file: Path, parts: Mapping[str, Path], settings: Mapping[str, str]) -> None:
+    """Writes the payload; each of `parts`, a file or a directory, gets that name, and each of `settings` becomes a file
+    of that name."""
     with tarfile.open(file, "w") as tar:
-        tar.add(kernel, "vmlinuz")
-        tar.add(client, "client")
-        tar.add(DOM0_FILES, "dom0")
-        tar.add(SCENARIOS, "scenarios")
+        for name, path in {**parts, "dom0": DOM0_FILES, "scenarios": SCENARIOS}.items():
+            # What Python left behind on this machine is for another interpreter.
+            tar.add(path, name, filter=lambda entry: None if "__pycache__" in entry.name else entry)
         for name, text in settings.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(text.encode())

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,17 @@ from typing import Self
 # and AVX kill programs in dom0 now and then, RDTSCP hangs PVH guests.
 EMULATED = "tcg,thread=multi", "max,-smap,-smep,-pku,-la57,-rdtscp,-xsave,-avx,-avx2,-f16c,-fma"
 ACCELERATED = "kvm", "host"
+
+
+class Clock(Enum):
+    """What makes time pass in the machine."""
+
+    # Time goes on while somebody else has the host's processor: that counts as work of whoever was running.
+    REAL = ("-smp", "2")
+    # One processor of 250 million instructions per second, whatever the host is busy with: what a domain is charged for is
+    # what it executed. Waiting still takes real time.
+    INSTRUCTIONS = ("-smp", "1", "-icount", "shift=2")
+
 
 XEN_OPTIONS = (
     "console=com1 com1=115200,8n1 dom0=pv dom0_mem=1024M,max:1024M dom0_max_vcpus=1 "
@@ -30,12 +42,15 @@ class MachineFailed(Exception):
 class Machine:
     """A context: powered on when entered, killed when left."""
 
-    def __init__(self, dom0: Path, payload: Path, work: Path, interactive: bool = False) -> None:
+    def __init__(
+        self, dom0: Path, payload: Path, work: Path, interactive: bool = False, clock: Clock = Clock.REAL
+    ) -> None:
         """`dom0` holds xen, vmlinuz, initrd and disk (see images.dom0). The consoles of Xen and dom0 go to
         `work`/console.log, or to this terminal when `interactive`."""
         self.work = work
         self.console_log = work / "console.log"
         self.interactive = interactive
+        self.clock = clock
         # QEMU's -initrd cannot express every path (a comma separates modules, a space their options).
         for name in ("xen", "vmlinuz", "initrd", "disk"):
             (work / name).symlink_to(dom0 / name)
@@ -79,12 +94,17 @@ class Machine:
 
     def command(self) -> list[str]:
         """The QEMU command line, run in the work directory."""
-        accelerator, cpu = ACCELERATED if os.environ.get("ACCEL") == "kvm" else EMULATED
+        accelerated = os.environ.get("ACCEL") == "kvm"
+        accelerator, cpu = ACCELERATED if accelerated else EMULATED
+        # KVM counts no instructions, and threads of their own cannot share a count.
+        clock = Clock.REAL if accelerated else self.clock
+        if clock is Clock.INSTRUCTIONS:
+            accelerator = accelerator.replace("thread=multi", "thread=single")
         console = "mon:stdio" if self.interactive else f"file:{self.console_log.name}"
         return [
             "qemu-system-x86_64",
             "-nodefaults", "-no-user-config", "-display", "none",
-            "-accel", accelerator, "-cpu", cpu, "-smp", "2", "-m", str(MEMORY_MB),
+            "-accel", accelerator, "-cpu", cpu, *clock.value, "-m", str(MEMORY_MB),
             "-kernel", "xen", "-append", XEN_OPTIONS, "-initrd", f"vmlinuz {DOM0_OPTIONS},initrd",
             # Written blocks live in a temporary file: the image in the cache stays as it was made.
             "-drive", "file=disk,format=raw,if=virtio,snapshot=on",

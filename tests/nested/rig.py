@@ -3,6 +3,7 @@
     rig.py test [SCENARIO…]   runs the scenarios (all by default), ends with "N passed, N failed"
     rig.py soak               half an hour of everything that comes and goes (SOAK_SECONDS, SOAK_SEED)
     rig.py demo               shows the firewall at work
+    rig.py bench              measures it against a Linux firewall (REPEATS=3 times; QUICK=1: once, and short)
     rig.py shell              leaves you at a shell in dom0 with a firewall and a client running
     rig.py images             makes what the above need and stops
 
@@ -24,6 +25,7 @@ import images
 import payload
 import qemu
 import report
+from bench import run as bench_run
 from progress import say
 
 KERNEL = Path(os.environ.get("KERNEL", cache.ROOT / "build" / "vmlinuz"))
@@ -31,6 +33,8 @@ STORES = ("xenstored", "oxenstored")
 # How long dom0 may take for a scenario that does not say how long (`# limit 300`), and how much longer it may be silent.
 SCENARIO_SECONDS = 180
 GRACE_SECONDS = 60
+# How long one load of the benchmark may take.
+BENCH_SILENCE_SECONDS = 600
 
 
 def main(arguments: list[str]) -> int:
@@ -42,11 +46,14 @@ def main(arguments: list[str]) -> int:
             return run([payload.SCENARIOS / "long" / "soak.sh"])
         case ["demo"]:
             return demo()
+        case ["bench"]:
+            return bench_run.local(KERNEL) if os.environ.get("TARGET") == "local" else bench()
         case ["shell"]:
             return shell()
         case ["images"]:
             images.dom0()
             images.client()
+            bench_run.parts()
             return 0
     print(__doc__, file=sys.stderr)
     return 2
@@ -105,6 +112,21 @@ def demo() -> int:
     return story.close(KERNEL)
 
 
+def bench() -> int:
+    """Measures the firewall and a Linux one in turn; the exit status says whether the benchmark reached its end."""
+    results = bench_run.Results()
+    settings = {"mode": "bench", "bench": bench_run.arguments()}
+    try:
+        with machine(settings, bench_run.parts(), clock=qemu.Clock.INSTRUCTIONS) as running:
+            for line in running.lines(BENCH_SILENCE_SECONDS):
+                results.take(line)
+            running.wait_for_power_off(GRACE_SECONDS)
+    except qemu.MachineFailed as failure:
+        say(str(failure))
+        report.print_tail(WORK / "console.log")
+    return results.close("Xen in QEMU")
+
+
 def shell() -> int:
     """Hands this terminal to dom0."""
     with machine({"mode": "shell"}, interactive=True) as running:
@@ -118,8 +140,14 @@ WORK = cache.BUILD / "run"
 
 
 @contextmanager
-def machine(settings: dict[str, str], interactive: bool = False) -> Iterator[qemu.Machine]:
-    """A running machine with the kernel under test and these settings in its payload."""
+def machine(
+    settings: dict[str, str],
+    parts: dict[str, Path] | None = None,
+    interactive: bool = False,
+    clock: qemu.Clock = qemu.Clock.REAL,
+) -> Iterator[qemu.Machine]:
+    """A running machine with the kernel under test and these settings in its payload; `parts` are what goes there
+    besides the kernel, if it is not the client."""
     if not KERNEL.exists():
         raise SystemExit(f"{KERNEL} is missing: run `make` first")
     cache.BUILD.mkdir(parents=True, exist_ok=True)
@@ -131,13 +159,14 @@ def machine(settings: dict[str, str], interactive: bool = False) -> Iterator[qem
     store = os.environ.get("STORE", STORES[0])
     if store not in STORES:
         raise SystemExit(f"STORE={store}: there are {' and '.join(STORES)}")
-    dom0, client = images.dom0(), images.client()
+    dom0 = images.dom0()
+    content = {"vmlinuz": KERNEL, **(parts or {"client": images.client()})}
     # What the previous run left is kept until now, for whoever wants to look at it.
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    payload.write(WORK / "payload.tar", KERNEL, client, {"store": store, **settings})
+    payload.write(WORK / "payload.tar", content, {"store": store, **settings})
     say("powering on")
-    with qemu.Machine(dom0, WORK / "payload.tar", WORK, interactive) as running:
+    with qemu.Machine(dom0, WORK / "payload.tar", WORK, interactive, clock) as running:
         yield running
 
 

@@ -68,7 +68,7 @@ impl Datagrams {
     ) -> Box<dyn App> {
         let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 64], vec![0; 1 << 16]);
         let mut socket = udp::Socket::new(buffer(), buffer());
-        socket.bind(dice.between(2000, 60_000) as u16).expect("an unbound socket");
+        socket.bind(dice.between(2000, 20_000) as u16).expect("an unbound socket");
         let socket = sockets.add(socket);
         let (next, key) = (Moment::default(), dice.bits());
         Box::new(Self { client, socket, server: server.into(), pace, largest, next, sequence: 0, key })
@@ -133,7 +133,7 @@ impl Probes {
     ) -> Box<dyn App> {
         let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 16], vec![0; 4096]);
         let mut socket = udp::Socket::new(buffer(), buffer());
-        socket.bind(dice.between(2000, 60_000) as u16).expect("an unbound socket");
+        socket.bind(dice.between(20_001, 40_000) as u16).expect("an unbound socket");
         Box::new(Self { client, socket: sockets.add(socket), host, pace, next: Moment::default() })
     }
 }

@@ -161,7 +161,7 @@ impl App for Lookups {
         if now >= self.next {
             socket.close();
             let question = question(dice.bits() as u16, dice.bits());
-            let bound = socket.bind(dice.between(60_001, 65_000) as u16);
+            let bound = socket.bind(dice.between(40_001, 65_000) as u16);
             if bound.is_ok() && socket.send_slice(&question, self.server).is_ok() {
                 ledger.asked(self.client, Service::Lookup);
                 self.current = Some(Lookup { question, asked_at: now, tries: 1 });

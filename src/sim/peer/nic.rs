@@ -100,7 +100,7 @@ impl Nic {
         let offered = machine.store.text(domain, &format!("{back}/feature-split-event-channels")) == "1";
         let split = style.split_channels && offered;
         let rx_port = if split { machine.channels.allocate(domain, KERNEL).ok()? } else { tx_port };
-        let pages = (0..64).map_while(|_| Buffer::new(machine, domain, Use::Read)).collect();
+        let pages = (0..SIZE).map_while(|_| Buffer::new(machine, domain, Use::Read)).collect();
         let spare = (0..style.buffers).map_while(|_| Buffer::new(machine, domain, Use::Write)).collect();
         let mut nic = Self {
             domain,

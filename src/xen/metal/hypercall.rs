@@ -4,7 +4,16 @@
 
 use crate::xen::XenError;
 use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
 use xen_sys::__HYPERVISOR_grant_table_op;
+
+/// Hypercalls since boot. There is one vCPU and no interrupt: load and store count as well as an atomic addition.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// How many hypercalls there were since boot.
+pub fn calls() -> u64 {
+    CALLS.load(Ordering::Relaxed)
+}
 
 /// Issues hypercall `number`.
 ///
@@ -13,6 +22,7 @@ use xen_sys::__HYPERVISOR_grant_table_op;
 pub unsafe fn hypercall<const N: usize>(number: u32, arguments: [u64; N]) -> Result<u64, XenError> {
     const { assert!(N <= 4) };
     let argument = |index: usize| arguments.get(index).copied().unwrap_or(0);
+    CALLS.store(calls().wrapping_add(1), Ordering::Relaxed);
     let result: i64;
     // SAFETY: the caller's contract. Xen may change the argument registers, rcx and r11, and memory.
     unsafe {

@@ -122,6 +122,10 @@ impl Xen for Metal {
         entropy::bytes()
     }
 
+    fn hypercalls(&self) -> u64 {
+        hypercall::calls()
+    }
+
     fn pages(&mut self) -> &mut PagePool {
         &mut self.pages
     }
