@@ -11,14 +11,14 @@ below() {
     drawn=$((random / 65536 % $1))
 }
 
-# traffic NAME: keeps a client busy.
+# traffic NAME: keeps a client busy, but leaves the emulated processors time for everything else.
 traffic() {
     in_client "$1" "ping -i 0.1 $UPLINK >/dev/null 2>&1 &
-        while wget -q -O /dev/null http://$UPLINK/large || sleep 0.2; do :; done >/dev/null 2>&1 &"
+        (while :; do wget -q -T 20 -O /dev/null http://$UPLINK/block; sleep 0.5; done) >/dev/null 2>&1 &
+        echo \$! >/tmp/downloads"
 }
 
-quiet() { in_client "$1" 'kill $(pidof ping) $(pidof wget) 2>/dev/null; for p in $(pidof sh); do
-    grep -q wget /proc/$p/cmdline && kill $p; done; kill $(pidof wget) 2>/dev/null; true'; }
+quiet() { in_client "$1" 'kill $(cat /tmp/downloads); kill $(pidof wget) $(pidof ping); true'; }
 
 start() {
     client "$1" "$2"
