@@ -160,6 +160,12 @@ impl Scenario {
         if self.traffic > Duration::from_secs(1) {
             with(&mut |scenario| scenario.traffic /= 2);
         }
+        if self.moods_every.is_some() || self.outside_every.is_some() {
+            with(&mut |scenario| (scenario.moods_every, scenario.outside_every) = (None, None));
+        }
+        if self.upset_every.is_some() || self.destroyed > 0 {
+            with(&mut |scenario| (scenario.upset_every, scenario.destroyed) = (None, 0));
+        }
         all.retain(|scenario| !scenario.clients.is_empty() || scenario.detaches == 0);
         all
     }
