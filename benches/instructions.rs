@@ -7,6 +7,7 @@
 
 mod scene;
 
+use scene::memory::Memory;
 use scene::rules::Rules;
 use scene::{Ports, Scene};
 use std::process::Command;
@@ -15,7 +16,7 @@ use std::process::Command;
 const ROUNDS: u64 = 10_000;
 
 /// What is measured, and how many instructions it may take.
-const SCENES: [(&str, u64); 20] = [
+const SCENES: [(&str, u64); 21] = [
     ("outward/1024", 600),
     ("outward/32768", 600),
     ("outward/262144", 600),
@@ -36,6 +37,7 @@ const SCENES: [(&str, u64); 20] = [
     ("ports/0", 1_500),
     ("expire/100000", 1_000),
     ("nothing/1024", 200),
+    ("memory/262144", 50),
 ];
 
 /// Sets a scene up and runs its measured part `rounds` times.
@@ -50,6 +52,10 @@ fn perform(name: &str, size: u32, rounds: u64) {
             let mut rules = make(size);
             (0..rounds).for_each(|_| rules.ask());
             assert!(rounds == 0 || (rounds / 4..rounds).contains(&rules.accepted));
+        }
+        "memory" => {
+            let mut memory = Memory::of(size);
+            (0..rounds).for_each(|_| memory.touch());
         }
         "expire" => {
             let mut scene = Scene::with_idle(size);

@@ -59,11 +59,12 @@ fn forward(boot: Boot) -> Shutdown {
     let uplink = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.address.address());
     let rules = read_rules(ramdisk, &options.dns);
     let entropy = xen.entropy();
-    let settings = Settings {
+    let mut settings = Settings {
         gateway: options.client_gateway.unwrap_or(uplink),
         uplink_prefix_bits: route.map_or(32, |route| route.address.length()),
         ..Settings::for_memory(boot.memory_bytes as u64, uplink)
     };
+    options.limit_clients(&mut settings.quotas);
     log::info!("room for {} flows", settings.flows);
     let journey = Journey::boot(settings, rules, entropy, xen.now());
     let port = store.port();

@@ -3,7 +3,7 @@
 //! Needs `--features sim`.
 #![cfg(feature = "sim")]
 
-use ravelin::sim::life::{Course, Happening, live};
+use ravelin::sim::life::{Course, Happening, crowd, live};
 use ravelin::sim::peer::frontend::Deed;
 use ravelin::sim::trace::Recording;
 
@@ -55,6 +55,13 @@ fn destruction_can_be_interrupted() {
 #[test]
 fn uplink_restart_can_be_interrupted() {
     interrupt_by_everything(Course::Then(Happening::UplinkRestart), STEPS);
+}
+
+/// xenstored counts the toolstack's nodes in the vifs' directories as ours: more than there may be.
+#[test]
+fn ninety_clients_fit_into_the_quotas_of_xenstored() {
+    let story = crowd(90, 1);
+    assert!(story.violations.is_empty(), "{:#?}", story.violations);
 }
 
 #[test]

@@ -6,8 +6,10 @@
 //! refused by the rule table.
 
 use super::mistake::{CommandLineError, Mistake, OptionName, Unusable};
+use crate::flow::allowance::Rate;
+use crate::journey::settings::Quotas;
 use crate::prefix::Ipv4Prefix;
-use crate::text::{Column, Excerpt, Word, words};
+use crate::text::{Column, Excerpt, Word, decimal, words};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::net::Ipv4Addr;
@@ -28,6 +30,12 @@ pub struct CommandLine {
     pub client_gateway: Option<Ipv4Addr>,
     /// The name servers that `specialtarget=dns` in a rule stands for; none twice.
     pub dns: ArrayVec<Ipv4Addr, MAX_RESOLVERS>,
+    /// Flows of one client, if not the default.
+    pub client_flows: Option<u32>,
+    /// Outer ports of one client, per protocol and class, if not the default.
+    pub client_ports: Option<u32>,
+    /// New flows of one client per second, if not the default.
+    pub client_new_flows: Option<u32>,
     /// How much is logged to the console.
     pub log: LevelFilter,
     /// A crash to provoke once the kernel is up, for tests.
@@ -41,6 +49,9 @@ impl Default for CommandLine {
             gateway: None,
             client_gateway: None,
             dns: ArrayVec::new(),
+            client_flows: None,
+            client_ports: None,
+            client_new_flows: None,
             log: LevelFilter::Info,
             debug: None,
         }
@@ -66,6 +77,15 @@ impl CommandLine {
         reader.judge_gateway();
         reader.errors.sort_by_key(|error| error.column);
         (reader.line, reader.errors)
+    }
+
+    /// Puts what is said about clients' quotas into effect. A second's new flows may also come four times at once.
+    pub fn limit_clients(&self, quotas: &mut Quotas) {
+        quotas.flows_per_client = self.client_flows.unwrap_or(quotas.flows_per_client);
+        quotas.ports_per_client = self.client_ports.unwrap_or(quotas.ports_per_client);
+        if let Some(per_second) = self.client_new_flows {
+            quotas.new_flows = Rate { per_second, burst: per_second * 4 };
+        }
     }
 }
 
@@ -133,6 +153,15 @@ impl Reader {
                 }
                 self.line.dns = dns;
             }
+            OptionName::ClientFlows => {
+                self.line.client_flows = Some(quota(value.text).ok_or_else(malformed)?)
+            }
+            OptionName::ClientPorts => {
+                self.line.client_ports = Some(quota(value.text).ok_or_else(malformed)?)
+            }
+            OptionName::ClientNewFlows => {
+                self.line.client_new_flows = Some(quota(value.text).ok_or_else(malformed)?);
+            }
             OptionName::Log => {
                 self.line.log = match value.text {
                     "error" => LevelFilter::Error,
@@ -176,6 +205,11 @@ impl Reader {
     }
 }
 
+/// A quota of something: none of it at all is for the rules to say.
+fn quota(text: &str) -> Option<u32> {
+    decimal(text).filter(|quota| (1..=1_000_000).contains(quota))
+}
+
 /// Whether a single host can have the address (RFC 1122, 3.2.1.3).
 fn host_address(address: Ipv4Addr) -> Result<(), Unusable> {
     match address.octets() {
@@ -203,6 +237,7 @@ fn place_in(prefix: Ipv4Prefix, address: Ipv4Addr) -> Result<(), Unusable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journey::Settings;
     use alloc::string::{String, ToString};
 
     fn accepted(text: &str) -> CommandLine {
@@ -220,7 +255,7 @@ mod tests {
     fn reads_every_option() {
         let line = accepted(
             "ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1 dns=10.139.1.1,10.139.1.2 \
-             log=debug debug=page-fault",
+             client-flows=1000 client-ports=200 client-new-flows=30 log=debug debug=page-fault",
         );
         assert_eq!(line.client_gateway, Some(Ipv4Addr::new(10, 137, 0, 1)));
         assert_eq!(line.ipv4.unwrap().to_string(), "10.0.0.2/24");
@@ -228,6 +263,17 @@ mod tests {
         assert_eq!(line.dns.as_slice(), [Ipv4Addr::new(10, 139, 1, 1), Ipv4Addr::new(10, 139, 1, 2)]);
         assert_eq!(line.log, LevelFilter::Debug);
         assert_eq!(line.debug, Some(Provocation::PageFault));
+    }
+
+    #[test]
+    fn p_4_the_caps_of_a_client_are_settable() {
+        let mut quotas = Settings::for_memory(16 << 20, Ipv4Addr::UNSPECIFIED).quotas;
+        let defaults = quotas;
+        accepted("").limit_clients(&mut quotas);
+        assert_eq!(quotas, defaults);
+        accepted("client-flows=1000 client-ports=200 client-new-flows=30").limit_clients(&mut quotas);
+        assert_eq!((quotas.flows_per_client, quotas.ports_per_client), (1000, 200));
+        assert_eq!(quotas.new_flows, Rate { per_second: 30, burst: 120 });
     }
 
     #[test]
@@ -242,7 +288,8 @@ mod tests {
         assert_eq!(
             errors,
             ["command line, column 10: unknown option \"foo\"; \
-              expected ipv4=, gateway=, client-gateway=, dns=, log= or debug="]
+              expected one of ipv4= gateway= client-gateway= dns= client-flows= client-ports= client-new-flows= \
+              log= debug="]
         );
     }
 
@@ -267,6 +314,9 @@ mod tests {
             ("gateway=10.0.0.1/24", 9),
             ("dns=10.0.0.1,", 5),
             ("dns=10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4,10.0.0.5", 5),
+            ("client-flows=0", 14),
+            ("client-ports=-1", 14),
+            ("client-new-flows=1000001", 18),
             ("log=verbose", 5),
             ("debug=yes", 7),
         ] {

@@ -16,6 +16,12 @@ pub enum OptionName {
     ClientGateway,
     /// `dns=`
     Dns,
+    /// `client-flows=`
+    ClientFlows,
+    /// `client-ports=`
+    ClientPorts,
+    /// `client-new-flows=`
+    ClientNewFlows,
     /// `log=`
     Log,
     /// `debug=`
@@ -23,8 +29,17 @@ pub enum OptionName {
 }
 
 impl OptionName {
-    pub(super) const ALL: [OptionName; 6] =
-        [Self::Ipv4, Self::Gateway, Self::ClientGateway, Self::Dns, Self::Log, Self::Debug];
+    pub(super) const ALL: [OptionName; 9] = [
+        Self::Ipv4,
+        Self::Gateway,
+        Self::ClientGateway,
+        Self::Dns,
+        Self::ClientFlows,
+        Self::ClientPorts,
+        Self::ClientNewFlows,
+        Self::Log,
+        Self::Debug,
+    ];
 
     /// What is written before the `=`.
     pub const fn key(self) -> &'static str {
@@ -33,6 +48,9 @@ impl OptionName {
             Self::Gateway => "gateway",
             Self::ClientGateway => "client-gateway",
             Self::Dns => "dns",
+            Self::ClientFlows => "client-flows",
+            Self::ClientPorts => "client-ports",
+            Self::ClientNewFlows => "client-new-flows",
             Self::Log => "log",
             Self::Debug => "debug",
         }
@@ -45,6 +63,7 @@ impl OptionName {
             Self::Gateway => "an address, as 10.0.0.1",
             Self::ClientGateway => "an address, as 10.137.0.1",
             Self::Dns => "one to four addresses, as 10.139.1.1,10.139.1.2",
+            Self::ClientFlows | Self::ClientPorts | Self::ClientNewFlows => "a number from 1 to 1000000",
             Self::Log => "error, warn, info or debug",
             Self::Debug => "panic or page-fault",
         }
@@ -101,10 +120,8 @@ impl fmt::Display for CommandLineError {
         write!(f, "command line, column {}: ", self.column)?;
         match &self.mistake {
             Mistake::UnknownOption(found) => {
-                write!(
-                    f,
-                    "unknown option {found}; expected ipv4=, gateway=, client-gateway=, dns=, log= or debug="
-                )
+                write!(f, "unknown option {found}; expected one of")?;
+                OptionName::ALL.iter().try_for_each(|name| write!(f, " {}=", name.key()))
             }
             Mistake::Repeated(name) => {
                 write!(f, "{}= for the second time; expected once, the first is in effect", name.key())

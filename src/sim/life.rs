@@ -142,16 +142,53 @@ pub fn live(course: Course, interruption: Happening, step: u64, seed: u64, recor
         0 => (When::AfterChanges(begins, step), task),
         _ => (When::At(begins), task),
     });
-    let interrupter = Toolstack::new(interrupting);
-    let ends = repairs + Duration::from_secs(300);
+    let cast = Cast { toolstacks: [tasks, interrupting.collect()], contested: contested(&happenings) };
+    play(&scenario, &mut dice, machine, cast, repairs)
+}
+
+/// `count` clients at once: all must be served, and leave nothing.
+pub fn crowd(count: usize, seed: u64) -> Story {
+    let mut dice = Dice::new(seed);
+    let mut scenario = scenario(seed, &mut dice);
+    let shape = ClientShape { pace: Duration::from_secs(400), ..scenario.clients[0] };
+    scenario.clients = vec![shape; count];
+    let machine = Machine::new(FRAMES_OF_A_CROWD, dice.split(), Recording::Off);
+    let start = machine.now;
+    let full = start + Duration::from_secs(5 + count as u64);
+    let mut tasks = vec![(When::At(start), Task::AttachUplink)];
+    for (after, plan) in plans(&scenario, full) {
+        tasks.push((When::At(start + after), Task::Start(plan)));
+    }
+    let clients = (0..count).map(domain_of);
+    tasks.extend(clients.clone().map(|client| (When::At(full), Task::Expect(client))));
+    tasks.extend(clients.map(|client| (When::At(full), Task::Detach(client))));
+    tasks.push((When::At(full), Task::DetachUplink));
+    tasks.push((When::At(full + Duration::from_secs(60 + 5 * count as u64)), Task::ShutDown));
+    let cast = Cast { toolstacks: [tasks, Vec::new()], contested: BTreeSet::new() };
+    play(&scenario, &mut dice, machine, cast, full + Duration::from_secs(5 * count as u64))
+}
+
+/// Memory for every client's rings and buffers.
+const FRAMES_OF_A_CROWD: usize = 20_000;
+
+/// Who does what in XenStore.
+struct Cast {
+    toolstacks: [Vec<(When, Task)>; 2],
+    /// See [`Machine::contested`].
+    contested: BTreeSet<String>,
+}
+
+/// Plays a story to its end; it is over some minutes after `late`.
+fn play(scenario: &Scenario, dice: &mut Dice, machine: Machine, cast: Cast, late: Moment) -> Story {
+    let ends = late + Duration::from_secs(300);
     let world = Rc::new(RefCell::new(World::new(machine, scenario.tempo, ends)));
     world.borrow_mut().machine.create(UPLINK);
-    // Two work on one vif: what libxl promises to one alone is not promised to them.
-    world.borrow_mut().machine.contested = contested(&happenings);
+    world.borrow_mut().machine.contested = cast.contested;
     let boot = SimXen::boot(&world, PAGES);
-    populate(&world, &scenario, &mut dice, boot.store_ring, Toolstack::new(tasks), repairs);
-    world.borrow_mut().add(Box::new(interrupter));
-    let ended = boot_kernel(&world, &scenario, boot, &mut KernelStory::default());
+    let [first, second] = cast.toolstacks.map(Toolstack::new);
+    populate(&world, scenario, dice, boot.store_ring, first, late);
+    world.borrow_mut().add(Box::new(second));
+    let ended = boot_kernel(&world, scenario, boot, &mut KernelStory::default());
     touch::listen(None);
     let mut world = world.borrow_mut();
     let machine = &mut world.machine;
@@ -180,7 +217,7 @@ fn end(repairs: Moment) -> Vec<(When, Task)> {
     tasks
 }
 
-/// The directories in which libxl may be in its own way: it is paused along with the firewall, too.
+/// Two work on one vif: what libxl promises to one alone is not promised to them. The directories in which libxl may be in its own way: it is paused along with the firewall, too.
 fn contested(happenings: &[Option<Happening>]) -> BTreeSet<String> {
     let mut all = BTreeSet::from([back_of(domain_of(0))]);
     if happenings.contains(&Some(Happening::Pause)) {
@@ -217,10 +254,10 @@ fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
         latency: Duration::from_micros(500),
         blank_per_mille: 500,
         most_slots: 2,
+        refuses_blank: false,
         bundle_bytes: 0,
         takes_bundles: true,
         split_channels: true,
-        refuses_blank: false,
         lazy_per_mille: 0,
         mischief_per_mille: 0,
         mischief_until: Moment::default(),

@@ -48,17 +48,14 @@ pub enum Change {
 }
 
 /// What we announce in InitWait, as `netif.h` names it. A key that is missing says no.
-const OFFER: &[(&str, &str)] = &[
-    ("feature-rx-copy", "1"),
-    ("feature-sg", "1"),
-    ("feature-gso-tcpv4", "1"),
-    // Only Linux's netback waits for this one; written for whoever looks.
-    ("hotplug-status", "connected"),
-];
+const OFFER: &[(&str, &str)] = &[("feature-rx-copy", "1"), ("feature-sg", "1"), ("feature-gso-tcpv4", "1")];
 
-/// Nodes that the toolstack made for hotplug scripts, which do not run in this domain. Nobody reads them; they are
-/// removed when they use up our quota of nodes.
-const UNREAD: [&str; 4] = ["script", "bridge", "type", "handle"];
+/// Only Linux's netback waits for this node; said for whoever looks, where the toolstack made it.
+const HOTPLUG_STATUS: &str = "hotplug-status";
+
+/// Nodes that the toolstack made for backends of another kind and for hotplug scripts, which do not run in this
+/// domain. Nobody reads them; they are removed when our quota of nodes is used up.
+const UNREAD: [&str; 6] = ["script", "bridge", "type", "handle", "frontend-id", HOTPLUG_STATUS];
 
 /// Complaints about one device that reach the console: a client can cause them at will.
 const MAX_COMPLAINTS: u32 = 10;
@@ -257,19 +254,34 @@ impl ClientVif {
 
     /// Writes our state, and what we offer in InitWait.
     fn write<R: StoreRing>(&self, state: BusState, store: &mut Store<R>) -> Result<Event, StoreError> {
-        let split = [("feature-split-event-channels", self.split.flag())];
-        let offer = OFFER.iter().chain(&split).filter(|_| state == BusState::InitWait);
         let back = &self.back;
         self.if_present(store, |transaction| {
-            // What we know of the client may be of a directory that was removed and made anew since.
-            if state == BusState::InitWait && read_identity(back, transaction)? != self.identity {
-                return Err(StoreError::NoEntry);
-            }
-            for (key, value) in offer.clone() {
-                transaction.write(&format!("{back}/{key}"), value)?;
+            if state == BusState::InitWait {
+                self.offer(transaction)?;
             }
             transaction.write(&format!("{back}/state"), state.text())
         })
+    }
+
+    /// Announces what we can do.
+    fn offer<R: StoreRing>(&self, transaction: &mut Transaction<'_, R>) -> Result<(), StoreError> {
+        let back = &self.back;
+        // What we know of the client may be of a directory that was removed and made anew since.
+        if read_identity(back, transaction)? != self.identity {
+            return Err(StoreError::NoEntry);
+        }
+        for (key, value) in OFFER {
+            transaction.write(&format!("{back}/{key}"), value)?;
+        }
+        // Nodes are scarce: what says no is not said.
+        if self.split == Support::Yes {
+            transaction.write(&format!("{back}/feature-split-event-channels"), self.split.flag())?;
+        }
+        let hotplug = format!("{back}/{HOTPLUG_STATUS}");
+        if transaction.read_peer(&hotplug)?.is_some() {
+            transaction.write(&hotplug, "connected")?;
+        }
+        Ok(())
     }
 
     /// Changes our directory in one transaction, unless it has vanished: a node that the toolstack removed must

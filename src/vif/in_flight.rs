@@ -7,7 +7,7 @@ use crate::packet::{Gso, Offload};
 use crate::vif::extra::Extra;
 use crate::vif::rx::{RX_BYTES, RxFlags, RxResponse};
 use crate::xen::copy::LentPage;
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// A packet on its way into our pages.
@@ -61,34 +61,99 @@ impl RxAnswer {
     }
 }
 
+/// A queue that is filled and then emptied: all that the order of a batch needs, and less work than a ring buffer.
+#[derive(Debug)]
+pub struct Line<T> {
+    items: Vec<Option<T>>,
+    /// Items taken out.
+    taken: usize,
+}
+
+impl<T> Line<T> {
+    fn with_capacity(capacity: usize) -> Self {
+        Self { items: Vec::with_capacity(capacity), taken: 0 }
+    }
+
+    /// Adds an item behind the others.
+    #[inline]
+    pub fn push(&mut self, item: T) {
+        self.items.push(Some(item));
+    }
+
+    /// Takes the first item.
+    #[inline]
+    pub fn pop(&mut self) -> Option<T> {
+        let item = self.items.get_mut(self.taken)?.take();
+        self.taken += 1;
+        if self.taken == self.items.len() {
+            // What is left are places of items that were taken: nothing to drop.
+            self.items.clear();
+            self.taken = 0;
+        }
+        item
+    }
+
+    /// Takes the first `count` items.
+    #[inline]
+    pub fn take(&mut self, count: u8) -> impl Iterator<Item = T> {
+        (0..count).map_while(|_| self.pop())
+    }
+
+    /// Items that can still be added without allocating.
+    pub fn room(&self) -> usize {
+        self.items.capacity() - self.items.len()
+    }
+
+    /// Items added since the queue was last empty.
+    pub fn added(&self) -> usize {
+        self.items.len()
+    }
+}
+
 /// All packets in flight.
 #[derive(Debug)]
 pub struct InFlight {
     /// Packets that clients sent.
-    pub arrivals: VecDeque<Arrival>,
+    pub arrivals: Line<Arrival>,
     /// Names of their slots.
-    pub ids: VecDeque<u16>,
+    pub ids: Line<u16>,
     /// The pages they go into, and how much of each is filled.
-    pub arriving: VecDeque<(LentPage, u16)>,
+    pub arriving: Line<(LentPage, u16)>,
     /// Packets for clients.
-    pub departures: VecDeque<Departure>,
+    pub departures: Line<Departure>,
     /// What to answer if they can be written.
-    pub responses: VecDeque<RxAnswer>,
+    pub responses: Line<RxAnswer>,
     /// The pages they are in.
-    pub departing: VecDeque<LentPage>,
+    pub departing: Line<LentPage>,
 }
 
 impl InFlight {
     /// Room for what a batch of `copies` can hold.
     pub fn with_capacity(copies: usize) -> Self {
         Self {
-            arrivals: VecDeque::with_capacity(copies),
-            ids: VecDeque::with_capacity(copies),
-            arriving: VecDeque::with_capacity(copies),
-            departures: VecDeque::with_capacity(copies),
+            arrivals: Line::with_capacity(copies),
+            ids: Line::with_capacity(copies),
+            arriving: Line::with_capacity(copies),
+            departures: Line::with_capacity(copies),
             // One more than its copies, of a frame that is to be segmented.
-            responses: VecDeque::with_capacity(2 * copies),
-            departing: VecDeque::with_capacity(copies),
+            responses: Line::with_capacity(2 * copies),
+            departing: Line::with_capacity(copies),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_keeps_the_order_and_begins_anew_when_empty() {
+        let mut line = Line::with_capacity(4);
+        (0..4).for_each(|item| line.push(item));
+        assert_eq!(line.pop(), Some(0));
+        assert_eq!(line.take(2).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(line.added(), 4);
+        assert_eq!(line.take(9).collect::<Vec<_>>(), [3]);
+        assert_eq!((line.added(), line.pop()), (0, None));
     }
 }

@@ -160,7 +160,13 @@ impl Netback {
         self.credit = (self.credit + QUANTUM).min(QUANTUM);
         let mut packet = TxPacket::default();
         let mut taken = 0;
-        while waiting > 0 && self.credit > 0 && taken < slots && batch.room() >= MAX_SLOTS {
+        // An empty fragment takes a slot and no copy.
+        while waiting > 0
+            && self.credit > 0
+            && taken < slots
+            && batch.room() >= MAX_SLOTS
+            && in_flight.ids.room() >= MAX_SLOTS
+        {
             let outcome = read_packet(&mut packet, || {
                 waiting = waiting.checked_sub(1)?;
                 Some(self.tx.take())
@@ -198,7 +204,9 @@ impl Netback {
             let (mut page, filled) = match filling.take() {
                 Some(present) if fits(&present) => present,
                 full => {
-                    in_flight.arriving.extend(full);
+                    if let Some(full) = full {
+                        in_flight.arriving.push(full);
+                    }
                     let Some(page) = pool.take() else { break };
                     pages += 1;
                     (batch.lend(page), 0)
@@ -210,10 +218,12 @@ impl Netback {
                 batch.copy_in(Remote { domain: self.client, reference, offset }, &mut page, filled, bytes);
             filling = Some((page, filled + bytes));
         }
-        in_flight.arriving.extend(filling);
-        in_flight.ids.extend(&packet.answers.ids);
+        if let Some(last) = filling {
+            in_flight.arriving.push(last);
+        }
+        packet.answers.ids.iter().for_each(|&id| in_flight.ids.push(id));
         self.arriving += 1;
-        in_flight.arrivals.push_back(Arrival {
+        in_flight.arrivals.push(Arrival {
             ids: packet.answers.ids.len() as u8,
             extras: packet.answers.extras as u8,
             pages,
@@ -279,7 +289,7 @@ impl Netback {
     fn store(&mut self, frame: Frame, batch: &mut CopyBatch, in_flight: &mut InFlight, pool: &mut PagePool) {
         let (segments, offload) = frame.into_parts();
         let first_copy = batch.waiting() as u32;
-        let first_answer = in_flight.responses.len();
+        let first_answer = in_flight.responses.added();
         let mut pages = 0;
         let mut flags = RxFlags::for_checksum(offload.checksum);
         flags.set(RxFlags::EXTRA_INFO, offload.gso.is_some());
@@ -299,7 +309,7 @@ impl Netback {
                             let status = filled as i16;
                             let data =
                                 RxResponse { id, offset: 0, flags: flags | RxFlags::MORE_DATA, status };
-                            in_flight.responses.push_back(RxAnswer::Data(data));
+                            in_flight.responses.push(RxAnswer::Data(data));
                             flags = RxFlags::empty();
                             self.give_up_slot(extra.take(), in_flight);
                         }
@@ -314,7 +324,7 @@ impl Netback {
                 offset += moved;
                 left -= moved;
             }
-            in_flight.departing.push_back(page);
+            in_flight.departing.push(page);
             pages += 1;
         }
         if let Some(rest) = rest {
@@ -322,20 +332,20 @@ impl Netback {
         }
         if let Some((RxRequest { id, .. }, filled)) = buffer {
             let data = RxResponse { id, offset: 0, flags, status: filled as i16 };
-            in_flight.responses.push_back(RxAnswer::Data(data));
+            in_flight.responses.push(RxAnswer::Data(data));
             self.give_up_slot(extra.take(), in_flight);
         }
         self.departing += 1;
-        let responses = (in_flight.responses.len() - first_answer) as u8;
+        let responses = (in_flight.responses.added() - first_answer) as u8;
         let copies = first_copy..batch.waiting() as u32;
-        in_flight.departures.push_back(Departure { pages, responses, copies });
+        in_flight.departures.push(Departure { pages, responses, copies });
     }
 
     /// Behind a packet's first slot: the next one is given up for an extra-info entry, if it has one.
     fn give_up_slot(&mut self, extra: Option<Gso>, in_flight: &mut InFlight) {
         if let Some(gso) = extra {
             let RxRequest { id, .. } = RxRequest::parse(self.rx.take());
-            in_flight.responses.push_back(RxAnswer::Extra(id, gso));
+            in_flight.responses.push(RxAnswer::Extra(id, gso));
         }
     }
 
@@ -361,16 +371,16 @@ impl Netback {
     }
 
     fn settle_departure(&mut self, batch: &CopyBatch, in_flight: &mut InFlight, pages: &mut PagePool) {
-        let Some(departure) = in_flight.departures.pop_front() else { return };
+        let Some(departure) = in_flight.departures.pop() else { return };
         let result = batch.result(departure.copies);
         match result {
             Ok(()) => self.traffic.sent += 1,
             Err(_) => self.traffic.bad_buffer += 1,
         }
-        for answer in take(&mut in_flight.responses, departure.responses) {
+        for answer in in_flight.responses.take(departure.responses) {
             self.rx.respond(if result.is_ok() { answer.encode() } else { answer.encode_failure() });
         }
-        for page in take(&mut in_flight.departing, departure.pages) {
+        for page in in_flight.departing.take(departure.pages) {
             give_back(page, batch, pages);
         }
     }
@@ -381,13 +391,13 @@ impl Netback {
         in_flight: &mut InFlight,
         pool: &mut PagePool,
     ) -> Option<Frame> {
-        let arrival = in_flight.arrivals.pop_front()?;
+        let arrival = in_flight.arrivals.pop()?;
         let result = batch.result(arrival.copies);
         let status = if result.is_ok() { TxStatus::Okay } else { TxStatus::Error };
-        for response in responses(take(&mut in_flight.ids, arrival.ids), arrival.extras.into(), status) {
+        for response in responses(in_flight.ids.take(arrival.ids), arrival.extras.into(), status) {
             self.tx.respond(response);
         }
-        let mut pieces = take(&mut in_flight.arriving, arrival.pages);
+        let mut pieces = in_flight.arriving.take(arrival.pages);
         if result.is_err() {
             self.traffic.refused += 1;
             pieces.for_each(|(page, _)| give_back(page, batch, pool));
@@ -451,12 +461,6 @@ impl Netback {
 /// Buffers that a frame takes up: its bytes', and one that is given up for an extra-info entry.
 fn buffers_for(frame: &Frame) -> usize {
     frame.bytes().div_ceil(PAGE_BYTES) + usize::from(frame.offload().gso.is_some())
-}
-
-/// The next `count` of a queue.
-fn take<T>(queue: &mut VecDeque<T>, count: u8) -> impl Iterator<Item = T> {
-    let count = usize::from(count).min(queue.len());
-    queue.drain(..count)
 }
 
 /// Unmaps a ring page; a failure costs one address and is reported.

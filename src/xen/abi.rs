@@ -130,6 +130,8 @@ pub mod store {
     pub const RSP_CONS: usize = 2056;
     /// Producer index of the response ring (xenstored).
     pub const RSP_PROD: usize = 2060;
+    /// Why xenstored does not serve the domain any more (`XENSTORE_ERROR_*`; zero: it does).
+    pub const ERROR: usize = 2072;
 }
 
 const _: () = {

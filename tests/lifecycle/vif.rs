@@ -30,6 +30,8 @@ pub struct Vif {
     closed: Option<Moment>,
     /// The last that was seen of the toolstack's wish.
     seen: Option<Online>,
+    /// Since when the toolstack was seen not to want it.
+    unwanted: Option<Moment>,
 }
 
 /// What may go wrong with an action.
@@ -70,6 +72,7 @@ impl Vif {
             offered: None,
             closed: None,
             seen: None,
+            unwanted: None,
         }
     }
 
@@ -83,6 +86,10 @@ impl Vif {
         let anew = sight.own == Some(BusState::Initialising) && self.life.written() != BusState::Initialising;
         self.told_of_end |= sight.own.is_none() || anew;
         self.seen = Some(sight.online);
+        self.unwanted = match sight.online {
+            Online::Yes => None,
+            Online::No => self.unwanted.or(Some(self.now)),
+        };
         self.event(Event::Saw(sight), mishap);
     }
 
@@ -145,8 +152,9 @@ impl Vif {
             Action::Remove => {
                 assert_eq!((self.mapped, self.bound), (0, 0), "the directory goes before the rings");
                 assert_eq!(self.seen, Some(Online::No), "the toolstack still wants the device");
-                let closed = self.closed.expect("it was never closed");
-                assert!(self.now >= closed + REMOVE_AFTER, "libxl may not have read Closed");
+                // libxl looks from when it writes `online`, and for a state that is there from then on.
+                let begun = self.closed.expect("it was never closed").max(self.unwanted.expect("seen"));
+                assert!(self.now >= begun + REMOVE_AFTER, "libxl may not have read Closed");
                 self.change(mishap, |_, _| None)
             }
             Action::Forget => {

@@ -78,13 +78,13 @@ pub struct Nic {
     pages: Vec<Buffer>,
     posted: BTreeMap<u16, Buffer>,
     spare: Vec<Buffer>,
-    /// How many batches of copies the kernel had run when it last answered, or when the first slot was sent.
-    /// Nothing while the kernel has not connected.
-    served_at: Option<u64>,
     /// Extra-info slots without an answer.
     extras: usize,
     /// A frame of the host that did not go with the one before.
     next: Option<Vec<u8>>,
+    /// How many batches of copies the kernel had run when it last answered, or when the first slot was sent.
+    /// Nothing while the kernel has not connected.
+    served_at: Option<u64>,
     assembling: Vec<u8>,
     first_flags: Option<u16>,
     segment_bytes: Option<u16>,
@@ -115,9 +115,9 @@ impl Nic {
             pages,
             posted: BTreeMap::new(),
             spare,
-            served_at: None,
             extras: 0,
             next: None,
+            served_at: None,
             assembling: Vec::new(),
             first_flags: None,
             segment_bytes: None,

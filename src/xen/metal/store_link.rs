@@ -44,6 +44,10 @@ impl StoreRing for StoreLink {
         let deadline: Moment = super::clock_now() + PATIENCE;
         poll(&[self.port], Some(deadline));
         let woken = super::shared_info().is_some_and(|page| event::take_pending(page, self.port));
-        if woken || super::clock_now() < deadline { Ok(()) } else { Err(Timeout) }
+        if woken || super::clock_now() < deadline {
+            return Ok(());
+        }
+        log::error!("xenstored does not answer: {:?}", self.ring.standing());
+        Err(Timeout)
     }
 }

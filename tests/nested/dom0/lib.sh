@@ -55,13 +55,15 @@ refuse() {
 # not COMMAND…: succeeds if COMMAND fails; for `await`, where `refuse` would end the scenario.
 not() { ! "$@"; }
 
-# firewall [memory=MB] [extra=WORDS] [rules=FILE] [uplink=no]: creates the firewall domain `fw` and waits until its
+# firewall [memory=MB] [address=ADDRESS gateway=ADDRESS] [extra=WORDS] [rules=FILE] [uplink=no]: creates the firewall domain `fw` and waits until its
 # uplink is connected.
 firewall() {
-    local argument memory=16 extra='' rules='' uplink=yes
+    local argument memory=16 address=$FIREWALL gateway=$UPLINK extra='' rules='' uplink=yes
     for argument; do
         case $argument in
         memory=*) memory=${argument#*=} ;;
+        address=*) address=${argument#*=} ;;
+        gateway=*) gateway=${argument#*=} ;;
         extra=*) extra=${argument#*=} ;;
         rules=*) rules=${argument#*=} ;;
         uplink=*) uplink=${argument#*=} ;;
@@ -72,7 +74,7 @@ firewall() {
         echo "name='fw'"
         echo "kernel='$RIG/vmlinuz'"
         echo "memory=$memory"
-        echo "extra='ipv4=$FIREWALL/24 gateway=$UPLINK dns=$UPLINK log=info $extra'"
+        echo "extra='ipv4=$address/24 gateway=$gateway dns=$UPLINK log=info $extra'"
         # A domain that crashed stays to be looked at.
         echo "on_crash='preserve'"
         [ -z "$rules" ] || echo "ramdisk='$rules'"
@@ -243,7 +245,13 @@ vif_traces() { xenstore-ls -f | grep -E "/vif/$(id_of "$1")(/| =)|/domain/$(id_o
 disconnected_times() { [ "$(console "$1" | grep -c 'uplink: disconnected')" -ge "$2" ]; }
 
 # rebooted NAME ID: there is a domain of that name with another number.
-rebooted() { [ "$(xl domid "$1")" != "$2" ]; }
+rebooted() {
+    local number
+    number=$(xl domid "$1") && [ "$number" != "$2" ]
+}
+
+# number_of NAME: takes down the number that a domain has now.
+number_of() { xl domid "$1" >"$WORK/$1.id"; }
 
 # tiny_client NAME ADDRESS: a client of 8 MB that does nothing but connect: a firewall with this one as its uplink.
 tiny_client() {

@@ -1,6 +1,6 @@
 # 40 clients at once, tiny domains with a netfront of our own, and a Linux client that is served among them; all connect,
 # all leave, and nothing stays.
-# limit 600
+# limit 1500
 firewall
 client alice "$ALICE"
 balance fw before

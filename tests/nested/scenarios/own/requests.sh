@@ -17,5 +17,5 @@ in_client alice "ping -c 2 -w 20 $UPLINK"
 before=$(id_of fw)
 xl reboot fw || fail 'xl reboot'
 await 30 'a domain of that name with another number' rebooted fw "$before"
-xl domid fw >"$WORK/fw.id"
+await 30 'that number' number_of fw
 await 30 'its uplink to be connected' vif_connected 0 fw

@@ -1,8 +1,8 @@
 # The uplink's backend is another domain (a second firewall), which is destroyed and made anew: clients keep their vifs,
 # and are served again as soon as the uplink is attached to the new one.
-# limit 300
+# limit 420
 second_firewall net
-firewall uplink=no "extra=ipv4=10.9.0.2/24 gateway=10.9.0.1"
+firewall uplink=no address=10.9.0.2 gateway=10.9.0.1
 attach_to_net() {
     xl network-attach fw mac=00:16:3e:00:00:04 backend=net ip=10.9.0.2 script=/bin/true || fail 'xl network-attach fw'
     await 30 'the uplink to be connected' vif_connected "$(id_of net)" fw

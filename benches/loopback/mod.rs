@@ -1,0 +1,271 @@
+//! Two vifs without domains behind them: a client's rings and the uplink's, and peers that only move indices.
+#![allow(missing_docs)]
+
+mod stub;
+
+use ravelin::client::{ClientSlot, Side};
+use ravelin::counters::Drop;
+use ravelin::guard::RuleTable;
+use ravelin::journey::{Journey, Outlet, Settings};
+use ravelin::packet::Datagram;
+use ravelin::vif::abilities::{Abilities, Support};
+use ravelin::vif::channels::Channels;
+use ravelin::vif::frame::Frame as Packet;
+use ravelin::vif::in_flight::InFlight;
+use ravelin::vif::netback::{Netback, Pressure};
+use ravelin::vif::netfront::Netfront;
+use ravelin::wire::checksum;
+use ravelin::xen::copy::CopyBatch;
+use ravelin::xen::event::Port;
+use ravelin::xen::host::Frame;
+use ravelin::xen::page::PagePool;
+use ravelin::xen::{DomainId, Xen};
+use std::net::Ipv4Addr;
+use stub::Stub;
+
+/// Packets in one burst: what a client may send in one turn at 1,500 bytes each.
+const BURST: u32 = 40;
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 11);
+const UPLINK: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 5);
+const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+const SLOT: ClientSlot = ClientSlot(1);
+const ALL: Abilities =
+    Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+
+/// How much of it is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Everything.
+    Whole,
+    /// The stand-ins' part alone.
+    PeersOnly,
+}
+
+/// Gives what leaves to the vifs, and remembers the last source port.
+struct Ways<'a> {
+    netback: &'a mut Netback,
+    netfront: &'a mut Netfront,
+    pages: &'a mut PagePool,
+    port: &'a mut u16,
+}
+
+impl Outlet<Packet> for Ways<'_> {
+    fn forward(&mut self, to: Side, mut packet: Packet) {
+        packet.ethernet_mut().fill(2);
+        match to {
+            Side::Uplink => {
+                *self.port = u16::from_be_bytes([packet.header()[20], packet.header()[21]]);
+                self.netfront.send(packet, self.pages);
+            }
+            Side::Client(_) => self.netback.send(packet, self.pages, Pressure::Low),
+        }
+    }
+
+    fn answer(&mut self, _: Side, _: &[u8]) {
+        panic!("nothing is answered here");
+    }
+
+    fn fragment(&mut self, _: Side, _: Packet, _: u16) {
+        panic!("nothing is cut here");
+    }
+
+    fn discard(&mut self, _: Packet, why: Drop) {
+        panic!("dropped: {why:?}");
+    }
+}
+
+/// A UDP datagram in an Ethernet frame of `bytes`.
+fn datagram(bytes: usize, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Vec<u8> {
+    let mut frame = vec![0; bytes];
+    frame[12..14].copy_from_slice(&[8, 0]);
+    let ip = &mut frame[14..];
+    let total = (bytes - 14) as u16;
+    ip[..2].copy_from_slice(&[0x45, 0]);
+    ip[2..4].copy_from_slice(&total.to_be_bytes());
+    ip[6..10].copy_from_slice(&[0x40, 0, 64, 17]);
+    ip[12..16].copy_from_slice(&from.0.octets());
+    ip[16..20].copy_from_slice(&to.0.octets());
+    let sum = checksum::of(&ip[..20]);
+    ip[10..12].copy_from_slice(&sum.to_be_bytes());
+    ip[20..22].copy_from_slice(&from.1.to_be_bytes());
+    ip[22..24].copy_from_slice(&to.1.to_be_bytes());
+    ip[24..26].copy_from_slice(&(total - 20).to_be_bytes());
+    frame
+}
+
+/// A ring as a peer sees it: its page and the bytes of an entry.
+#[derive(Clone, Copy)]
+struct Ring(Frame, usize);
+
+impl Ring {
+    fn write(self, xen: &Stub, index: u32, entry: &[u8]) {
+        xen.memory.write(self.0, 64 + (index % 256) as usize * self.1, entry);
+    }
+
+    fn read<const BYTES: usize>(self, xen: &Stub, index: u32) -> [u8; BYTES] {
+        let mut entry = [0; BYTES];
+        xen.memory.read(self.0, 64 + (index % 256) as usize * self.1, &mut entry);
+        entry
+    }
+}
+
+/// Offsets of the producers' indices.
+const REQUESTS: usize = 0;
+const RESPONSES: usize = 8;
+
+/// The whole arrangement.
+pub struct Loopback {
+    xen: Stub,
+    netback: Netback,
+    netfront: Netfront,
+    journey: Journey<Packet>,
+    batch: CopyBatch,
+    in_flight: InFlight,
+    arrived: Vec<Packet>,
+    client_tx: Ring,
+    client_rx: Ring,
+    uplink_tx: Ring,
+    uplink_rx: Ring,
+    /// Our grant table, a page that the client sends from, the first of those it receives into.
+    table: Frame,
+    source: Frame,
+    sink: Frame,
+    bytes: u16,
+    /// How far the peers are in the four rings.
+    at: [u32; 4],
+    /// What the uplink answers.
+    answer: Vec<u8>,
+    /// Packets so far.
+    pub packets: u64,
+}
+
+impl Loopback {
+    /// Two vifs, and one flow of frames of `bytes`.
+    pub fn new(bytes: usize) -> Self {
+        const KERNEL: u32 = 1024;
+        let mut xen = Stub::new(KERNEL, 512);
+        let frame = |index: u32| Frame(KERNEL + index);
+        let (table, tx, rx, source, sink) = (frame(0), frame(4), frame(5), frame(6), frame(64));
+        let map = |xen: &mut Stub, frame: Frame| {
+            xen.map(DomainId(9), ravelin::xen::grant::Gref(frame.0)).expect("a frame of this machine")
+        };
+        let (tx_page, rx_page) = (map(&mut xen, tx), map(&mut xen, rx));
+        let channels = Channels::Shared(Port(1));
+        let netback =
+            Netback::connect(DomainId(9), channels, ALL, tx_page, rx_page).expect("rings of zeroes");
+        let netfront = Netfront::create(&mut xen, DomainId(8), ALL, Support::No).expect("enough pages");
+        let addresses = netfront.addresses();
+        let uplink_tx = Ring(xen.granted(table, addresses.tx_ring.0), 12);
+        let uplink_rx = Ring(xen.granted(table, addresses.rx_ring.0), 8);
+        let settings = Settings::for_memory(16 << 20, UPLINK);
+        let mut journey = Journey::new(settings, RuleTable::allow_all(), [7; 32], xen.now());
+        journey.attach(SLOT, CLIENT, xen.now());
+        xen.memory.write(source, 0, &datagram(bytes, (CLIENT, 5000), (REMOTE, 7)));
+        let mut world = Self {
+            xen,
+            netback,
+            netfront,
+            journey,
+            batch: CopyBatch::with_capacity(512),
+            in_flight: InFlight::with_capacity(512),
+            arrived: Vec::with_capacity(512),
+            client_tx: Ring(tx, 12),
+            client_rx: Ring(rx, 8),
+            uplink_tx,
+            uplink_rx,
+            table,
+            source,
+            sink,
+            bytes: bytes as u16,
+            at: [0; 4],
+            answer: Vec::new(),
+            packets: 0,
+        };
+        let port = world.up(Shape::Whole);
+        world.answer = datagram(bytes, (REMOTE, 7), (UPLINK, port));
+        world
+    }
+
+    /// A burst from the client to the uplink; the source port it leaves with.
+    pub fn up(&mut self, shape: Shape) -> u16 {
+        let mut port = 0;
+        for _ in 0..BURST {
+            let [g0, g1, g2, g3] = self.source.0.to_le_bytes();
+            let ([s0, s1], id) = (self.bytes.to_le_bytes(), self.at[0] as u8);
+            self.client_tx.write(&self.xen, self.at[0], &[g0, g1, g2, g3, 0, 0, 0, 0, id, 0, s0, s1]);
+            self.at[0] = self.at[0].wrapping_add(1);
+        }
+        self.xen.memory.set_word(self.client_tx.0, REQUESTS, self.at[0]);
+        if shape == Shape::Whole {
+            let (batch, in_flight) = (&mut self.batch, &mut self.in_flight);
+            let pages = self.xen.pages();
+            assert_eq!(self.netback.collect(batch, in_flight, pages, 512), Ok(BURST as usize));
+            port = self.exchange_and_judge();
+            self.netfront.transmit(&mut self.xen);
+            self.netfront.publish(&mut self.xen);
+        }
+        for _ in 0..BURST {
+            let [.., i0, i1, _, _] = self.uplink_tx.read::<12>(&self.xen, self.at[1]);
+            self.uplink_tx.write(&self.xen, self.at[1], &[i0, i1, 0, 0]);
+            self.at[1] = self.at[1].wrapping_add(1);
+        }
+        if shape == Shape::Whole {
+            self.xen.memory.set_word(self.uplink_tx.0, RESPONSES, self.at[1]);
+            self.netfront.reap(&mut self.xen).expect("answers to what was sent");
+        }
+        self.packets += u64::from(BURST);
+        port
+    }
+
+    /// Runs the copies, and judges what arrived from the client.
+    fn exchange_and_judge(&mut self) -> u16 {
+        self.xen.copy(&mut self.batch);
+        let arrived = &mut self.arrived;
+        self.netback.settle(&self.batch, &mut self.in_flight, &mut self.xen, |frame| arrived.push(frame));
+        let (now, mut port) = (self.xen.now(), 0);
+        let Self { netback, netfront, xen, journey, .. } = self;
+        let mut ways = Ways { netback, netfront, pages: xen.pages(), port: &mut port };
+        for mut frame in self.arrived.drain(..) {
+            frame.settle_segmentation().expect("nothing to segment");
+            journey.outbound(now, SLOT, frame, &mut ways);
+        }
+        port
+    }
+
+    /// A burst from the uplink to the client.
+    pub fn down(&mut self, shape: Shape) {
+        for _ in 0..BURST {
+            // What the client posts: a buffer of its own for each.
+            let sink = Frame(self.sink.0 + self.at[2] % BURST);
+            let [g0, g1, g2, g3] = sink.0.to_le_bytes();
+            self.client_rx.write(&self.xen, self.at[2], &[self.at[2] as u8, 0, 0, 0, g0, g1, g2, g3]);
+            self.at[2] = self.at[2].wrapping_add(1);
+            let [i0, i1, _, _, g0, g1, g2, g3] = self.uplink_rx.read::<8>(&self.xen, self.at[3]);
+            let buffer = match shape {
+                Shape::Whole => self.xen.granted(self.table, u32::from_le_bytes([g0, g1, g2, g3])),
+                Shape::PeersOnly => self.source,
+            };
+            self.xen.memory.write(buffer, 0, &self.answer);
+            let [s0, s1] = self.bytes.to_le_bytes();
+            self.uplink_rx.write(&self.xen, self.at[3], &[i0, i1, 0, 0, 0, 0, s0, s1]);
+            self.at[3] = self.at[3].wrapping_add(1);
+        }
+        self.xen.memory.set_word(self.client_rx.0, REQUESTS, self.at[2]);
+        if shape == Shape::Whole {
+            self.xen.memory.set_word(self.uplink_rx.0, RESPONSES, self.at[3]);
+            let received = self.netfront.receive(&mut self.xen, &mut |frame, _| self.arrived.push(frame));
+            received.expect("packets in posted buffers");
+            let (now, mut port) = (self.xen.now(), 0);
+            let Self { netback, netfront, xen, journey, .. } = self;
+            let mut ways = Ways { netback, netfront, pages: xen.pages(), port: &mut port };
+            for frame in self.arrived.drain(..) {
+                journey.inbound(now, frame, &mut ways);
+            }
+            let pages = self.xen.pages();
+            self.netback.deliver(&mut self.batch, &mut self.in_flight, pages).expect("enough buffers");
+            self.exchange_and_judge();
+            self.netfront.publish(&mut self.xen);
+        }
+        self.packets += u64::from(BURST);
+    }
+}
