@@ -37,9 +37,10 @@ model: rust ## the engine against a plain model of itself: EVENTS=n random event
 	RAVELIN_MODEL_EVENTS=$(or $(EVENTS),4000000) RAVELIN_MODEL_SEED=$(or $(SEED),0) \
 		cargo test --profile simulate --test model -- --nocapture
 
-bench-engine: rust ## instructions per packet (over budget is an error; needs valgrind), then times, of the engine
+bench-engine: rust ## instructions per packet of engine and drivers (over budget is an error), then times of the engine
 	@tools/need-packages valgrind
 	cargo bench --bench instructions
+	cargo bench --features sim --bench rings
 	cargo bench --bench engine
 
 simulate: rust ## the kernel in the simulated Xen: SEEDS=n worlds from SEED=s on

@@ -14,8 +14,9 @@ use std::process::Command;
 /// Bursts per run, of as many packets as a turn of a client is.
 const BURSTS: u64 = 200;
 
-/// What is measured, and how many instructions per packet it may take.
-const SCENES: [(&str, u64); 3] = [("up/64", 2_000), ("up/1500", 2_200), ("down/1500", 1_950)];
+/// What is measured, and how many instructions per slot it may take.
+const SCENES: [(&str, u64); 5] =
+    [("up/64", 1_950), ("up/1500", 2_100), ("up/65152", 1_250), ("down/1500", 1_950), ("down/65152", 1_250)];
 
 fn perform(scene: &str, bursts: u64, shape: Shape) -> u64 {
     let (way, bytes) = scene.split_once('/').expect("way/bytes");

@@ -23,8 +23,10 @@ use ravelin::xen::{DomainId, Xen};
 use std::net::Ipv4Addr;
 use stub::Stub;
 
-/// Packets in one burst: what a client may send in one turn at 1,500 bytes each.
+/// Packets in one burst, and slots in each: what a client may send in one turn.
 const BURST: u32 = 40;
+const LARGE_BURST: u32 = 2;
+const LARGE_SLOTS: u32 = 16;
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 11);
 const UPLINK: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 5);
 const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
@@ -131,18 +133,24 @@ pub struct Loopback {
     source: Frame,
     sink: Frame,
     bytes: u16,
+    burst: u32,
+    /// Slots of each packet, as full as the first.
+    slots: u32,
     /// How far the peers are in the four rings.
     at: [u32; 4],
     /// What the uplink answers.
     answer: Vec<u8>,
-    /// Packets so far.
+    /// Slots that passed so far.
     pub packets: u64,
 }
 
 impl Loopback {
-    /// Two vifs, and one flow of frames of `bytes`.
+    /// Two vifs, and one flow of frames of `bytes`; above the MTU, frames of as many slots pass by the engine.
     pub fn new(bytes: usize) -> Self {
         const KERNEL: u32 = 1024;
+        let is_large = bytes > 1514;
+        let (burst, slots) = if is_large { (LARGE_BURST, LARGE_SLOTS) } else { (BURST, 1) };
+        let bytes = bytes / slots as usize;
         let mut xen = Stub::new(KERNEL, 512);
         let frame = |index: u32| Frame(KERNEL + index);
         let (table, tx, rx, source, sink) = (frame(0), frame(4), frame(5), frame(6), frame(64));
@@ -177,6 +185,8 @@ impl Loopback {
             source,
             sink,
             bytes: bytes as u16,
+            burst,
+            slots,
             at: [0; 4],
             answer: Vec::new(),
             packets: 0,
@@ -186,25 +196,34 @@ impl Loopback {
         world
     }
 
+    /// The flags of slot `slot` of a packet: the same bit in all rings says that another slot follows.
+    fn more(&self, slot: u32) -> u8 {
+        if slot + 1 < self.slots { 4 } else { 0 }
+    }
+
     /// A burst from the client to the uplink; the source port it leaves with.
     pub fn up(&mut self, shape: Shape) -> u16 {
         let mut port = 0;
-        for _ in 0..BURST {
+        for slot in (0..self.burst).flat_map(|_| 0..self.slots) {
             let [g0, g1, g2, g3] = self.source.0.to_le_bytes();
-            let ([s0, s1], id) = (self.bytes.to_le_bytes(), self.at[0] as u8);
-            self.client_tx.write(&self.xen, self.at[0], &[g0, g1, g2, g3, 0, 0, 0, 0, id, 0, s0, s1]);
+            // The first slot says the whole packet's size.
+            let size = if slot == 0 { self.bytes * self.slots as u16 } else { self.bytes };
+            let ([s0, s1], id) = (size.to_le_bytes(), self.at[0] as u8);
+            let entry = [g0, g1, g2, g3, 0, 0, self.more(slot), 0, id, 0, s0, s1];
+            self.client_tx.write(&self.xen, self.at[0], &entry);
             self.at[0] = self.at[0].wrapping_add(1);
         }
         self.xen.memory.set_word(self.client_tx.0, REQUESTS, self.at[0]);
+        let slots = self.burst * self.slots;
         if shape == Shape::Whole {
             let (batch, in_flight) = (&mut self.batch, &mut self.in_flight);
             let pages = self.xen.pages();
-            assert_eq!(self.netback.collect(batch, in_flight, pages, 512), Ok(BURST as usize));
+            assert_eq!(self.netback.collect(batch, in_flight, pages, 512), Ok(slots as usize));
             port = self.exchange_and_judge();
             self.netfront.transmit(&mut self.xen);
             self.netfront.publish(&mut self.xen);
         }
-        for _ in 0..BURST {
+        for _ in 0..slots {
             let [.., i0, i1, _, _] = self.uplink_tx.read::<12>(&self.xen, self.at[1]);
             self.uplink_tx.write(&self.xen, self.at[1], &[i0, i1, 0, 0]);
             self.at[1] = self.at[1].wrapping_add(1);
@@ -213,7 +232,7 @@ impl Loopback {
             self.xen.memory.set_word(self.uplink_tx.0, RESPONSES, self.at[1]);
             self.netfront.reap(&mut self.xen).expect("answers to what was sent");
         }
-        self.packets += u64::from(BURST);
+        self.packets += u64::from(slots);
         port
     }
 
@@ -226,6 +245,10 @@ impl Loopback {
         let Self { netback, netfront, xen, journey, .. } = self;
         let mut ways = Ways { netback, netfront, pages: xen.pages(), port: &mut port };
         for mut frame in self.arrived.drain(..) {
+            if self.slots > 1 {
+                ways.forward(Side::Uplink, frame);
+                continue;
+            }
             frame.settle_segmentation().expect("nothing to segment");
             journey.outbound(now, SLOT, frame, &mut ways);
         }
@@ -234,7 +257,7 @@ impl Loopback {
 
     /// A burst from the uplink to the client.
     pub fn down(&mut self, shape: Shape) {
-        for _ in 0..BURST {
+        for slot in (0..self.burst).flat_map(|_| 0..self.slots) {
             // What the client posts: a buffer of its own for each.
             let sink = Frame(self.sink.0 + self.at[2] % BURST);
             let [g0, g1, g2, g3] = sink.0.to_le_bytes();
@@ -247,7 +270,7 @@ impl Loopback {
             };
             self.xen.memory.write(buffer, 0, &self.answer);
             let [s0, s1] = self.bytes.to_le_bytes();
-            self.uplink_rx.write(&self.xen, self.at[3], &[i0, i1, 0, 0, 0, 0, s0, s1]);
+            self.uplink_rx.write(&self.xen, self.at[3], &[i0, i1, 0, 0, self.more(slot), 0, s0, s1]);
             self.at[3] = self.at[3].wrapping_add(1);
         }
         self.xen.memory.set_word(self.client_rx.0, REQUESTS, self.at[2]);
@@ -259,6 +282,10 @@ impl Loopback {
             let Self { netback, netfront, xen, journey, .. } = self;
             let mut ways = Ways { netback, netfront, pages: xen.pages(), port: &mut port };
             for frame in self.arrived.drain(..) {
+                if self.slots > 1 {
+                    ways.forward(Side::Client(SLOT), frame);
+                    continue;
+                }
                 journey.inbound(now, frame, &mut ways);
             }
             let pages = self.xen.pages();
@@ -266,6 +293,6 @@ impl Loopback {
             self.exchange_and_judge();
             self.netfront.publish(&mut self.xen);
         }
-        self.packets += u64::from(BURST);
+        self.packets += u64::from(self.burst * self.slots);
     }
 }

@@ -79,6 +79,9 @@ impl Page {
             self.unseen = PAGE_BYTES as u16;
         }
         let unseen = usize::from(core::mem::take(&mut self.unseen));
+        if shown.start == 0 && unseen <= shown.end {
+            return;
+        }
         let bytes = self.whole_mut();
         if let Some(before) = bytes.get_mut(..shown.start.min(unseen)) {
             before.fill(0);
