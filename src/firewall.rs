@@ -423,7 +423,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         let clients = armed.fold(true, |quiet, armed| quiet & armed);
         let uplink = self.exits.uplink.as_mut().and_then(Uplink::netfront);
         // What a connection that was broken off has left to tell is for the next pass.
-        self.ownership.is_empty() & clients & uplink.is_none_or(|netfront| netfront.arm() == Ok(Wakeup::Armed))
+        self.ownership.is_empty()
+            & clients
+            & uplink.is_none_or(|netfront| netfront.arm() == Ok(Wakeup::Armed))
     }
 
     fn deadline(&self) -> Option<Moment> {
