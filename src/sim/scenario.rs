@@ -97,12 +97,15 @@ impl Scenario {
             mischief_until: Moment::default(),
         };
         let attackers = if calm { dice.below(4) / 3 } else { dice.below(3) };
-        let attackers = (0..attackers).map(|_| attacker(&mut dice)).collect();
+        let attackers: Vec<Attacker> = (0..attackers).map(|_| attacker(&mut dice)).collect();
+        // Whoever strikes between two reads of one slot must get to run there.
+        let swaps = |attacker: &Attacker| matches!(attacker, Attacker::Rings(malice) if malice.swaps > 900);
+        let most_accesses = if attackers.iter().any(swaps) { 5 } else { u64::MAX };
         Self {
             seed,
             traffic: Duration::from_secs(*dice.pick(&[1, 2, 5])),
             tempo: Tempo {
-                accesses: *dice.pick(&[5, 20, 200, 2000]),
+                accesses: most_accesses.min(*dice.pick(&[5, 20, 200, 2000])),
                 steps: *dice.pick(&[0, 1, 1, 3]),
                 call_nanoseconds: *dice.pick(&[100, 1000, 5000]),
             },
@@ -159,6 +162,12 @@ impl Scenario {
         }
         if self.traffic > Duration::from_secs(1) {
             with(&mut |scenario| scenario.traffic /= 2);
+        }
+        if self.moods_every.is_some() || self.outside_every.is_some() {
+            with(&mut |scenario| (scenario.moods_every, scenario.outside_every) = (None, None));
+        }
+        if self.upset_every.is_some() || self.destroyed > 0 {
+            with(&mut |scenario| (scenario.upset_every, scenario.destroyed) = (None, 0));
         }
         all.retain(|scenario| !scenario.clients.is_empty() || scenario.detaches == 0);
         all

@@ -58,12 +58,14 @@ pub struct Hostile {
     until: Moment,
     pages: Vec<Buffer>,
     rings: Option<Rings>,
+    /// Where it has spoiled a slot, and what was there.
+    spoiled: Option<(usize, [u8; 2])>,
 }
 
 impl Hostile {
     /// A hostile client that rests from `until` on.
     pub fn new(domain: DomainId, mac: [u8; 6], address: Ipv4Addr, malice: Malice, until: Moment) -> Self {
-        Self { domain, mac, address, malice, until, pages: Vec::new(), rings: None }
+        Self { domain, mac, address, malice, until, pages: Vec::new(), rings: None, spoiled: None }
     }
 
     fn path(&self, key: &str) -> String {
@@ -120,6 +122,7 @@ impl Hostile {
 
     /// Gives rings up without a word.
     fn abandon(&mut self, machine: &mut Machine) {
+        self.spoiled = None;
         if let Some(rings) = self.rings.take() {
             machine.channels.close(self.domain, rings.port);
             rings.tx.free(machine, self.domain);
@@ -254,23 +257,29 @@ impl Hostile {
         machine.send_event(self.domain, rings.port);
     }
 
-    /// Changes slots that the kernel may be reading.
+    /// Spoils a field of a slot that the kernel may be reading, and the next time makes it good again: what is
+    /// spoiled for long is found by the first look at it, and ends the connection.
     fn swap_slots(&mut self, machine: &mut Machine) {
         let Some(rings) = &self.rings else { return };
+        if let Some((place, good)) = self.spoiled.take() {
+            return machine.memory.write(rings.tx.frame, place, &good);
+        }
         // The next that the kernel takes, or one of the newest.
         let answered = machine.memory.word(rings.tx.frame, RSP_PROD);
-        let near = match machine.dice.below(2) {
-            0 => answered.wrapping_add(machine.dice.below(4) as u32),
-            _ => rings.produced.wrapping_sub(machine.dice.between(1, 12) as u32),
+        let near = match machine.dice.below(4) {
+            0 => rings.produced.wrapping_sub(machine.dice.between(1, 12) as u32),
+            _ => answered.wrapping_add(machine.dice.below(4) as u32),
         };
-        let place = 64 + (near % 256) as usize * 12;
-        // To and fro between what passes every check and what passes none.
         let (field, value) = match machine.dice.below(3) {
-            0 => (4, *machine.dice.pick(&[0u16, 0, 0, 0, 4000, 4095, 4096, 0xffff])),
-            1 => (6, *machine.dice.pick(&[0u16, 0, 0, 1, 4, 8, 15])),
-            _ => (10, *machine.dice.pick(&[60u16, 60, 60, 0, 13, 14, 1514, 4096, 0xffff])),
+            0 => (4, *machine.dice.pick(&[4000u16, 4095, 4096, 0xffff])),
+            1 => (6, *machine.dice.pick(&[4u16, 8, 15])),
+            _ => (10, *machine.dice.pick(&[0u16, 13, 14, 1514, 4096, 0xffff])),
         };
-        machine.memory.write(rings.tx.frame, place + field, &value.to_le_bytes());
+        let place = 64 + (near % 256) as usize * 12 + field;
+        let mut good = [0; 2];
+        machine.memory.read(rings.tx.frame, place, &mut good);
+        self.spoiled = Some((place, good));
+        machine.memory.write(rings.tx.frame, place, &value.to_le_bytes());
     }
 }
 
@@ -311,9 +320,7 @@ impl Peer for Hostile {
             _ => {}
         }
         if machine.dice.chance(self.malice.swaps) {
-            for _ in 0..8 {
-                self.swap_slots(machine);
-            }
+            self.swap_slots(machine);
         }
         if machine.dice.chance(self.malice.store / 20) {
             self.upset_store(machine);
