@@ -169,7 +169,7 @@ pub fn crowd(count: usize, seed: u64) -> Story {
 }
 
 /// Memory for every client's rings and buffers.
-const FRAMES_OF_A_CROWD: usize = 20_000;
+const FRAMES_OF_A_CROWD: usize = 32_000;
 
 /// Who does what in XenStore.
 struct Cast {
