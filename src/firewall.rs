@@ -21,6 +21,7 @@ use crate::vif::frame::{CannotSegment, Frame};
 use crate::vif::held::HeldPages;
 use crate::vif::in_flight::InFlight;
 use crate::vif::intake::{Gate, Intake};
+use crate::vif::lifecycle::frontend::Link;
 use crate::vif::netback::COPIES_PER_PACKET;
 use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::vif::uplink::{self, Uplink};
@@ -410,8 +411,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
 
     /// Whether packets are to be taken from clients.
     fn intake(&mut self, now: Moment) -> Intake {
-        let uplink = self.exits.uplink.as_mut().and_then(Uplink::netfront);
-        self.gate.look(uplink.map(|netfront| netfront.room()), now)
+        // Nobody waits for an uplink that is not there yet.
+        let uplink = self.exits.uplink.as_mut().filter(|uplink| uplink.link() == Link::Up);
+        self.gate.look(uplink.and_then(Uplink::netfront).map(|netfront| netfront.room()), now)
     }
 
     /// Asks every ring to wake us; whether none has something already. A broken one counts as having: the

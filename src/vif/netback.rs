@@ -144,7 +144,7 @@ impl Netback {
     }
 
     /// Takes packets that the client sent, as many as its turn allows, and queues the copies into pages of ours.
-    /// Takes no more than `slots` data slots, give or take a packet; says how many it took.
+    /// Takes no packets that may take up more than `slots`; says how many slots it took.
     pub fn collect(
         &mut self,
         batch: &mut CopyBatch,
@@ -163,7 +163,7 @@ impl Netback {
         // An empty fragment takes a slot and no copy.
         while waiting > 0
             && self.credit > 0
-            && taken < slots
+            && taken + MAX_SLOTS < slots
             && batch.room() >= MAX_SLOTS
             && in_flight.ids.room() >= MAX_SLOTS
         {
@@ -179,7 +179,7 @@ impl Netback {
                 }
             }
             self.credit -= cost(packet.bytes);
-            taken += packet.fragments.len();
+            taken += packet.fragments.len() + packet.answers.extras;
         }
         Ok(taken)
     }

@@ -107,6 +107,11 @@ impl Uplink {
         self.address
     }
 
+    /// Whether the backend has taken up the rings.
+    pub fn link(&self) -> Link {
+        self.life.link()
+    }
+
     /// The rings, while connected.
     pub fn netfront(&mut self) -> Option<&mut Netfront> {
         self.netfront.as_mut()

@@ -20,5 +20,7 @@ while [ "$round" -lt 20 ]; do
     rm "$WORK/alice.id"
 done
 in_client bob 'kill -INT $(pidof ping); until ! pidof ping >/dev/null; do usleep 50000; done; tail -n 3 /tmp/ping'
+cat /sys/class/net/vif$(id_of fw).0/statistics/tx_dropped
+xl sysrq fw s
 saw bob ' 0% packet loss'
 settles fw before
