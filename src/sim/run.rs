@@ -132,7 +132,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
         world.machine.violate("shutdown", format!("the kernel ended with {ended:?}, not with PowerOff"));
     }
     check_service(&mut world.machine, scenario, kernel.excused);
-    check_forwarding(&mut world.machine, scenario, kernel.excused);
+    check_forwarding(&mut world.machine, scenario, &kernel);
     let naps = world.naps();
     let machine = &mut world.machine;
     Report {
