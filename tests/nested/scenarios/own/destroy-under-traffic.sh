@@ -20,7 +20,8 @@ while [ "$round" -lt 20 ]; do
     rm "$WORK/alice.id"
 done
 in_client bob 'kill -INT $(pidof ping); until ! pidof ping >/dev/null; do usleep 50000; done; tail -n 3 /tmp/ping'
-cat /sys/class/net/vif$(id_of fw).0/statistics/tx_dropped
-xl sysrq fw s
-saw bob ' 0% packet loss'
+# What dom0's own queue drops never comes to the firewall; one answer may be on its way when the counting ends.
+dropped=$(cat "/sys/class/net/vif$(id_of fw).0/statistics/tx_dropped")
+lost=$(awk '/packets transmitted/ { print $1 - $4 }' "$WORK/bob.answer")
+expect "at most $dropped + 1 pings of bob to be lost, not $lost" [ "$lost" -le $((dropped + 1)) ]
 settles fw before
