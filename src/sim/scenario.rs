@@ -205,6 +205,11 @@ fn attacker(dice: &mut Dice) -> Attacker {
         }
         _ => {}
     }
+    // Does nothing wrong but to change its mind while the kernel reads; so it lives long enough to be lucky.
+    if dice.chance(300) {
+        let every = Duration::from_micros(*dice.pick(&[20, 100]));
+        return Attacker::Rings(Malice { swaps: 900, every, ..Malice::default() });
+    }
     let mut rate = |rates: &[u64]| *dice.pick(rates);
     Attacker::Rings(Malice {
         indices: rate(&[0, 1, 50]),

@@ -9,6 +9,7 @@ use super::machine::{KERNEL, Machine};
 use crate::time::Moment;
 use crate::xen::DomainId;
 use crate::xen::event::Port;
+use crate::xen::touch;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
@@ -44,6 +45,10 @@ pub trait Peer {
 
     /// The kernel sleeps and nobody has anything to do: what is wrong with that, seen from here?
     fn check_idle(&self, _machine: &mut Machine) {}
+
+    /// The kernel has just read or written a shared page at the address `place`, and runs on: whoever lies in wait for
+    /// that may change the page.
+    fn strike(&mut self, _machine: &mut Machine, _place: usize) {}
 }
 
 struct Seat {
@@ -172,6 +177,10 @@ impl World {
     pub fn touched(&mut self) -> u32 {
         if self.tempo.steps > 0 {
             self.run_one();
+        }
+        let place = touch::last();
+        for seat in &mut self.seats {
+            seat.peer.strike(&mut self.machine, place);
         }
         self.machine.dice.between(1, self.tempo.accesses) as u32
     }

@@ -119,7 +119,7 @@ impl SharedPage {
 
     fn word(&self, offset: usize) -> &AtomicU32 {
         #[cfg(feature = "sim")]
-        super::touch::now();
+        super::touch::now(self.address() + offset % PAGE_BYTES);
         // SAFETY: from_raw's contract: mapped as long as self lives; atomics may race with a peer.
         let words = unsafe { self.0.as_ref() };
         &words[(offset / 4) % WORDS]
@@ -127,7 +127,7 @@ impl SharedPage {
 
     fn byte(&self, offset: usize) -> &AtomicU8 {
         #[cfg(feature = "sim")]
-        super::touch::now();
+        super::touch::now(self.address() + offset % PAGE_BYTES);
         // SAFETY: as in `word`; the same bytes viewed one by one. No caller views one offset both ways.
         let bytes = unsafe { self.0.cast::<[AtomicU8; PAGE_BYTES]>().as_ref() };
         &bytes[offset % PAGE_BYTES]

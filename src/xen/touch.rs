@@ -11,6 +11,7 @@ type Listener = Box<dyn FnMut() -> u32>;
 
 std::thread_local! {
     static LEFT: Cell<u32> = const { Cell::new(u32::MAX) };
+    static LAST: Cell<usize> = const { Cell::new(0) };
     static LISTENER: RefCell<Option<Listener>> = const { RefCell::new(None) };
 }
 
@@ -21,15 +22,21 @@ pub fn listen(listener: Option<Listener>) {
     LISTENER.with(|place| *place.borrow_mut() = listener);
 }
 
-/// A shared page is about to be read or written.
+/// Where a shared page was last read or written: an adversary may know.
+pub fn last() -> usize {
+    LAST.get()
+}
+
+/// A shared page is about to be read or written at `address`.
 #[inline]
-pub(super) fn now() {
+pub(super) fn now(address: usize) {
     let left = LEFT.get();
     if left > 1 {
         LEFT.set(left - 1);
     } else {
         call();
     }
+    LAST.set(address);
 }
 
 #[cold]

@@ -10,6 +10,7 @@ use crate::sim::store::home;
 use crate::sim::world::{Peer, Rest};
 use crate::time::Moment;
 use crate::xen::DomainId;
+use crate::xen::page::PAGE_BYTES;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -23,7 +24,7 @@ const OWN: u8 = 0x5a;
 const PAGES: usize = 24;
 
 /// Which surfaces it attacks, each so often in thousand steps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Malice {
     /// Ring indices that make no sense.
     pub indices: u64,
@@ -259,22 +260,28 @@ impl Hostile {
 
     /// Spoils a field of a slot that the kernel may be reading, and the next time makes it good again: what is
     /// spoiled for long is found by the first look at it, and ends the connection.
-    fn swap_slots(&mut self, machine: &mut Machine) {
+    fn swap_slots(&mut self, machine: &mut Machine, read: Option<usize>) {
         let Some(rings) = &self.rings else { return };
         if let Some((place, good)) = self.spoiled.take() {
             return machine.memory.write(rings.tx.frame, place, &good);
         }
-        // The next that the kernel takes, or one of the newest.
+        // The slot that the kernel is at, in a field that it has read just now; else the next that it takes, or one
+        // of the newest.
         let answered = machine.memory.word(rings.tx.frame, RSP_PROD);
-        let near = match machine.dice.below(4) {
-            0 => rings.produced.wrapping_sub(machine.dice.between(1, 12) as u32),
-            _ => answered.wrapping_add(machine.dice.below(4) as u32),
+        let near = match (read, machine.dice.below(4)) {
+            (Some(read), _) => (read / 12) as u32,
+            (None, 0) => rings.produced.wrapping_sub(machine.dice.between(1, 12) as u32),
+            (None, _) => answered.wrapping_add(machine.dice.below(4) as u32),
         };
         let (field, value) = match machine.dice.below(3) {
-            0 => (4, *machine.dice.pick(&[4000u16, 4095, 4096, 0xffff])),
+            0 => (10, *machine.dice.pick(&[0u16, 13, 14, 1514, 4096, 0xffff])),
             1 => (6, *machine.dice.pick(&[4u16, 8, 15])),
-            _ => (10, *machine.dice.pick(&[0u16, 13, 14, 1514, 4096, 0xffff])),
+            _ => (4, *machine.dice.pick(&[4000u16, 4095, 4096, 0xffff])),
         };
+        // What it has not read yet it would find spoiled at its first look.
+        if read.is_some_and(|read| read % 12 < field / 4 * 4) {
+            return;
+        }
         let place = 64 + (near % 256) as usize * 12 + field;
         let mut good = [0; 2];
         machine.memory.read(rings.tx.frame, place, &mut good);
@@ -284,6 +291,18 @@ impl Hostile {
 }
 
 impl Peer for Hostile {
+    fn strike(&mut self, machine: &mut Machine, place: usize) {
+        let Some(rings) = &self.rings else { return };
+        if machine.memory.frame_at(place) != Some(rings.tx.frame) {
+            return;
+        }
+        if let Some(read) = (place % PAGE_BYTES).checked_sub(64)
+            && machine.dice.chance(self.malice.swaps)
+        {
+            self.swap_slots(machine, Some(read));
+        }
+    }
+
     fn domain(&self) -> DomainId {
         self.domain
     }
@@ -320,7 +339,7 @@ impl Peer for Hostile {
             _ => {}
         }
         if machine.dice.chance(self.malice.swaps) {
-            self.swap_slots(machine);
+            self.swap_slots(machine, None);
         }
         if machine.dice.chance(self.malice.store / 20) {
             self.upset_store(machine);
