@@ -125,6 +125,13 @@ attach_client() {
     in_client "$1" "/plug $2 $GATEWAY" || fail "no network in $1"
 }
 
+# reload_driver NAME ADDRESS: the client unloads netfront and loads it again. Linux lets a driver go only when it has no
+# device left.
+reload_driver() {
+    in_client "$1" "echo vif-0 >/sys/bus/xen/drivers/vif/unbind && rmmod xen-netfront && insmod /modules/*xen-netfront.ko &&
+        /plug $2 $GATEWAY"
+}
+
 # client_vif ADDRESS: the vif of a client in the words of xl. The MAC address follows from the last byte.
 client_vif() { printf 'mac=00:16:3e:00:01:%02x,backend=fw,ip=%s,script=/bin/true' "${1##*.}" "$1"; }
 

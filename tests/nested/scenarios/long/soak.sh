@@ -61,7 +61,7 @@ until [ $(($(now) - begun)) -ge $((seconds * 1000)) ]; do
         start $name $address
         ;;
     7 | 8)
-        in_client $name "rmmod xen-netfront && insmod /modules/*xen-netfront.ko && /plug $address $GATEWAY" || fail reload
+        reload_driver $name "$address" || fail reload
         ;;
     9)
         xenstore-rm "$backend"

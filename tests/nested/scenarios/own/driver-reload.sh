@@ -7,9 +7,7 @@ balance fw before
 round=0
 while [ "$round" -lt 20 ]; do
     round=$((round + 1))
-    # Linux lets a driver go only when it has no device left.
-    in_client alice "echo vif-0 >/sys/bus/xen/drivers/vif/unbind && rmmod xen-netfront && insmod /modules/*xen-netfront.ko && /plug $ALICE $GATEWAY && ping -c 1 -w 20 $UPLINK" ||
-        fail "reload number $round"
+    reload_driver alice "$ALICE" && in_client alice "ping -c 1 -w 20 $UPLINK" || fail "reload number $round"
     expect 'the device to stay' [ "$(xenstore-read "$backend/online")" = 1 ]
     expect 'it to be connected' vif_connected "$(id_of fw)" alice
 done
