@@ -47,6 +47,8 @@ type Outer = (u8, u16, Ipv4Addr, u16);
 #[derive(Clone, Copy, Debug)]
 struct Binding {
     client: DomainId,
+    /// Another client that it may be of: both had sent the same when it was made.
+    rival: Option<DomainId>,
     near_port: u16,
     used: Moment,
     phase: Phase,
@@ -147,6 +149,11 @@ pub fn client_sends(machine: &mut Machine, client: DomainId, frame: &[u8]) {
 /// The uplink's backend takes a frame from its ring.
 pub fn uplink_receives(machine: &mut Machine, frame: &[u8]) {
     let now = machine.now;
+    // A hostile backend overwrites requests in its own ring: what it then takes for a packet need not be one.
+    let is_whole = word(frame, 12) == 0x0806 || Packet::of_frame(frame).is_some();
+    if !machine.ledger.uplink_is_honest && !is_whole {
+        return;
+    }
     if let Err(why) = machine.model.judge_outward(frame, now) {
         machine.violate("model", format!("to the uplink: {why}"));
     }
@@ -250,10 +257,11 @@ impl Model {
         let fits = |sent: &Sent| {
             sent.ttl.checked_sub(1) == Some(ttl)
                 && present.is_none_or(|bound| {
-                    bound.client == sent.client
-                        && (bound.near_port == sent.near_port
-                            || bound.phase.is_over()
-                            || now.since(bound.used) > QUIET)
+                    bound.rival == Some(sent.client)
+                        || bound.client == sent.client
+                            && (bound.near_port == sent.near_port
+                                || bound.phase.is_over()
+                                || now.since(bound.used) > QUIET)
                 })
         };
         let list = self.outward.get_mut(&print);
@@ -275,11 +283,17 @@ impl Model {
                 print.protocol, print.far_port
             ));
         }
+        // Two clients may send the same: then nobody can tell yet whose the mapping is.
+        let like =
+            self.outward.get(&print).and_then(|list| list.iter().find(|like| like.client != sent.client));
+        let rival = like.filter(|_| present.is_none()).map(|like| like.client);
         let kept = present.filter(|bound| bound.near_port == sent.near_port);
         let mut phase = kept.map(|bound| bound.phase).unwrap_or_default();
         phase.see(0, &packet);
-        self.bindings
-            .insert(outer, Binding { client: sent.client, near_port: sent.near_port, used: now, phase });
+        self.bindings.insert(
+            outer,
+            Binding { client: sent.client, near_port: sent.near_port, rival, used: now, phase },
+        );
         Ok(())
     }
 
@@ -304,9 +318,9 @@ impl Model {
         let bindings = &mut self.bindings;
         let found = candidates.and_then(|list| {
             let place = list.iter().position(|&(outer, _)| {
-                bindings
-                    .get(&(print.protocol, outer, print.far, print.far_port))
-                    .is_some_and(|bound| bound.client == client && bound.near_port == near_port)
+                bindings.get(&(print.protocol, outer, print.far, print.far_port)).is_some_and(|bound| {
+                    bound.rival == Some(client) || bound.client == client && bound.near_port == near_port
+                })
             })?;
             let (outer, _) = list.remove(place);
             bindings.get_mut(&(print.protocol, outer, print.far, print.far_port))
