@@ -20,6 +20,10 @@ traffic() {
 
 quiet() { in_client "$1" 'kill $(cat /tmp/downloads); kill $(pidof wget) $(pidof ping); true'; }
 
+# times_gone VIF: how often the firewall has said that this vif is gone.
+times_gone() { console fw | awk -v line="$1: gone" 'index($0, line) { n++ } END { print n + 0 }'; }
+gone_again() { [ "$(times_gone "$1")" -gt "$2" ]; }
+
 start() {
     client "$1" "$2"
     traffic "$1"
@@ -64,8 +68,10 @@ until [ $(($(now) - begun)) -ge $((seconds * 1000)) ]; do
         reload_driver $name "$address" || fail reload
         ;;
     9)
+        vif=vif$(id_of $name).0
+        before=$(times_gone "$vif")
         xenstore-rm "$backend"
-        sleep 1
+        await 10 "$vif to be gone" gone_again "$vif" "$before"
         xl network-detach $name 0 || fail "xl network-detach $name"
         refuse 'the directory not to come back' xenstore-exists "$backend"
         attach_client $name $address
