@@ -162,6 +162,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             let until = self.deadline();
             self.xen.wait(&self.ports, until);
             self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
+        } else {
+            self.xen.send_notices();
         }
         None
     }
@@ -201,6 +203,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 }
             };
             work = Work::Done;
+            // Peers do not wait for xenstored.
+            self.xen.send_notices();
             let handled = match event.token.as_str() {
                 CONTROL => match control::take_request(&mut self.store) {
                     Ok(Some(Request::End(reason))) => return Err(Asked(reason)),

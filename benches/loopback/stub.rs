@@ -105,6 +105,8 @@ impl Xen for Stub {
 
     fn notify(&mut self, _: Port) {}
 
+    fn send_notices(&mut self) {}
+
     fn take_pending(&mut self, _: Port) -> bool {
         true
     }

@@ -72,19 +72,37 @@ type Hops<P> = HashMap<Ipv4Addr, Hop<P>, core::hash::BuildHasherDefault<SipHashe
 #[derive(Debug)]
 pub struct Neighbours<P> {
     hops: Hops<P>,
+    /// The hop that was sent to last: nearly always the next packet's, too.
+    last: Option<Known>,
     gateway: Ipv4Addr,
     fallback: Mac,
+}
+
+/// A hop whose address needs no question.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    hop: Ipv4Addr,
+    mac: Mac,
+    until: Moment,
 }
 
 impl<P> Neighbours<P> {
     /// A table in which `gateway` is taken to be at `fallback` when it does not answer.
     pub fn new(gateway: Ipv4Addr, fallback: Mac) -> Self {
         // The table is bounded, so colliding keys cannot make it slow: a fixed hash key does.
-        Self { hops: Hops::with_capacity_and_hasher(MAX_HOPS, Default::default()), gateway, fallback }
+        let hops = Hops::with_capacity_and_hasher(MAX_HOPS, Default::default());
+        Self { hops, last: None, gateway, fallback }
     }
 
     /// Sends `packet` to `hop`, or holds it until the hop answers.
     pub fn resolve(&mut self, hop: Ipv4Addr, packet: P, now: Moment, emit: &mut dyn FnMut(Event<P>)) {
+        match self.last {
+            Some(last) if last.hop == hop && now < last.until => emit(Event::Send(last.mac, packet)),
+            _ => self.look_up(hop, packet, now, emit),
+        }
+    }
+
+    fn look_up(&mut self, hop: Ipv4Addr, packet: P, now: Moment, emit: &mut dyn FnMut(Event<P>)) {
         if !self.hops.contains_key(&hop) && self.hops.len() >= MAX_HOPS && !self.evict() {
             return emit(Event::Unreachable(packet));
         }
@@ -97,7 +115,10 @@ impl<P> Neighbours<P> {
         });
         match entry.mac {
             Some(mac) => {
-                if now >= entry.confirmed + FRESH_FOR {
+                let until = entry.confirmed + FRESH_FOR;
+                if now < until {
+                    self.last = Some(Known { hop, mac, until });
+                } else {
                     if entry.ask(now) {
                         emit(Event::Ask(hop));
                     } else if entry.gave_up(now) {
@@ -123,6 +144,7 @@ impl<P> Neighbours<P> {
     /// Takes an answer: `address` is at `mac`. Ignored when nobody asked.
     pub fn learn(&mut self, address: Ipv4Addr, mac: Mac, now: Moment, emit: &mut dyn FnMut(Event<P>)) {
         if let Some(hop) = self.hops.get_mut(&address) {
+            self.last = None;
             hop.mac = Some(mac);
             hop.confirmed = now;
             hop.questions = 0;
@@ -164,6 +186,7 @@ impl<P> Neighbours<P> {
 
     /// Forgets everything, for a new uplink. What was held comes out as unreachable.
     pub fn clear(&mut self, emit: &mut dyn FnMut(Event<P>)) {
+        self.last = None;
         for (_, hop) in self.hops.drain() {
             hop.held.into_iter().for_each(|packet| emit(Event::Unreachable(packet)));
         }
@@ -171,6 +194,7 @@ impl<P> Neighbours<P> {
 
     /// Makes room by forgetting the hop that was confirmed longest ago and holds nothing.
     fn evict(&mut self) -> bool {
+        self.last = None;
         let idle = self.hops.iter().filter(|&(&address, hop)| hop.held.is_empty() && address != self.gateway);
         let oldest = idle.min_by_key(|(_, hop)| hop.confirmed).map(|(&address, _)| address);
         oldest.is_some_and(|address| self.hops.remove(&address).is_some())
@@ -221,6 +245,19 @@ mod tests {
             self.table.advance(self.now, &mut |event| events.push(event));
             events
         }
+    }
+
+    #[test]
+    fn a_hop_in_use_is_followed_to_its_new_address_and_forgotten_with_the_uplink() {
+        let mut rig = Rig::new();
+        rig.resolve(HOST, 1);
+        rig.learn(HOST);
+        assert_eq!(rig.resolve(HOST, 2), [Send(MAC, 2)]);
+        let moved = Mac([2, 0, 0, 0, 0, 10]);
+        rig.table.learn(HOST, moved, rig.now, &mut |event| panic!("nothing was held: {event:?}"));
+        assert_eq!(rig.resolve(HOST, 3), [Send(moved, 3)]);
+        rig.table.clear(&mut |event| panic!("nothing was held: {event:?}"));
+        assert_eq!(rig.resolve(HOST, 4), [Ask(HOST)]);
     }
 
     #[test]

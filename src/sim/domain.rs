@@ -6,7 +6,7 @@ use super::world::{SharedWorld, Wait, World};
 use crate::store::{StoreRing, Timeout};
 use crate::time::{Moment, UnixSeconds};
 use crate::xen::copy::CopyBatch;
-use crate::xen::event::{self, Port, RemotePort};
+use crate::xen::event::{self, Notices, Port, RemotePort};
 use crate::xen::grant::{Access, GrantTable, GrantedPage, Gref};
 use crate::xen::host::Frame;
 use crate::xen::meter::{Account, charge};
@@ -33,6 +33,7 @@ pub struct SimXen {
     grants: GrantTable,
     pages: PagePool,
     shared_info: SharedPage,
+    notices: Notices,
     entropy: [u8; 32],
 }
 
@@ -96,6 +97,7 @@ impl SimXen {
                 grants: GrantTable::new(table),
                 pages: pool,
                 shared_info: ours,
+                notices: Notices::default(),
                 entropy,
             },
             store: SimRing { world: world.clone(), ring: StoreBytes::new(store_page), port: Port(port) },
@@ -237,6 +239,7 @@ impl Xen for SimXen {
     }
 
     fn close_port(&mut self, port: Port) {
+        self.send_notices();
         let _world = charge(Account::World);
         let mut world = self.enter();
         world.machine.channels.close(KERNEL, port.0);
@@ -246,10 +249,19 @@ impl Xen for SimXen {
     }
 
     fn notify(&mut self, port: Port) {
+        if self.notices.is_full() {
+            self.send_notices();
+        }
+        self.notices.add(port);
+    }
+
+    fn send_notices(&mut self) {
         let _world = charge(Account::World);
-        let mut world = self.enter();
-        world.machine.send_event(KERNEL, port.0);
-        world.note(&[9, u64::from(port.0)], || format!("notifies port {}", port.0));
+        for port in self.notices.take() {
+            let mut world = self.enter();
+            world.machine.send_event(KERNEL, port.0);
+            world.note(&[9, u64::from(port.0)], || format!("notifies port {}", port.0));
+        }
     }
 
     fn take_pending(&mut self, port: Port) -> bool {
@@ -259,6 +271,7 @@ impl Xen for SimXen {
     }
 
     fn wait(&mut self, ports: &[Port], until: Option<Moment>) {
+        self.send_notices();
         let _world = charge(Account::World);
         let mut world = self.enter();
         watcher::check_before_sleep(&mut world.machine);

@@ -16,7 +16,7 @@ use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
 use crate::vif::segments::{MAX_SEGMENTS, Segments};
 use crate::vif::slots::{
-    Fragment, MAX_SLOTS, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, responses,
+    Fragment, MAX_SLOTS, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, responses, tx_response,
 };
 use crate::xen::copy::{CopyBatch, LentPage, Remote};
 use crate::xen::page::{PAGE_BYTES, PagePool, Segment};
@@ -394,8 +394,13 @@ impl Netback {
         let arrival = in_flight.arrivals.pop()?;
         let result = batch.result(arrival.copies);
         let status = if result.is_ok() { TxStatus::Okay } else { TxStatus::Error };
-        for response in responses(in_flight.ids.take(arrival.ids), arrival.extras.into(), status) {
-            self.tx.respond(response);
+        match (arrival.ids, arrival.extras, in_flight.ids.pop()) {
+            // Most packets, with least effort.
+            (1, 0, Some(id)) => self.tx.respond(tx_response(id, status)),
+            (ids, extras, first) => {
+                let ids = first.into_iter().chain(in_flight.ids.take(ids.saturating_sub(1)));
+                responses(ids, extras.into(), status).for_each(|response| self.tx.respond(response));
+            }
         }
         let mut pieces = in_flight.arriving.take(arrival.pages);
         if result.is_err() {

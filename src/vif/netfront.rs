@@ -373,11 +373,12 @@ impl Netfront {
         }
         if failed {
             self.traffic.no_grant += 1;
-            return granted.into_iter().for_each(|(grant, ..)| end(xen, grant, &mut self.kept));
+            return granted.drain(..).for_each(|(grant, ..)| end(xen, grant, &mut self.kept));
         }
         self.traffic.sent += 1;
         let last = granted.len().saturating_sub(1);
-        for (index, (grant, offset, bytes)) in granted.into_iter().enumerate() {
+        // Drained: consuming it would move all of it.
+        for (index, (grant, offset, bytes)) in granted.drain(..).enumerate() {
             let Some(id) = self.tx_ids.pop() else { return };
             let mut flags = TxFlags::empty();
             // The first slot says the whole packet's size, the others their own.

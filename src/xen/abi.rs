@@ -90,6 +90,18 @@ pub struct GrantSetup {
     pub frame_list: u64,
 }
 
+/// One call of a `multicall` (`xen.h`, `multicall_entry`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Multicall {
+    /// In: the hypercall's number.
+    pub number: u64,
+    /// Out: what it returned.
+    pub result: i64,
+    /// In: its arguments.
+    pub arguments: [u64; 6],
+}
+
 /// Commands of the `grant_table_op` hypercall.
 pub const GNTTABOP_MAP: u32 = 0;
 /// See [`GrantUnmap`].
@@ -153,6 +165,8 @@ const _: () = {
     assert!(offset_of!(GrantSetup, frames) == 4);
     assert!(offset_of!(GrantSetup, status) == 8);
     assert!(offset_of!(GrantSetup, frame_list) == 16);
+    assert!(size_of::<Multicall>() == 64);
+    assert!(offset_of!(Multicall, arguments) == 16);
     // The parts of xen-sys that are relied on.
     assert!(size_of::<xen_sys::start_info>() == 1168);
     assert!(offset_of!(xen_sys::start_info, pt_base) == 88);

@@ -1,6 +1,7 @@
 //! Event channels: the pending bits in the shared info page (two-level ABI, 4096 ports).
 
 use super::page::SharedPage;
+use arrayvec::ArrayVec;
 use core::mem::offset_of;
 use xen_sys::shared_info;
 
@@ -11,6 +12,30 @@ pub struct Port(pub u32);
 /// A peer's end of an event channel, as it told us: a number to be checked by Xen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemotePort(pub u32);
+
+/// Most notifications that wait to be sent together.
+pub const NOTICES: usize = 32;
+
+/// Ports whose other ends are to be notified, which one hypercall does for all of them.
+#[derive(Debug, Default)]
+pub struct Notices(ArrayVec<Port, NOTICES>);
+
+impl Notices {
+    /// Whether there is no room for another.
+    pub fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+
+    /// Adds a port; one too many is not taken, so [send](super::Xen::send_notices) them when there is no room.
+    pub fn add(&mut self, port: Port) {
+        let _ = self.0.try_push(port);
+    }
+
+    /// Takes out all that wait, in order.
+    pub fn take(&mut self) -> ArrayVec<Port, NOTICES> {
+        core::mem::take(&mut self.0)
+    }
+}
 
 /// Clears the pending bit of `port`; whether it was set.
 pub fn take_pending(shared_info: &SharedPage, port: Port) -> bool {
@@ -24,6 +49,18 @@ pub fn take_pending(shared_info: &SharedPage, port: Port) -> bool {
 mod tests {
     use super::super::page::on_heap;
     use super::*;
+
+    #[test]
+    fn notices_are_taken_once_and_in_order() {
+        let mut notices = Notices::default();
+        for port in 0..NOTICES as u32 {
+            assert!(!notices.is_full());
+            notices.add(Port(port));
+        }
+        assert!(notices.is_full());
+        assert!(notices.take().into_iter().eq((0..NOTICES as u32).map(Port)));
+        assert!(notices.take().is_empty());
+    }
 
     #[test]
     fn pending_bit_is_seen_once_and_only_for_its_port() {

@@ -182,14 +182,19 @@ pub trait Xen {
     /// Closes an event channel.
     fn close_port(&mut self, port: Port);
 
-    /// Notifies the other end.
+    /// Notes that the other end is to be notified: by the next [`Self::send_notices`] or [`Self::wait`], or before
+    /// when many wait. One hypercall notifies all.
     fn notify(&mut self, port: Port);
+
+    /// Notifies everybody of whom that was noted. Call it before anything that takes long.
+    fn send_notices(&mut self);
 
     /// Whether `port` was notified since the last call; clears it. Call it before looking at the ring
     /// it stands for: a port that is pending already wakes nobody again.
     fn take_pending(&mut self, port: Port) -> bool;
 
-    /// Sleeps until one of `ports` is pending or `until` comes; at once when one is pending already.
+    /// Sends the notices, and sleeps until one of `ports` is pending or `until` comes; not at all when one is pending
+    /// already.
     fn wait(&mut self, ports: &[Port], until: Option<Moment>);
 
     /// What is held and lent now.

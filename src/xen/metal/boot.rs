@@ -7,7 +7,7 @@ use super::store_link::StoreLink;
 use super::{Metal, SHARED_INFO, heap, shutdown, trap};
 use crate::xen::abi::{DOMID_SELF, GNTTABOP_SETUP_TABLE, GrantSetup};
 use crate::xen::console::Console;
-use crate::xen::event::Port;
+use crate::xen::event::{Notices, Port};
 use crate::xen::grant::GrantTable;
 use crate::xen::page::{PAGE_BYTES, Page, PagePool, SharedPage};
 use crate::xen::store_ring::StoreBytes;
@@ -108,7 +108,15 @@ unsafe fn bring_up(info: &'static start_info) -> Result<Boot, XenError> {
     let version = unsafe { hypercall(__HYPERVISOR_xen_version, [0]) }.unwrap_or(0);
 
     Ok(Boot {
-        xen: Metal { space, grants: GrantTable::new(grant_frames), pages, slots, mappings: 0, ports: 0 },
+        xen: Metal {
+            space,
+            grants: GrantTable::new(grant_frames),
+            pages,
+            slots,
+            mappings: 0,
+            ports: 0,
+            notices: Notices::default(),
+        },
         store,
         command_line: command_line(info).to_str(),
         ramdisk: ramdisk(info),

@@ -3,9 +3,10 @@
 //! The `syscall` instruction is issued inline: no hypercall page (XSA-466).
 
 use crate::xen::XenError;
+use crate::xen::abi::Multicall;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
-use xen_sys::__HYPERVISOR_grant_table_op;
+use xen_sys::{__HYPERVISOR_grant_table_op, __HYPERVISOR_multicall};
 
 /// Hypercalls since boot. There is one vCPU and no interrupt: load and store count as well as an atomic addition.
 static CALLS: AtomicU64 = AtomicU64::new(0);
@@ -58,4 +59,20 @@ pub unsafe fn grant_operations<T>(command: u32, operations: &mut [T]) -> Result<
     let arguments = [u64::from(command), operations.as_mut_ptr() as u64, operations.len() as u64];
     // SAFETY: the caller's contract; the array is exclusively borrowed for the call.
     unsafe { hypercall(__HYPERVISOR_grant_table_op, arguments) }.map(drop)
+}
+
+/// The entry of a [`multicall`] that is an [`operation`]: `argument` is to stay where it is until the call was made.
+pub fn entry<T>(number: u32, command: u32, argument: &mut T) -> Multicall {
+    let arguments = [u64::from(command), core::ptr::from_mut(argument) as u64, 0, 0, 0, 0];
+    Multicall { number: number.into(), arguments, ..Multicall::default() }
+}
+
+/// Several hypercalls in one, in order; each has its own result.
+///
+/// # Safety
+/// Each entry is a hypercall with what it takes, and memory that they point to is valid for what Xen does.
+pub unsafe fn multicall(entries: &mut [Multicall]) -> Result<(), XenError> {
+    let arguments = [entries.as_mut_ptr() as u64, entries.len() as u64];
+    // SAFETY: the caller's contract; the array is exclusively borrowed for the call.
+    unsafe { hypercall(__HYPERVISOR_multicall, arguments) }.map(drop)
 }

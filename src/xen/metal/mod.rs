@@ -14,20 +14,21 @@ pub use store_link::StoreLink;
 pub use trap::panic;
 
 use super::abi::{
-    DOMID_SELF, GNTMAP_HOST_MAP, GNTTABOP_COPY, GNTTABOP_MAP, GNTTABOP_UNMAP, GrantMap, GrantUnmap,
+    DOMID_SELF, GNTMAP_HOST_MAP, GNTTABOP_COPY, GNTTABOP_MAP, GNTTABOP_UNMAP, GrantMap, GrantUnmap, Multicall,
 };
 use super::copy::CopyBatch;
-use super::event::{self, Port, RemotePort};
+use super::event::{self, NOTICES, Notices, Port, RemotePort};
 use super::grant::{Access, GrantTable, GrantedPage, Gref};
 use super::page::{Page, PagePool, SharedPage};
 use super::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError, clock};
 use crate::time::{Moment, UnixSeconds};
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 use core::arch::x86_64::_rdtsc;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::time::Duration;
-use hypercall::{grant_operations, hypercall, operation};
+use hypercall::{entry, grant_operations, hypercall, multicall, operation};
 use paging::AddressSpace;
 use spin::Once;
 use xen_sys::{
@@ -68,19 +69,49 @@ fn yield_now() {
     let _ = unsafe { hypercall(__HYPERVISOR_sched_op, [u64::from(SCHEDOP_yield)]) };
 }
 
+/// The list of ports and the structure around it that SCHEDOP_poll takes.
+struct Poll {
+    list: ArrayVec<u32, POLL_PORTS>,
+    argument: sched_poll,
+}
+
+impl Poll {
+    fn new(ports: &[Port], until: Option<Moment>) -> Self {
+        // SAFETY: all-zero is a valid value of this plain structure.
+        let mut argument: sched_poll = unsafe { core::mem::zeroed() };
+        // Zero means no timeout.
+        argument.timeout = until.map_or(0, |until| until.as_nanoseconds().max(1));
+        Self { list: ports.iter().map(|port| port.0).take(POLL_PORTS).collect(), argument }
+    }
+
+    /// The argument. It points into the value, which must not move before the call.
+    fn argument(&mut self) -> &mut sched_poll {
+        self.argument.ports = self.list.as_mut_ptr();
+        self.argument.nr_ports = self.list.len() as u32;
+        &mut self.argument
+    }
+}
+
+/// Sleeps until one of `ports` is pending or `until` comes.
 fn poll(ports: &[Port], until: Option<Moment>) {
-    let mut list: arrayvec::ArrayVec<u32, POLL_PORTS> =
-        ports.iter().map(|port| port.0).take(POLL_PORTS).collect();
-    // Zero means no timeout.
-    let timeout = until.map_or(0, |until| until.as_nanoseconds().max(1));
-    // SAFETY: all-zero is a valid value of this plain structure.
-    let mut poll: sched_poll = unsafe { core::mem::zeroed() };
-    poll.ports = list.as_mut_ptr();
-    poll.nr_ports = list.len() as u32;
-    poll.timeout = timeout;
+    let mut poll = Poll::new(ports, until);
     // Only a list that is too long is refused, and this one is not.
     // SAFETY: the structure that this command takes, with a list as long as it says.
-    let _ = unsafe { operation(__HYPERVISOR_sched_op, SCHEDOP_poll, &mut poll) };
+    let _ = unsafe { operation(__HYPERVISOR_sched_op, SCHEDOP_poll, poll.argument()) };
+}
+
+/// Notifies `ports` and then sleeps, if `sleep` says so: in one hypercall.
+fn notify_and_poll(ports: ArrayVec<Port, NOTICES>, mut sleep: Option<Poll>) {
+    let mut sends: ArrayVec<evtchn_send, NOTICES> =
+        ports.into_iter().map(|port| evtchn_send { port: port.0 }).collect();
+    let mut calls: ArrayVec<Multicall, { NOTICES + 1 }> =
+        sends.iter_mut().map(|send| entry(__HYPERVISOR_event_channel_op, EVTCHNOP_send, send)).collect();
+    if let Some(poll) = &mut sleep {
+        calls.push(entry(__HYPERVISOR_sched_op, SCHEDOP_poll, poll.argument()));
+    }
+    // A notification fails when the other end is gone; whoever watches its state tears the device down.
+    // SAFETY: the structures that these commands take, which live until the call was made.
+    let _ = unsafe { multicall(&mut calls) };
 }
 
 /// Ends the domain.
@@ -107,6 +138,7 @@ pub struct Metal {
     mappings: usize,
     /// Event channels in use.
     ports: usize,
+    notices: Notices,
 }
 
 impl Xen for Metal {
@@ -224,6 +256,7 @@ impl Xen for Metal {
     }
 
     fn close_port(&mut self, port: Port) {
+        self.send_notices();
         let mut close = evtchn_close { port: port.0 };
         // SAFETY: the structure that this command takes. Closing a port of ours does not fail.
         let _ = unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_close, &mut close) };
@@ -233,7 +266,19 @@ impl Xen for Metal {
     }
 
     fn notify(&mut self, port: Port) {
-        notify(port);
+        if self.notices.is_full() {
+            self.send_notices();
+        }
+        self.notices.add(port);
+    }
+
+    fn send_notices(&mut self) {
+        let ports = self.notices.take();
+        match *ports {
+            [] => {}
+            [port] => notify(port),
+            _ => notify_and_poll(ports, None),
+        }
     }
 
     fn take_pending(&mut self, port: Port) -> bool {
@@ -242,7 +287,13 @@ impl Xen for Metal {
 
     fn wait(&mut self, ports: &[Port], until: Option<Moment>) {
         let soon = (ports.len() > POLL_PORTS).then(|| self.now() + LOOK_AGAIN);
-        poll(ports, until.into_iter().chain(soon).min());
+        let until = until.into_iter().chain(soon).min();
+        let notices = self.notices.take();
+        if notices.is_empty() {
+            poll(ports, until);
+        } else {
+            notify_and_poll(notices, Some(Poll::new(ports, until)));
+        }
     }
 
     fn holdings(&self) -> Holdings {
