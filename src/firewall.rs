@@ -415,9 +415,11 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
 
     /// Whether packets are to be taken from clients.
     fn intake(&mut self, now: Moment) -> Intake {
-        // Nobody waits for an uplink that is not there yet.
-        let uplink = self.exits.uplink.as_mut().filter(|uplink| uplink.link() == Link::Up);
-        self.gate.look(uplink.and_then(Uplink::netfront).map(|netfront| netfront.room()), now)
+        let uplink = self.exits.uplink.as_mut();
+        let (link, room) = uplink.map_or((Link::Down, 0), |uplink| {
+            (uplink.link(), uplink.netfront().map_or(0, |netfront| netfront.room()))
+        });
+        self.gate.look(link, room, now)
     }
 
     /// Asks every ring to wake us; whether none has something already. A broken one counts as having: the

@@ -30,11 +30,8 @@ fn extra_info_slots_count_against_the_room_that_the_uplink_has() {
     let mut pages = PagePool::with_capacity(PAGES as usize);
     (0..PAGES).for_each(|frame| pages.add(memory.give(Frame(frame)).unwrap()));
     let [tx, rx] = [TX, RX].map(|frame| memory.map(frame, 0).unwrap());
-    let all = Abilities {
-        scatter_gather: Support::Yes,
-        blank_checksum: Support::Yes,
-        segmentation: Support::Yes,
-    };
+    let all =
+        Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
     let mut netback = Netback::connect(DomainId(9), Channels::Shared(Port(1)), all, tx, rx).unwrap();
     for packet in 0..PACKETS as usize {
         for (slot, entry) in [REQUEST, GSO].iter().enumerate() {

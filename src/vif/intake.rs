@@ -5,6 +5,7 @@
 //! reaching each other and the firewall: then packets are taken again, and what is for the uplink is dropped.
 
 use crate::time::Moment;
+use crate::vif::lifecycle::frontend::Link;
 use crate::vif::slots::MAX_SLOTS;
 use core::time::Duration;
 
@@ -46,18 +47,20 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// Looks at the uplink's room in slots; `None` without an uplink.
-    pub fn look(&mut self, room: Option<usize>, now: Moment) -> Intake {
-        *self = match (*self, room) {
-            (Self::Open, Some(..LEAST_ROOM)) => Self::Full(now),
-            (Self::Full(since), Some(..LEAST_ROOM)) if now >= since + PATIENCE => Self::Stalled,
-            (shut, Some(..LEAST_ROOM)) => shut,
-            (_, _) => Self::Open,
+    /// Looks at the uplink: whether its backend has taken up the rings, and their room in slots.
+    pub fn look(&mut self, link: Link, room: usize, now: Moment) -> Intake {
+        // Nobody waits for a backend that is not there yet.
+        let is_full = link == Link::Up && room < LEAST_ROOM;
+        *self = match *self {
+            _ if !is_full => Self::Open,
+            Self::Open => Self::Full(now),
+            Self::Full(since) if now >= since + PATIENCE => Self::Stalled,
+            shut => shut,
         };
-        match (*self, room) {
+        match (*self, link) {
             (Self::Full(_), _) => Intake::Held,
-            (Self::Open, Some(room)) => Intake::Open(room),
-            (Self::Open, None) | (Self::Stalled, _) => Intake::Open(usize::MAX),
+            (Self::Open, Link::Up) => Intake::Open(room),
+            (Self::Open, Link::Down) | (Self::Stalled, _) => Intake::Open(usize::MAX),
         }
     }
 
@@ -81,28 +84,31 @@ mod tests {
     #[test]
     fn clients_wait_for_a_full_uplink_and_go_on_when_it_has_room() {
         let mut gate = Gate::default();
-        assert_eq!(gate.look(Some(200), at(0)), Intake::Open(200));
-        assert_eq!(gate.look(Some(18), at(1)), Intake::Held);
+        assert_eq!(gate.look(Link::Up, 200, at(0)), Intake::Open(200));
+        assert_eq!(gate.look(Link::Up, 18, at(1)), Intake::Held);
         assert_eq!(gate.deadline(), Some(at(101)));
-        assert_eq!(gate.look(Some(0), at(100)), Intake::Held);
-        assert_eq!(gate.look(Some(19), at(100)), Intake::Open(19));
+        assert_eq!(gate.look(Link::Up, 0, at(100)), Intake::Held);
+        assert_eq!(gate.look(Link::Up, 19, at(100)), Intake::Open(19));
         assert_eq!(gate.deadline(), None);
     }
 
     #[test]
     fn clients_do_not_wait_for_an_uplink_that_stands_still() {
         let mut gate = Gate::default();
-        gate.look(Some(0), at(0));
-        assert_eq!(gate.look(Some(0), at(100)), Intake::Open(usize::MAX));
+        gate.look(Link::Up, 0, at(0));
+        assert_eq!(gate.look(Link::Up, 0, at(100)), Intake::Open(usize::MAX));
         assert_eq!(gate.deadline(), None);
-        assert_eq!(gate.look(Some(0), at(5000)), Intake::Open(usize::MAX));
-        assert_eq!(gate.look(Some(100), at(5001)), Intake::Open(100));
-        assert_eq!(gate.look(Some(0), at(5002)), Intake::Held);
+        assert_eq!(gate.look(Link::Up, 0, at(5000)), Intake::Open(usize::MAX));
+        assert_eq!(gate.look(Link::Up, 100, at(5001)), Intake::Open(100));
+        assert_eq!(gate.look(Link::Up, 0, at(5002)), Intake::Held);
     }
 
     #[test]
-    fn without_an_uplink_nobody_waits() {
-        let mut gate = Gate::Full(at(0));
-        assert_eq!(gate.look(None, at(1)), Intake::Open(usize::MAX));
+    fn nobody_waits_for_a_backend_that_has_not_taken_up_the_rings() {
+        let mut gate = Gate::default();
+        assert_eq!(gate.look(Link::Down, 0, at(0)), Intake::Open(usize::MAX));
+        assert_eq!(gate.deadline(), None);
+        gate.look(Link::Up, 0, at(1));
+        assert_eq!(gate.look(Link::Down, 0, at(2)), Intake::Open(usize::MAX));
     }
 }
