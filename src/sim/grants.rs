@@ -232,7 +232,7 @@ impl Machine {
         Ok(())
     }
 
-    /// A peer copies into a granted page of another domain.
+    /// A peer copies into a granted page of another domain; which frame that is.
     pub fn peer_write(
         &self,
         user: DomainId,
@@ -240,13 +240,13 @@ impl Machine {
         reference: u32,
         offset: usize,
         bytes: &[u8],
-    ) -> Result<(), i16> {
+    ) -> Result<Frame, i16> {
         if offset + bytes.len() > PAGE_BYTES {
             return Err(BAD_COPY_ARG);
         }
         let frame = self.grant_page(user, granter, reference, Use::Write)?;
         self.memory.write(frame, offset, bytes);
-        Ok(())
+        Ok(frame)
     }
 
     /// Every grant of the kernel's to the uplink: what the backend can reach at this moment.

@@ -2,7 +2,7 @@
 
 use super::buffers::is_mark;
 use super::ring::Ring;
-use super::uplink_pages::{check_wiped, is_steady, read_slot};
+use super::uplink_pages::{fill_buffer, read_slot};
 use crate::sim::machine::{KERNEL, Machine, UPLINK};
 use crate::sim::model::{self, WILD};
 use crate::sim::net::bundle::{Bundle, cuts};
@@ -52,6 +52,18 @@ pub struct Conduct {
     pub mischief_per_mille: u64,
     /// From this moment on it is honest again.
     pub mischief_until: Moment,
+}
+
+impl Conduct {
+    /// Most slots of data of one packet for the kernel.
+    fn slots(&self) -> usize {
+        self.most_slots.clamp(1, 18) as usize
+    }
+
+    /// Buffers that it waits for before it gives the kernel a packet: one more, for an extra-info slot.
+    fn buffers(&self) -> u32 {
+        self.slots() as u32 + 1
+    }
 }
 
 pub(super) struct Rings {
@@ -320,9 +332,8 @@ impl Backend {
                 self.inward.clear();
                 return false;
             };
-            let most = (self.conduct.most_slots as usize).clamp(1, 18);
-            // One more for an extra-info slot.
-            if *due > machine.now || (rings.rx.waiting(machine) as usize) < most + 1 {
+            let most = self.conduct.slots();
+            if *due > machine.now || rings.rx.waiting(machine) < self.conduct.buffers() {
                 break;
             }
             let mut bundle = Bundle::of(core::mem::take(packet));
@@ -355,13 +366,7 @@ impl Backend {
                 let entry = rings.rx.take(&machine.memory);
                 let reference = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
                 let offset = machine.dice.below((PAGE_BYTES - bytes.len() + 1) as u64) as usize;
-                check_wiped(machine, reference);
-                if let Err(status) = machine.peer_write(UPLINK, KERNEL, reference, offset, bytes)
-                    && is_steady(machine)
-                {
-                    machine
-                        .violate("uplink-slots", format!("buffer {reference} cannot be written: {status}"));
-                }
+                fill_buffer(machine, reference, offset, bytes);
                 let own = if index == 0 { flags } else { 0 } | if index + 1 < ends.len() { MORE } else { 0 };
                 let mut answer = entry[..2].to_vec();
                 for half in [offset as u16, own, bytes.len() as u16] {
@@ -437,11 +442,10 @@ impl Peer for Backend {
                     machine.send_event(UPLINK, port);
                 }
             }
-            let waiting = rings.tx.arm(machine);
+            busy |= rings.tx.arm(machine, 1) || !rings.held.is_empty();
             if self.inward.front().is_some_and(|(due, _)| *due <= machine.now) {
-                rings.rx.arm(machine);
+                busy |= rings.rx.arm(machine, self.conduct.buffers());
             }
-            busy |= waiting || !rings.held.is_empty();
         }
         if busy {
             return Rest::Again;

@@ -186,8 +186,8 @@ impl Nic {
                 machine.send_event(self.domain, port);
             }
         }
-        let tx_more = self.tx.arm(machine);
-        let rx_more = self.rx.arm(machine);
+        let tx_more = self.tx.arm(machine, 1);
+        let rx_more = self.rx.arm(machine, 1);
         busy || tx_more || rx_more
     }
 

@@ -125,10 +125,10 @@ impl Ring {
         new.wrapping_sub(asked) < new.wrapping_sub(old)
     }
 
-    /// Asks to be told of the next entry; whether there is one already.
-    pub fn arm(&self, machine: &mut Machine) -> bool {
+    /// Asks to be told when there are `count` entries; whether there are already.
+    pub fn arm(&self, machine: &mut Machine, count: u32) -> bool {
         let (_, event) = self.theirs();
-        machine.memory.set_word(self.frame, event, self.consumed.wrapping_add(1));
-        self.waiting(machine) > 0
+        machine.memory.set_word(self.frame, event, self.consumed.wrapping_add(count));
+        self.waiting(machine) >= count
     }
 }

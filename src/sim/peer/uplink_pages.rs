@@ -44,9 +44,19 @@ pub(super) fn read_slot(
     into.extend(data);
 }
 
-/// A buffer that the kernel posted must hold nothing new.
-pub(super) fn check_wiped(machine: &mut Machine, reference: u32) {
+/// Writes into a buffer that the kernel posted, which must hold nothing new.
+pub(super) fn fill_buffer(machine: &mut Machine, reference: u32, offset: usize, bytes: &[u8]) {
     if machine.secret_behind(reference, 0..0).is_some() {
         machine.violate("leak", format!("the buffer of grant {reference} is not wiped"));
+    }
+    match machine.peer_write(UPLINK, KERNEL, reference, offset, bytes) {
+        // One that stays with rings that the kernel has given up writes into buffers of the next ones, and finds there
+        // what it wrote itself.
+        Ok(frame) if !machine.ledger.uplink_is_honest => machine.saw(frame),
+        Ok(_) => {}
+        Err(status) if is_steady(machine) => {
+            machine.violate("uplink-slots", format!("buffer {reference} cannot be written: {status}"));
+        }
+        Err(_) => {}
     }
 }
