@@ -106,11 +106,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         xen: X,
         mut store: Store<R>,
         store_port: Port,
-        mut journey: Journey<Frame>,
+        journey: Journey<Frame>,
         exits: Exits,
     ) -> Result<Self, StoreError> {
-        // Before the first packet: rules that have expired must not count as valid until the first sleep.
-        journey.set_wall_clock(xen.now(), xen.unix_time());
         control::announce(&mut store)?;
         store.watch(control::REQUESTS, CONTROL)?;
         store.watch(BACKENDS, BACKENDS)?;
@@ -149,7 +147,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// One turn of the loop: a round over the rings, a look at XenStore, and sleep if there was nothing to do.
     /// Says when the toolstack asks for the end.
     pub fn turn(&mut self) -> Option<Shutdown> {
-        self.pass();
+        // The time is asked for once: rules expire by the same clock as flows.
+        let now = self.xen.now();
+        self.journey.set_wall_clock(now, self.xen.unix_time(now));
+        self.pass(now);
         // After the last call that may have waited for XenStore: such a call takes in watch events too, and
         // nothing announces them again.
         let events = match self.look_at_store() {
@@ -157,11 +158,10 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             Err(Asked(reason)) => return Some(reason),
         };
         // Arming the rings is a look at them, too: no need for a pass that finds nothing.
-        if events == Work::None && self.may_sleep() {
+        if events == Work::None && self.may_sleep(now) {
             self.effort.sleeps += 1;
             let until = self.deadline();
             self.xen.wait(&self.ports, until);
-            self.journey.set_wall_clock(self.xen.now(), self.xen.unix_time());
         } else {
             self.xen.send_notices();
         }
@@ -244,8 +244,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     }
 
     /// One round over everything that can carry packets.
-    fn pass(&mut self) {
-        let now = self.xen.now();
+    fn pass(&mut self, now: Moment) {
         self.effort.passes += 1;
         if now >= self.store_rests_until {
             let advanced = self.with_clients(|clients, world| clients.advance(world));
@@ -424,8 +423,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
 
     /// Asks every ring to wake us; whether none has something already. A broken one counts as having: the
     /// next pass deals with it.
-    fn may_sleep(&mut self) -> bool {
-        let intake = self.intake(self.xen.now());
+    fn may_sleep(&mut self, now: Moment) -> bool {
+        let intake = self.intake(now);
         let armed = self.exits.clients.rings().map(|(_, netback)| netback.arm(intake) == Ok(Wakeup::Armed));
         // Every ring is armed, whatever the others say.
         let clients = armed.fold(true, |quiet, armed| quiet & armed);

@@ -42,7 +42,7 @@ impl Xen for Stub {
         Moment::from_nanoseconds(1_000_000_000)
     }
 
-    fn unix_time(&self) -> UnixSeconds {
+    fn unix_time(&self, _: Moment) -> UnixSeconds {
         UnixSeconds(0)
     }
 

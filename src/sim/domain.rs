@@ -123,10 +123,9 @@ impl Xen for SimXen {
         self.enter().machine.now
     }
 
-    fn unix_time(&self) -> UnixSeconds {
+    fn unix_time(&self, now: Moment) -> UnixSeconds {
         let _world = charge(Account::World);
-        let world = self.world.borrow();
-        world.machine.clock.unix_time(world.machine.now)
+        self.world.borrow().machine.clock.unix_time(now)
     }
 
     fn entropy(&mut self) -> Option<[u8; 32]> {

@@ -136,11 +136,11 @@ impl MappedPage {
 
 /// The hypervisor, as everything above this module sees it.
 pub trait Xen {
-    /// Xen system time.
+    /// Xen system time. Where Xen emulates the time-stamp counter this traps, which costs as much as a copy: once a turn.
     fn now(&self) -> Moment;
 
-    /// The wall clock.
-    fn unix_time(&self) -> UnixSeconds;
+    /// The wall clock at `now`.
+    fn unix_time(&self, now: Moment) -> UnixSeconds;
 
     /// 32 bytes nobody can predict; `None` when the machine has no source of them.
     fn entropy(&mut self) -> Option<[u8; 32]>;

@@ -146,8 +146,8 @@ impl Xen for Metal {
         clock_now()
     }
 
-    fn unix_time(&self) -> UnixSeconds {
-        shared_info().map_or(UnixSeconds::default(), |page| clock::unix_time(page, self.now()))
+    fn unix_time(&self, now: Moment) -> UnixSeconds {
+        shared_info().map_or(UnixSeconds::default(), |page| clock::unix_time(page, now))
     }
 
     fn entropy(&mut self) -> Option<[u8; 32]> {
