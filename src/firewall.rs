@@ -53,6 +53,8 @@ const UPLINK: &str = "uplink";
 /// The whole firewall.
 pub struct Firewall<X: Xen, R: StoreRing> {
     xen: X,
+    /// When this turn began.
+    now: Moment,
     store: Store<R>,
     store_port: Port,
     journey: Journey<Frame>,
@@ -115,6 +117,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         store.watch(uplink::DEVICES, DEVICES)?;
         Ok(Self {
             configured_address: exits.route.map(|route| route.address),
+            now: xen.now(),
             xen,
             store,
             store_port,
@@ -147,8 +150,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// One turn of the loop: a round over the rings, a look at XenStore, and sleep if there was nothing to do.
     /// Says when the toolstack asks for the end.
     pub fn turn(&mut self) -> Option<Shutdown> {
-        // The time is asked for once: rules expire by the same clock as flows.
-        let now = self.xen.now();
+        let now = self.now;
+        // Rules expire by the same clock as flows.
         self.journey.set_wall_clock(now, self.xen.unix_time(now));
         self.pass(now);
         // After the last call that may have waited for XenStore: such a call takes in watch events too, and
@@ -158,13 +161,15 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             Err(Asked(reason)) => return Some(reason),
         };
         // Arming the rings is a look at them, too: no need for a pass that finds nothing.
-        if events == Work::None && self.may_sleep(now) {
+        let later = if events == Work::None && self.may_sleep(now) {
             self.effort.sleeps += 1;
             let until = self.deadline();
-            self.xen.wait(&self.ports, until);
+            self.xen.wait(&self.ports, until)
         } else {
             self.xen.send_notices();
-        }
+            self.xen.now()
+        };
+        self.now = later.max(now);
         None
     }
 

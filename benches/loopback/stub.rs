@@ -111,7 +111,9 @@ impl Xen for Stub {
         true
     }
 
-    fn wait(&mut self, _: &[Port], _: Option<Moment>) {}
+    fn wait(&mut self, _: &[Port], _: Option<Moment>) -> Moment {
+        self.now()
+    }
 
     fn holdings(&self) -> Holdings {
         Holdings { grants: self.grants.in_force(), mappings: 0, ports: 0 }

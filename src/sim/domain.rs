@@ -269,12 +269,13 @@ impl Xen for SimXen {
         event::take_pending(&self.shared_info, port)
     }
 
-    fn wait(&mut self, ports: &[Port], until: Option<Moment>) {
+    fn wait(&mut self, ports: &[Port], until: Option<Moment>) -> Moment {
         self.send_notices();
         let _world = charge(Account::World);
         let mut world = self.enter();
         watcher::check_before_sleep(&mut world.machine);
         world.poll(ports, until, Wait::Work);
+        world.machine.now
     }
 
     fn holdings(&self) -> Holdings {

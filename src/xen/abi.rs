@@ -34,6 +34,13 @@ pub struct GrantCopySide {
     pub offset: u16,
 }
 
+/// `VCPUOP_register_runstate_memory_area`: takes the address of a `vcpu_runstate_info` (`vcpu.h`).
+pub const VCPUOP_REGISTER_RUNSTATE: u64 = 5;
+/// Its size: the state, since when, and the time spent in each of four states.
+pub const RUNSTATE_WORDS: usize = 6;
+/// `state_entry_time`: Xen system time in nanoseconds.
+pub const RUNSTATE_ENTRY_TIME: usize = 1;
+
 /// `GNTCOPY_source_gref`: the source is a grant reference.
 pub const GNTCOPY_SOURCE_GREF: u16 = 1;
 /// `GNTCOPY_dest_gref`: the destination is a grant reference.

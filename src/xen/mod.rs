@@ -136,7 +136,7 @@ impl MappedPage {
 
 /// The hypervisor, as everything above this module sees it.
 pub trait Xen {
-    /// Xen system time. Where Xen emulates the time-stamp counter this traps, which costs as much as a copy: once a turn.
+    /// Xen system time. Where Xen emulates the time-stamp counter, asking traps, which costs as much as a copy.
     fn now(&self) -> Moment;
 
     /// The wall clock at `now`.
@@ -194,8 +194,8 @@ pub trait Xen {
     fn take_pending(&mut self, port: Port) -> bool;
 
     /// Sends the notices, and sleeps until one of `ports` is pending or `until` comes; not at all when one is pending
-    /// already.
-    fn wait(&mut self, ports: &[Port], until: Option<Moment>);
+    /// already. Says when it woke.
+    fn wait(&mut self, ports: &[Port], until: Option<Moment>) -> Moment;
 
     /// What is held and lent now.
     fn holdings(&self) -> Holdings;

@@ -4,7 +4,7 @@ use super::hypercall::{grant_operations, hypercall};
 use super::logger;
 use super::paging::{AddressSpace, Image};
 use super::store_link::StoreLink;
-use super::{Metal, SHARED_INFO, heap, shutdown, trap};
+use super::{Metal, SHARED_INFO, heap, runstate, shutdown, trap};
 use crate::xen::abi::{DOMID_SELF, GNTTABOP_SETUP_TABLE, GrantSetup};
 use crate::xen::console::Console;
 use crate::xen::event::{Notices, Port};
@@ -71,6 +71,7 @@ pub unsafe fn boot(info: *const start_info) -> Boot {
 
 unsafe fn bring_up(info: &'static start_info) -> Result<Boot, XenError> {
     trap::install()?;
+    runstate::register();
     let address = |symbol: *const u8| symbol.addr();
     let image = Image {
         text: address(&raw const image_text)..address(&raw const image_rodata),

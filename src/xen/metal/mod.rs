@@ -6,6 +6,7 @@ mod heap;
 mod hypercall;
 mod logger;
 mod paging;
+mod runstate;
 mod store_link;
 mod trap;
 
@@ -285,15 +286,18 @@ impl Xen for Metal {
         shared_info().is_some_and(|page| event::take_pending(page, port))
     }
 
-    fn wait(&mut self, ports: &[Port], until: Option<Moment>) {
+    fn wait(&mut self, ports: &[Port], until: Option<Moment>) -> Moment {
         let soon = (ports.len() > POLL_PORTS).then(|| self.now() + LOOK_AGAIN);
         let until = until.into_iter().chain(soon).min();
         let notices = self.notices.take();
+        let ran_since = runstate::running_since();
         if notices.is_empty() {
             poll(ports, until);
         } else {
             notify_and_poll(notices, Some(Poll::new(ports, until)));
         }
+        let running_since = runstate::running_since();
+        if running_since == ran_since { self.now() } else { running_since }
     }
 
     fn holdings(&self) -> Holdings {
