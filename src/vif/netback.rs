@@ -296,9 +296,7 @@ impl Netback {
         let mut extra = offload.gso;
         // The buffer that is being filled, and how far.
         let mut buffer: Option<(RxRequest, u16)> = None;
-        let (first, mut rest) = segments.into_parts();
-        let pieces = core::iter::once(first).chain(rest.iter_mut().flat_map(|rest| rest.drain(..)));
-        for Segment { page, mut offset, bytes } in pieces {
+        let chain = segments.hand_over(|Segment { page, mut offset, bytes }| {
             let page = batch.lend(page);
             let mut left = bytes;
             while left > 0 {
@@ -326,9 +324,9 @@ impl Netback {
             }
             in_flight.departing.push(page);
             pages += 1;
-        }
-        if let Some(rest) = rest {
-            pool.give_chain(rest);
+        });
+        if let Some(chain) = chain {
+            pool.give_chain(chain);
         }
         if let Some((RxRequest { id, .. }, filled)) = buffer {
             let data = RxResponse { id, offset: 0, flags, status: filled as i16 };

@@ -347,56 +347,79 @@ impl Netfront {
         }
     }
 
+    /// Grants the pieces of a frame and writes their requests, for which there is room.
     fn grant_frame(&mut self, frame: Frame, xen: &mut impl Xen) {
-        let total = frame.bytes();
-        let (segments, offload) = frame.into_parts();
-        let mut granted: ArrayVec<(GrantedPage, u16, u16), MAX_SEGMENTS> = ArrayVec::new();
+        // The first slot says the whole packet's size, the others their own.
+        let mut size = Some(frame.bytes() as u16);
+        let (mut segments, offload) = frame.into_parts();
+        segments.drop_empty(xen.pages());
+        let mut left = segments.len();
+        let mut flags = TxFlags::for_checksum(offload.checksum);
+        flags.set(TxFlags::EXTRA_INFO, offload.gso.is_some());
+        let mut written: ArrayVec<u16, MAX_SEGMENTS> = ArrayVec::new();
         let mut failed = false;
-        let (first, mut rest) = segments.into_parts();
-        let pieces = core::iter::once(first).chain(rest.iter_mut().flat_map(|rest| rest.drain(..)));
-        for segment in pieces {
+        let chain = segments.hand_over(|segment| {
             let (shown, Segment { page, offset, bytes }) = (segment.range(), segment);
-            if bytes == 0 || failed {
-                xen.pages().give(page);
-                continue;
-            }
-            match xen.grant(self.backend, page, Access::ReadOnly, shown) {
-                Ok(grant) => granted.push((grant, offset, bytes)),
+            let id = if failed { None } else { self.tx_ids.pop() };
+            let granted = match id {
+                Some(id) => {
+                    xen.grant(self.backend, page, Access::ReadOnly, shown).map(|granted| (granted, id))
+                }
+                None => Err(page),
+            };
+            match granted {
+                Ok((granted, id)) => {
+                    left -= 1;
+                    flags.set(TxFlags::MORE_DATA, left > 0);
+                    let gso = if size.is_some() { offload.gso } else { None };
+                    let size = size.take().unwrap_or(bytes);
+                    self.write_request(
+                        TxRequest { reference: granted.reference(), offset, flags, id, size },
+                        gso,
+                    );
+                    flags = TxFlags::empty();
+                    written.push(id);
+                    if let Some(place) = self.tx_pages.get_mut(usize::from(id)) {
+                        *place = Some(granted);
+                    }
+                }
                 Err(page) => {
                     xen.pages().give(page);
+                    self.tx_ids.extend(id);
                     failed = true;
                 }
             }
-        }
-        if let Some(rest) = rest {
-            xen.pages().give_chain(rest);
+        });
+        if let Some(chain) = chain {
+            xen.pages().give_chain(chain);
         }
         if failed {
             self.traffic.no_grant += 1;
-            return granted.drain(..).for_each(|(grant, ..)| end(xen, grant, &mut self.kept));
+            self.withdraw(&written, offload, xen);
+        } else {
+            self.traffic.sent += 1;
         }
-        self.traffic.sent += 1;
-        let last = granted.len().saturating_sub(1);
-        // Drained: consuming it would move all of it.
-        for (index, (grant, offset, bytes)) in granted.drain(..).enumerate() {
-            let Some(id) = self.tx_ids.pop() else { return };
-            let mut flags = TxFlags::empty();
-            // The first slot says the whole packet's size, the others their own.
-            let mut size = bytes;
-            if index == 0 {
-                size = total as u16;
-                flags = TxFlags::for_checksum(offload.checksum);
-                flags.set(TxFlags::EXTRA_INFO, offload.gso.is_some());
-            }
-            flags.set(TxFlags::MORE_DATA, index < last);
-            self.tx.push(TxRequest { reference: grant.reference(), offset, flags, id, size }.encode());
-            if let Some(place) = self.tx_pages.get_mut(usize::from(id)) {
-                *place = Some(grant);
-            }
-            if let (0, Some(gso)) = (index, offload.gso) {
-                let mut entry = [0; TX_BYTES];
-                entry[..8].copy_from_slice(&Extra::encode(gso));
-                self.tx.push(entry);
+    }
+
+    /// Writes a request, and an extra-info entry behind it.
+    fn write_request(&mut self, request: TxRequest, gso: Option<Gso>) {
+        self.tx.push(request.encode());
+        if let Some(gso) = gso {
+            let mut entry = [0; TX_BYTES];
+            entry[..8].copy_from_slice(&Extra::encode(gso));
+            self.tx.push(entry);
+        }
+    }
+
+    /// Takes back the requests of a frame that could not be granted whole, the last ones written.
+    #[cold]
+    fn withdraw(&mut self, written: &[u16], offload: Offload, xen: &mut impl Xen) {
+        let extras = usize::from(offload.gso.is_some() && !written.is_empty());
+        self.tx.withdraw((written.len() + extras) as u32);
+        for &id in written {
+            self.tx_ids.push(id);
+            if let Some(granted) = self.tx_pages.get_mut(usize::from(id)).and_then(Option::take) {
+                end(xen, granted, &mut self.kept);
             }
         }
     }

@@ -186,6 +186,11 @@ impl<P: RingPage, const BYTES: usize> FrontRing<P, BYTES> {
         self.produced = self.produced.wrapping_add(1);
     }
 
+    /// Takes back the last `count` requests, which were not published.
+    pub fn withdraw(&mut self, count: u32) {
+        self.produced = self.produced.wrapping_sub(count);
+    }
+
     /// Makes the requests visible.
     pub fn publish(&mut self) -> Notice {
         publish(self.page.shared(), REQ_PROD, REQ_EVENT, self.produced)

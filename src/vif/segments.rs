@@ -90,8 +90,14 @@ impl Segments {
         }
     }
 
-    /// The first piece, and those behind it in their chain, which is to be given back to the pool.
-    pub fn into_parts(self) -> (Segment, Option<Box<Chain>>) {
-        (self.first, self.rest)
+    /// Hands over every piece, in order. What is left is their chain, which is to be given back to the pool.
+    #[must_use = "a chain that is dropped is lost"]
+    pub fn hand_over(self, mut each: impl FnMut(Segment)) -> Option<Box<Chain>> {
+        let Self { first, mut rest } = self;
+        each(first);
+        if let Some(rest) = &mut rest {
+            rest.drain(..).for_each(each);
+        }
+        rest
     }
 }

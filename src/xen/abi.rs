@@ -22,6 +22,13 @@ pub struct GrantCopy {
     pub status: i16,
 }
 
+impl GrantCopy {
+    /// The side that is ours: of a batch's copies, the one that no reference names.
+    pub fn local_mut(&mut self) -> &mut GrantCopySide {
+        if self.flags & GNTCOPY_SOURCE_GREF == 0 { &mut self.source } else { &mut self.dest }
+    }
+}
+
 /// One side of a [`GrantCopy`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

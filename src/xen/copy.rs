@@ -15,7 +15,7 @@ use core::ops::Range;
 pub struct LentPage {
     page: Page,
     /// The batch's run that it waits for.
-    run: u64,
+    run: u32,
 }
 
 /// A place in another domain's granted page.
@@ -34,8 +34,8 @@ pub struct Remote {
 pub struct CopyBatch {
     waiting: Vec<GrantCopy>,
     finished: Vec<GrantCopy>,
-    /// Runs completed.
-    run: u64,
+    /// Runs completed; the count wraps.
+    run: u32,
 }
 
 impl CopyBatch {
@@ -62,7 +62,7 @@ impl CopyBatch {
 
     /// The page back, or the loan again when the batch has not run since.
     pub fn reclaim(&self, lent: LentPage) -> Result<Page, LentPage> {
-        if lent.run < self.run { Ok(lent.page) } else { Err(lent) }
+        if lent.run != self.run { Ok(lent.page) } else { Err(lent) }
     }
 
     /// Queues a copy of `len` bytes from a peer's page into `page` at `offset`.
@@ -121,12 +121,12 @@ impl CopyBatch {
     }
 
     /// For the hypervisor: runs the waiting copies through `copy`, which fills in the statuses and
-    /// translates the addresses of [`DOMID_SELF`] sides to frames.
+    /// translates the addresses of [local](GrantCopy::local_mut) sides to frames.
     pub fn run(&mut self, copy: impl FnOnce(&mut [GrantCopy])) {
         copy(&mut self.waiting);
         core::mem::swap(&mut self.waiting, &mut self.finished);
         self.waiting.clear();
-        self.run += 1;
+        self.run = self.run.wrapping_add(1);
     }
 }
 

@@ -227,12 +227,11 @@ impl Xen for Metal {
             if copies.is_empty() {
                 return;
             }
-            for side in copies.iter_mut().flat_map(|copy| [&mut copy.source, &mut copy.dest]) {
-                if side.domain == DOMID_SELF {
-                    // A frame that does not exist makes Xen refuse this one copy.
-                    let frame = space.frame(side.reference as usize).unwrap_or(FrameNumber(u64::MAX));
-                    side.reference = frame.0;
-                }
+            for copy in copies.iter_mut() {
+                let side = copy.local_mut();
+                // A frame that does not exist makes Xen refuse this one copy.
+                let frame = space.frame(side.reference as usize).unwrap_or(FrameNumber(u64::MAX));
+                side.reference = frame.0;
             }
             // SAFETY: an array of that many operations. Local frames are of pages lent to the batch, which
             // nothing else touches until it ran. If the call fails, the statuses still say so.
