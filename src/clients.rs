@@ -153,9 +153,12 @@ impl Clients {
         Ok(())
     }
 
-    /// Takes every step that is due by now.
-    pub fn advance<X: Xen, R: StoreRing>(&mut self, world: &mut World<'_, X, R>) -> Result<(), StoreError> {
-        let now = world.xen.now();
+    /// Takes every step that is due at `now`.
+    pub fn advance<X: Xen, R: StoreRing>(
+        &mut self,
+        now: Moment,
+        world: &mut World<'_, X, R>,
+    ) -> Result<(), StoreError> {
         for index in 0..self.slots.len() {
             let due = matches!(self.slots.get(index), Some(Some(vif)) if vif.deadline().is_some_and(|due| due <= now));
             if due {

@@ -252,7 +252,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     fn pass(&mut self, now: Moment) {
         self.effort.passes += 1;
         if now >= self.store_rests_until {
-            let advanced = self.with_clients(|clients, world| clients.advance(world));
+            let advanced = self.with_clients(|clients, world| clients.advance(now, world));
             self.note(advanced);
             let advanced = self.advance_uplink(now);
             self.note(advanced);
