@@ -68,6 +68,17 @@ fn replaying_a_seed_gives_the_identical_trace() {
 }
 
 #[test]
+fn a_turn_after_a_sleep_does_not_ask_for_the_time() {
+    // Asking is a trap where Xen emulates the time-stamp counter. Turns that did not follow a sleep ask, and lives of
+    // devices; if every turn did, there would be more readings than sleeps.
+    let mut scenario = Scenario::of_seed(48);
+    scenario.traffic = Duration::from_millis(300);
+    let report = run(&scenario, Recording::Off);
+    let (readings, naps) = (report.clock_readings, report.naps);
+    assert!(readings < naps, "the kernel slept {naps} times and asked for the time {readings} times");
+}
+
+#[test]
 fn a_small_world_works() {
     // Small enough for Miri, which looks at every access to the memory that kernel and peers share.
     let mut scenario = Scenario::of_seed(48);

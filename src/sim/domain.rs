@@ -120,7 +120,9 @@ impl SimXen {
 impl Xen for SimXen {
     fn now(&self) -> Moment {
         let _world = charge(Account::World);
-        self.enter().machine.now
+        let mut world = self.enter();
+        world.clock_readings += 1;
+        world.machine.now
     }
 
     fn unix_time(&self, now: Moment) -> UnixSeconds {

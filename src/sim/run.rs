@@ -77,6 +77,8 @@ pub struct Report {
     pub content_bytes: u64,
     /// How often the kernel slept.
     pub naps: u64,
+    /// How often it asked for the time.
+    pub clock_readings: u64,
     /// What was violated.
     pub violations: Vec<Violation>,
     /// What clients asked and got.
@@ -133,7 +135,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
     }
     check_service(&mut world.machine, scenario, kernel.excused);
     check_forwarding(&mut world.machine, scenario, &kernel);
-    let naps = world.naps();
+    let (naps, clock_readings) = (world.naps(), world.clock_readings);
     let machine = &mut world.machine;
     Report {
         hash: machine.trace.hash(),
@@ -142,6 +144,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
         packets: machine.ledger.packets,
         content_bytes: machine.ledger.content_bytes(),
         naps,
+        clock_readings,
         violations: core::mem::take(&mut machine.violations),
         outcomes: machine.ledger.outcomes().collect(),
         peak_bytes: kernel.peak_bytes,

@@ -76,6 +76,8 @@ pub struct World {
     ends: Moment,
     over: bool,
     naps: u64,
+    /// How often the kernel asked for the time.
+    pub clock_readings: u64,
 }
 
 /// Steps of peers at most while the kernel stands still.
@@ -96,7 +98,7 @@ pub type SharedWorld = Rc<RefCell<World>>;
 impl World {
     /// A world without peers that ends at `ends`.
     pub fn new(machine: Machine, tempo: Tempo, ends: Moment) -> Self {
-        Self { machine, seats: Vec::new(), tempo, ends, over: false, naps: 0 }
+        Self { machine, seats: Vec::new(), tempo, ends, over: false, naps: 0, clock_readings: 0 }
     }
 
     /// Adds a peer.
