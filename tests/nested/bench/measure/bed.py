@@ -14,6 +14,8 @@ from .hypervisor import DOM0, Hypervisor
 from .xenstore import Store
 
 CLIENT_ADDRESS = "10.137.0.5"
+# The client's end of all floods.
+FLOOD_PORT = 4000
 # Long enough for a packet that is on its way: nothing came for this long means that nothing comes.
 QUIET_SECONDS = 0.3
 
@@ -58,14 +60,23 @@ class Bed:
         """Packets that the client has got."""
         return int(self.client.run("cat /sys/class/net/eth0/statistics/rx_packets"))
 
+    def hold_flood_port(self) -> None:
+        """Binds the client's end of all floods, so that it answers none with an ICMP error. Nobody reads there: what does
+        not fit is dropped by its kernel, which costs least."""
+        bound = f"grep -q ':{FLOOD_PORT:04X} ' /proc/net/udp"
+        self.client.run(
+            f"{bound} || {{ nc -u -l -p {FLOOD_PORT} >/dev/null 2>&1 </dev/null & "
+            f"until {bound}; do usleep 10000; done; kill -STOP $!; }}"
+        )
+
     def flood_up(self, port: int, frame_bytes: int, count: int, rate: int) -> float:
         """UDP frames from the client to dom0; returns the seconds that the client needed."""
-        words = f"eth0 {CLIENT_ADDRESS} 4000 {UPLINK} {port} {GATEWAY_MAC} {frame_bytes} {count} {rate}"
+        words = f"eth0 {CLIENT_ADDRESS} {FLOOD_PORT} {UPLINK} {port} {GATEWAY_MAC} {frame_bytes} {count} {rate}"
         return flood_seconds(self.client.run(f"/flood {words}"))
 
     def fill_up(self, port: int, frame_bytes: int, count: int) -> None:
         """The same with a firewall that takes nothing: pktgen would wait until it does, so this waits for the ring."""
-        words = f"eth0 {CLIENT_ADDRESS} 4000 {UPLINK} {port} {GATEWAY_MAC} {frame_bytes} {count} 0"
+        words = f"eth0 {CLIENT_ADDRESS} {FLOOD_PORT} {UPLINK} {port} {GATEWAY_MAC} {frame_bytes} {count} 0"
         sent = "$(cat /sys/class/net/eth0/statistics/tx_packets)"
         self.client.run(
             f"until=$(({sent} + {count})); /flood {words} >/dev/null & until [ {sent} -ge $until ]; do usleep 10000; done"

@@ -98,6 +98,7 @@ def open_flow(bed: Bed) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind((UPLINK, OPENING_PORT))
         receiver.settimeout(20)
+        bed.hold_flood_port()
         bed.flood_up(OPENING_PORT, SMALL, count=1, rate=0)
         return receiver.recvfrom(2048)[1][1]
 
