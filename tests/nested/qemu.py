@@ -102,6 +102,8 @@ class Machine:
             accelerator = accelerator.replace("thread=multi", "thread=single")
         console = "mon:stdio" if self.interactive else f"file:{self.console_log.name}"
         return [
+            # Dies with us, even if we are killed.
+            "setpriv", "--pdeathsig", "KILL",
             "qemu-system-x86_64",
             "-nodefaults", "-no-user-config", "-display", "none",
             "-accel", accelerator, "-cpu", cpu, *clock.value, "-m", str(MEMORY_MB),

@@ -168,6 +168,22 @@ in_client() {
 }
 answered() { [ "$(xenstore-read -R "$1/status" | cut -d ' ' -f 1)" = "$2" ]; }
 
+# start_ping NAME: a client pings the uplink five times a second.
+start_ping() { in_client "$1" "ping -i 0.2 $UPLINK >/tmp/ping 2>&1 &"; }
+
+# stop_ping NAME: when one more answer has come, stops that; $lost is how many answers are missing before the last. What is
+# still on its way is not lost.
+stop_ping() {
+    # shellcheck disable=SC2016 # expanded in the client
+    in_client "$1" '
+        answers() { sed -n "s/.*icmp_seq=\([0-9]*\) .*/\1/p" /tmp/ping; }
+        before=$(answers | wc -l)
+        until [ "$(answers | wc -l)" -gt "$before" ]; do usleep 50000; done
+        kill -INT "$(pidof ping)"
+        answers | awk "{ last = \$1 } END { print \"lost\", last - NR }"' || fail "no ping in $1"
+    lost=$(awk '/^lost / { print $2 }' "$WORK/$1.answer")
+}
+
 # serve_hello NAME: a client serves /hello by HTTP, on ports 8000 and 8001.
 serve_hello() {
     in_client "$1" "
