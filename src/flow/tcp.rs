@@ -133,7 +133,7 @@ impl Track {
     }
 
     /// Notes that `end` has received nothing yet of an other end that starts at `sequence`.
-    fn expect(&mut self, end: End, sequence: u32) {
+    fn nothing_received(&mut self, end: End, sequence: u32) {
         let half = self.half_mut(end);
         half.acknowledged = sequence;
         half.limit = sequence.wrapping_add(half.limit).wrapping_add(1);
@@ -263,9 +263,9 @@ impl Track {
             return Step::Keep;
         }
         self.begin(responder, segment);
-        self.expect(opener, segment.sequence);
+        self.nothing_received(opener, segment.sequence);
         if segment.opens() {
-            self.expect(responder, self.half(opener).sent.wrapping_sub(1));
+            self.nothing_received(responder, self.half(opener).sent.wrapping_sub(1));
             return Step::Restart(TcpStage::Crossed);
         }
         let window = u32::from(segment.window);

@@ -1,4 +1,5 @@
 # The toolstack's other requests: a reboot is obeyed, suspend is refused and changes nothing, and after a pause all goes on.
+acknowledged() { [ -z "$(xenstore-read "$control/shutdown")" ]; }
 firewall
 client alice "$ALICE"
 control=/local/domain/$(id_of fw)/control
@@ -6,11 +7,12 @@ expect 'poweroff to be announced' [ "$(xenstore-read "$control/feature-poweroff"
 expect 'reboot to be announced' [ "$(xenstore-read "$control/feature-reboot")" = 1 ]
 expect 'suspend to be refused in advance' [ "$(xenstore-read "$control/feature-suspend")" = 0 ]
 xenstore-write "$control/shutdown" suspend
-await 10 'the request to be acknowledged' [ -z "$(xenstore-read "$control/shutdown")" ]
+await 10 'the request to be acknowledged' acknowledged
 says fw 'request "suspend" is not supported'
 in_client alice "ping -c 2 -w 20 $UPLINK"
 in_client alice "ping -i 0.5 $UPLINK >/tmp/ping 2>&1 &"
 xl pause fw
+# The pause itself.
 sleep 15
 xl unpause fw
 in_client alice "ping -c 2 -w 20 $UPLINK"
