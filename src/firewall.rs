@@ -342,7 +342,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             if batch.room() < COPIES_PER_PACKET {
                 turned_away.get_or_insert(usize::from(slot.0));
             }
-            let delivered = netback.deliver(batch, in_flight, pages);
+            let delivered = netback.deliver(batch, in_flight);
             match delivered.and_then(|()| netback.collect(batch, in_flight, pages, slots)) {
                 Ok(taken) => slots = slots.saturating_sub(taken),
                 Err(why) => broken.push((slot, why)),

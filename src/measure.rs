@@ -6,7 +6,7 @@
 //! these figures by `make bench`.
 
 use crate::time::Moment;
-use crate::xen::copy::{CopyBatch, LentPage, Remote};
+use crate::xen::copy::{CopyBatch, Lent, Remote};
 use crate::xen::grant::{Access, GrantedPage};
 use crate::xen::page::{PAGE_BYTES, Page};
 use crate::xen::{DomainId, Xen};
@@ -153,7 +153,7 @@ impl Bench {
         let piece = bytes.min(PAGE_BYTES);
         let per_page = PAGE_BYTES / piece;
         let len = piece as u16;
-        let mut targets: Vec<LentPage> = self.targets.drain(..).map(|page| self.batch.lend(page)).collect();
+        let mut targets: Vec<Lent<Page>> = self.targets.drain(..).map(|page| self.batch.lend(page)).collect();
         for (index, source) in self.sources.iter().enumerate() {
             let from = Remote { domain: self.own, reference: source.reference(), offset: 0 };
             let offset = (index % per_page * piece) as u16;

@@ -288,8 +288,7 @@ impl Loopback {
                 }
                 journey.inbound(now, frame, &mut ways);
             }
-            let pages = self.xen.pages();
-            self.netback.deliver(&mut self.batch, &mut self.in_flight, pages).expect("enough buffers");
+            self.netback.deliver(&mut self.batch, &mut self.in_flight).expect("enough buffers");
             self.exchange_and_judge();
             self.netfront.publish(&mut self.xen);
         }

@@ -258,7 +258,7 @@ impl Xen for SimXen {
 
     fn send_notices(&mut self) {
         let _world = charge(Account::World);
-        for port in self.notices.take() {
+        for port in core::mem::take(&mut self.notices).ports() {
             let mut world = self.enter();
             world.machine.send_event(KERNEL, port.0);
             world.note(&[9, u64::from(port.0)], || format!("notifies port {}", port.0));

@@ -3,10 +3,10 @@
 //! Flat queues instead of one structure per packet, so that a small packet moves few bytes here. Of all clients,
 //! in the order in which they were queued: clients settle in that order too, and each takes its own from the front.
 
-use crate::packet::{Gso, Offload};
-use crate::vif::extra::Extra;
-use crate::vif::rx::{RX_BYTES, RxFlags, RxResponse};
-use crate::xen::copy::LentPage;
+use crate::packet::Offload;
+use crate::vif::segments::Segments;
+use crate::xen::copy::Lent;
+use crate::xen::page::Page;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -25,40 +25,19 @@ pub struct Arrival {
     pub offload: Offload,
 }
 
-/// A frame on its way into the client's buffers.
+/// A frame on its way into the client's buffers. Their answers are written and not published.
 #[derive(Debug)]
 pub struct Departure {
-    /// Pages that it is in: the next of [`InFlight::departing`].
-    pub pages: u8,
-    /// Responses: the next of [`InFlight::responses`].
-    pub responses: u8,
+    /// What is copied.
+    pub segments: Lent<Segments>,
+    /// Index of the first answer.
+    pub answer: u32,
+    /// How many there are.
+    pub answers: u8,
+    /// The name of the buffer that was given up for an extra-info entry: the second one.
+    pub given_up: Option<u16>,
     /// Its copies in the batch.
     pub copies: Range<u32>,
-}
-
-/// A receive slot to be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RxAnswer {
-    /// It holds this.
-    Data(RxResponse),
-    /// It is given up for an extra-info entry; the request's name.
-    Extra(u16, Gso),
-}
-
-impl RxAnswer {
-    /// The response if the frame could be written.
-    pub fn encode(self) -> [u8; RX_BYTES] {
-        match self {
-            Self::Data(response) => response.encode(),
-            Self::Extra(_, gso) => Extra::encode(gso),
-        }
-    }
-
-    /// The response if not.
-    pub fn encode_failure(self) -> [u8; RX_BYTES] {
-        let (Self::Data(RxResponse { id, .. }) | Self::Extra(id, _)) = self;
-        RxResponse { id, offset: 0, flags: RxFlags::empty(), status: -1 }.encode()
-    }
 }
 
 /// A queue that is filled and then emptied: all that the order of a batch needs, and less work than a ring buffer.
@@ -103,11 +82,6 @@ impl<T> Line<T> {
     pub fn room(&self) -> usize {
         self.items.capacity() - self.items.len()
     }
-
-    /// Items added since the queue was last empty.
-    pub fn added(&self) -> usize {
-        self.items.len()
-    }
 }
 
 /// All packets in flight.
@@ -118,13 +92,9 @@ pub struct InFlight {
     /// Names of their slots.
     pub ids: Line<u16>,
     /// The pages they go into, and how much of each is filled.
-    pub arriving: Line<(LentPage, u16)>,
+    pub arriving: Line<(Lent<Page>, u16)>,
     /// Packets for clients.
     pub departures: Line<Departure>,
-    /// What to answer if they can be written.
-    pub responses: Line<RxAnswer>,
-    /// The pages they are in.
-    pub departing: Line<LentPage>,
 }
 
 impl InFlight {
@@ -135,9 +105,6 @@ impl InFlight {
             ids: Line::with_capacity(copies),
             arriving: Line::with_capacity(copies),
             departures: Line::with_capacity(copies),
-            // One more than its copies, of a frame that is to be segmented.
-            responses: Line::with_capacity(2 * copies),
-            departing: Line::with_capacity(copies),
         }
     }
 }
@@ -152,8 +119,8 @@ mod tests {
         (0..4).for_each(|item| line.push(item));
         assert_eq!(line.pop(), Some(0));
         assert_eq!(line.take(2).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(line.added(), 4);
+        assert_eq!(line.room(), 0);
         assert_eq!(line.take(9).collect::<Vec<_>>(), [3]);
-        assert_eq!((line.added(), line.pop()), (0, None));
+        assert_eq!((line.room(), line.pop()), (4, None));
     }
 }

@@ -6,11 +6,12 @@
 //!
 //! Whatever a client does wrong ends at worst its own connection ([`Broken`]).
 
-use crate::packet::{Datagram, Gso};
+use crate::packet::{Datagram, Gso, Offload};
 use crate::vif::abilities::{Abilities, Support};
 use crate::vif::channels::Channels;
+use crate::vif::extra::Extra;
 use crate::vif::frame::Frame;
-use crate::vif::in_flight::{Arrival, Departure, InFlight, RxAnswer};
+use crate::vif::in_flight::{Arrival, Departure, InFlight};
 use crate::vif::intake::Intake;
 use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
@@ -18,8 +19,9 @@ use crate::vif::segments::{MAX_SEGMENTS, Segments};
 use crate::vif::slots::{
     Fragment, MAX_SLOTS, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, responses, tx_response,
 };
-use crate::xen::copy::{CopyBatch, LentPage, Remote};
-use crate::xen::page::{PAGE_BYTES, PagePool, Segment};
+use crate::xen::copy::{CopyBatch, Lent, Remote};
+use crate::xen::grant::Gref;
+use crate::xen::page::{PAGE_BYTES, Page, PagePool, Segment};
 use crate::xen::{DomainId, MappedPage, Xen};
 use alloc::collections::VecDeque;
 
@@ -198,9 +200,9 @@ impl Netback {
         }
         let first_copy = batch.waiting() as u32;
         let mut pages = 0;
-        let mut filling: Option<(LentPage, u16)> = None;
+        let mut filling: Option<(Lent<Page>, u16)> = None;
         for fragment in packet.fragments.iter().filter(|fragment| fragment.bytes > 0) {
-            let fits = |&(_, filled): &(LentPage, u16)| usize::from(filled + fragment.bytes) <= PAGE_BYTES;
+            let fits = |&(_, filled): &(Lent<Page>, u16)| usize::from(filled + fragment.bytes) <= PAGE_BYTES;
             let (mut page, filled) = match filling.take() {
                 Some(present) if fits(&present) => present,
                 full => {
@@ -264,12 +266,7 @@ impl Netback {
     }
 
     /// Queues the copies of waiting frames into buffers that the client posted.
-    pub fn deliver(
-        &mut self,
-        batch: &mut CopyBatch,
-        in_flight: &mut InFlight,
-        pages: &mut PagePool,
-    ) -> Result<(), Broken> {
+    pub fn deliver(&mut self, batch: &mut CopyBatch, in_flight: &mut InFlight) -> Result<(), Broken> {
         let mut buffers = self.rx.waiting()? as usize;
         while let Some(frame) = self.queue.front() {
             let wanted = buffers_for(frame);
@@ -279,72 +276,58 @@ impl Netback {
             buffers -= wanted;
             if let Some(frame) = self.queue.pop_front() {
                 self.queued_pages -= frame.segments().len();
-                self.store(frame, batch, in_flight, pages);
+                self.store(frame, wanted, batch, in_flight);
             }
         }
         Ok(())
     }
 
-    /// Queues the copies of one frame, each buffer filled from its start.
-    fn store(&mut self, frame: Frame, batch: &mut CopyBatch, in_flight: &mut InFlight, pool: &mut PagePool) {
-        let (segments, offload) = frame.into_parts();
+    /// Queues the copies of one frame, which fills `buffers`.
+    fn store(&mut self, frame: Frame, buffers: usize, batch: &mut CopyBatch, in_flight: &mut InFlight) {
+        let mut filling = Filling::of(&frame);
+        let segments = batch.lend(frame.into_parts().0);
         let first_copy = batch.waiting() as u32;
-        let first_answer = in_flight.responses.added();
-        let mut pages = 0;
-        let mut flags = RxFlags::for_checksum(offload.checksum);
-        flags.set(RxFlags::EXTRA_INFO, offload.gso.is_some());
-        let mut extra = offload.gso;
-        // The buffer that is being filled, and how far.
-        let mut buffer: Option<(RxRequest, u16)> = None;
-        let chain = segments.hand_over(|Segment { page, mut offset, bytes }| {
-            let page = batch.lend(page);
-            let mut left = bytes;
-            while left > 0 {
-                let (request, filled) = match buffer.take() {
-                    Some((request, filled)) if usize::from(filled) < PAGE_BYTES => (request, filled),
-                    full => {
-                        if let Some((RxRequest { id, .. }, filled)) = full {
-                            let status = filled as i16;
-                            let data =
-                                RxResponse { id, offset: 0, flags: flags | RxFlags::MORE_DATA, status };
-                            in_flight.responses.push(RxAnswer::Data(data));
-                            flags = RxFlags::empty();
-                            self.give_up_slot(extra.take(), in_flight);
-                        }
-                        (RxRequest::parse(self.rx.take()), 0)
-                    }
-                };
-                let moved = left.min(PAGE_BYTES as u16 - filled);
-                let to = Remote { domain: self.client, reference: request.reference, offset: filled };
-                // Never refused: there is room for a frame's copies, and the bytes are within the page.
-                let _ = batch.copy_out(&page, offset, to, moved);
-                buffer = Some((request, filled + moved));
-                offset += moved;
-                left -= moved;
+        let first_answer = self.rx.next_response();
+        // The present buffer, and how far it is filled.
+        let (mut reference, mut filled) = (Gref(0), PAGE_BYTES as u16);
+        for segment in segments.segments() {
+            let mut skip = 0;
+            while skip < segment.bytes() {
+                if usize::from(filled) == PAGE_BYTES {
+                    (reference, filled) = (self.take_buffer(&mut filling), 0);
+                }
+                let moved = (segment.bytes() - skip).min(PAGE_BYTES as u16 - filled);
+                let to = Remote { domain: self.client, reference, offset: filled };
+                // Never refused: there is room for a frame's copies, and the bytes are the segment's.
+                let _ = batch.copy_out(&segment, skip, to, moved);
+                filled += moved;
+                skip += moved;
             }
-            in_flight.departing.push(page);
-            pages += 1;
-        });
-        if let Some(chain) = chain {
-            pool.give_chain(chain);
-        }
-        if let Some((RxRequest { id, .. }, filled)) = buffer {
-            let data = RxResponse { id, offset: 0, flags, status: filled as i16 };
-            in_flight.responses.push(RxAnswer::Data(data));
-            self.give_up_slot(extra.take(), in_flight);
         }
         self.departing += 1;
-        let responses = (in_flight.responses.added() - first_answer) as u8;
-        let copies = first_copy..batch.waiting() as u32;
-        in_flight.departures.push(Departure { pages, responses, copies });
+        in_flight.departures.push(Departure {
+            segments,
+            answer: first_answer,
+            answers: buffers as u8,
+            given_up: filling.given_up,
+            copies: first_copy..batch.waiting() as u32,
+        });
     }
 
-    /// Behind a packet's first slot: the next one is given up for an extra-info entry, if it has one.
-    fn give_up_slot(&mut self, extra: Option<Gso>, in_flight: &mut InFlight) {
-        if let Some(gso) = extra {
-            let RxRequest { id, .. } = RxRequest::parse(self.rx.take());
-            in_flight.responses.push(RxAnswer::Extra(id, gso));
+    /// Takes the next buffer and writes the answer: each but the last is filled whole. Behind the first, one is given
+    /// up for an extra-info entry if there is one.
+    fn take_buffer(&mut self, filling: &mut Filling) -> Gref {
+        let RxRequest { id, reference } = RxRequest::parse(self.rx.take());
+        let bytes = filling.left.min(PAGE_BYTES);
+        filling.left -= bytes;
+        let mut flags = core::mem::replace(&mut filling.flags, RxFlags::empty());
+        flags.set(RxFlags::MORE_DATA, filling.left > 0);
+        self.rx.respond(RxResponse { id, offset: 0, flags, status: bytes as i16 }.encode());
+        if let Some(gso) = filling.gso.take() {
+            filling.given_up = Some(RxRequest::parse(self.rx.take()).id);
+            self.rx.respond(Extra::encode(gso));
         }
+        reference
     }
 
     /// After the batch ran: answers every slot, gives pages back, hands each frame that arrived to `arrived`, and
@@ -370,16 +353,28 @@ impl Netback {
 
     fn settle_departure(&mut self, batch: &CopyBatch, in_flight: &mut InFlight, pages: &mut PagePool) {
         let Some(departure) = in_flight.departures.pop() else { return };
-        let result = batch.result(departure.copies);
-        match result {
+        match batch.result(departure.copies) {
             Ok(()) => self.traffic.sent += 1,
-            Err(_) => self.traffic.bad_buffer += 1,
+            Err(_) => {
+                self.traffic.bad_buffer += 1;
+                self.fail(departure.answer, departure.answers, departure.given_up);
+            }
         }
-        for answer in in_flight.responses.take(departure.responses) {
-            self.rx.respond(if result.is_ok() { answer.encode() } else { answer.encode_failure() });
+        // Never refused: the batch has run since the pages were lent to it.
+        if let Ok(segments) = batch.reclaim(departure.segments) {
+            segments.release(pages);
         }
-        for page in in_flight.departing.take(departure.pages) {
-            give_back(page, batch, pages);
+    }
+
+    /// Changes `count` answers from `first` on, which are not published yet: nothing could be written.
+    #[cold]
+    fn fail(&mut self, first: u32, count: u8, given_up: Option<u16>) {
+        for at in 0..u32::from(count) {
+            // An extra-info entry has no name of its own.
+            let name = given_up.filter(|_| at == 1);
+            self.rx.amend(first.wrapping_add(at), |written| {
+                RxResponse::failure(name.unwrap_or(RxResponse::parse(written).id)).encode()
+            });
         }
     }
 
@@ -461,6 +456,27 @@ impl Netback {
     }
 }
 
+/// What the answers to a frame's buffers say, as far as they are not written yet.
+struct Filling {
+    /// Bytes of the frame that have no buffer yet.
+    left: usize,
+    /// Flags of the next answer.
+    flags: RxFlags,
+    /// To be told behind the first buffer.
+    gso: Option<Gso>,
+    /// The name of the buffer that was given up for that.
+    given_up: Option<u16>,
+}
+
+impl Filling {
+    fn of(frame: &Frame) -> Self {
+        let Offload { checksum, gso } = frame.offload();
+        let mut flags = RxFlags::for_checksum(checksum);
+        flags.set(RxFlags::EXTRA_INFO, gso.is_some());
+        Self { left: frame.bytes(), flags, gso, given_up: None }
+    }
+}
+
 /// Buffers that a frame takes up: its bytes', and one that is given up for an extra-info entry.
 fn buffers_for(frame: &Frame) -> usize {
     frame.bytes().div_ceil(PAGE_BYTES) + usize::from(frame.offload().gso.is_some())
@@ -482,7 +498,7 @@ pub enum Pressure {
     High,
 }
 
-fn give_back(page: LentPage, batch: &CopyBatch, pages: &mut PagePool) {
+fn give_back(page: Lent<Page>, batch: &CopyBatch, pages: &mut PagePool) {
     // Never refused: the batch has run since the page was lent to it.
     if let Ok(page) = batch.reclaim(page) {
         pages.give(page);

@@ -130,6 +130,18 @@ impl<P: RingPage, const BYTES: usize> BackRing<P, BYTES> {
         }
     }
 
+    /// Index of the next response.
+    pub fn next_response(&self) -> u32 {
+        self.responded
+    }
+
+    /// Writes response `index` anew, of those since the last [`Self::publish`], from what stands there. The peer may
+    /// have changed it meanwhile, in its own copy of the truth.
+    pub fn amend(&mut self, index: u32, change: impl FnOnce([u8; BYTES]) -> [u8; BYTES]) {
+        let page = self.page.shared();
+        write_entry(page, index, change(read_entry(page, index)));
+    }
+
     /// Requests taken and not answered.
     pub fn unanswered(&self) -> u32 {
         self.consumed.wrapping_sub(self.responded)

@@ -85,6 +85,11 @@ pub struct RxResponse {
 }
 
 impl RxResponse {
+    /// The buffer could not be written.
+    pub fn failure(id: u16) -> Self {
+        Self { id, offset: 0, flags: RxFlags::empty(), status: -1 }
+    }
+
     /// Reads a slot.
     pub fn parse([i0, i1, o0, o1, f0, f1, s0, s1]: [u8; RX_BYTES]) -> Self {
         Self {

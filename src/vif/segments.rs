@@ -3,6 +3,8 @@
 use crate::vif::slots::MAX_SLOTS;
 use crate::xen::page::{CHAIN, Chain, PagePool, Segment};
 use alloc::boxed::Box;
+use arrayvec::ArrayVec;
+use core::{iter, slice};
 
 /// Most pages of a frame. A backend may need one slot more than a frontend when its first is tiny.
 pub const MAX_SEGMENTS: usize = MAX_SLOTS + 1;
@@ -57,13 +59,14 @@ impl Segments {
     }
 
     /// Every piece.
-    pub fn iter(&self) -> impl Iterator<Item = &Segment> {
-        core::iter::once(&self.first).chain(self.rest.iter().flat_map(|rest| rest.iter()))
+    pub fn iter(&self) -> iter::Chain<iter::Once<&Segment>, slice::Iter<'_, Segment>> {
+        iter::once(&self.first).chain(self.rest.as_deref().map(ArrayVec::as_slice).unwrap_or_default())
     }
 
     /// Every piece, writable.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
-        core::iter::once(&mut self.first).chain(self.rest.iter_mut().flat_map(|rest| rest.iter_mut()))
+        let (first, rest) = self.split_mut();
+        iter::once(first).chain(rest)
     }
 
     /// Gives back the pages of pieces behind the first that hold nothing.
@@ -99,5 +102,14 @@ impl Segments {
             rest.drain(..).for_each(each);
         }
         rest
+    }
+}
+
+impl<'a> IntoIterator for &'a Segments {
+    type Item = &'a Segment;
+    type IntoIter = iter::Chain<iter::Once<&'a Segment>, slice::Iter<'a, Segment>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }

@@ -1,21 +1,40 @@
 //! Grant copies, gathered into one hypercall.
 //!
-//! Pages are lent to the batch while copies wait: a [`LentPage`] has no bytes to look at and comes back only
+//! Pages are lent to the batch while copies wait: what is [`Lent`] has no bytes to look at and comes back only
 //! after the batch ran, so nobody sees or reuses memory that Xen is about to read or write.
 
 use super::DomainId;
 use super::abi::{DOMID_SELF, GNTCOPY_DEST_GREF, GNTCOPY_SOURCE_GREF, GrantCopy, GrantCopySide};
 use super::grant::Gref;
-use super::page::{PAGE_BYTES, Page};
+use super::page::{PAGE_BYTES, Page, Segment};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// A page that a copy batch may read and write.
+/// A page, or several, that a copy batch may read and write.
 #[derive(Debug)]
-pub struct LentPage {
-    page: Page,
+pub struct Lent<T> {
+    pages: T,
     /// The batch's run that it waits for.
     run: u32,
+}
+
+impl<'a, T> Lent<T>
+where
+    T: 'a,
+    &'a T: IntoIterator<Item = &'a Segment>,
+{
+    /// Every segment, lent like the whole.
+    pub fn segments(&'a self) -> impl Iterator<Item = Lent<&'a Segment>> {
+        let run = self.run;
+        self.pages.into_iter().map(move |pages| Lent { pages, run })
+    }
+}
+
+impl Lent<&Segment> {
+    /// Its length in bytes.
+    pub fn bytes(&self) -> u16 {
+        self.pages.bytes
+    }
 }
 
 /// A place in another domain's granted page.
@@ -55,48 +74,46 @@ impl CopyBatch {
         self.waiting.len()
     }
 
-    /// Lends a page until the batch has run.
-    pub fn lend(&self, page: Page) -> LentPage {
-        LentPage { page, run: self.run }
+    /// Lends pages until the batch has run.
+    pub fn lend<T>(&self, pages: T) -> Lent<T> {
+        Lent { pages, run: self.run }
     }
 
-    /// The page back, or the loan again when the batch has not run since.
-    pub fn reclaim(&self, lent: LentPage) -> Result<Page, LentPage> {
-        if lent.run != self.run { Ok(lent.page) } else { Err(lent) }
+    /// The pages back, or the loan again when the batch has not run since.
+    pub fn reclaim<T>(&self, lent: Lent<T>) -> Result<T, Lent<T>> {
+        if lent.run != self.run { Ok(lent.pages) } else { Err(lent) }
     }
 
     /// Queues a copy of `len` bytes from a peer's page into `page` at `offset`.
     pub fn copy_in(
         &mut self,
         from: Remote,
-        page: &mut LentPage,
+        page: &mut Lent<Page>,
         offset: u16,
         len: u16,
     ) -> Result<(), CopyRefused> {
-        let local = self.local(page, offset, len)?;
-        self.push(from.side(), local, len, GNTCOPY_SOURCE_GREF)?;
-        page.page.written(usize::from(offset) + usize::from(len));
+        let end = usize::from(offset) + usize::from(len);
+        if page.run != self.run || end > PAGE_BYTES {
+            return Err(CopyRefused);
+        }
+        self.push(from.side(), local(&page.pages, offset), len, GNTCOPY_SOURCE_GREF)?;
+        page.pages.written(end);
         Ok(())
     }
 
-    /// Queues a copy of `len` bytes of `page` at `offset` into a peer's page.
+    /// Queues a copy of `len` bytes of `segment`, those behind its first `skip`, into a peer's page.
     pub fn copy_out(
         &mut self,
-        page: &LentPage,
-        offset: u16,
+        segment: &Lent<&Segment>,
+        skip: u16,
         to: Remote,
         len: u16,
     ) -> Result<(), CopyRefused> {
-        let local = self.local(page, offset, len)?;
-        self.push(local, to.side(), len, GNTCOPY_DEST_GREF)
-    }
-
-    /// The local side: named by its virtual address here, translated when the batch runs.
-    fn local(&self, page: &LentPage, offset: u16, len: u16) -> Result<GrantCopySide, CopyRefused> {
-        if page.run != self.run || usize::from(offset) + usize::from(len) > PAGE_BYTES {
+        let Segment { page, offset, bytes } = segment.pages;
+        if segment.run != self.run || u32::from(skip) + u32::from(len) > u32::from(*bytes) {
             return Err(CopyRefused);
         }
-        Ok(GrantCopySide { reference: page.page.address() as u64, domain: DOMID_SELF, offset })
+        self.push(local(page, offset + skip), to.side(), len, GNTCOPY_DEST_GREF)
     }
 
     fn push(
@@ -135,6 +152,11 @@ impl CopyBatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyRefused;
 
+/// The local side of a copy: named by its virtual address, translated when the batch runs.
+fn local(page: &Page, offset: u16) -> GrantCopySide {
+    GrantCopySide { reference: page.address() as u64, domain: DOMID_SELF, offset }
+}
+
 impl Remote {
     fn side(self) -> GrantCopySide {
         GrantCopySide { reference: u64::from(self.reference.0), domain: self.domain.0, offset: self.offset }
@@ -147,6 +169,10 @@ mod tests {
     use super::*;
 
     const REMOTE: Remote = Remote { domain: DomainId(5), reference: Gref(9), offset: 0 };
+
+    fn segment(offset: u16, bytes: u16) -> Segment {
+        Segment { page: on_heap::page(), offset, bytes }
+    }
 
     #[test]
     fn lent_page_comes_back_only_after_the_run() {
@@ -163,14 +189,30 @@ mod tests {
     #[test]
     fn one_failed_copy_fails_its_packet_only() {
         let mut batch = CopyBatch::with_capacity(4);
-        let lent = batch.lend(on_heap::page());
+        let lent = batch.lend([segment(0, 64)]);
         for _ in 0..3 {
-            assert_eq!(batch.copy_out(&lent, 0, REMOTE, 64), Ok(()));
+            assert_eq!(batch.copy_out(&lent.segments().next().unwrap(), 0, REMOTE, 64), Ok(()));
         }
         batch.run(|copies| copies.iter_mut().zip([0, -3, 0]).for_each(|(copy, status)| copy.status = status));
         assert_eq!(batch.result(0..2), Err(-3));
         assert_eq!(batch.result(2..3), Ok(()));
         assert_eq!(batch.result(2..4), Err(i16::MIN));
+    }
+
+    #[test]
+    fn copies_out_name_bytes_of_the_segment_only() {
+        let mut batch = CopyBatch::with_capacity(4);
+        let lent = batch.lend([segment(100, 50), segment(0, 7)]);
+        let parts: Vec<_> = lent.segments().collect();
+        assert_eq!(parts.iter().map(Lent::bytes).collect::<Vec<_>>(), [50, 7]);
+        assert_eq!(batch.copy_out(&parts[0], 20, REMOTE, 31), Err(CopyRefused));
+        assert_eq!(batch.copy_out(&parts[0], 20, REMOTE, 30), Ok(()));
+        batch.run(|copies| {
+            let [copy] = copies else { panic!("one copy") };
+            assert_eq!((copy.source.offset, copy.len), (120, 30));
+            copy.status = 0;
+        });
+        assert_eq!(batch.copy_out(&parts[1], 0, REMOTE, 7), Err(CopyRefused));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use arrayvec::ArrayVec;
 use core::mem::offset_of;
 use xen_sys::shared_info;
 
-/// Our end of an event channel.
+/// Our end of an event channel, laid out as Xen's `evtchn_port_t` and `evtchn_send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
 pub struct Port(pub u32);
 
 /// A peer's end of an event channel, as it told us: a number to be checked by Xen.
@@ -31,9 +32,14 @@ impl Notices {
         let _ = self.0.try_push(port);
     }
 
-    /// Takes out all that wait, in order.
-    pub fn take(&mut self) -> ArrayVec<Port, NOTICES> {
-        core::mem::take(&mut self.0)
+    /// All that wait, in order.
+    pub fn ports(&self) -> &[Port] {
+        &self.0
+    }
+
+    /// Forgets them: they were sent.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -51,15 +57,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn notices_are_taken_once_and_in_order() {
+    fn notices_wait_in_order_until_they_were_sent() {
         let mut notices = Notices::default();
         for port in 0..NOTICES as u32 {
             assert!(!notices.is_full());
             notices.add(Port(port));
         }
         assert!(notices.is_full());
-        assert!(notices.take().into_iter().eq((0..NOTICES as u32).map(Port)));
-        assert!(notices.take().is_empty());
+        assert!(notices.ports().iter().copied().eq((0..NOTICES as u32).map(Port)));
+        notices.clear();
+        assert!(notices.ports().is_empty());
     }
 
     #[test]

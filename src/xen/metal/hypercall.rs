@@ -61,18 +61,27 @@ pub unsafe fn grant_operations<T>(command: u32, operations: &mut [T]) -> Result<
     unsafe { hypercall(__HYPERVISOR_grant_table_op, arguments) }.map(drop)
 }
 
-/// The entry of a [`multicall`] that is an [`operation`]: `argument` is to stay where it is until the call was made.
-pub fn entry<T>(number: u32, command: u32, argument: &mut T) -> Multicall {
-    let arguments = [u64::from(command), core::ptr::from_mut(argument) as u64, 0, 0, 0, 0];
+/// An [`operation`] for [`together`]. Xen reads `argument` and writes nothing to it.
+pub fn entry<T>(number: u32, command: u32, argument: *const T) -> Multicall {
+    let arguments = [u64::from(command), argument as u64, 0, 0, 0, 0];
     Multicall { number: number.into(), arguments, ..Multicall::default() }
 }
 
-/// Several hypercalls in one, in order; each has its own result.
+/// Makes several hypercalls in order, entering Xen once. Their results are in the entries, unless there is but one.
 ///
 /// # Safety
 /// Each entry is a hypercall with what it takes, and memory that they point to is valid for what Xen does.
-pub unsafe fn multicall(entries: &mut [Multicall]) -> Result<(), XenError> {
-    let arguments = [entries.as_mut_ptr() as u64, entries.len() as u64];
-    // SAFETY: the caller's contract; the array is exclusively borrowed for the call.
-    unsafe { hypercall(__HYPERVISOR_multicall, arguments) }.map(drop)
+pub unsafe fn together(entries: &mut [Multicall]) {
+    // What can go wrong with a call is its own matter.
+    let _ = match entries {
+        [] => return,
+        // SAFETY: the caller's contract.
+        [Multicall { number, arguments: [command, argument, ..], .. }] => unsafe {
+            hypercall(*number as u32, [*command, *argument])
+        },
+        // SAFETY: the caller's contract; the array is exclusively borrowed for the call.
+        _ => unsafe {
+            hypercall(__HYPERVISOR_multicall, [entries.as_mut_ptr() as u64, entries.len() as u64])
+        },
+    };
 }

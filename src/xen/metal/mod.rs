@@ -29,14 +29,14 @@ use core::arch::x86_64::_rdtsc;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::time::Duration;
-use hypercall::{entry, grant_operations, hypercall, multicall, operation};
+use hypercall::{entry, grant_operations, hypercall, operation, together};
 use paging::AddressSpace;
 use spin::Once;
 use xen_sys::{
     __HYPERVISOR_event_channel_op, __HYPERVISOR_sched_op, EVTCHNOP_alloc_unbound, EVTCHNOP_bind_interdomain,
     EVTCHNOP_close, EVTCHNOP_send, SCHEDOP_poll, SCHEDOP_shutdown, SCHEDOP_yield, SHUTDOWN_crash,
     SHUTDOWN_poweroff, SHUTDOWN_reboot, evtchn_alloc_unbound, evtchn_bind_interdomain, evtchn_close,
-    evtchn_send, sched_poll, sched_shutdown,
+    sched_poll, sched_shutdown,
 };
 
 /// Most ports that one SCHEDOP_poll takes.
@@ -58,61 +58,31 @@ fn clock_now() -> Moment {
     shared_info().map_or(Moment::default(), |page| clock::system_time(page, || unsafe { _rdtsc() }))
 }
 
-fn notify(port: Port) {
-    let mut send = evtchn_send { port: port.0 };
-    // Fails when the other end is gone; whoever watches its state tears the device down.
-    // SAFETY: the structure that this command takes.
-    let _ = unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &mut send) };
-}
-
 fn yield_now() {
     // SAFETY: takes no argument.
     let _ = unsafe { hypercall(__HYPERVISOR_sched_op, [u64::from(SCHEDOP_yield)]) };
 }
 
-/// The list of ports and the structure around it that SCHEDOP_poll takes.
-struct Poll {
-    list: ArrayVec<u32, POLL_PORTS>,
-    argument: sched_poll,
-}
-
-impl Poll {
-    fn new(ports: &[Port], until: Option<Moment>) -> Self {
-        // SAFETY: all-zero is a valid value of this plain structure.
-        let mut argument: sched_poll = unsafe { core::mem::zeroed() };
+/// What SCHEDOP_poll takes to sleep until one of `ports` is pending or `until` comes. It points to the ports.
+fn sleep(ports: &[Port], until: Option<Moment>) -> sched_poll {
+    sched_poll {
+        ports: ports.as_ptr().cast_mut().cast(),
+        nr_ports: ports.len().min(POLL_PORTS) as u32,
         // Zero means no timeout.
-        argument.timeout = until.map_or(0, |until| until.as_nanoseconds().max(1));
-        Self { list: ports.iter().map(|port| port.0).take(POLL_PORTS).collect(), argument }
-    }
-
-    /// The argument. It points into the value, which must not move before the call.
-    fn argument(&mut self) -> &mut sched_poll {
-        self.argument.ports = self.list.as_mut_ptr();
-        self.argument.nr_ports = self.list.len() as u32;
-        &mut self.argument
+        timeout: until.map_or(0, |until| until.as_nanoseconds().max(1)),
     }
 }
 
-/// Sleeps until one of `ports` is pending or `until` comes.
-fn poll(ports: &[Port], until: Option<Moment>) {
-    let mut poll = Poll::new(ports, until);
-    // Only a list that is too long is refused, and this one is not.
-    // SAFETY: the structure that this command takes, with a list as long as it says.
-    let _ = unsafe { operation(__HYPERVISOR_sched_op, SCHEDOP_poll, poll.argument()) };
-}
-
-/// Notifies `ports` and then sleeps, if `sleep` says so: in one hypercall.
-fn notify_and_poll(ports: ArrayVec<Port, NOTICES>, mut sleep: Option<Poll>) {
-    let mut sends: ArrayVec<evtchn_send, NOTICES> =
-        ports.into_iter().map(|port| evtchn_send { port: port.0 }).collect();
-    let mut calls: ArrayVec<Multicall, { NOTICES + 1 }> =
-        sends.iter_mut().map(|send| entry(__HYPERVISOR_event_channel_op, EVTCHNOP_send, send)).collect();
-    if let Some(poll) = &mut sleep {
-        calls.push(entry(__HYPERVISOR_sched_op, SCHEDOP_poll, poll.argument()));
-    }
-    // A notification fails when the other end is gone; whoever watches its state tears the device down.
-    // SAFETY: the structures that these commands take, which live until the call was made.
-    let _ = unsafe { multicall(&mut calls) };
+/// Notifies the other ends of `ports`, and then sleeps if `sleep` says how: in one hypercall.
+fn notify_and_sleep(ports: &[Port], sleep: Option<sched_poll>) {
+    // A port is what EVTCHNOP_send takes.
+    let sends = ports.iter().map(|port| entry(__HYPERVISOR_event_channel_op, EVTCHNOP_send, port));
+    let polls = sleep.iter().map(|poll| entry(__HYPERVISOR_sched_op, SCHEDOP_poll, poll));
+    let mut calls: ArrayVec<Multicall, { NOTICES + 1 }> = sends.take(NOTICES).chain(polls).collect();
+    // A notification fails when the other end is gone; whoever watches its state tears the device down. Only a list
+    // of ports that is too long is refused, and none is.
+    // SAFETY: what these commands take; it outlives the call.
+    unsafe { together(&mut calls) };
 }
 
 /// Ends the domain.
@@ -273,12 +243,8 @@ impl Xen for Metal {
     }
 
     fn send_notices(&mut self) {
-        let ports = self.notices.take();
-        match *ports {
-            [] => {}
-            [port] => notify(port),
-            _ => notify_and_poll(ports, None),
-        }
+        notify_and_sleep(self.notices.ports(), None);
+        self.notices.clear();
     }
 
     fn take_pending(&mut self, port: Port) -> bool {
@@ -288,13 +254,9 @@ impl Xen for Metal {
     fn wait(&mut self, ports: &[Port], until: Option<Moment>) -> Moment {
         let soon = (ports.len() > POLL_PORTS).then(|| self.now() + LOOK_AGAIN);
         let until = until.into_iter().chain(soon).min();
-        let notices = self.notices.take();
         let ran_since = runstate::running_since();
-        if notices.is_empty() {
-            poll(ports, until);
-        } else {
-            notify_and_poll(notices, Some(Poll::new(ports, until)));
-        }
+        notify_and_sleep(self.notices.ports(), Some(sleep(ports, until)));
+        self.notices.clear();
         let running_since = runstate::running_since();
         if running_since == ran_since { self.now() } else { running_since }
     }

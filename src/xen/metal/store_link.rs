@@ -1,6 +1,6 @@
 //! The XenStore ring together with its event channel.
 
-use super::{notify, poll};
+use super::{notify_and_sleep, sleep};
 use crate::store::{StoreRing, Timeout};
 use crate::time::Moment;
 use crate::xen::event::{self, Port};
@@ -27,7 +27,7 @@ impl StoreRing for StoreLink {
     fn write(&mut self, bytes: &[u8]) -> usize {
         let moved = self.ring.write(bytes);
         if moved > 0 {
-            notify(self.port);
+            notify_and_sleep(&[self.port], None);
         }
         moved
     }
@@ -35,14 +35,14 @@ impl StoreRing for StoreLink {
     fn read(&mut self, bytes: &mut [u8]) -> usize {
         let moved = self.ring.read(bytes);
         if moved > 0 {
-            notify(self.port);
+            notify_and_sleep(&[self.port], None);
         }
         moved
     }
 
     fn wait(&mut self) -> Result<(), Timeout> {
         let deadline: Moment = super::clock_now() + PATIENCE;
-        poll(&[self.port], Some(deadline));
+        notify_and_sleep(&[], Some(sleep(&[self.port], Some(deadline))));
         let woken = super::shared_info().is_some_and(|page| event::take_pending(page, self.port));
         if woken || super::clock_now() < deadline {
             return Ok(());

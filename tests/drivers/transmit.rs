@@ -1,11 +1,6 @@
-//! What netfront writes into the uplink's ring, with nobody behind it.
-//!
-//! Needs `--features sim`, for the memory.
-#![cfg(feature = "sim")]
+//! What netfront writes into the uplink's ring.
 
-#[path = "../benches/loopback/stub.rs"]
-mod stub;
-
+use crate::stub::Stub;
 use ravelin::packet::Offload;
 use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::frame::Frame;
@@ -14,7 +9,6 @@ use ravelin::vif::segments::Segments;
 use ravelin::xen::grant::{Access, GrantedPage};
 use ravelin::xen::page::Segment;
 use ravelin::xen::{DomainId, Xen};
-use stub::Stub;
 
 const KERNEL: u32 = 2400;
 /// Where the stand-in keeps our grant table.

@@ -1,7 +1,4 @@
-//! What netback takes from a client's ring, with nobody behind the ring.
-//!
-//! Needs `--features sim`, for the memory.
-#![cfg(feature = "sim")]
+//! What netback takes from a client's ring.
 
 use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::channels::Channels;

@@ -1,0 +1,121 @@
+//! What netback answers to the buffers that a client posted.
+
+use crate::stub::Stub;
+use ravelin::packet::{Checksum, Gso, GsoKind, Offload};
+use ravelin::vif::abilities::{Abilities, Support};
+use ravelin::vif::channels::Channels;
+use ravelin::vif::frame::Frame;
+use ravelin::vif::in_flight::InFlight;
+use ravelin::vif::netback::{Netback, Pressure};
+use ravelin::vif::segments::Segments;
+use ravelin::xen::copy::CopyBatch;
+use ravelin::xen::event::Port;
+use ravelin::xen::grant::Gref;
+use ravelin::xen::page::Segment;
+use ravelin::xen::{DomainId, Xen, host};
+use std::num::NonZeroU16;
+
+const KERNEL: u32 = 64;
+const CLIENT: DomainId = DomainId(9);
+/// Frames of the client: its rings, and the first of its buffers.
+const RINGS: [host::Frame; 2] = [host::Frame(KERNEL + 4), host::Frame(KERNEL + 5)];
+const BUFFERS: u32 = KERNEL + 6;
+/// Names of the buffers count from here.
+const NAME: u16 = 0x120;
+
+struct World {
+    xen: Stub,
+    netback: Netback,
+    batch: CopyBatch,
+    in_flight: InFlight,
+}
+
+impl World {
+    /// A client that posted `count` buffers.
+    fn with_buffers(count: u16) -> Self {
+        let mut xen = Stub::new(KERNEL, 32);
+        let all = Abilities {
+            scatter_gather: Support::Yes,
+            blank_checksum: Support::Yes,
+            segmentation: Support::Yes,
+        };
+        let [tx, rx] = RINGS.map(|ring| xen.map(CLIENT, Gref(ring.0)).unwrap());
+        let netback = Netback::connect(CLIENT, Channels::Shared(Port(1)), all, tx, rx).unwrap();
+        for slot in 0..count {
+            let reference = BUFFERS + u32::from(slot);
+            xen.memory.set_word(RINGS[1], 64 + 8 * usize::from(slot), (NAME + slot).into());
+            xen.memory.set_word(RINGS[1], 68 + 8 * usize::from(slot), reference);
+        }
+        xen.memory.set_word(RINGS[1], 0, count.into());
+        Self { xen, netback, batch: CopyBatch::with_capacity(64), in_flight: InFlight::with_capacity(64) }
+    }
+
+    /// Queues a frame of pieces of so many bytes.
+    fn send(&mut self, pieces: &[u16], offload: Offload) {
+        let pages = self.xen.pages();
+        let mut segments: Option<Segments> = None;
+        for &bytes in pieces {
+            let segment = Segment { page: pages.take().unwrap(), offset: 0, bytes };
+            match &mut segments {
+                Some(segments) => segments.push(segment, pages).unwrap(),
+                None => segments = Some(Segments::one(segment)),
+            }
+        }
+        let frame = Frame::new(segments.unwrap(), offload, pages).unwrap();
+        self.netback.send(frame, pages, Pressure::Low);
+    }
+
+    /// Runs the copies; each gets what `status` says.
+    fn run(&mut self, status: impl Fn(usize) -> i16) {
+        self.netback.deliver(&mut self.batch, &mut self.in_flight).unwrap();
+        self.batch.run(|copies| {
+            copies.iter_mut().enumerate().for_each(|(index, copy)| copy.status = status(index));
+        });
+        self.netback.settle(&self.batch, &mut self.in_flight, &mut self.xen, |_| panic!("nothing arrives"));
+    }
+
+    /// The answers that are published: name, offset, flags, status; of an extra-info entry what lies there.
+    fn answers(&self) -> Vec<(u16, u16, u16, i16)> {
+        let halves = |word: u32| (word as u16, (word >> 16) as u16);
+        let answer = |slot: u32| {
+            let at = 64 + 8 * slot as usize;
+            let (name, offset) = halves(self.xen.memory.word(RINGS[1], at));
+            let (flags, status) = halves(self.xen.memory.word(RINGS[1], at + 4));
+            (name, offset, flags, status as i16)
+        };
+        (0..self.xen.memory.word(RINGS[1], 8)).map(answer).collect()
+    }
+}
+
+const GSO: Offload = Offload {
+    checksum: Checksum::Blank,
+    gso: Some(Gso { kind: GsoKind::TcpV4, segment_bytes: NonZeroU16::new(1400).unwrap() }),
+};
+
+#[test]
+fn buffers_are_filled_one_after_the_other_and_answered_in_order() {
+    let mut world = World::with_buffers(8);
+    world.send(&[3000, 4096, 100], GSO);
+    world.send(&[60], Offload::NONE);
+    world.run(|_| 0);
+    // Blank and validated, an extra-info entry next, more data behind that; a buffer filled whole, and the rest.
+    let (first, last) = ((NAME, 0, 1 | 2 | 4 | 8, 4096), (NAME + 2, 0, 0, 3100));
+    // `netif_extra_info`: segmentation, nothing behind it; 1,400 bytes; TCP over IPv4.
+    let extra = (1, 1400, 1, 0);
+    assert_eq!(world.answers(), [first, extra, last, (NAME + 3, 0, 0, 60)]);
+    assert_eq!((world.netback.traffic().sent, world.xen.pages().free()), (2, KERNEL as usize));
+}
+
+#[test]
+fn frame_that_cannot_be_written_fails_all_its_buffers_and_no_other() {
+    let mut world = World::with_buffers(8);
+    world.send(&[3000, 4096, 100], GSO);
+    world.send(&[60], Offload::NONE);
+    // Of the four copies of the first frame, the last one.
+    world.run(|copy| if copy == 3 { -3 } else { 0 });
+    let failed = [NAME, NAME + 1, NAME + 2].map(|name| (name, 0, 0, -1));
+    assert_eq!(world.answers()[..3], failed);
+    assert_eq!(world.answers()[3..], [(NAME + 3, 0, 0, 60)]);
+    assert_eq!((world.netback.traffic().sent, world.netback.traffic().bad_buffer), (1, 1));
+    assert_eq!(world.xen.pages().free(), KERNEL as usize);
+}
