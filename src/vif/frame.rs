@@ -25,6 +25,8 @@ const LEAST_SEGMENT: u16 = 48;
 #[derive(Debug)]
 pub struct Frame {
     segments: Segments,
+    /// Of all segments together.
+    bytes: u32,
     offload: Offload,
 }
 
@@ -43,7 +45,7 @@ impl Frame {
     /// Makes a frame of `segments`. When the headers are scattered they are gathered into the first page
     /// (peers may split a packet anywhere, XSA-423); the usual frame is left as it is.
     pub fn new(segments: Segments, offload: Offload, pages: &mut PagePool) -> Result<Self, NoFrame> {
-        let mut frame = Self { segments, offload };
+        let mut frame = Self::of(segments, offload);
         let bytes = frame.bytes();
         if bytes < HEADER_BYTES {
             frame.release(pages);
@@ -54,6 +56,11 @@ impl Frame {
             frame.gather_headers(wanted.min(bytes), pages);
         }
         Ok(frame)
+    }
+
+    fn of(segments: Segments, offload: Offload) -> Self {
+        let bytes = segments.iter().map(|segment| u32::from(segment.bytes)).sum();
+        Self { segments, bytes, offload }
     }
 
     /// Makes a frame of an IP packet of our own, with room for the Ethernet header. `None` when it does not
@@ -75,12 +82,12 @@ impl Frame {
         }
         page.bytes_mut(start..end).copy_from_slice(bytes);
         let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
-        Some(Self { segments, offload: Offload { checksum: Checksum::Validated, gso: None } })
+        Some(Self::of(segments, Offload { checksum: Checksum::Validated, gso: None }))
     }
 
     /// Bytes in all, Ethernet header included.
     pub fn bytes(&self) -> usize {
-        self.segments.iter().map(|segment| usize::from(segment.bytes)).sum()
+        self.bytes as usize
     }
 
     /// The pieces, in order.
@@ -126,7 +133,7 @@ impl Frame {
             body = rest;
         }
         let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
-        Some(Self { segments, offload: Offload { gso: None, ..self.offload } })
+        Some(Self::of(segments, Offload { gso: None, ..self.offload }))
     }
 
     /// Gives the pages back.
@@ -239,7 +246,8 @@ impl Datagram for Frame {
     }
 
     fn truncate(&mut self, total_bytes: usize) {
-        let mut left = HEADER_BYTES + total_bytes;
+        let mut left = (HEADER_BYTES + total_bytes).min(self.bytes());
+        self.bytes = left as u32;
         for segment in self.segments.iter_mut() {
             segment.bytes = segment.bytes.min(u16::try_from(left).unwrap_or(u16::MAX));
             left -= usize::from(segment.bytes);
@@ -360,7 +368,7 @@ mod tests {
             segments.push(Segment { page, offset: 0, bytes: part.len() as u16 });
         }
         let offload = Offload { checksum: Checksum::Blank, gso: None };
-        let mut frame = Frame { segments: joined(segments, &mut PagePool::with_capacity(8)), offload };
+        let mut frame = Frame::of(joined(segments, &mut PagePool::with_capacity(8)), offload);
         frame.complete_checksum();
         assert_eq!(frame.offload().checksum, Checksum::Validated);
         // By hand: the ones' complement sum of pseudo-header and datagram.
