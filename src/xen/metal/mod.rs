@@ -78,7 +78,9 @@ fn notify_and_sleep(ports: &[Port], sleep: Option<sched_poll>) {
     // A port is what EVTCHNOP_send takes.
     let sends = ports.iter().map(|port| entry(__HYPERVISOR_event_channel_op, EVTCHNOP_send, port));
     let polls = sleep.iter().map(|poll| entry(__HYPERVISOR_sched_op, SCHEDOP_poll, poll));
-    let mut calls: ArrayVec<Multicall, { NOTICES + 1 }> = sends.take(NOTICES).chain(polls).collect();
+    // Filled in place: collected, all its room would be copied.
+    let mut calls: ArrayVec<Multicall, { NOTICES + 1 }> = ArrayVec::new();
+    calls.extend(sends.take(NOTICES).chain(polls));
     // A notification fails when the other end is gone; whoever watches its state tears the device down. Only a list
     // of ports that is too long is refused, and none is.
     // SAFETY: what these commands take; it outlives the call.
