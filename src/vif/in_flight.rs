@@ -10,12 +10,14 @@ use crate::xen::page::Page;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// A packet on its way into our pages.
+/// A packet on its way into our pages. Its slots are answered and that is not published.
 #[derive(Debug)]
 pub struct Arrival {
-    /// Data slots to answer: the next of [`InFlight::ids`].
-    pub ids: u8,
-    /// Extra-info slots to answer.
+    /// Index of the first answer.
+    pub answer: u32,
+    /// How many there are.
+    pub answers: u8,
+    /// How many of them, behind the first, are to extra-info slots.
     pub extras: u8,
     /// Pages that it goes into: the next of [`InFlight::arriving`].
     pub pages: u8,
@@ -89,8 +91,6 @@ impl<T> Line<T> {
 pub struct InFlight {
     /// Packets that clients sent.
     pub arrivals: Line<Arrival>,
-    /// Names of their slots.
-    pub ids: Line<u16>,
     /// The pages they go into, and how much of each is filled.
     pub arriving: Line<(Lent<Page>, u16)>,
     /// Packets for clients.
@@ -102,7 +102,6 @@ impl InFlight {
     pub fn with_capacity(copies: usize) -> Self {
         Self {
             arrivals: Line::with_capacity(copies),
-            ids: Line::with_capacity(copies),
             arriving: Line::with_capacity(copies),
             departures: Line::with_capacity(copies),
         }

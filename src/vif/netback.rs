@@ -17,7 +17,7 @@ use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
 use crate::vif::segments::{MAX_SEGMENTS, Segments};
 use crate::vif::slots::{
-    Fragment, MAX_SLOTS, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, responses, tx_response,
+    Fragment, MAX_SLOTS, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, tx_response,
 };
 use crate::xen::copy::{CopyBatch, Lent, Remote};
 use crate::xen::grant::Gref;
@@ -163,12 +163,7 @@ impl Netback {
         let mut packet = TxPacket::default();
         let mut taken = 0;
         // An empty fragment takes a slot and no copy.
-        while waiting > 0
-            && self.credit > 0
-            && taken + MAX_SLOTS < slots
-            && batch.room() >= MAX_SLOTS
-            && in_flight.ids.room() >= MAX_SLOTS
-        {
+        while waiting > 0 && self.credit > 0 && taken + MAX_SLOTS < slots && batch.room() >= MAX_SLOTS {
             let outcome = read_packet(&mut packet, || {
                 waiting = waiting.checked_sub(1)?;
                 Some(self.tx.take())
@@ -177,7 +172,7 @@ impl Netback {
                 Ok(()) => self.fetch(&packet, batch, in_flight, pages),
                 Err(_) => {
                     self.traffic.refused += 1;
-                    self.answer(&packet, TxStatus::Error);
+                    packet.answers.respond(TxStatus::Error, |response| self.tx.respond(response));
                 }
             }
             self.credit -= cost(packet.bytes);
@@ -196,7 +191,7 @@ impl Netback {
     ) {
         if pool.free() < packet.fragments.len() {
             self.traffic.no_page += 1;
-            return self.answer(packet, TxStatus::Dropped);
+            return packet.answers.respond(TxStatus::Dropped, |response| self.tx.respond(response));
         }
         let first_copy = batch.waiting() as u32;
         let mut pages = 0;
@@ -223,21 +218,16 @@ impl Netback {
         if let Some(last) = filling {
             in_flight.arriving.push(last);
         }
-        packet.answers.ids.iter().for_each(|&id| in_flight.ids.push(id));
         self.arriving += 1;
         in_flight.arrivals.push(Arrival {
-            ids: packet.answers.ids.len() as u8,
+            answer: self.tx.next_response(),
+            answers: packet.answers.len() as u8,
             extras: packet.answers.extras as u8,
             pages,
             copies: first_copy..batch.waiting() as u32,
             offload: packet.offload,
         });
-    }
-
-    fn answer(&mut self, packet: &TxPacket, status: TxStatus) {
-        for response in responses(packet.answers.ids.iter().copied(), packet.answers.extras, status) {
-            self.tx.respond(response);
-        }
+        packet.answers.respond(TxStatus::Okay, |response| self.tx.respond(response));
     }
 
     /// What the client can take.
@@ -357,7 +347,7 @@ impl Netback {
             Ok(()) => self.traffic.sent += 1,
             Err(_) => {
                 self.traffic.bad_buffer += 1;
-                self.fail(departure.answer, departure.answers, departure.given_up);
+                self.fail_departure(departure.answer, departure.answers, departure.given_up);
             }
         }
         // Never refused: the batch has run since the pages were lent to it.
@@ -368,7 +358,7 @@ impl Netback {
 
     /// Changes `count` answers from `first` on, which are not published yet: nothing could be written.
     #[cold]
-    fn fail(&mut self, first: u32, count: u8, given_up: Option<u16>) {
+    fn fail_departure(&mut self, first: u32, count: u8, given_up: Option<u16>) {
         for at in 0..u32::from(count) {
             // An extra-info entry has no name of its own.
             let name = given_up.filter(|_| at == 1);
@@ -386,18 +376,10 @@ impl Netback {
     ) -> Option<Frame> {
         let arrival = in_flight.arrivals.pop()?;
         let result = batch.result(arrival.copies);
-        let status = if result.is_ok() { TxStatus::Okay } else { TxStatus::Error };
-        match (arrival.ids, arrival.extras, in_flight.ids.pop()) {
-            // Most packets, with least effort.
-            (1, 0, Some(id)) => self.tx.respond(tx_response(id, status)),
-            (ids, extras, first) => {
-                let ids = first.into_iter().chain(in_flight.ids.take(ids.saturating_sub(1)));
-                responses(ids, extras.into(), status).for_each(|response| self.tx.respond(response));
-            }
-        }
         let mut pieces = in_flight.arriving.take(arrival.pages);
         if result.is_err() {
             self.traffic.refused += 1;
+            self.fail_arrival(arrival.answer, arrival.answers, arrival.extras);
             pieces.for_each(|(page, _)| give_back(page, batch, pool));
             return None;
         }
@@ -419,6 +401,16 @@ impl Netback {
         }
         self.traffic.received += 1;
         Frame::new(segments, arrival.offload, pool).ok()
+    }
+
+    /// Changes `count` answers from `first` on, which are not published yet: the packet could not be read.
+    #[cold]
+    fn fail_arrival(&mut self, first: u32, count: u8, extras: u8) {
+        for at in (0..count).filter(|at| !(1..=extras).contains(at)) {
+            self.tx.amend(first.wrapping_add(at.into()), |[i0, i1, ..]| {
+                tx_response(u16::from_le_bytes([i0, i1]), TxStatus::Error)
+            });
+        }
     }
 
     /// Asks to be notified of the client's next packet, unless what it sends has to wait, and of buffers if

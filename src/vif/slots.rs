@@ -151,16 +151,27 @@ pub struct Answers {
     pub extras: usize,
 }
 
-/// The responses to a packet's slots, in ring order: each data slot with `status`, extra-info slots as null.
-pub fn responses(
-    ids: impl IntoIterator<Item = u16>,
-    extras: usize,
-    status: TxStatus,
-) -> impl Iterator<Item = [u8; TX_BYTES]> {
-    let mut ids = ids.into_iter();
-    let first = ids.next().map(|id| tx_response(id, status));
-    let extras = core::iter::repeat_n(tx_response(0, TxStatus::Null), extras);
-    first.into_iter().chain(extras).chain(ids.map(move |id| tx_response(id, status)))
+impl Answers {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.ids.len() + self.extras
+    }
+
+    /// Whether there are none: before a packet was read.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Gives the responses in the order of the slots: with `status` for each data slot, null for extra-info entries.
+    pub fn respond(&self, status: TxStatus, mut respond: impl FnMut([u8; TX_BYTES])) {
+        let mut extras = self.extras;
+        for &id in &self.ids {
+            respond(tx_response(id, status));
+            for _ in 0..core::mem::take(&mut extras) {
+                respond(tx_response(0, TxStatus::Null));
+            }
+        }
+    }
 }
 
 /// A packet's slots, checked.
@@ -290,7 +301,10 @@ mod tests {
     }
 
     fn answers(answers: &Answers, status: TxStatus) -> Vec<[u8; TX_BYTES]> {
-        responses(answers.ids.iter().copied(), answers.extras, status).collect()
+        let mut responses = Vec::new();
+        answers.respond(status, |response| responses.push(response));
+        assert_eq!(responses.len(), answers.len());
+        responses
     }
 
     const MORE: TxFlags = TxFlags::MORE_DATA;

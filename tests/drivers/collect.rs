@@ -1,16 +1,21 @@
 //! What netback takes from a client's ring.
 
+use crate::stub::Stub;
 use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::channels::Channels;
 use ravelin::vif::in_flight::InFlight;
 use ravelin::vif::netback::Netback;
 use ravelin::vif::slots::MAX_SLOTS;
-use ravelin::xen::DomainId;
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
+use ravelin::xen::grant::Gref;
 use ravelin::xen::host::{Frame, HostMemory};
 use ravelin::xen::page::PagePool;
+use ravelin::xen::{DomainId, Xen};
 
+const CLIENT: DomainId = DomainId(9);
+const ALL: Abilities =
+    Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
 const PAGES: u32 = 256;
 const TX: Frame = Frame(PAGES);
 const RX: Frame = Frame(PAGES + 1);
@@ -27,9 +32,7 @@ fn extra_info_slots_count_against_the_room_that_the_uplink_has() {
     let mut pages = PagePool::with_capacity(PAGES as usize);
     (0..PAGES).for_each(|frame| pages.add(memory.give(Frame(frame)).unwrap()));
     let [tx, rx] = [TX, RX].map(|frame| memory.map(frame, 0).unwrap());
-    let all =
-        Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
-    let mut netback = Netback::connect(DomainId(9), Channels::Shared(Port(1)), all, tx, rx).unwrap();
+    let mut netback = Netback::connect(CLIENT, Channels::Shared(Port(1)), ALL, tx, rx).unwrap();
     for packet in 0..PACKETS as usize {
         for (slot, entry) in [REQUEST, GSO].iter().enumerate() {
             memory.write(TX, 64 + (2 * packet + slot) * entry.len(), entry);
@@ -46,4 +49,35 @@ fn extra_info_slots_count_against_the_room_that_the_uplink_has() {
     assert_eq!(slots, 2 * packets);
     assert!(slots <= room, "{slots} slots taken where there is room for {room}");
     assert!(slots + 2 + MAX_SLOTS > room, "only {slots} slots taken where there is room for {room}");
+}
+
+#[test]
+fn packet_that_cannot_be_read_fails_all_its_slots_and_no_other() {
+    let mut xen = Stub::new(PAGES, 8);
+    let ring = Frame(PAGES + 4);
+    let [tx, rx] = [ring, Frame(PAGES + 5)].map(|ring| xen.map(CLIENT, Gref(ring.0)).unwrap());
+    let mut netback = Netback::connect(CLIENT, Channels::Shared(Port(1)), ALL, tx, rx).unwrap();
+    // 3,000 bytes to be segmented: 2,000 of them in the first slot. Then a packet of its own.
+    let [mut first, mut second, mut alone] = [REQUEST; 3];
+    (first[6], first[8], first[10], first[11]) = (1 | 2 | 4 | 8, 5, 0xb8, 0x0b);
+    (second[6], second[8]) = (0, 6);
+    (alone[6], alone[8]) = (0, 7);
+    for (slot, entry) in [first, GSO, second, alone].iter().enumerate() {
+        xen.memory.write(ring, 64 + slot * entry.len(), entry);
+    }
+    xen.memory.set_word(ring, 0, 4);
+
+    let (mut batch, mut in_flight) = (CopyBatch::with_capacity(64), InFlight::with_capacity(64));
+    assert_eq!(netback.collect(&mut batch, &mut in_flight, xen.pages(), 256), Ok(4));
+    // Of the two copies of the first packet, the second.
+    batch.run(|copies| copies.iter_mut().zip([0, -3, 0]).for_each(|(copy, status)| copy.status = status));
+    let mut arrived = Vec::new();
+    netback.settle(&batch, &mut in_flight, &mut xen, |frame| arrived.push(frame));
+
+    let answer = |slot: usize| xen.memory.word(ring, 64 + 12 * slot);
+    let (error, null) = (0xffff << 16, 1 << 16);
+    assert_eq!(xen.memory.word(ring, 8), 4);
+    assert_eq!([0, 1, 2, 3].map(answer), [5 | error, null, 6 | error, 7]);
+    assert_eq!((netback.traffic().refused, netback.traffic().received, arrived.len()), (1, 1, 1));
+    assert_eq!(xen.pages().free(), PAGES as usize - 1);
 }
