@@ -162,7 +162,6 @@ impl Netback {
         self.credit = (self.credit + QUANTUM).min(QUANTUM);
         let mut packet = TxPacket::default();
         let mut taken = 0;
-        // An empty fragment takes a slot and no copy.
         while waiting > 0 && self.credit > 0 && taken + MAX_SLOTS < slots && batch.room() >= MAX_SLOTS {
             let outcome = read_packet(&mut packet, || {
                 waiting = waiting.checked_sub(1)?;
