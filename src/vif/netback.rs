@@ -2,7 +2,8 @@
 //!
 //! A pass over a client is: [`Netback::collect`] takes what it sent and queues the copies into our pages,
 //! [`Netback::deliver`] queues copies of what waits for it into its buffers, the hypervisor runs the batch,
-//! [`Netback::settle`] answers every slot and hands out the frames that arrived.
+//! [`Netback::settle`] publishes the answers and hands out the frames that arrived. The answers are written where
+//! slots and buffers are taken, and changed if a copy fails.
 //!
 //! Whatever a client does wrong ends at worst its own connection ([`Broken`]).
 
@@ -220,7 +221,7 @@ impl Netback {
         self.arriving += 1;
         in_flight.arrivals.push(Arrival {
             answer: self.tx.next_response(),
-            answers: packet.answers.len() as u8,
+            answers: packet.answers.count() as u8,
             extras: packet.answers.extras as u8,
             pages,
             copies: first_copy..batch.waiting() as u32,
@@ -319,7 +320,7 @@ impl Netback {
         reference
     }
 
-    /// After the batch ran: answers every slot, gives pages back, hands each frame that arrived to `arrived`, and
+    /// After the batch ran: publishes the answers, gives pages back, hands each frame that arrived to `arrived`, and
     /// tells the client if it asked to be.
     pub fn settle<X: Xen>(
         &mut self,

@@ -142,11 +142,6 @@ impl<P: RingPage, const BYTES: usize> BackRing<P, BYTES> {
         write_entry(page, index, change(read_entry(page, index)));
     }
 
-    /// Requests taken and not answered.
-    pub fn unanswered(&self) -> u32 {
-        self.consumed.wrapping_sub(self.responded)
-    }
-
     /// Makes the responses visible.
     pub fn publish(&mut self) -> Notice {
         publish(self.page.shared(), RSP_PROD, RSP_EVENT, self.responded)

@@ -152,14 +152,9 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// How many.
-    pub fn len(&self) -> usize {
+    /// How many slots.
+    pub fn count(&self) -> usize {
         self.ids.len() + self.extras
-    }
-
-    /// Whether there are none: before a packet was read.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Gives the responses in the order of the slots: with `status` for each data slot, null for extra-info entries.
@@ -303,7 +298,7 @@ mod tests {
     fn answers(answers: &Answers, status: TxStatus) -> Vec<[u8; TX_BYTES]> {
         let mut responses = Vec::new();
         answers.respond(status, |response| responses.push(response));
-        assert_eq!(responses.len(), answers.len());
+        assert_eq!(responses.len(), answers.count());
         responses
     }
 
