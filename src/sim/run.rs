@@ -133,7 +133,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
     if ended != Some(Shutdown::PowerOff) && world.machine.violations.is_empty() {
         world.machine.violate("shutdown", format!("the kernel ended with {ended:?}, not with PowerOff"));
     }
-    check_service(&mut world.machine, scenario, kernel.excused);
+    check_service(&mut world.machine, scenario, &kernel);
     check_forwarding(&mut world.machine, scenario, &kernel);
     let (naps, clock_readings) = (world.naps(), world.clock_readings);
     let machine = &mut world.machine;
