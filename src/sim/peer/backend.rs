@@ -16,6 +16,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -94,6 +95,20 @@ pub struct Backend {
     seen: u64,
 }
 
+/// Closes the event channels and ends the mappings.
+fn let_go(
+    machine: &mut Machine,
+    ports: impl IntoIterator<Item = u32>,
+    handles: impl IntoIterator<Item = u32>,
+) {
+    for port in ports {
+        machine.channels.close(UPLINK, port);
+    }
+    for handle in handles {
+        machine.unmap_grant(UPLINK, handle);
+    }
+}
+
 /// Frames on the way in either direction: more are lost.
 const MOST_UNDERWAY: usize = 1024;
 
@@ -151,6 +166,11 @@ impl Backend {
                     self.set_state(machine, 4);
                 }
                 None if self.conduct.mischief_per_mille > 0 => {}
+                // Its directory was made anew before it looked: the kernel sees one that only begins, and lets go of
+                // its rings. Linux's netback, too, finds nothing to map then, and closes.
+                None if machine.store.text(UPLINK, &format!("{}/state", self.back)) != "2" => {
+                    self.set_state(machine, 5)
+                }
                 None => machine.violate("uplink", "the kernel's rings cannot be taken up".into()),
             },
             (2 | 4, "5") => {
@@ -172,34 +192,31 @@ impl Backend {
         let tx = number(machine, "tx-ring-ref")?;
         let rx = number(machine, "rx-ring-ref")?;
         let remote = match (number(machine, "event-channel-tx"), number(machine, "event-channel-rx")) {
-            (Some(tx), Some(rx)) if self.conduct.split_channels => [tx, rx],
-            _ => [number(machine, "event-channel")?; 2],
+            (Some(tx), Some(rx)) if self.conduct.split_channels => vec![tx, rx],
+            _ => vec![number(machine, "event-channel")?],
         };
-        let (tx_handle, tx_frame) = machine.map_grant(UPLINK, KERNEL, tx).ok()?;
-        let (rx_handle, rx_frame) = machine.map_grant(UPLINK, KERNEL, rx).ok()?;
-        let tx_port = machine.channels.bind(UPLINK, KERNEL, remote[0]).ok()?;
-        let rx_port = if remote[0] == remote[1] {
-            tx_port
-        } else {
-            machine.channels.bind(UPLINK, KERNEL, remote[1]).ok()?
+        let mapped: Vec<_> =
+            [tx, rx].into_iter().map_while(|grant| machine.map_grant(UPLINK, KERNEL, grant).ok()).collect();
+        let ports: Vec<_> =
+            remote.iter().map_while(|&port| machine.channels.bind(UPLINK, KERNEL, port).ok()).collect();
+        let (&[(tx_handle, tx_frame), (rx_handle, rx_frame)], true) =
+            (mapped.as_slice(), ports.len() == remote.len())
+        else {
+            let_go(machine, ports, mapped.into_iter().map(|(handle, _)| handle));
+            return None;
         };
         Some(Rings {
             tx: Ring::attach(&machine.memory, tx_frame, 12),
             rx: Ring::attach(&machine.memory, rx_frame, 8),
             handles: [tx_handle, rx_handle],
-            ports: [tx_port, rx_port],
+            ports: [*ports.first()?, *ports.last()?],
             held: Vec::new(),
         })
     }
 
     fn disconnect(&mut self, machine: &mut Machine) {
         if let Some(rings) = self.rings.take() {
-            for port in rings.ports {
-                machine.channels.close(UPLINK, port);
-            }
-            for handle in rings.handles {
-                machine.unmap_grant(UPLINK, handle);
-            }
+            let_go(machine, rings.ports, rings.handles);
         }
     }
 
