@@ -1,5 +1,6 @@
 //! The kernel's pages as the uplink's backend sees them: read, and checked whole.
 
+use crate::sim::grants::Use;
 use crate::sim::machine::{KERNEL, Machine, UPLINK};
 use crate::sim::store::home;
 use crate::xen::page::PAGE_BYTES;
@@ -38,7 +39,11 @@ pub(super) fn read_slot(
         }
         return machine.violate("uplink-slots", format!("grant {reference} cannot be read: {status}"));
     }
-    if machine.secret_behind(reference, offset..offset + bytes).is_some() {
+    // A hostile one that puts an answer over a slot of the kernel finds a grant of its own choice there: a ring or a
+    // buffer, which it may write, is no packet's page.
+    let chosen =
+        !machine.ledger.uplink_is_honest && machine.grant_page(UPLINK, KERNEL, reference, Use::Write).is_ok();
+    if !chosen && machine.secret_behind(reference, offset..offset + bytes).is_some() {
         machine.violate("leak", format!("the page of grant {reference} shows more than was sent"));
     }
     into.extend(data);
