@@ -95,20 +95,6 @@ pub struct Backend {
     seen: u64,
 }
 
-/// Closes the event channels and ends the mappings.
-fn let_go(
-    machine: &mut Machine,
-    ports: impl IntoIterator<Item = u32>,
-    handles: impl IntoIterator<Item = u32>,
-) {
-    for port in ports {
-        machine.channels.close(UPLINK, port);
-    }
-    for handle in handles {
-        machine.unmap_grant(UPLINK, handle);
-    }
-}
-
 /// Frames on the way in either direction: more are lost.
 const MOST_UNDERWAY: usize = 1024;
 
@@ -140,7 +126,8 @@ impl Backend {
 
     /// Follows the frontend and the toolstack.
     fn look(&mut self, machine: &mut Machine) {
-        if !machine.store.exists(&format!("{}/state", self.back)) {
+        let node = format!("{}/state", self.back);
+        if !machine.store.exists(&node) {
             self.disconnect(machine);
             self.own = 0;
             return;
@@ -168,9 +155,7 @@ impl Backend {
                 None if self.conduct.mischief_per_mille > 0 => {}
                 // Its directory was made anew before it looked: the kernel sees one that only begins, and lets go of
                 // its rings. Linux's netback, too, finds nothing to map then, and closes.
-                None if machine.store.text(UPLINK, &format!("{}/state", self.back)) != "2" => {
-                    self.set_state(machine, 5)
-                }
+                None if machine.store.text(UPLINK, &node) != "2" => self.set_state(machine, 5),
                 None => machine.violate("uplink", "the kernel's rings cannot be taken up".into()),
             },
             (2 | 4, "5") => {
@@ -199,12 +184,12 @@ impl Backend {
             [tx, rx].into_iter().map_while(|grant| machine.map_grant(UPLINK, KERNEL, grant).ok()).collect();
         let ports: Vec<_> =
             remote.iter().map_while(|&port| machine.channels.bind(UPLINK, KERNEL, port).ok()).collect();
-        let (&[(tx_handle, tx_frame), (rx_handle, rx_frame)], true) =
-            (mapped.as_slice(), ports.len() == remote.len())
-        else {
+        if mapped.len() < 2 || ports.len() < remote.len() {
             let_go(machine, ports, mapped.into_iter().map(|(handle, _)| handle));
             return None;
-        };
+        }
+        let (tx_handle, tx_frame) = *mapped.first()?;
+        let (rx_handle, rx_frame) = *mapped.last()?;
         Some(Rings {
             tx: Ring::attach(&machine.memory, tx_frame, 12),
             rx: Ring::attach(&machine.memory, rx_frame, 8),
@@ -491,5 +476,19 @@ impl Peer for Backend {
         if untaken > 0 {
             machine.violate("lost-wakeup", format!("the kernel sleeps before {untaken} received slots"));
         }
+    }
+}
+
+/// Closes the event channels and ends the mappings.
+fn let_go(
+    machine: &mut Machine,
+    ports: impl IntoIterator<Item = u32>,
+    handles: impl IntoIterator<Item = u32>,
+) {
+    for port in ports {
+        machine.channels.close(UPLINK, port);
+    }
+    for handle in handles {
+        machine.unmap_grant(UPLINK, handle);
     }
 }
