@@ -7,7 +7,7 @@ CARGO_IMAGE := --target $(BARE) --features kernel --bin kernel
 RIG := /usr/bin/python3 tests/nested/rig.py
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host model bench-engine simulate simulate-mutants miri lifecycle test-nested soak demo bench clean rust rig
+.PHONY: all help test test-host model bench-engine simulate mutants miri lifecycle test-nested soak demo bench clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
 	@printf '%s: %s bytes, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" "$$(sha256sum $(IMAGE) | cut -d ' ' -f 1)"
@@ -46,7 +46,7 @@ bench-engine: rust ## instructions per packet of engine and drivers (over budget
 simulate: rust ## the kernel in the simulated Xen: SEEDS=n worlds from SEED=s on
 	cargo run --quiet --profile simulate --features sim --example simulate -- $(or $(SEEDS),100) $(or $(SEED),1)
 
-simulate-mutants: rust ## classic bugs, put in on purpose: which oracle of the simulation finds which
+mutants: rust ## bugs, put in on purpose: which test or which oracle of the simulation finds which (MUTANTS="a b")
 	tests/mutants/run $(or $(SEEDS),100) $(MUTANTS)
 
 miri: ## the code of rings, pages, grants and copies under Miri (adds a nightly toolchain if there is none)

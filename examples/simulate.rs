@@ -2,7 +2,7 @@
 //!
 //! `simulate [SEEDS [FIRST [DIRECTORY]]]`: so many seeds from the first on, on every CPU. A violation is
 //! shrunk, and its event trace and a capture per interface are written to the directory. Ends with 1 when
-//! something was violated. With `-` as directory it ends at the first violation and writes nothing. `make simulate` and `make simulate-mutants` call it.
+//! something was violated. With `-` as directory it ends at the first violation and writes nothing. `make simulate` and `make mutants` call it.
 
 use ravelin::sim::oracle::Violation;
 use ravelin::sim::run::{Report, run};
