@@ -10,6 +10,7 @@ use crate::client::ClientSlot;
 use crate::clients::{BACKENDS, Clients, MAX_CLIENTS, Ownership, World};
 use crate::control::{self, Request};
 use crate::exits::{Exits, GATEWAY_MAC, Leaving};
+use crate::flow::share::Account;
 use crate::journey::Journey;
 use crate::packet::Datagram;
 use crate::prefix::Ipv4Prefix;
@@ -381,6 +382,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         let (Some(header), Some(vif)) = (header, leaving.exits.clients.vif(slot)) else {
             return leaving.drop_frame(frame, FrameDrop::Protocol);
         };
+        frame.charge_to(Account::client(slot));
         match header.ether_type {
             EtherType::Ipv4 if header.destination != GATEWAY_MAC => {
                 leaving.drop_frame(frame, FrameDrop::NotForUs)

@@ -2,6 +2,7 @@
 //!
 //! The first segment holds every header, contiguous; the rest of the payload stays wherever it arrived.
 
+use crate::flow::share::Account;
 use crate::packet::{Checksum, Datagram, Gso, GsoKind, Offload};
 use crate::route::segmentation::Shape;
 use crate::vif::blank::BlankChecksum;
@@ -28,6 +29,8 @@ pub struct Frame {
     /// Of all segments together.
     bytes: u32,
     offload: Offload,
+    /// On whose account its pages are while it waits.
+    account: Account,
 }
 
 /// Why bytes are not a frame; the pages are given back.
@@ -60,7 +63,7 @@ impl Frame {
 
     fn of(segments: Segments, offload: Offload) -> Self {
         let bytes = segments.iter().map(|segment| u32::from(segment.bytes)).sum();
-        Self { segments, bytes, offload }
+        Self { segments, bytes, offload, account: Account::UPLINK }
     }
 
     /// Makes a frame of an IP packet of our own, with room for the Ethernet header. `None` when it does not
@@ -88,6 +91,17 @@ impl Frame {
     /// Bytes in all, Ethernet header included.
     pub fn bytes(&self) -> usize {
         self.bytes as usize
+    }
+
+    /// On whose account its pages are while it waits: its sender's. The uplink's until [`Self::charge_to`] says
+    /// otherwise, which is right for what hosts there sent and for what we answer them.
+    pub fn account(&self) -> Account {
+        self.account
+    }
+
+    /// Puts it on its sender's account, as everything that is made of it.
+    pub fn charge_to(&mut self, account: Account) {
+        self.account = account;
     }
 
     /// The pieces, in order.
@@ -133,7 +147,8 @@ impl Frame {
             body = rest;
         }
         let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
-        Some(Self::of(segments, Offload { gso: None, ..self.offload }))
+        let piece = Self::of(segments, Offload { gso: None, ..self.offload });
+        Some(Self { account: self.account, ..piece })
     }
 
     /// Gives the pages back.
@@ -268,6 +283,7 @@ const _: () = assert!(HEADER_BYTES + HEADER_ROOM <= PAGE_BYTES);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::ClientSlot;
     use crate::xen::page::on_heap;
 
     /// A frame of `lengths` bytes counted up from zero, each piece at offset 100 of a page of its own.
@@ -344,9 +360,11 @@ mod tests {
     #[test]
     fn piece_is_a_header_and_a_range_of_the_packet() {
         let mut pages = PagePool::with_capacity(8);
-        let frame = frame(&[600, 100], &mut pages);
+        let mut frame = frame(&[600, 100], &mut pages);
         pages.add(on_heap::page());
+        frame.charge_to(Account::client(ClientSlot(3)));
         let mut fragment = frame.piece(&[0xaa; 20], 580..600, &mut pages).unwrap();
+        assert_eq!(fragment.account(), frame.account());
         assert_eq!(fragment.header()[..20], [0xaa; 20]);
         assert_eq!(fragment.header()[20..], counting(614)[594..]);
         assert!(frame.piece(&[0; 20], 0..1, &mut pages).is_none());
