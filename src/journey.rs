@@ -11,6 +11,7 @@ pub mod engine;
 mod errors;
 mod fragments;
 mod inbound;
+pub mod mtus;
 mod notice;
 mod open;
 mod outbound;
@@ -125,6 +126,12 @@ impl<D: Datagram> Journey<D> {
     pub fn set_uplink_address(&mut self, address: Ipv4Addr, now: Moment) {
         self.engine.set_uplink_address(address, now);
         self.fragments.condemn(|_, _| true);
+    }
+
+    /// Sets the MTU of `side`, in bytes of an IP packet; less than [`mtus::LEAST`] counts as that. Holds from the next
+    /// packet on: larger ones are answered with "too big" or cut. A client's holds until the slot is attached anew.
+    pub const fn set_mtu(&mut self, side: Side, bytes: u16) {
+        self.engine.set_mtu(side, bytes);
     }
 
     /// Tells the wall clock, for rules that expire. It runs on with system time from there.

@@ -275,3 +275,52 @@ fn a_clients_mtu_holds_for_what_comes_in() {
     let out = world.uplink(udp_with((R, 53), outer, &[1; 1472]).no_df());
     assert!(matches!(out.as_slice(), [Out::Fragment(Side::Client(ONE), _, 1400)]));
 }
+
+/// What a packet of `bytes` from the uplink to `outer` becomes.
+fn arrival(world: &mut World, outer: (Ipv4Addr, u16), bytes: usize) -> Vec<Out> {
+    world.uplink(udp_with((R, 53), outer, &vec![1; bytes - 28]))
+}
+
+#[test]
+fn v_1_the_uplinks_mtu_holds_as_soon_as_it_is_set() {
+    let mut world = World::new();
+    let packet = udp_with((C1, 5000), (R, 53), &[1; 1472]);
+    world.out_u(ONE, packet.clone());
+    world.journey.set_mtu(Side::Uplink, 1400);
+    let out = world.client(ONE, packet.clone());
+    let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(Drop::TooBig)] = out.as_slice() else {
+        panic!("{out:?}")
+    };
+    assert_eq!(Packet::new(bytes.clone()).u16_at(26), 1400);
+    let out = world.client(ONE, packet.clone().no_df());
+    assert!(matches!(out.as_slice(), [Out::Fragment(Side::Uplink, _, 1400)]), "{out:?}");
+    world.journey.set_mtu(Side::Uplink, 9000);
+    world.out_u(ONE, udp_with((C1, 5000), (R, 53), &[1; 8972]));
+}
+
+#[test]
+fn v_1_each_client_has_an_mtu_of_its_own() {
+    let mut world = World::new();
+    let first = world.out_u(ONE, query()).from();
+    let second = world.out_u(TWO, udp((C2, 5000), (R, 53))).from();
+    world.journey.set_mtu(Side::Client(ONE), 1400);
+    let out = arrival(&mut world, first, 1401);
+    let [Out::Answer(Side::Uplink, bytes), Out::Discard(Drop::TooBig)] = out.as_slice() else {
+        panic!("{out:?}")
+    };
+    assert_eq!(Packet::new(bytes.clone()).u16_at(26), 1400);
+    only_forward(arrival(&mut world, first, 1400), Side::Client(ONE));
+    only_forward(arrival(&mut world, second, 1500), Side::Client(TWO));
+    // It is the vif's: whoever has the slot next has what is said of its own.
+    world.journey.attach(ONE, C1, world.now);
+    let first = world.out_u(ONE, query()).from();
+    only_forward(arrival(&mut world, first, 1500), Side::Client(ONE));
+}
+
+#[test]
+fn v_1_an_mtu_that_no_link_has_counts_as_the_least() {
+    let mut world = World::new();
+    world.journey.set_mtu(Side::Uplink, 0);
+    world.out_u(ONE, udp_with((C1, 5000), (R, 53), &[1; 40]));
+    assert_eq!(world.client_error(ONE, udp_with((C1, 5000), (R, 53), &[1; 41]), Drop::TooBig), (3, 4));
+}

@@ -9,6 +9,7 @@ use core::net::Ipv4Addr;
 use siphasher::sip::SipHasher13;
 
 use super::clients::Clients;
+use super::mtus::Mtus;
 use super::settings::Settings;
 use crate::client::{ClientSlot, Side};
 use crate::counters::{Counters, Drop};
@@ -99,6 +100,7 @@ pub struct Engine {
     pub(super) settings: Settings,
     pub(super) rules: RuleTable,
     pub(super) clients: Clients,
+    pub(super) mtus: Mtus,
     pub(super) flows: FlowTable,
     pub(super) mappings: Mappings,
     pub(super) idents: Idents,
@@ -160,6 +162,7 @@ impl Engine {
             FlowTable::new(settings.flows, settings.quotas.flows_per_client, timeouts, key(0), Tick::at(now));
         let mut engine = Engine {
             clients: Clients::new(),
+            mtus: Mtus::new(&settings),
             flows,
             mappings,
             idents: Idents::new(key(3)),
@@ -208,6 +211,7 @@ impl Engine {
     /// Attaches a client; slot and address must be free.
     pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr) {
         self.clients.attach(slot, address, &self.settings.quotas);
+        self.mtus.reset(slot);
         self.flows.set_membership(Account::client(slot), Membership::Member);
         self.mappings.set_membership(Account::client(slot), Membership::Member);
         // A flow to this address on the uplink must end.
@@ -223,6 +227,11 @@ impl Engine {
         self.mappings.depart(slot, Tick::at(now));
         self.flows.set_membership(Account::client(slot), Membership::Guest);
         self.mappings.set_membership(Account::client(slot), Membership::Guest);
+    }
+
+    /// Sets the MTU of `side`.
+    pub const fn set_mtu(&mut self, side: Side, bytes: u16) {
+        self.mtus.set(side, bytes);
     }
 
     /// Replaces the rules: flows they forbid end, others go on.
@@ -344,7 +353,7 @@ impl Engine {
             (Side::Uplink, _) => self.counters.inward += 1,
             (Side::Client(_), Side::Client(_)) => self.counters.between += 1,
         }
-        self.settings.mtu(to)
+        self.mtus.of(to)
     }
 
     /// Flows there are.

@@ -60,7 +60,7 @@ impl Engine {
             return self.pass_after_review(now, id, sender, &mut parcel.again());
         }
         let (from, to) = flow.sides(sender);
-        if let Some(obstacle) = obstacle(parcel, self.settings.mtu(to)) {
+        if let Some(obstacle) = obstacle(parcel, self.mtus.of(to)) {
             return Some(Verdict::Discard(self.turn_back(now, from, &parcel.again(), obstacle)));
         }
         match motion(&mut entry, sender, transport) {
@@ -112,7 +112,7 @@ impl Engine {
         to: Side,
         parcel: &Parcel<'_>,
     ) -> Result<(), Drop> {
-        match obstacle(parcel, self.settings.mtu(to)) {
+        match obstacle(parcel, self.mtus.of(to)) {
             Some(obstacle) => Err(self.turn_back(now, from, parcel, obstacle)),
             None => Ok(()),
         }

@@ -3,7 +3,6 @@
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
-use crate::client::Side;
 use crate::flow::allowance::Rate;
 use crate::flow::table::FlowTable;
 use crate::flow::timeouts::Timeouts;
@@ -56,9 +55,9 @@ pub struct Settings {
     pub uplink_prefix_bits: u8,
     /// The address that clients see as their gateway: it answers pings and is the source of errors to them.
     pub gateway: Ipv4Addr,
-    /// Bytes of the largest IP packet the uplink takes.
+    /// Bytes of the largest IP packet the uplink takes, until [`set_mtu`](super::Journey::set_mtu) says otherwise.
     pub uplink_mtu: u16,
-    /// Bytes of the largest IP packet a client takes.
+    /// Bytes of the largest IP packet a client takes of which nothing else is said.
     pub client_mtu: u16,
     /// Flows there is room for.
     pub flows: u32,
@@ -108,14 +107,6 @@ impl Settings {
                 packets_per_client: (packets / 2).min(256),
                 bytes_per_client: 128 << 10,
             },
-        }
-    }
-
-    /// The MTU of a side.
-    pub const fn mtu(&self, side: Side) -> u16 {
-        match side {
-            Side::Uplink => self.uplink_mtu,
-            Side::Client(_) => self.client_mtu,
         }
     }
 
