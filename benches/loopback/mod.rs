@@ -161,7 +161,7 @@ impl Loopback {
         let channels = Channels::Shared(Port(1));
         let netback =
             Netback::connect(DomainId(9), channels, ALL, tx_page, rx_page).expect("rings of zeroes");
-        let netfront = Netfront::create(&mut xen, DomainId(8), ALL, Support::No).expect("enough pages");
+        let netfront = Netfront::create(&mut xen, DomainId(8), ALL, Support::No, 0).expect("enough pages");
         let addresses = netfront.addresses();
         let uplink_tx = Ring(xen.granted(table, addresses.tx_ring.0), 12);
         let uplink_rx = Ring(xen.granted(table, addresses.rx_ring.0), 8);

@@ -2,20 +2,22 @@
 //!
 //! Ending a grant may fail as long as the other side maps the page or copies to it (XSA-396): the page then stays
 //! granted and is nobody's. A backend that unmaps late, or a domain that is being destroyed, lets go within
-//! moments; one that never does costs pages, so their number is limited.
+//! moments; one that never does costs pages, so their number is limited: a connection ends when it is exceeded, and
+//! none is made while it is.
 
 use crate::time::Moment;
 use crate::vif::netfront;
 use crate::xen::Xen;
 use crate::xen::grant::GrantedPage;
+use crate::xen::page::PagePool;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Between two attempts to have them back.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// No new connection while more than one packet page in so many is held.
-const SHARE: usize = 4;
+/// One packet page in so many may be held, those of the present connection included.
+const SHARE: usize = 8;
 
 /// Those pages.
 #[derive(Debug, Default)]
@@ -40,9 +42,9 @@ impl HeldPages {
         self.pages.is_empty()
     }
 
-    /// Whether so many are held that no more may be lent.
-    pub fn are_too_many(&self, xen: &mut impl Xen) -> bool {
-        self.pages.len() > xen.pages().total() / SHARE
+    /// How many more may be held; `None` when there are too many already for a new connection.
+    pub fn room(&self, pages: &PagePool) -> Option<usize> {
+        (pages.total() / SHARE).checked_sub(self.pages.len())
     }
 
     /// Tries to end every grant; what succeeds goes back to the pool.

@@ -44,6 +44,8 @@ pub enum Broken {
     ExtraInfo,
     /// A packet without its last slot, or of more slots than fit.
     Slots,
+    /// It still uses more pages than it may of those that it has answered.
+    KeptPages,
 }
 
 impl From<RingBroken> for Broken {
@@ -59,6 +61,7 @@ impl core::fmt::Display for Broken {
             Self::UnknownId => "a response to a request that was not made",
             Self::ExtraInfo => "an extra-info slot that was not offered",
             Self::Slots => "a packet without its last slot, or with too many",
+            Self::KeptPages => "it answers and does not let go of the pages",
         })
     }
 }
@@ -98,7 +101,40 @@ pub struct Netfront {
     queued_slots: usize,
     /// Pages that the backend would not let go.
     kept: Vec<GrantedPage>,
+    /// How many that may be before the connection ends.
+    may_keep: usize,
     traffic: Traffic,
+}
+
+/// A packet of which slots are being taken.
+#[derive(Debug, Default)]
+struct Incoming {
+    segments: Option<Segments>,
+    /// What the first slot says is left to do.
+    offload: Option<Offload>,
+    usable: Usable,
+}
+
+/// Whether a packet is all there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Usable {
+    #[default]
+    Yes,
+    No,
+}
+
+impl Incoming {
+    /// Adds a piece behind the others; gives it back to the pool when there is no room for it.
+    fn push(&mut self, segment: Segment, pages: &mut PagePool) {
+        let Some(segments) = &mut self.segments else {
+            self.segments = Some(Segments::one(segment));
+            return;
+        };
+        if let Err(Segment { page, .. }) = segments.push(segment, pages) {
+            pages.give(page);
+            self.usable = Usable::No;
+        }
+    }
 }
 
 /// What to tell the backend in XenStore.
@@ -114,12 +150,13 @@ pub struct Addresses {
 
 impl Netfront {
     /// Makes rings for `backend` and posts receive buffers. `abilities` says what the backend can take, `split`
-    /// whether it takes one event channel per ring.
+    /// whether it takes one event channel per ring, `may_keep` how many pages it may still use that it has answered.
     pub fn create(
         xen: &mut impl Xen,
         backend: DomainId,
         abilities: Abilities,
         split: Support,
+        may_keep: usize,
     ) -> Result<Self, XenError> {
         let channels = allocate_channels(xen, backend, split)?;
         let rings = (make_ring(xen, backend), make_ring(xen, backend));
@@ -142,6 +179,7 @@ impl Netfront {
             queue: VecDeque::with_capacity(QUEUE_FRAMES),
             queued_slots: 0,
             kept: Vec::new(),
+            may_keep,
             traffic: Traffic::default(),
         };
         front.post_buffers(xen);
@@ -195,7 +233,7 @@ impl Netfront {
             }
         }
         self.post_buffers(xen);
-        Ok(())
+        self.check_kept()
     }
 
     /// Takes the next response and the buffer that was posted in its slot.
@@ -221,75 +259,66 @@ impl Netfront {
 
     /// Takes the slots of one packet; `None` when it is not usable.
     fn take_packet(&mut self, xen: &mut impl Xen, waiting: &mut u32) -> Result<Option<Frame>, Broken> {
-        let mut segments: Option<Segments> = None;
-        let mut offload: Option<Offload> = None;
-        let mut usable = true;
-        loop {
-            let (slot, entry, granted) = self.take_slot(waiting)?;
-            let response = RxResponse::parse(entry);
-            let ended = xen.end_grant(granted);
-            match (ended, u16::try_from(response.status)) {
-                (Ok(page), Ok(bytes)) if usize::from(response.offset) + usize::from(bytes) <= PAGE_BYTES => {
-                    let segment = Segment { page, offset: response.offset, bytes };
-                    let pushed = match &mut segments {
-                        Some(segments) => segments.push(segment, xen.pages()),
-                        None => {
-                            segments = Some(Segments::one(segment));
-                            Ok(())
-                        }
-                    };
-                    if let Err(Segment { page, .. }) = pushed {
-                        xen.pages().give(page);
-                        usable = false;
-                    }
-                }
-                (Ok(page), _) => {
-                    xen.pages().give(page);
-                    usable = false;
-                }
-                (Err(granted), _) => {
-                    self.kept.push(granted);
-                    self.traffic.kept_page += 1;
-                    usable = false;
-                }
-            }
-            let broken = match response {
-                RxResponse { id, .. } if id != slot => Some(Broken::UnknownId),
-                RxResponse { flags, .. } if flags.contains(RxFlags::GSO_PREFIX) => Some(Broken::ExtraInfo),
-                _ => None,
-            };
-            let extras = response.flags.contains(RxFlags::EXTRA_INFO) && offload.is_none();
-            let gso = match broken {
-                Some(broken) => Err(broken),
-                None if extras => self.take_extras(xen, waiting).map(Some),
-                None => Ok(None),
-            };
-            match gso {
-                Ok(gso) => {
-                    offload.get_or_insert(Offload { checksum: response.flags.checksum(), gso });
-                }
-                Err(broken) => {
-                    if let Some(segments) = segments {
-                        segments.release(xen.pages());
-                    }
-                    return Err(broken);
-                }
-            }
-            if !response.flags.contains(RxFlags::MORE_DATA) {
-                break;
-            }
-        }
-        match segments {
-            Some(segments) if usable => {
+        // The pages stay here, so that they come back however gathering ends.
+        let mut incoming = Incoming::default();
+        let gathered = self.gather(&mut incoming, xen, waiting);
+        match (gathered, incoming) {
+            (Ok(()), Incoming { segments: Some(segments), offload, usable: Usable::Yes }) => {
                 if let Ok(frame) = Frame::new(segments, offload.unwrap_or(Offload::NONE), xen.pages()) {
                     return Ok(Some(frame));
                 }
             }
-            Some(segments) => segments.release(xen.pages()),
-            None => {}
+            (gathered, Incoming { segments, .. }) => {
+                if let Some(segments) = segments {
+                    segments.release(xen.pages());
+                }
+                gathered?;
+            }
         }
         self.traffic.bad_packet += 1;
         Ok(None)
+    }
+
+    /// Takes slots up to a packet's last one.
+    fn gather(
+        &mut self,
+        incoming: &mut Incoming,
+        xen: &mut impl Xen,
+        waiting: &mut u32,
+    ) -> Result<(), Broken> {
+        loop {
+            let (slot, entry, granted) = self.take_slot(waiting)?;
+            let response = RxResponse::parse(entry);
+            match (xen.end_grant(granted), u16::try_from(response.status)) {
+                (Ok(page), Ok(bytes)) if usize::from(response.offset) + usize::from(bytes) <= PAGE_BYTES => {
+                    incoming.push(Segment { page, offset: response.offset, bytes }, xen.pages());
+                }
+                (Ok(page), _) => {
+                    xen.pages().give(page);
+                    incoming.usable = Usable::No;
+                }
+                (Err(granted), _) => {
+                    self.kept.push(granted);
+                    self.traffic.kept_page += 1;
+                    incoming.usable = Usable::No;
+                }
+            }
+            match response {
+                RxResponse { id, .. } if id != slot => return Err(Broken::UnknownId),
+                RxResponse { flags, .. } if flags.contains(RxFlags::GSO_PREFIX) => {
+                    return Err(Broken::ExtraInfo);
+                }
+                RxResponse { flags, .. } if incoming.offload.is_none() => {
+                    let extras = flags.contains(RxFlags::EXTRA_INFO);
+                    let gso = if extras { Some(self.take_extras(xen, waiting)?) } else { None };
+                    incoming.offload = Some(Offload { checksum: flags.checksum(), gso });
+                }
+                _ => {}
+            }
+            if !response.flags.contains(RxFlags::MORE_DATA) {
+                return Ok(());
+            }
+        }
     }
 
     /// Fills the receive ring. The backend can read what it may write: it finds nobody else's bytes there.
@@ -444,10 +473,16 @@ impl Netfront {
                 }
             }
         }
-        for granted in core::mem::take(&mut self.kept) {
+        for at in (0..self.kept.len()).rev() {
+            let granted = self.kept.swap_remove(at);
             end(xen, granted, &mut self.kept);
         }
-        Ok(())
+        self.check_kept()
+    }
+
+    /// A backend that answers and keeps using the pages would have them all in the end.
+    fn check_kept(&self) -> Result<(), Broken> {
+        if self.kept.len() > self.may_keep { Err(Broken::KeptPages) } else { Ok(()) }
     }
 
     /// Makes requests visible, and tells the backend if it asked to be.

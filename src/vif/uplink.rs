@@ -232,11 +232,11 @@ impl Uplink {
         };
         let split = Support::of(flag("split-event-channels")?);
         around.held.retry(around.xen);
-        if around.held.are_too_many(around.xen) {
+        let Some(may_keep) = around.held.room(around.xen.pages()) else {
             log::error!("uplink: its backend still holds {} pages: no new rings for it", around.held.len());
             return Ok(Event::Refused);
-        }
-        Ok(match Netfront::create(around.xen, self.backend, abilities, split) {
+        };
+        Ok(match Netfront::create(around.xen, self.backend, abilities, split, may_keep) {
             Ok(netfront) => {
                 self.netfront = Some(netfront);
                 Event::Done

@@ -33,7 +33,7 @@ fn frame_that_cannot_be_granted_whole_leaves_nothing_in_the_ring() {
     let mut xen = Stub::new(KERNEL, 8);
     let all =
         Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
-    let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
+    let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No, 0).unwrap();
     let ring = xen.granted(TABLE, netfront.addresses().tx_ring.0);
     // Somebody takes all references but two.
     let mut taken: Vec<GrantedPage> = Vec::new();
