@@ -112,6 +112,8 @@ reasons! {
     FragmentLimit = "fragment-limit",
     /// It is a fragment of a datagram whose fragments overlap or contradict each other.
     FragmentOverlap = "fragment-overlap",
+    /// It is a fragment of which every byte has arrived before.
+    FragmentDuplicate = "fragment-duplicate",
     /// It is a fragment that leaves the layer-4 header incomplete (RFC 1858).
     FragmentTiny = "fragment-tiny",
     /// It waited for the first fragment of its datagram too long.

@@ -3,7 +3,8 @@
 //! The first fragment of a datagram is judged like a whole packet and leaves at once; the others follow it the
 //! same way. Those that arrive before it wait, so nothing waits as long as pieces arrive in order. Every piece
 //! is checked against all before it: once two contradict each other nothing more of the datagram leaves, and
-//! its receiver can never complete it. Datagrams, waiting packets and bytes are bounded per account; when an
+//! its receiver can never complete it. Of every byte only what came first leaves: a fragment that lies wholly within
+//! what arrived is a duplicate and goes no further, whatever it says (conformance X-7). Datagrams, waiting packets and bytes are bounded per account; when an
 //! account is at its bound its own oldest datagram is given up (conformance ).
 
 use alloc::boxed::Box;
@@ -14,6 +15,7 @@ use core::net::Ipv4Addr;
 use siphasher::sip::SipHasher13;
 
 use super::index::Index;
+use super::passed::Passed;
 use super::share::{Account, Membership, Share};
 use super::slab::{Ends, Id, Links, Slab};
 use super::spans::{Misfit, Spans};
@@ -78,6 +80,7 @@ pub enum Arrival<D> {
 /// All datagrams that are arriving in pieces.
 pub struct Fragments<D> {
     datagrams: Slab<Pieces<D>>,
+    passed: Passed,
     index: Index<Pieces<D>>,
     hasher: SipHasher13,
     /// Datagrams by age, per account.
@@ -114,6 +117,7 @@ impl<D> Fragments<D> {
         ages.resize_with(Account::COUNT, || Ends::EMPTY);
         Fragments {
             datagrams: Slab::new(datagrams),
+            passed: Passed::default(),
             index: Index::new(datagrams),
             hasher: SipHasher13::new_with_keys(key.0, key.1),
             ages: ages.into_boxed_slice(),
@@ -178,6 +182,9 @@ impl<D> Fragments<D> {
         if let (Some(id), None) = (found, live) {
             self.give_up(id, Drop::FragmentTimeout, reject);
         }
+        if live.is_none() && ip.part != Part::First && self.passed.knows(hash, now) {
+            return Arrival::Refuse(Drop::FragmentDuplicate);
+        }
         let Some(id) = live.or_else(|| self.begin(name, hash, now, reject)) else {
             return Arrival::Refuse(Drop::FragmentLimit);
         };
@@ -188,10 +195,14 @@ impl<D> Fragments<D> {
         let misfit = match hides_header(ip) {
             true => Some(Drop::FragmentTiny),
             false => pieces.spans.add(ip).err().map(|misfit| match misfit {
+                Misfit::Duplicate => Drop::FragmentDuplicate,
                 Misfit::Contradiction => Drop::FragmentOverlap,
                 Misfit::Scattered => Drop::FragmentLimit,
             }),
         };
+        if misfit == Some(Drop::FragmentDuplicate) {
+            return Arrival::Refuse(Drop::FragmentDuplicate);
+        }
         if let Some(why) = misfit {
             pieces.fate = Fate::Refused;
             self.drop_held(id, why, reject);
@@ -292,15 +303,17 @@ impl<D> Fragments<D> {
         Some((packet, ip))
     }
 
-    /// Forgets the datagram if all of it has passed.
-    pub fn finish(&mut self, id: Id<Pieces<D>>) {
+    /// Forgets the datagram if all of it has passed, but for duplicates that come late.
+    pub fn finish(&mut self, id: Id<Pieces<D>>, now: Tick) {
         let done = |pieces: &Pieces<D>| {
             matches!(pieces.fate, Fate::Passing(_))
                 && pieces.held.first().is_none()
                 && pieces.spans.is_complete()
         };
-        if self.datagrams.get(id).is_some_and(done) {
-            self.forget(id);
+        if self.datagrams.get(id).is_some_and(done)
+            && let Some(name) = self.forget(id)
+        {
+            self.passed.note(name, now);
         }
     }
 
@@ -315,13 +328,16 @@ impl<D> Fragments<D> {
         self.forget(id);
     }
 
-    fn forget(&mut self, id: Id<Pieces<D>>) {
-        let Some(Pieces { name, .. }) = self.datagrams.remove(id) else { return };
-        self.index.remove(self.hash(&name), id);
+    /// Returns the hash of its name.
+    fn forget(&mut self, id: Id<Pieces<D>>) -> Option<u64> {
+        let Pieces { name, .. } = self.datagrams.remove(id)?;
+        let hash = self.hash(&name);
+        self.index.remove(hash, id);
         self.share.give(name.account);
         if let Some(ages) = self.ages.get_mut(name.account.position()) {
             self.age_links.remove(ages, id);
         }
+        Some(hash)
     }
 
     /// Gives up what has been incomplete for too long.

@@ -4,6 +4,7 @@ pub mod allowance;
 pub mod fragments;
 pub mod index;
 pub mod key;
+pub mod passed;
 pub mod record;
 pub mod share;
 pub mod siphash;

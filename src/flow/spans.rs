@@ -16,7 +16,10 @@ struct Span {
 /// Why a fragment does not fit with those that came before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfit {
-    /// It overlaps another one, or lies beyond the end, or says the datagram ends elsewhere.
+    /// All of it has arrived already, and it says nothing else of where the datagram ends.
+    Duplicate,
+    /// It overlaps another one with bytes that have not arrived, or lies beyond the end, or says the datagram ends
+    /// elsewhere.
     Contradiction,
     /// The fragments are too scattered to keep track of.
     Scattered,
@@ -33,7 +36,8 @@ pub struct Spans {
 }
 
 impl Spans {
-    /// Adds the fragment that `ip` is. Overlap of a single byte is refused (RFC 5722 for IPv6, RFC 1858).
+    /// Adds the fragment that `ip` is. What has arrived is not changed by a duplicate (RFC 8200 section 4.5); any other
+    /// overlap is refused, of a single byte too (RFC 5722 for IPv6, RFC 1858).
     pub fn add(&mut self, ip: &Ipv4) -> Result<(), Misfit> {
         let start = match ip.part {
             Part::Whole | Part::First => 0,
@@ -44,8 +48,8 @@ impl Spans {
         let is_last = matches!(ip.part, Part::Whole | Part::Last { .. });
         let highest = self.spans.get(self.count.wrapping_sub(1)).map_or(0, |span| span.end);
         match self.end {
-            Some(known) if is_last || end > known => return Err(Misfit::Contradiction),
-            None if is_last && highest > end => return Err(Misfit::Contradiction),
+            Some(known) if end > known || is_last != (end == known) => return Err(Misfit::Contradiction),
+            None if is_last && end <= highest => return Err(Misfit::Contradiction),
             _ => {}
         }
         self.insert(Span { start, end })?;
@@ -58,8 +62,9 @@ impl Spans {
     fn insert(&mut self, new: Span) -> Result<(), Misfit> {
         let arrived = self.spans.get(..self.count).unwrap_or(&[]);
         let at = arrived.partition_point(|span| span.end <= new.start);
-        if arrived.get(at).is_some_and(|span| span.start < new.end) {
-            return Err(Misfit::Contradiction);
+        if let Some(span) = arrived.get(at).filter(|span| span.start < new.end) {
+            let all = span.start <= new.start && new.end <= span.end;
+            return Err(if all { Misfit::Duplicate } else { Misfit::Contradiction });
         }
         let joins_before =
             at.checked_sub(1).filter(|before| arrived.get(*before).is_some_and(|s| s.end == new.start));
@@ -148,12 +153,35 @@ mod tests {
     }
 
     #[test]
-    fn any_overlap_is_a_contradiction() {
-        for second in [middle(8, 8), middle(0, 16), middle(16, 8), middle(8, 24), last(16, 1)] {
+    fn an_overlap_that_brings_bytes_or_another_end_is_a_contradiction() {
+        for second in [middle(0, 16), middle(8, 24), middle(0, 32), last(16, 1), last(16, 8), last(8, 24)] {
             let mut spans = Spans::default();
             spans.add(&middle(8, 16)).unwrap();
             assert_eq!(spans.add(&second), Err(Misfit::Contradiction), "{second:?}");
         }
+        for second in [middle(16, 8), middle(8, 16), last(8, 8), last(16, 9)] {
+            let mut spans = Spans::default();
+            spans.add(&last(8, 16)).unwrap();
+            assert_eq!(spans.add(&second), Err(Misfit::Contradiction), "{second:?}");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_changes_nothing() {
+        let pieces = [fragment(Part::First, 16), middle(16, 8), last(24, 13)];
+        let mut spans = Spans::default();
+        for (at, piece) in pieces.iter().enumerate() {
+            spans.add(piece).unwrap();
+            for duplicate in &pieces[..=at] {
+                assert_eq!(spans.add(duplicate), Err(Misfit::Duplicate), "{duplicate:?}");
+            }
+            assert_eq!(spans.is_complete(), at == 2);
+        }
+        // A part of what arrived, or several pieces of it in one.
+        for within in [middle(8, 8), middle(8, 16), last(16, 21), last(32, 5)] {
+            assert_eq!(spans.add(&within), Err(Misfit::Duplicate), "{within:?}");
+        }
+        assert!(spans.is_complete());
     }
 
     #[test]

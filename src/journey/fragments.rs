@@ -58,7 +58,7 @@ impl<D: Datagram> Journey<D> {
             Arrival::Wait(id) => self.fragments.hold(id, packet, ip, &mut reject(&mut self.engine, outlet)),
             Arrival::Follow(id, passage) => {
                 self.follow(now, from, packet, ip, &passage, outlet);
-                self.fragments.finish(id);
+                self.fragments.finish(id, tick);
             }
             Arrival::Judge(id) => {
                 let parcel = &mut Parcel { header: packet.header(), ip, offload };
@@ -71,7 +71,7 @@ impl<D: Datagram> Journey<D> {
                 while let Some((held, ip)) = self.fragments.release(id) {
                     self.follow(now, from, held, ip, &passage, outlet);
                 }
-                self.fragments.finish(id);
+                self.fragments.finish(id, tick);
             }
         }
     }
