@@ -3,6 +3,7 @@
 use crate::client::{ClientSlot, Side};
 use crate::clients::Clients;
 use crate::counters::Drop;
+use crate::flow::share::Account;
 use crate::journey::Outlet;
 use crate::packet::Datagram;
 use crate::prefix::Ipv4Prefix;
@@ -154,7 +155,10 @@ impl Leaving<'_> {
         let pressure = self.pressure();
         let netback = self.exits.clients.vif(slot).and_then(|vif| vif.netback());
         match (frame, netback) {
-            (Some(frame), Some(netback)) => netback.send(frame, self.pages, pressure),
+            (Some(mut frame), Some(netback)) => {
+                frame.charge_to(Account::client(slot));
+                netback.send(frame, self.pages, pressure);
+            }
             (Some(frame), None) => self.drop_frame(frame, FrameDrop::NoClient),
             (None, _) => self.exits.drops.count(FrameDrop::NoPage),
         }
@@ -192,7 +196,11 @@ impl Outlet<Frame> for Leaving<'_> {
     fn answer(&mut self, to: Side, packet: &[u8]) {
         let frame = self.pages.take().and_then(|page| Frame::with_packet(page, packet, self.pages));
         match frame {
-            Some(frame) => self.forward(to, frame),
+            Some(mut frame) => {
+                // It goes back to whoever caused it.
+                frame.charge_to(account_of(to));
+                self.forward(to, frame);
+            }
             None => self.exits.drops.count(FrameDrop::NoPage),
         }
     }
@@ -217,6 +225,14 @@ impl Outlet<Frame> for Leaving<'_> {
     fn discard(&mut self, frame: Frame, _: Drop) {
         // The journey has counted it.
         frame.release(self.pages);
+    }
+}
+
+/// On whose account something goes back to where it was caused.
+fn account_of(side: Side) -> Account {
+    match side {
+        Side::Uplink => Account::UPLINK,
+        Side::Client(slot) => Account::client(slot),
     }
 }
 

@@ -7,7 +7,7 @@
 mod uplink_life;
 
 use crate::client::ClientSlot;
-use crate::clients::{BACKENDS, Clients, MAX_CLIENTS, Ownership, World};
+use crate::clients::{BACKENDS, Clients, Ownership, World};
 use crate::control::{self, Request};
 use crate::exits::{Exits, GATEWAY_MAC, Leaving};
 use crate::flow::share::Account;
@@ -21,7 +21,7 @@ use crate::vif::drops::FrameDrop;
 use crate::vif::frame::{CannotSegment, Frame};
 use crate::vif::held::HeldPages;
 use crate::vif::in_flight::InFlight;
-use crate::vif::intake::{Gate, Intake};
+use crate::vif::intake::{Flow, Gate, Intake};
 use crate::vif::lifecycle::frontend::Link;
 use crate::vif::netback::COPIES_PER_PACKET;
 use crate::vif::ring::{RING_SIZE, Wakeup};
@@ -72,6 +72,8 @@ pub struct Firewall<X: Xen, R: StoreRing> {
     /// The client slot whose turn is first in the next round.
     first: usize,
     gate: Gate,
+    /// When a client that sent as much as it may is served again.
+    replenished: Option<Moment>,
     /// Pages that backends of the uplink have not let go yet.
     held: HeldPages,
     /// Our address on the uplink, where the toolstack gives the device none.
@@ -132,6 +134,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             ports: Vec::new(),
             first: 0,
             gate: Gate::default(),
+            replenished: None,
             held: HeldPages::default(),
             unused_devices: Vec::new(),
             effort: Effort::default(),
@@ -333,23 +336,31 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Moves packets between the clients' rings and our pages, in one batch of copies.
     fn exchange_with_clients(&mut self, now: Moment) {
         let mut broken = Vec::new();
+        let flow = self.uplink_flow(now);
         let first = self.first;
-        // Whoever finds the batch full begins the next round.
-        self.first = first.wrapping_add(1) % MAX_CLIENTS;
-        let mut turned_away = None;
-        let mut slots = self.intake(now).slots();
-        for (slot, netback) in self.exits.clients.rings_from(first) {
+        let Exits { clients, uplink, .. } = &mut self.exits;
+        let uplink = uplink.as_mut().and_then(Uplink::netfront);
+        // Who found no room in the batch, and who comes behind the first.
+        let (mut turned_away, mut second) = (None, None);
+        for (place, (slot, netback)) in clients.rings_from(first).enumerate() {
             let (batch, in_flight, pages) = (&mut self.batch, &mut self.in_flight, self.xen.pages());
-            if batch.room() < COPIES_PER_PACKET {
-                turned_away.get_or_insert(usize::from(slot.0));
+            if place == 1 {
+                second = Some(slot);
             }
+            if batch.room() < COPIES_PER_PACKET {
+                turned_away = turned_away.or(Some(slot));
+            }
+            let room = uplink.as_ref().map_or(0, |netfront| netfront.room(Account::client(slot)));
+            let intake = netback.intake(Intake::of(flow, room), now);
             let delivered = netback.deliver(batch, in_flight);
-            match delivered.and_then(|()| netback.collect(batch, in_flight, pages, slots)) {
-                Ok(taken) => slots = slots.saturating_sub(taken),
-                Err(why) => broken.push((slot, why)),
+            if let Err(why) =
+                delivered.and_then(|()| netback.collect(batch, in_flight, pages, intake.slots()))
+            {
+                broken.push((slot, why));
             }
         }
-        self.first = turned_away.unwrap_or(self.first);
+        // Whoever found the batch full begins the next round, or else the turn goes on to the next who is there.
+        self.first = turned_away.or(second).map_or(0, |slot| slot.0.into());
         if self.batch.waiting() > 0 {
             self.effort.batches += 1;
             self.effort.copies += self.batch.waiting() as u64;
@@ -419,27 +430,35 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
     }
 
-    /// Whether packets are to be taken from clients.
-    fn intake(&mut self, now: Moment) -> Intake {
+    /// Whether clients are to wait for the uplink.
+    fn uplink_flow(&mut self, now: Moment) -> Flow {
         let uplink = self.exits.uplink.as_mut();
-        let (link, room) = uplink.map_or((Link::Down, 0), |uplink| {
-            (uplink.link(), uplink.netfront().map_or(0, |netfront| netfront.room()))
+        let (link, waiting, answered) = uplink.map_or((Link::Down, 0, 0), |uplink| {
+            let link = uplink.link();
+            uplink.netfront().map_or((link, 0, 0), |front| (link, front.waiting(), front.answered()))
         });
-        self.gate.look(link, room, now)
+        self.gate.look(link, waiting, answered, now)
     }
 
     /// Asks every ring to wake us; whether none has something already. A broken one counts as having: the
     /// next pass deals with it.
     fn may_sleep(&mut self, now: Moment) -> bool {
-        let intake = self.intake(now);
-        let armed = self.exits.clients.rings().map(|(_, netback)| netback.arm(intake) == Ok(Wakeup::Armed));
-        // Every ring is armed, whatever the others say.
-        let clients = armed.fold(true, |quiet, armed| quiet & armed);
-        let uplink = self.exits.uplink.as_mut().and_then(Uplink::netfront);
+        let flow = self.uplink_flow(now);
+        let Exits { clients, uplink, .. } = &mut self.exits;
+        let mut uplink = uplink.as_mut().and_then(Uplink::netfront);
+        self.replenished = None;
+        let mut quiet = true;
+        for (slot, netback) in clients.rings() {
+            let room = uplink.as_ref().map_or(0, |netfront| netfront.room(Account::client(slot)));
+            let intake = netback.intake(Intake::of(flow, room), now);
+            // Every ring is armed, whatever the others say.
+            quiet &= netback.arm(intake) == Ok(Wakeup::Armed);
+            self.replenished = self.replenished.into_iter().chain(netback.deadline()).min();
+        }
         // What a connection that was broken off has left to tell is for the next pass.
         self.ownership.is_empty()
-            & clients
-            & uplink.is_none_or(|netfront| netfront.arm() == Ok(Wakeup::Armed))
+            & quiet
+            & uplink.as_mut().is_none_or(|netfront| netfront.arm() == Ok(Wakeup::Armed))
     }
 
     fn deadline(&self) -> Option<Moment> {
@@ -448,7 +467,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         // While XenStore rests, so do the devices.
         let devices = devices.map(|due| due.max(self.store_rests_until));
         let gate = self.gate.deadline();
-        let deadlines = [self.journey.next_deadline(), self.exits.neighbours.deadline(), devices, gate];
+        let neighbours = self.exits.neighbours.deadline();
+        let deadlines = [self.journey.next_deadline(), neighbours, devices, gate, self.replenished];
         deadlines.into_iter().flatten().min()
     }
 
@@ -466,6 +486,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             let id = vif.id();
             if let Some(netback) = vif.netback() {
                 log::info!("{id}: {:?}", netback.traffic());
+            }
+            if let Some(limit) = vif.rate_limit() {
+                log::info!("{id}: sends at most {limit}");
             }
         }
         log::info!("frames dropped: {}", self.exits.drops);

@@ -2,12 +2,14 @@
 
 use crate::guard::antispoof::Identity;
 use crate::store::{Nodes, Store, StoreError, StoreRing, Transaction};
+use crate::text::Excerpt;
 use crate::time::Moment;
 use crate::vif::abilities::Support;
 use crate::vif::announcement::{self, Failure};
 use crate::vif::lifecycle::backend::{Action, Backend, Event, Sight};
 use crate::vif::lifecycle::{BusState, Online};
 use crate::vif::netback::Netback;
+use crate::vif::token_bucket::{RateLimit, TokenBucket};
 use crate::xen::{DomainId, Xen};
 use alloc::format;
 use alloc::string::String;
@@ -67,6 +69,10 @@ pub struct ClientVif {
     split: Support,
     life: Backend,
     identity: Identity,
+    /// What the toolstack wrote of how much its client may send.
+    rate: Option<String>,
+    /// That, if it is a limit: what is left of it while no rings are in use.
+    bucket: Option<TokenBucket>,
     netback: Option<Netback>,
     complaints: u32,
     /// What XenStore last failed to do for this device.
@@ -86,6 +92,7 @@ impl ClientVif {
         let back = format!("backend/vif/{}/{}", id.domain.0, id.device);
         let front = store.read(&format!("{back}/frontend"))?;
         let identity = read_identity(&back, store)?;
+        let rate = read_rate(&back, store)?;
         store.watch(&format!("{front}/state"), token)?;
         Ok(Self {
             id,
@@ -95,6 +102,11 @@ impl ClientVif {
             back,
             front,
             life: Backend::new(now),
+            bucket: rate
+                .as_deref()
+                .and_then(|rate| rate_limit(id, rate))
+                .map(|limit| TokenBucket::new(limit, now)),
+            rate,
             netback: None,
             complaints: 0,
             trouble: None,
@@ -109,6 +121,11 @@ impl ClientVif {
     /// The addresses that the toolstack gave the client.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What its client may send, if the toolstack set a limit (`rate=`).
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        self.bucket.map(|bucket| bucket.limit())
     }
 
     /// The rings, while connected.
@@ -211,7 +228,8 @@ impl ClientVif {
             }
             Action::TakeUpRings => {
                 match announcement::take_up(&self.front, self.id.domain, self.split, xen, store) {
-                    Ok(netback) => {
+                    Ok(mut netback) => {
+                        netback.set_bucket(self.bucket);
                         self.netback = Some(netback);
                         Ok(Event::Done)
                     }
@@ -224,6 +242,8 @@ impl ClientVif {
             }
             Action::LetGo => {
                 if let Some(netback) = self.netback.take() {
+                    // Coming back does not fill it.
+                    self.bucket = netback.bucket();
                     netback.disconnect(xen);
                 }
                 Ok(Event::Done)
@@ -264,7 +284,7 @@ impl ClientVif {
     fn offer<R: StoreRing>(&self, transaction: &mut Transaction<'_, R>) -> Result<(), StoreError> {
         let back = &self.back;
         // What we know of the client may be of a directory that was removed and made anew since.
-        if read_identity(back, transaction)? != self.identity {
+        if read_identity(back, transaction)? != self.identity || read_rate(back, transaction)? != self.rate {
             return Err(StoreError::NoEntry);
         }
         for (key, value) in OFFER {
@@ -321,4 +341,18 @@ fn read_identity(back: &str, nodes: &mut impl Nodes) -> Result<Identity, StoreEr
     let mac = nodes.read(&format!("{back}/mac"))?;
     let addresses = nodes.read_peer(&format!("{back}/ip"))?.unwrap_or_default();
     Ok(Identity::parse(&mac, &addresses))
+}
+
+/// What the toolstack wrote of how much a device's client may send (`rate=`).
+fn read_rate(back: &str, nodes: &mut impl Nodes) -> Result<Option<String>, StoreError> {
+    nodes.read_peer(&format!("{back}/rate"))
+}
+
+/// The limit that it stands for; none where it is not one, as in netback.
+fn rate_limit(id: DeviceId, text: &str) -> Option<RateLimit> {
+    let limit = RateLimit::parse(text).ok();
+    if limit.is_none() {
+        log::warn!("{id}: rate {} is no limit: what it sends is not limited", Excerpt::of(text));
+    }
+    limit
 }

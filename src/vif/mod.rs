@@ -3,10 +3,12 @@
 pub mod abilities;
 pub mod announcement;
 pub mod blank;
+pub mod byte_limit;
 pub mod channels;
 pub mod client;
 pub mod drops;
 pub mod extra;
+pub mod fair_queue;
 pub mod frame;
 pub mod held;
 pub mod in_flight;
@@ -18,4 +20,5 @@ pub mod ring;
 pub mod rx;
 pub mod segments;
 pub mod slots;
+pub mod token_bucket;
 pub mod uplink;

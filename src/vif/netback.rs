@@ -8,9 +8,11 @@
 //! Whatever a client does wrong ends at worst its own connection ([`Broken`]).
 
 use crate::packet::{Datagram, Gso, Offload};
+use crate::time::Moment;
 use crate::vif::abilities::{Abilities, Support};
 use crate::vif::channels::Channels;
 use crate::vif::extra::Extra;
+use crate::vif::fair_queue::{FairQueue, Room};
 use crate::vif::frame::Frame;
 use crate::vif::in_flight::{Arrival, Departure, InFlight};
 use crate::vif::intake::Intake;
@@ -20,29 +22,27 @@ use crate::vif::segments::{MAX_SEGMENTS, Segments};
 use crate::vif::slots::{
     Fragment, MAX_SLOTS, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, tx_response,
 };
+use crate::vif::token_bucket::TokenBucket;
 use crate::xen::copy::{CopyBatch, Lent, Remote};
 use crate::xen::grant::Gref;
 use crate::xen::page::{PAGE_BYTES, Page, PagePool, Segment};
 use crate::xen::{DomainId, MappedPage, Xen};
-use alloc::collections::VecDeque;
 
-/// Frames that may wait for one client to post buffers: one ring of buffers' worth.
-const QUEUE_FRAMES: usize = RING_SIZE as usize;
-
-/// Pages of the frames that may wait.
+/// Pages of the frames that may wait for one client to post buffers: one ring of buffers' worth.
 const QUEUE_PAGES: usize = RING_SIZE as usize;
 
 /// When the pool is short of pages, each client's frames that wait may still take this many.
 const QUEUE_PAGES_UNDER_PRESSURE: usize = 24;
 
 /// What a client may send in one round before it is the next one's turn, in bytes as [`cost`] counts them:
-/// about 64 small packets, or two of the largest kind.
-const QUANTUM: i32 = 144 << 10;
+/// about 90 small packets, or two of the largest kind.
+const QUANTUM: i32 = 192 << 10;
 
-/// What a packet costs, in bytes: its own, and as many as take the time that goes into a packet of any size.
-fn cost(bytes: u16) -> i32 {
-    const PER_PACKET: i32 = 2048;
-    PER_PACKET + i32::from(bytes)
+/// What a packet costs, in bytes: its own, and for each of its slots as many as take the time that goes into a copy and
+/// what else a slot takes, be it filled or not.
+fn cost(bytes: u16, slots: usize) -> i32 {
+    const PER_SLOT: i32 = 2048;
+    i32::from(bytes) + PER_SLOT * slots as i32
 }
 
 /// Most copies that one packet can need: each of its fragments may lie across two of our pages.
@@ -101,12 +101,12 @@ pub struct Netback {
     abilities: Abilities,
     tx: BackRing<MappedPage, TX_BYTES>,
     rx: BackRing<MappedPage, RX_BYTES>,
-    queue: VecDeque<Frame>,
-    /// Pages of the frames in the queue.
-    queued_pages: usize,
+    queue: FairQueue,
     /// What the client may still send in this round (deficit round robin); negative if its last packet was
     /// larger than that.
     credit: i32,
+    /// What it may send in the long run, if the toolstack set a limit.
+    bucket: Option<TokenBucket>,
     /// How many of the arrivals in flight are ours: the oldest ones when our turn to settle comes.
     arriving: usize,
     /// Likewise of the departures.
@@ -137,13 +137,35 @@ impl Netback {
             abilities,
             tx,
             rx,
-            queue: VecDeque::with_capacity(QUEUE_FRAMES),
-            queued_pages: 0,
+            queue: FairQueue::with_capacity(QUEUE_PAGES as u16),
             credit: 0,
+            bucket: None,
             arriving: 0,
             departing: 0,
             traffic: Traffic::default(),
         })
+    }
+
+    /// Limits what the client may send, from what was left of the limit before.
+    pub fn set_bucket(&mut self, bucket: Option<TokenBucket>) {
+        self.bucket = bucket;
+    }
+
+    /// What is left of its limit.
+    pub fn bucket(&self) -> Option<TokenBucket> {
+        self.bucket
+    }
+
+    /// Whether packets are taken from the client: as the uplink allows, and unless it has sent as much as it may.
+    pub fn intake(&mut self, uplink: Intake, now: Moment) -> Intake {
+        let Some(bucket) = &mut self.bucket else { return uplink };
+        bucket.refill(now);
+        if bucket.is_empty() { Intake::Held } else { uplink }
+    }
+
+    /// When packets are taken again from a client that has sent as much as it may.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.bucket.as_ref().filter(|bucket| bucket.is_empty()).map(TokenBucket::due)
     }
 
     /// Takes packets that the client sent, as many as its turn allows, and queues the copies into pages of ours.
@@ -164,6 +186,9 @@ impl Netback {
         let mut packet = TxPacket::default();
         let mut taken = 0;
         while waiting > 0 && self.credit > 0 && taken + MAX_SLOTS < slots && batch.room() >= MAX_SLOTS {
+            if self.bucket.as_ref().is_some_and(TokenBucket::is_empty) {
+                break;
+            }
             let outcome = read_packet(&mut packet, || {
                 waiting = waiting.checked_sub(1)?;
                 Some(self.tx.take())
@@ -175,7 +200,10 @@ impl Netback {
                     packet.answers.respond(TxStatus::Error, |response| self.tx.respond(response));
                 }
             }
-            self.credit -= cost(packet.bytes);
+            self.credit -= cost(packet.bytes, packet.answers.count());
+            if let Some(bucket) = &mut self.bucket {
+                bucket.take(packet.bytes);
+            }
             taken += packet.fragments.len() + packet.answers.extras;
         }
         Ok(taken)
@@ -235,39 +263,45 @@ impl Netback {
         self.abilities
     }
 
-    /// Queues a frame for the client, which must be able to [take](Abilities::take) it; drops it when too many
-    /// wait already.
+    /// Queues a frame for the client, which must be able to [take](Abilities::take) it; drops it, or one of whoever has
+    /// most waiting, when too much waits already.
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool, pressure: Pressure) {
         let limit = match pressure {
             Pressure::Low => QUEUE_PAGES,
             Pressure::High => QUEUE_PAGES_UNDER_PRESSURE,
         };
+        let Self { queue, traffic, .. } = self;
         let fits = frame.bytes() <= PAGE_BYTES || self.abilities.scatter_gather == Support::Yes;
-        let is_full = self.queue.len() >= QUEUE_FRAMES || self.queued_pages >= limit;
-        if is_full || !fits || self.abilities.take(frame.offload()) == Support::No {
-            self.traffic.queue_full += 1;
-            return frame.release(pages);
+        let mut give_up = |frame: Frame| {
+            traffic.queue_full += 1;
+            frame.release(pages);
+        };
+        if !fits
+            || self.abilities.take(frame.offload()) == Support::No
+            || queue.make_room(frame.account(), limit, &mut give_up) == Room::None
+        {
+            return give_up(frame);
         }
         if self.abilities.blank_checksum == Support::No {
             frame.complete_checksum();
         }
-        self.queued_pages += frame.segments().len();
-        self.queue.push_back(frame);
+        if let Err(frame) = queue.push(frame) {
+            give_up(frame);
+        }
     }
 
     /// Queues the copies of waiting frames into buffers that the client posted.
     pub fn deliver(&mut self, batch: &mut CopyBatch, in_flight: &mut InFlight) -> Result<(), Broken> {
         let mut buffers = self.rx.waiting()? as usize;
-        while let Some(frame) = self.queue.front() {
-            let wanted = buffers_for(frame);
-            if buffers < wanted || batch.room() < COPIES_PER_PACKET {
-                break;
-            }
+        while batch.room() >= COPIES_PER_PACKET {
+            let mut wanted = 0;
+            let next = self.queue.pop_if(|frame| {
+                wanted = buffers_for(frame);
+                wanted <= buffers
+            });
+            let Some(frame) = next else { break };
             buffers -= wanted;
-            if let Some(frame) = self.queue.pop_front() {
-                self.queued_pages -= frame.segments().len();
-                self.store(frame, wanted, batch, in_flight);
-            }
+            self.store(frame, wanted, batch, in_flight);
         }
         Ok(())
     }
@@ -442,9 +476,7 @@ impl Netback {
         for page in [self.tx.into_page(), self.rx.into_page()] {
             unmap(xen, page);
         }
-        for frame in self.queue {
-            frame.release(xen.pages());
-        }
+        self.queue.release(xen.pages());
     }
 }
 

@@ -5,10 +5,13 @@
 //! The backend's domain is not trusted: every id, offset and length it returns is checked, and a page that it
 //! still holds is not reused (XSA-396).
 
+use crate::flow::share::Account;
 use crate::packet::{Datagram, Gso, Offload};
 use crate::vif::abilities::{Abilities, Support};
+use crate::vif::byte_limit::ByteLimit;
 use crate::vif::channels::Channels;
 use crate::vif::extra::Extra;
+use crate::vif::fair_queue::{FairQueue, Room};
 use crate::vif::frame::Frame;
 use crate::vif::ring::{FrontRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
@@ -18,17 +21,13 @@ use crate::xen::grant::{Access, GrantedPage, Gref};
 use crate::xen::page::{PAGE_BYTES, PagePool, Segment};
 use crate::xen::{DomainId, Xen, XenError};
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
 const SLOTS: usize = RING_SIZE as usize;
 
-/// Frames that may wait for the backend to free slots.
-const QUEUE_FRAMES: usize = SLOTS;
-
-/// Slots that they may take up.
-const QUEUE_SLOTS: usize = SLOTS;
+/// Pages of the frames that may wait for the backend. One client alone may take half of them.
+const QUEUE_PAGES: usize = 2 * SLOTS;
 
 /// Packets taken in one pass.
 const PACKETS_PER_PASS: usize = SLOTS;
@@ -90,15 +89,16 @@ pub struct Netfront {
     channels: Channels,
     abilities: Abilities,
     tx: FrontRing<GrantedPage, TX_BYTES>,
-    /// Granted pages by request id.
-    tx_pages: Box<[Option<GrantedPage>; SLOTS]>,
+    /// Granted pages by request id, with the bytes in them.
+    tx_pages: Box<[Option<(GrantedPage, u16)>; SLOTS]>,
     tx_ids: Vec<u16>,
     rx: FrontRing<GrantedPage, RX_BYTES>,
     /// Posted buffers by ring slot, which is also their id.
     rx_pages: Box<[Option<GrantedPage>; SLOTS]>,
-    queue: VecDeque<Frame>,
-    /// Slots that the frames in the queue take up.
-    queued_slots: usize,
+    queue: FairQueue,
+    limit: ByteLimit,
+    /// Slots that the backend has answered, modulo 2³².
+    answered: u32,
     /// Pages that the backend would not let go.
     kept: Vec<GrantedPage>,
     /// How many that may be before the connection ends.
@@ -176,8 +176,9 @@ impl Netfront {
             tx_ids: (0..RING_SIZE as u16).rev().collect(),
             rx: FrontRing::create(rx),
             rx_pages: Box::new([const { None }; SLOTS]),
-            queue: VecDeque::with_capacity(QUEUE_FRAMES),
-            queued_slots: 0,
+            queue: FairQueue::with_capacity(QUEUE_PAGES as u16),
+            limit: ByteLimit::default(),
+            answered: 0,
             kept: Vec::new(),
             may_keep,
             traffic: Traffic::default(),
@@ -340,39 +341,60 @@ impl Netfront {
         }
     }
 
-    /// Queues a frame for the backend, which must be able to [take](Abilities::take) it; drops it when too many
-    /// wait already.
+    /// Queues a frame for the backend, which must be able to [take](Abilities::take) it; drops it, or one of whoever has
+    /// most waiting, when too much waits already.
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool) {
-        let is_full = self.queue.len() >= QUEUE_FRAMES || self.queued_slots >= QUEUE_SLOTS;
+        let Self { queue, traffic, .. } = self;
         let fits = frame.segments().len() == 1 || self.abilities.scatter_gather == Support::Yes;
-        if is_full || !fits || self.abilities.take(frame.offload()) == Support::No {
-            self.traffic.queue_full += 1;
-            return frame.release(pages);
+        let mut give_up = |frame: Frame| {
+            traffic.queue_full += 1;
+            frame.release(pages);
+        };
+        if !fits
+            || self.abilities.take(frame.offload()) == Support::No
+            || queue.make_room(frame.account(), QUEUE_PAGES, &mut give_up) == Room::None
+        {
+            return give_up(frame);
         }
         if self.abilities.blank_checksum == Support::No {
             frame.complete_checksum();
         }
-        self.queued_slots += slots_for(&frame);
-        self.queue.push_back(frame);
+        if let Err(frame) = queue.push(frame) {
+            give_up(frame);
+        }
     }
 
-    /// Slots that can be sent before the queue is full.
-    pub fn room(&self) -> usize {
-        let ring = (self.tx.room() as usize).min(self.tx_ids.len());
-        (ring + QUEUE_SLOTS).saturating_sub(self.queued_slots)
+    /// Slots that packets of `account` may take up without displacing what others have waiting.
+    pub fn room(&self, account: Account) -> usize {
+        self.queue.room(account)
     }
 
-    /// Grants waiting frames to the backend, as far as the ring has room.
+    /// Pages of the frames that wait for the backend.
+    pub fn waiting(&self) -> usize {
+        self.queue.pages()
+    }
+
+    /// Slots that the backend has answered, modulo 2³².
+    pub fn answered(&self) -> u32 {
+        self.answered
+    }
+
+    /// Slots of the ring that can be written.
+    pub fn free_slots(&self) -> usize {
+        (self.tx.room() as usize).min(self.tx_ids.len())
+    }
+
+    /// Grants waiting frames to the backend: as many as it takes until we look again, as far as the ring has room.
     pub fn transmit(&mut self, xen: &mut impl Xen) {
-        while let Some(frame) = self.queue.front() {
-            let wanted = slots_for(frame);
-            if (self.tx.room() as usize) < wanted || self.tx_ids.len() < wanted {
-                break;
+        while self.limit.has_room() {
+            let free = self.free_slots();
+            match self.queue.pop_if(|frame| slots_for(frame) <= free) {
+                Some(frame) => self.grant_frame(frame, xen),
+                None => break,
             }
-            if let Some(frame) = self.queue.pop_front() {
-                self.queued_slots -= wanted;
-                self.grant_frame(frame, xen);
-            }
+        }
+        if !self.queue.is_empty() {
+            self.limit.hold();
         }
     }
 
@@ -408,8 +430,9 @@ impl Netfront {
                     );
                     flags = TxFlags::empty();
                     written.push(id);
+                    self.limit.grant(bytes);
                     if let Some(place) = self.tx_pages.get_mut(usize::from(id)) {
-                        *place = Some(granted);
+                        *place = Some((granted, bytes));
                     }
                 }
                 Err(page) => {
@@ -447,7 +470,8 @@ impl Netfront {
         self.tx.withdraw((written.len() + extras) as u32);
         for &id in written {
             self.tx_ids.push(id);
-            if let Some(granted) = self.tx_pages.get_mut(usize::from(id)).and_then(Option::take) {
+            if let Some((granted, bytes)) = self.tx_pages.get_mut(usize::from(id)).and_then(Option::take) {
+                self.limit.withdraw(bytes);
                 end(xen, granted, &mut self.kept);
             }
         }
@@ -455,15 +479,18 @@ impl Netfront {
 
     /// Takes back the pages of packets that the backend has sent on.
     pub fn reap(&mut self, xen: &mut impl Xen) -> Result<(), Broken> {
-        for _ in 0..self.tx.waiting()? {
+        let answers = self.tx.waiting()?;
+        self.answered = self.answered.wrapping_add(answers);
+        for _ in 0..answers {
             let (_, [i0, i1, s0, s1, ..]) = self.tx.take();
             // The answer to an extra-info entry, which names nothing.
             if i16::from_le_bytes([s0, s1]) == TxStatus::Null as i16 {
                 continue;
             }
             let id = u16::from_le_bytes([i0, i1]);
-            let granted = self.tx_pages.get_mut(usize::from(id)).and_then(Option::take);
-            let granted = granted.ok_or(Broken::UnknownId)?;
+            let sent = self.tx_pages.get_mut(usize::from(id)).and_then(Option::take);
+            let (granted, bytes) = sent.ok_or(Broken::UnknownId)?;
+            self.limit.answer(bytes);
             self.tx_ids.push(id);
             match xen.end_grant(granted) {
                 Ok(page) => xen.pages().give(page),
@@ -473,6 +500,7 @@ impl Netfront {
                 }
             }
         }
+        self.limit.look();
         for at in (0..self.kept.len()).rev() {
             let granted = self.kept.swap_remove(at);
             end(xen, granted, &mut self.kept);
@@ -509,13 +537,12 @@ impl Netfront {
         self.channels.close(xen);
         let mut kept = Vec::new();
         let rings = [self.tx.into_page(), self.rx.into_page()];
-        let buffers = self.tx_pages.into_iter().chain(*self.rx_pages).flatten();
+        let sent = self.tx_pages.into_iter().map(|sent| sent.map(|(granted, _)| granted));
+        let buffers = sent.chain(*self.rx_pages).flatten();
         for granted in rings.into_iter().chain(buffers).chain(self.kept) {
             end(xen, granted, &mut kept);
         }
-        for frame in self.queue {
-            frame.release(xen.pages());
-        }
+        self.queue.release(xen.pages());
         kept
     }
 }

@@ -9,3 +9,4 @@ mod receive;
 #[path = "../../benches/loopback/stub.rs"]
 mod stub;
 mod transmit;
+mod turn;

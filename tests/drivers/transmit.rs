@@ -50,15 +50,15 @@ fn frame_that_cannot_be_granted_whole_leaves_nothing_in_the_ring() {
         let page = xen.end_grant(taken.pop().unwrap()).unwrap();
         xen.pages().give(page);
     }
-    let (free, room) = (xen.pages().free(), netfront.room());
+    let (free, room) = (xen.pages().free(), netfront.free_slots());
 
     send(&mut netfront, &mut xen, 3);
     assert_eq!((netfront.traffic().no_grant, netfront.traffic().sent), (1, 0));
-    assert_eq!((xen.memory.word(ring, 0), xen.pages().free(), netfront.room()), (0, free, room));
+    assert_eq!((xen.memory.word(ring, 0), xen.pages().free(), netfront.free_slots()), (0, free, room));
 
     send(&mut netfront, &mut xen, 2);
     assert_eq!((netfront.traffic().no_grant, netfront.traffic().sent), (1, 1));
-    assert_eq!((xen.memory.word(ring, 0), netfront.room()), (2, room - 2));
+    assert_eq!((xen.memory.word(ring, 0), netfront.free_slots()), (2, room - 2));
     // The first says the whole packet's size and that more follows, the second its own.
     let halves = |slot: usize| {
         let at = 64 + 12 * slot;
