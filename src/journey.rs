@@ -31,7 +31,8 @@ use crate::flow::fragments::Fragments;
 use crate::flow::share::{Account, Membership};
 use crate::flow::tick::Tick;
 use crate::guard::RuleTable;
-use crate::packet::Datagram;
+use crate::packet::{Datagram, Gso, Offload};
+use crate::route::segmentation::Segmented;
 use crate::time::{Moment, UnixSeconds};
 use crate::wire::ipv4::{Ipv4, Ipv4Fault, Part};
 
@@ -218,15 +219,42 @@ impl<D: Datagram> Journey<D> {
         }
         match verdict {
             Verdict::Discard(why) => self.discard(packet, why, outlet),
-            Verdict::Forward(passage) => {
-                let mtu = self.engine.count_forwarded(from, passage.to);
-                if ip.total_bytes > mtu && packet.offload().gso.is_none() {
-                    outlet.fragment(passage.to, packet, mtu);
-                } else {
-                    outlet.forward(passage.to, packet);
+            Verdict::Forward(passage) => match packet.offload().gso {
+                Some(gso) => self.forward_segmented(from, passage.to, packet, ip, gso, outlet),
+                None => {
+                    self.engine.count_forwarded(from, passage.to, 1);
+                    let mtu = self.engine.mtu(passage.to);
+                    if ip.total_bytes > mtu {
+                        outlet.fragment(passage.to, packet, mtu);
+                    } else {
+                        outlet.forward(passage.to, packet);
+                    }
                 }
-            }
+            },
         }
+    }
+
+    /// Forwards a packet that its receiver is to segment, in segments that fit: those of one that may be cut are made
+    /// smaller where an honest sender's others are cut in two.
+    #[inline(never)]
+    fn forward_segmented(
+        &mut self,
+        from: Side,
+        to: Side,
+        mut packet: D,
+        ip: &Ipv4,
+        gso: Gso,
+        outlet: &mut impl Outlet<D>,
+    ) {
+        let asked = Segmented::of(packet.header(), ip, gso.segment_bytes);
+        // What fits in no way has been turned back.
+        let made = asked.within(self.engine.mtu(to)).unwrap_or(asked);
+        if made != asked {
+            let gso = Some(Gso { segment_bytes: made.segment_bytes(), ..gso });
+            packet.set_offload(Offload { gso, ..packet.offload() });
+        }
+        self.engine.count_forwarded(from, to, made.count());
+        outlet.forward(to, packet);
     }
 
     fn discard(&mut self, packet: D, why: Drop, outlet: &mut impl Outlet<D>) {

@@ -1,4 +1,4 @@
-//! Forwarding: conformance F-1 to F-12 (RFC 1812, RFC 791, RFC 768, RFC 7126).
+//! Forwarding: conformance F-1 to F-13, V-1 (RFC 1812, RFC 791, RFC 768, RFC 7126).
 #![allow(missing_docs)]
 
 mod support;
@@ -127,10 +127,13 @@ fn f_4_too_big_without_df_is_cut() {
     assert_eq!(again.payload()[8..], packet.payload()[8..]);
 }
 
+fn gso(mss: u16) -> Option<Gso> {
+    Some(Gso { kind: GsoKind::TcpV4, segment_bytes: NonZeroU16::new(mss).unwrap() })
+}
+
 #[test]
 fn a_gso_packet_is_as_large_as_its_segments() {
     let mut world = narrow_uplink();
-    let gso = |mss| Some(Gso { kind: GsoKind::TcpV4, segment_bytes: NonZeroU16::new(mss).unwrap() });
     let client = (C1, 40000);
     let outer = world.out_u(ONE, tcp(client, (R, 80), "S", 1000, 0)).from();
     world.out_c(ONE, tcp((R, 80), outer, "SA", 5000, 1001));
@@ -141,6 +144,71 @@ fn a_gso_packet_is_as_large_as_its_segments() {
     out.complete().assert_sums();
     large.offload.gso = gso(1361);
     assert_eq!(world.client_error(ONE, large, Drop::TooBig), (3, 4));
+}
+
+/// Twenty thousand bytes of C1 to R:80 on an open connection, to be cut into segments, and without DF.
+fn large_segment(sequence: u32) -> Packet {
+    tcp_with((C1, 40000), (R, 80), "A", sequence, 5101, &[1; 20_000]).no_df().blank()
+}
+
+#[test]
+fn f_13_segments_that_may_be_cut_are_made_to_fit() {
+    let mut world = narrow_uplink();
+    world.open_tcp(40000);
+    let mut large = large_segment(1101);
+    large.offload.gso = gso(1460);
+    let out = world.out_u(ONE, large.clone());
+    assert_eq!(out.offload, Offload { checksum: Checksum::Blank, gso: gso(1360) });
+    out.complete().assert_sums();
+    // With DF its sender is told, and segments that fit stay as they were asked for.
+    assert_eq!(world.client_error(ONE, large.clone().df().blank(), Drop::TooBig), (3, 4));
+    large.offload.gso = gso(1000);
+    assert_eq!(world.out_u(ONE, large.clone()).offload.gso, gso(1000));
+    // Segments of 48 bytes are the least.
+    world.journey.set_mtu(Side::Uplink, 40 + 48);
+    assert_eq!(world.out_u(ONE, large.clone()).offload.gso, gso(48));
+    world.journey.set_mtu(Side::Uplink, 40 + 47);
+    assert_eq!(world.client_error(ONE, large, Drop::TooBig), (3, 4));
+}
+
+#[test]
+fn f_13_so_are_those_for_a_client() {
+    let mut world = World::new();
+    let outer = world.open_tcp(40000);
+    world.journey.set_mtu(Side::Client(ONE), 1000);
+    let mut large = tcp_with((R, 80), outer, "A", 5101, 1101, &[1; 5000]).no_df().blank();
+    large.offload.gso = gso(1448);
+    assert_eq!(world.out_c(ONE, large).offload.gso, gso(960));
+}
+
+#[test]
+fn f_13_every_segment_has_a_number_of_its_own() {
+    let mut world = narrow_uplink();
+    world.open_tcp(40000);
+    // In fifteen segments of 1,360 bytes, as 1,460 do not fit, and in forty of 500.
+    for (mss, count) in [(1360, 15), (1460, 15), (500, 40)] {
+        let mut large = large_segment(1101);
+        large.offload.gso = gso(mss);
+        let first = world.out_u(ONE, large).ident();
+        let next =
+            world.out_u(ONE, tcp_with((C1, 40000), (R, 80), "A", 1101, 5101, &[1; 1000]).no_df()).ident();
+        assert_eq!(next.wrapping_sub(first), count, "{mss}");
+    }
+}
+
+#[test]
+fn f_13_every_segment_counts() {
+    let mut world = narrow_uplink();
+    let outer = world.open_tcp(40000);
+    let before = world.journey.counters().clone();
+    let mut large = large_segment(1101);
+    large.offload.gso = gso(1460);
+    world.out_u(ONE, large);
+    let mut back = tcp_with((R, 80), outer, "A", 5101, 1101, &[1; 14_600]).blank();
+    back.offload.gso = gso(1460);
+    world.out_c(ONE, back);
+    let after = world.journey.counters();
+    assert_eq!((after.outward - before.outward, after.inward - before.inward), (15, 10));
 }
 
 #[test]

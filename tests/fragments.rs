@@ -239,13 +239,27 @@ fn x_6_two_clients_with_one_identification_leave_with_two() {
 #[test]
 fn x_6_packets_that_may_be_cut_later_get_different_identifications() {
     let mut world = World::new();
-    let first = world.out_u(ONE, udp((C1, 5000), (R, 53)).no_df().id(5));
-    let second = world.out_u(TWO, udp((C2, 5000), (R, 53)).no_df().id(5));
+    // One byte more than what is not cut anywhere.
+    let packet = |client| udp_with((client, 5000), (R, 53), &[1; 549]).no_df().id(5);
+    let first = world.out_u(ONE, packet(C1));
+    let second = world.out_u(TWO, packet(C2));
     assert_ne!(first.ident(), second.ident());
     let mut seen = std::collections::BTreeSet::from([first.ident(), second.ident()]);
     for _ in 0..65_534 {
-        assert!(seen.insert(world.out_u(ONE, udp((C1, 5000), (R, 53)).no_df().id(5)).ident()));
+        assert!(seen.insert(world.out_u(ONE, packet(C1)).ident()));
     }
+}
+
+#[test]
+fn x_6_what_is_cut_here_is_numbered_however_small_it_is() {
+    let mut world = World::new();
+    world.journey.set_mtu(Side::Uplink, 400);
+    let cut = |out: Vec<Out>| match out.as_slice() {
+        [Out::Fragment(Side::Uplink, packet, 400)] => packet.ident(),
+        other => panic!("{other:?}"),
+    };
+    let packet = |client| udp_with((client, 5000), (R, 53), &[1; 373]).no_df().id(5);
+    assert_ne!(cut(world.client(ONE, packet(C1))), cut(world.client(TWO, packet(C2))));
 }
 
 /// Sends `packets` from C1, or to it from R; what passes, and why the rest does not.

@@ -1,4 +1,4 @@
-//! ICMP: conformance I-1 to I-15 (RFC 5508, RFC 1812 section 4.3, RFC 5927).
+//! ICMP: conformance I-1 to I-17 (RFC 5508, RFC 1812 section 4.3, RFC 5927).
 #![allow(missing_docs)]
 
 mod support;
@@ -343,6 +343,22 @@ fn a_client_may_ping_a_permitted_client_both_ways_with_one_identifier() {
     assert_eq!(answer.source(), C2);
     only_forward(world.client(ONE, echo_reply(C1, C2, 7)), Side::Client(TWO));
     world.client_nothing(ONE, echo_reply(C1, C2, 8), Drop::EchoUnasked);
+}
+
+#[test]
+fn i_17_a_quoted_packet_is_numbered_as_its_client_numbered_it() {
+    let mut world = World::new();
+    // A SYN as tcptraceroute sends it, a ping, and the largest that is not cut anywhere.
+    let largest = udp_with((C1, 5000), (R, 53), &[1; 548]);
+    assert_eq!(largest.bytes.len(), 576);
+    for sent in [tcp((C1, 40000), (R, 80), "S", 1000, 0), echo_request(C1, R, 7), largest] {
+        let sent = sent.no_df().id(0xBEEF);
+        let left = world.out_u(ONE, sent.clone());
+        let error = world.out_c(ONE, icmp_error(S, F, 11, 0, &left, 28));
+        error.assert_sums();
+        assert_eq!(error.quoted().bytes, sent.clone().ttl_of(63).bytes[..28]);
+        assert_eq!(error.quoted().ident(), 0xBEEF);
+    }
 }
 
 /// What the firewall does with a packet that the uplink's link layer gave back.

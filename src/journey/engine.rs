@@ -346,14 +346,21 @@ impl Engine {
         self.counters.drop(why);
     }
 
-    /// Counts a packet that goes from one side to another; returns the MTU of the side it leaves by.
-    pub fn count_forwarded(&mut self, from: Side, to: Side) -> u16 {
+    /// Counts `packets` that go from one side to another.
+    #[inline(always)]
+    pub fn count_forwarded(&mut self, from: Side, to: Side, packets: u16) {
+        let packets = u64::from(packets);
         match (from, to) {
-            (Side::Client(_), Side::Uplink) => self.counters.outward += 1,
-            (Side::Uplink, _) => self.counters.inward += 1,
-            (Side::Client(_), Side::Client(_)) => self.counters.between += 1,
+            (Side::Client(_), Side::Uplink) => self.counters.outward += packets,
+            (Side::Uplink, _) => self.counters.inward += packets,
+            (Side::Client(_), Side::Client(_)) => self.counters.between += packets,
         }
-        self.mtus.of(to)
+    }
+
+    /// The MTU of `side`.
+    #[inline(always)]
+    pub const fn mtu(&self, side: Side) -> u16 {
+        self.mtus.of(side)
     }
 
     /// Flows there are.

@@ -9,8 +9,10 @@ use crate::flow::slab::Id;
 use crate::flow::table::Entry;
 use crate::flow::tcp::Step;
 use crate::flow::tick::Tick;
+use crate::nat::ident::UNCUT_BYTES;
 use crate::nat::rewrite::{Heading, PortChange, readdress, repoint};
 use crate::route::report::Report;
+use crate::route::segmentation::Segmented;
 use crate::time::Moment;
 use crate::wire::ipv4::{Cutting, Ipv4, Part, protocol};
 use crate::wire::transport::Transport;
@@ -139,6 +141,7 @@ impl Engine {
         parcel: &mut Parcel<'_>,
         transport: &Transport,
     ) -> Verdict {
+        let ident = self.ident(to, parcel);
         let Parcel { header, ip, offload } = parcel;
         let (source, destination, change) = match (names.route, sender) {
             (Route::Between(_), _) => (ip.source, ip.destination, PortChange::None),
@@ -150,7 +153,7 @@ impl Engine {
                 (ip.source, near.address, PortChange::Destination(names.near_port))
             }
         };
-        let passage = Passage { to, source, destination, ident: self.ident(to, ip), hop: Hop::Next };
+        let passage = Passage { to, source, destination, ident, hop: Hop::Next };
         let addresses = readdress(header, ip, &passage.heading(ip));
         if change != PortChange::None
             && let Some(bytes) = header.get_mut(usize::from(ip.header_bytes)..)
@@ -161,15 +164,26 @@ impl Engine {
     }
 
     /// The identification a packet leaves with: its own, unless it may be cut behind our one uplink address,
-    /// where two clients may have picked the same (conformance X-6).
+    /// where two clients may have picked the same (conformance X-6, I-17).
     #[inline(always)]
-    fn ident(&mut self, to: Side, ip: &Ipv4) -> u16 {
+    fn ident(&mut self, to: Side, parcel: &Parcel<'_>) -> u16 {
+        let ip = &parcel.ip;
         match (to, ip.cutting, ip.part) {
-            (Side::Uplink, Cutting::Allowed, _) | (Side::Uplink, _, Part::First) => {
-                self.idents.next(ip.destination, ip.protocol)
-            }
-            _ => ip.ident,
+            (Side::Client(_), _, _) | (_, Cutting::Forbidden, Part::Whole) => ip.ident,
+            (_, _, Part::Whole) if ip.total_bytes <= UNCUT_BYTES.min(self.mtus.of(to)) => ip.ident,
+            _ => self.unique_ident(parcel),
         }
+    }
+
+    /// The identification for a packet that may be cut beyond the uplink; of one to be segmented, that of its first
+    /// segment, from which they count on.
+    fn unique_ident(&mut self, parcel: &Parcel<'_>) -> u16 {
+        let Parcel { header, ip, offload } = parcel;
+        let packets = offload.gso.map_or(1, |gso| {
+            let asked = Segmented::of(header, ip, gso.segment_bytes);
+            asked.within(self.mtus.of(Side::Uplink)).unwrap_or(asked).count()
+        });
+        self.idents.next(ip.destination, ip.protocol, packets)
     }
 }
 
@@ -188,7 +202,7 @@ impl Passage {
 enum Obstacle {
     /// It has no hop left.
     NoHopLeft,
-    /// It may not be cut, and is larger than the MTU ahead.
+    /// It may not be cut or cannot be, and is larger than the MTU ahead.
     TooBig { mtu: u16 },
 }
 
@@ -199,10 +213,20 @@ fn obstacle(parcel: &Parcel<'_>, mtu: u16) -> Option<Obstacle> {
     if ip.ttl <= 1 {
         return Some(Obstacle::NoHopLeft);
     }
-    if ip.total_bytes <= mtu || ip.cutting == Cutting::Allowed || largest_piece(parcel) <= mtu {
+    if ip.total_bytes <= mtu {
         return None;
     }
-    Some(Obstacle::TooBig { mtu })
+    let fits = match (parcel.offload.gso, ip.cutting) {
+        (None, cutting) => cutting == Cutting::Allowed,
+        (Some(gso), cutting) => {
+            let segmented = Segmented::of(parcel.header, ip, gso.segment_bytes);
+            match cutting {
+                Cutting::Forbidden => segmented.largest_bytes() <= mtu,
+                Cutting::Allowed => segmented.within(mtu).is_some(),
+            }
+        }
+    };
+    if fits { None } else { Some(Obstacle::TooBig { mtu }) }
 }
 
 /// What the packet that `sender` sent does to its flow; else what is to be done instead of passing it.
@@ -230,13 +254,4 @@ fn motion(entry: &mut Entry<'_>, sender: End, transport: &Transport) -> Result<M
             Ok(if refreshes { Motion::Refresh } else { Motion::Keep })
         }
     }
-}
-
-/// Bytes of the largest IP packet that leaves: of a GSO packet, one segment.
-fn largest_piece(parcel: &Parcel<'_>) -> u16 {
-    let Some(gso) = parcel.offload.gso else { return parcel.ip.total_bytes };
-    let ip_bytes = usize::from(parcel.ip.header_bytes);
-    let tcp_bytes = parcel.header.get(ip_bytes + 12).map_or(60, |offset| u16::from(offset >> 4) * 4);
-    let headers = u16::from(parcel.ip.header_bytes) + tcp_bytes;
-    parcel.ip.total_bytes.min(headers.saturating_add(gso.segment_bytes.get()))
 }

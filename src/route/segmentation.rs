@@ -3,7 +3,10 @@
 //!
 //! As in [`crate::route::cut`] a piece is a new header and a range of bytes of the old packet. What the headers
 //! of the segments say follows RFC 9293: sequence numbers count on, FIN and PSH belong to the last one, CWR
-//! (RFC 3168) to the first. Checksums are left blank, as the large packet's was.
+//! (RFC 3168) to the first, and identifications count on. Checksums are left blank, as the large packet's was.
+//!
+//! What is asked of a packet on its way, whether it fits and how many it is, is asked of its segments
+//! ([`Segmented`]).
 
 use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
@@ -13,6 +16,54 @@ use crate::wire::bytes::{put_u16, put_u32, u16_at, u32_at};
 use crate::wire::checksum::{self, Sum};
 use crate::wire::ipv4::{self, Ipv4, Part, protocol};
 use crate::wire::tcp;
+
+/// Least TCP payload per segment: one large packet must not become thousands. Linux goes no lower
+/// (`TCP_MIN_SND_MSS`).
+pub const LEAST_SEGMENT: u16 = 48;
+
+/// What a packet to be segmented will be on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segmented {
+    header_bytes: u16,
+    payload_bytes: u16,
+    segment_bytes: NonZeroU16,
+}
+
+impl Segmented {
+    /// Of the TCP packet that starts `header`, read as `ip`, in segments of `segment_bytes`.
+    pub fn of(header: &[u8], ip: &Ipv4, segment_bytes: NonZeroU16) -> Segmented {
+        let offset = header.get(usize::from(ip.header_bytes) + tcp::at::DATA_OFFSET);
+        // The drivers let none pass that has no TCP header (`settle_segmentation`).
+        let tcp_bytes = offset.map_or(tcp::HEADER_BYTES as u16, |offset| u16::from(offset >> 4) * 4);
+        let header_bytes = (u16::from(ip.header_bytes) + tcp_bytes).min(ip.total_bytes);
+        Segmented { header_bytes, payload_bytes: ip.total_bytes - header_bytes, segment_bytes }
+    }
+
+    /// Bytes of the largest segment, as an IP packet.
+    pub fn largest_bytes(&self) -> u16 {
+        self.header_bytes + self.payload_bytes.min(self.segment_bytes.get())
+    }
+
+    /// How many segments: at least one.
+    pub fn count(&self) -> u16 {
+        self.payload_bytes.div_ceil(self.segment_bytes.get()).max(1)
+    }
+
+    /// The same in segments small enough for `mtu`; `None` when those would be smaller than any that are made. For TCP
+    /// it is all the same: each segment says which part of the stream it is.
+    pub fn within(self, mtu: u16) -> Option<Segmented> {
+        if self.largest_bytes() <= mtu {
+            return Some(self);
+        }
+        let segment_bytes = mtu.checked_sub(self.header_bytes).filter(|bytes| *bytes >= LEAST_SEGMENT)?;
+        Some(Segmented { segment_bytes: NonZeroU16::new(segment_bytes)?, ..self })
+    }
+
+    /// Bytes of TCP payload per segment.
+    pub const fn segment_bytes(&self) -> NonZeroU16 {
+        self.segment_bytes
+    }
+}
 
 /// Bytes of the longest headers: 60 of IP, 60 of TCP.
 const LONGEST_HEADERS: usize = 120;
@@ -178,6 +229,23 @@ mod tests {
             assert_eq!(u32_at(header, 28), Some((u32::MAX - 99).wrapping_add(100 * index as u32)));
             assert_eq!(checksum::of(&header[..24]), 0);
             assert_eq!(header[20..24], [1; 4]);
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_the_segments_is_true_of_those_that_are_made() {
+        for (payload, segment_bytes) in
+            [(1, 48), (48, 48), (250, 100), (300, 100), (301, 100), (60_000, 1448)]
+        {
+            let header = packet(payload, 0x10);
+            let ip = Ipv4::read(&header, 48 + usize::from(payload)).unwrap();
+            let said = Segmented::of(&header, &ip, NonZeroU16::new(segment_bytes).unwrap());
+            let made = cut(&header, payload.into(), segment_bytes);
+            let largest = made.iter().map(|piece| 48 + piece.payload.len()).max();
+            assert_eq!(
+                (usize::from(said.count()), Some(usize::from(said.largest_bytes()))),
+                (made.len(), largest)
+            );
         }
     }
 

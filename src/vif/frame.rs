@@ -4,7 +4,7 @@
 
 use crate::flow::share::Account;
 use crate::packet::{Checksum, Datagram, Gso, GsoKind, Offload};
-use crate::route::segmentation::Shape;
+use crate::route::segmentation::{LEAST_SEGMENT, Shape};
 use crate::vif::blank::BlankChecksum;
 use crate::vif::segments::Segments;
 use crate::wire::checksum::Sum;
@@ -18,9 +18,6 @@ const HEADER_ROOM: usize = 576;
 /// Of a packet that is still to be segmented: IP and TCP header at their longest, and a few bytes. Its payload
 /// is not to be moved by the CPU, and in what a Linux client sends it begins right behind the headers.
 const GSO_HEADER_ROOM: usize = 128;
-
-/// Least payload per segment that a sender may ask for. Linux goes no lower (`TCP_MIN_SND_MSS`).
-const LEAST_SEGMENT: u16 = 48;
 
 /// A frame: at least an Ethernet header, contiguous with the headers behind it.
 #[derive(Debug)]
