@@ -64,8 +64,10 @@ reasons! {
     Dhcp = "dhcp",
     /// A client sent it to the firewall's uplink address: clients do not reach each other that way.
     Hairpin = "hairpin",
-    /// It is for the firewall itself, which takes nothing but pings of its clients.
+    /// It is for the firewall itself, which takes nothing but pings.
     ForFirewall = "for-firewall",
+    /// It is a ping of our address on the uplink, and there are too many.
+    PingRate = "ping-rate",
     /// A rule refuses it.
     Rule = "rule",
     /// No rule knows its source.
@@ -136,7 +138,7 @@ pub struct Counters {
     pub outward: u64,
     /// Packets forwarded from the uplink to a client.
     pub inward: u64,
-    /// Packets forwarded from one client to another, or answered by turning them round.
+    /// Packets forwarded from one client to another, and pings answered.
     pub between: u64,
     /// Flows entered.
     pub opened: u64,

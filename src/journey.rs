@@ -16,6 +16,7 @@ mod notice;
 mod open;
 mod outbound;
 mod pass;
+mod ping;
 pub mod review;
 pub mod settings;
 mod unreachable;

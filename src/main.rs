@@ -67,6 +67,7 @@ fn forward(boot: Boot) -> Shutdown {
     let mut settings = Settings {
         gateway: options.client_gateway.unwrap_or(uplink),
         uplink_prefix_bits: route.map_or(32, |route| route.address.length()),
+        uplink_pings: options.uplink_pings,
         ..Settings::for_memory(boot.memory_bytes as u64, uplink)
     };
     options.limit_clients(&mut settings.quotas);

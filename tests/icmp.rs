@@ -1,4 +1,4 @@
-//! ICMP: conformance I-1 to I-17 (RFC 5508, RFC 1812 section 4.3, RFC 5927).
+//! ICMP: conformance I-1 to I-17, V-4 (RFC 5508, RFC 1812 section 4.3, RFC 5927).
 #![allow(missing_docs)]
 
 mod support;
@@ -346,6 +346,48 @@ fn a_client_may_ping_a_permitted_client_both_ways_with_one_identifier() {
 }
 
 #[test]
+fn i_16_a_quoted_packet_whose_header_sum_was_zeroed_is_translated() {
+    let mut world = World::new();
+    world.open_tcp(40000);
+    let sent = tcp_with((C1, 40000), (R, 80), "A", 1101, 5101, &[1; 1400]);
+    let zeroed = |mut packet: Packet| {
+        packet.put_u16(10, 0);
+        packet
+    };
+    let left = zeroed(world.out_u(ONE, sent.clone()));
+    for (kind, code) in [(3, 4), (11, 0)] {
+        let error = world.out_c(ONE, icmp_error(S, F, kind, code, &left, 28));
+        error.assert_sums();
+        // It is still none.
+        assert_eq!(error.quoted().bytes, zeroed(sent.clone().ttl_of(63)).bytes[..28]);
+    }
+    // A client's stack may do the same.
+    let received = world.out_c(ONE, tcp_with((R, 80), (F, left.source_port()), "A", 5101, 1101, &[2; 1400]));
+    let error = world.out_u(ONE, icmp_error(C1, R, 3, 4, &zeroed(received), 28));
+    error.assert_sums();
+    assert_eq!((error.quoted().to(), error.quoted().u16_at(10)), (left.from(), 0));
+}
+
+#[test]
+fn i_16_what_is_quoted_is_believed_no_more_for_it() {
+    let mut world = World::new();
+    world.open_tcp(40000);
+    let left = world.out_u(ONE, tcp_with((C1, 40000), (R, 80), "A", 1101, 5101, &[1; 1000]));
+    let forged = |change: &dyn Fn(&mut [u8])| {
+        let mut packet = left.clone();
+        change(&mut packet.bytes);
+        packet.put_u16(10, 0);
+        icmp_error(S, F, 3, 4, &packet, 28)
+    };
+    world.uplink_nothing(forged(&|bytes| bytes[24] ^= 0x40), Drop::QuoteSequence);
+    world.uplink_nothing(forged(&|bytes| bytes[21] ^= 1), Drop::QuoteUnknown);
+    world.uplink_nothing(forged(&|bytes| bytes[15] ^= 1), Drop::QuoteMisdirected);
+    let mut wrong = left.clone();
+    wrong.bytes[10] ^= 1;
+    world.uplink_nothing(icmp_error(S, F, 3, 4, &wrong, 28), Drop::QuoteChecksum);
+}
+
+#[test]
 fn i_17_a_quoted_packet_is_numbered_as_its_client_numbered_it() {
     let mut world = World::new();
     // A SYN as tcptraceroute sends it, a ping, and the largest that is not cut anywhere.
@@ -359,6 +401,90 @@ fn i_17_a_quoted_packet_is_numbered_as_its_client_numbered_it() {
         assert_eq!(error.quoted().bytes, sent.clone().ttl_of(63).bytes[..28]);
         assert_eq!(error.quoted().ident(), 0xBEEF);
     }
+}
+
+#[test]
+fn v_4_a_ping_of_the_uplink_address_is_answered() {
+    let mut world = World::new();
+    for size in [0, 8, 1472] {
+        let ping = echo(R, F, 8, 7, &vec![6; size]).ttl_of(1).tos(46 << 2).id(0xBEEF);
+        let answer = only_forward(world.uplink(ping), Side::Uplink);
+        assert_eq!((answer.source(), answer.destination(), answer.icmp_kind()), (F, R, 0));
+        assert_eq!((answer.icmp_ident(), answer.ttl(), answer.payload().len()), (7, 64, size + 8));
+        assert_eq!((answer.bytes[1], answer.ident()), (46 << 2, 0xBEEF));
+        answer.assert_sums();
+    }
+    assert_eq!((world.flows(), world.journey.counters().between), (0, 3));
+}
+
+#[test]
+fn v_4_so_is_one_in_fragments() {
+    let mut world = World::new();
+    let pieces = echo(R, F, 8, 7, &[3; 4000]).no_df().ttl_of(1).cut(1500);
+    let answers: Vec<Packet> =
+        pieces.into_iter().map(|piece| only_forward(world.uplink(piece), Side::Uplink)).collect();
+    let answer = reassemble(&answers);
+    answer.assert_sums();
+    assert_eq!((answer.source(), answer.destination(), answer.icmp_kind(), answer.ttl()), (F, R, 0, 64));
+    // It shares the numbers of what clients send there.
+    let theirs = world.out_u(ONE, echo(C1, R, 8, 7, &[3; 1000]).no_df());
+    assert_eq!(theirs.ident(), answer.ident().wrapping_add(1));
+}
+
+#[test]
+fn v_4_not_to_addresses_that_cannot_have_sent_it() {
+    let mut world = World::new();
+    for source in [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 1], [255; 4], [203, 0, 113, 255]] {
+        world.uplink_nothing(echo_request(source.into(), F, 7), Drop::Martian);
+    }
+    for source in [F, C1] {
+        world.uplink_nothing(echo_request(source, F, 7), Drop::InsideSource);
+    }
+}
+
+#[test]
+fn v_4_answers_are_few_fragments_included() {
+    let mut world = World::new();
+    let rate = settings().quotas.uplink_pings;
+    let mut answers = 0;
+    for ident in 0..100 {
+        for piece in echo(R, F, 8, ident, &[3; 2000]).no_df().id(ident).cut(1500) {
+            match world.uplink(piece).as_slice() {
+                [Out::Forward(Side::Uplink, _)] => answers += 1,
+                [Out::Discard(Drop::PingRate | Drop::FragmentRefused)] => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(answers, rate.burst);
+    world.uplink_nothing(echo_request(R, F, 7), Drop::PingRate);
+    world.wait(1);
+    only_forward(world.uplink(echo_request(R, F, 7)), Side::Uplink);
+    // Clients' pings and errors to the uplink are counted apart.
+    world.out_u(ONE, echo_request(C1, R, 7));
+}
+
+#[test]
+fn v_4_the_uplink_address_can_be_silent() {
+    let settings = ravelin::journey::Settings {
+        uplink_pings: ravelin::journey::settings::UplinkPings::Ignored,
+        ..settings()
+    };
+    let mut world = World::with(settings, ravelin::guard::RuleTable::allow_all());
+    world.uplink_nothing(echo_request(R, F, 7), Drop::ForFirewall);
+    let ident = world.out_u(ONE, echo_request(C1, R, 7)).icmp_ident();
+    world.out_c(ONE, echo_reply(R, F, ident));
+    only_forward(world.client(ONE, echo_request(C1, F, 7)), Side::Client(ONE));
+}
+
+#[test]
+fn v_4_nobody_is_told_that_an_answer_was_not_delivered() {
+    let mut world = World::new();
+    let ident = world.out_u(ONE, echo_request(C1, R, 7)).icmp_ident();
+    // The pinger has chosen a client's identifier.
+    let answer = only_forward(world.uplink(echo_request(R, F, ident)), Side::Uplink);
+    world.uplink_nothing(icmp_error(S, F, 3, 1, &answer, 28), Drop::QuoteUnknown);
+    assert_eq!(unreachable(&mut world, answer), [Out::Discard(Drop::Unreachable)]);
 }
 
 /// What the firewall does with a packet that the uplink's link layer gave back.

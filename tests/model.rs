@@ -58,7 +58,8 @@ impl Trial {
         settings.mappings = limits.mappings;
         settings.quotas.flows_per_client = limits.flows_per_client;
         settings.quotas.ports_per_client = limits.ports_per_client;
-        for rate in [&mut settings.quotas.new_flows, &mut settings.quotas.errors, &mut settings.quotas.resets]
+        let quotas = &mut settings.quotas;
+        for rate in [&mut quotas.new_flows, &mut quotas.errors, &mut quotas.resets, &mut quotas.uplink_pings]
         {
             rate.per_second = 1_000_000_000;
             rate.burst = 1_000_000_000;

@@ -7,7 +7,7 @@
 
 use super::mistake::{CommandLineError, Mistake, OptionName, Unusable};
 use crate::flow::allowance::Rate;
-use crate::journey::settings::Quotas;
+use crate::journey::settings::{Quotas, UplinkPings};
 use crate::prefix::Ipv4Prefix;
 use crate::text::{Column, Excerpt, Word, decimal, words};
 use alloc::vec::Vec;
@@ -36,6 +36,8 @@ pub struct CommandLine {
     pub client_ports: Option<u32>,
     /// New flows of one client per second, if not the default.
     pub client_new_flows: Option<u32>,
+    /// Whether our address on the uplink answers pings.
+    pub uplink_pings: UplinkPings,
     /// How much is logged to the console.
     pub log: LevelFilter,
     /// A crash to provoke once the kernel is up, for tests.
@@ -54,6 +56,7 @@ impl Default for CommandLine {
             client_flows: None,
             client_ports: None,
             client_new_flows: None,
+            uplink_pings: UplinkPings::default(),
             log: LevelFilter::Info,
             debug: None,
             measure: None,
@@ -172,6 +175,13 @@ impl Reader {
             OptionName::ClientNewFlows => {
                 self.line.client_new_flows = Some(quota(value.text).ok_or_else(malformed)?);
             }
+            OptionName::UplinkPings => {
+                self.line.uplink_pings = match value.text {
+                    "answer" => UplinkPings::Answered,
+                    "ignore" => UplinkPings::Ignored,
+                    _ => return Err(malformed()),
+                }
+            }
             OptionName::Log => {
                 self.line.log = match value.text {
                     "error" => LevelFilter::Error,
@@ -271,13 +281,14 @@ mod tests {
     fn reads_every_option() {
         let line = accepted(
             "ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1 dns=10.139.1.1,10.139.1.2 \
-             client-flows=1000 client-ports=200 client-new-flows=30 log=debug debug=page-fault \
-             measure=copy",
+             client-flows=1000 client-ports=200 client-new-flows=30 uplink-pings=ignore log=debug \
+             debug=page-fault measure=copy",
         );
         assert_eq!(line.client_gateway, Some(Ipv4Addr::new(10, 137, 0, 1)));
         assert_eq!(line.ipv4.unwrap().to_string(), "10.0.0.2/24");
         assert_eq!(line.gateway, Some(Ipv4Addr::new(10, 0, 0, 1)));
         assert_eq!(line.dns.as_slice(), [Ipv4Addr::new(10, 139, 1, 1), Ipv4Addr::new(10, 139, 1, 2)]);
+        assert_eq!(line.uplink_pings, UplinkPings::Ignored);
         assert_eq!(line.log, LevelFilter::Debug);
         assert_eq!(line.debug, Some(Provocation::PageFault));
         assert_eq!(line.measure, Some(Measurement::Copy));
@@ -307,7 +318,7 @@ mod tests {
             errors,
             ["command line, column 10: unknown option \"foo\"; \
               expected one of ipv4= gateway= client-gateway= dns= client-flows= client-ports= client-new-flows= \
-              log= debug= measure="]
+              uplink-pings= log= debug= measure="]
         );
     }
 
@@ -335,6 +346,7 @@ mod tests {
             ("client-flows=0", 14),
             ("client-ports=-1", 14),
             ("client-new-flows=1000001", 18),
+            ("uplink-pings=yes", 14),
             ("log=verbose", 5),
             ("debug=yes", 7),
             ("measure=everything", 9),

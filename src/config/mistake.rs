@@ -22,6 +22,8 @@ pub enum OptionName {
     ClientPorts,
     /// `client-new-flows=`
     ClientNewFlows,
+    /// `uplink-pings=`
+    UplinkPings,
     /// `log=`
     Log,
     /// `debug=`
@@ -31,7 +33,7 @@ pub enum OptionName {
 }
 
 impl OptionName {
-    pub(super) const ALL: [OptionName; 10] = [
+    pub(super) const ALL: [OptionName; 11] = [
         Self::Ipv4,
         Self::Gateway,
         Self::ClientGateway,
@@ -39,6 +41,7 @@ impl OptionName {
         Self::ClientFlows,
         Self::ClientPorts,
         Self::ClientNewFlows,
+        Self::UplinkPings,
         Self::Log,
         Self::Debug,
         Self::Measure,
@@ -54,6 +57,7 @@ impl OptionName {
             Self::ClientFlows => "client-flows",
             Self::ClientPorts => "client-ports",
             Self::ClientNewFlows => "client-new-flows",
+            Self::UplinkPings => "uplink-pings",
             Self::Log => "log",
             Self::Debug => "debug",
             Self::Measure => "measure",
@@ -68,6 +72,7 @@ impl OptionName {
             Self::ClientGateway => "an address, as 10.137.0.1",
             Self::Dns => "one to four addresses, as 10.139.1.1,10.139.1.2",
             Self::ClientFlows | Self::ClientPorts | Self::ClientNewFlows => "a number from 1 to 1000000",
+            Self::UplinkPings => "answer or ignore",
             Self::Log => "error, warn, info or debug",
             Self::Debug => "panic or page-fault",
             Self::Measure => "copy",

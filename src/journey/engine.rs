@@ -107,6 +107,7 @@ pub struct Engine {
     pub(super) generation: Generation,
     pub(super) counters: Counters,
     pub(super) uplink_errors: Allowance,
+    pub(super) uplink_pings_left: Allowance,
     /// The wall clock at some moment, to carry on from.
     pub(super) wall: (Moment, UnixSeconds),
     pub(super) answer: [u8; report::MAX_BYTES],
@@ -169,6 +170,7 @@ impl Engine {
             generation: Generation(1),
             counters: Counters::default(),
             uplink_errors: Allowance::new(settings.quotas.errors),
+            uplink_pings_left: Allowance::new(settings.quotas.uplink_pings),
             wall: (now, UnixSeconds(0)),
             answer: [0; report::MAX_BYTES],
             answering: None,
@@ -352,8 +354,10 @@ impl Engine {
         let packets = u64::from(packets);
         match (from, to) {
             (Side::Client(_), Side::Uplink) => self.counters.outward += packets,
-            (Side::Uplink, _) => self.counters.inward += packets,
-            (Side::Client(_), Side::Client(_)) => self.counters.between += packets,
+            (Side::Uplink, Side::Client(_)) => self.counters.inward += packets,
+            (Side::Client(_), Side::Client(_)) | (Side::Uplink, Side::Uplink) => {
+                self.counters.between += packets;
+            }
         }
     }
 

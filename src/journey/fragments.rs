@@ -88,7 +88,7 @@ impl<D: Datagram> Journey<D> {
     ) {
         let offload = packet.offload();
         let parcel = Parcel { header: packet.header(), ip, offload };
-        let verdict = match self.engine.fits(now, from, passage.to, &parcel) {
+        let verdict = match self.engine.may_follow(now, from, passage, &parcel) {
             Ok(()) => {
                 readdress(parcel.header, &ip, &passage.heading(&ip));
                 Verdict::Forward(*passage)

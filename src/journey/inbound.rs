@@ -3,7 +3,6 @@
 use super::engine::{Engine, Parcel, Verdict};
 use super::open::near_and_far_port;
 use super::outbound::read_transport;
-use crate::counters::Drop;
 use crate::flow::key::{Face, Key};
 use crate::flow::record::End;
 use crate::time::Moment;
@@ -37,7 +36,9 @@ impl Engine {
         };
         match transport {
             Transport::Icmp(Icmp::Error) => return self.error_inward(now, &mut parcel.again()),
-            Transport::Icmp(Icmp::EchoRequest { .. }) => return Verdict::Discard(Drop::ForFirewall),
+            Transport::Icmp(Icmp::EchoRequest { .. }) => {
+                return self.answer_uplink_ping(now, &mut parcel.again());
+            }
             _ => {}
         }
         let (port, far_port) = near_and_far_port(&transport, End::Far);

@@ -102,11 +102,8 @@ impl Engine {
         };
         let transport = &transport;
         let source = parcel.ip.source;
-        if !is_host(source) || self.settings.network().reach(source) != Reach::Host {
-            return Verdict::Discard(Drop::Martian);
-        }
-        if source == self.settings.uplink || self.clients.slot_of(source).is_some() {
-            return Verdict::Discard(Drop::InsideSource);
+        if let Err(why) = self.check_stranger(source) {
+            return Verdict::Discard(why);
         }
         let outer_port = match transport {
             Transport::Tcp(segment) if segment.opens() => segment.destination_port,
@@ -132,6 +129,17 @@ impl Engine {
             Ok(id) => self.pass_opener(now, id, End::Far, parcel),
             Err(why) => Verdict::Discard(why),
         }
+    }
+
+    /// Whether `source` can be that of somebody on the uplink who is not known yet.
+    pub(super) fn check_stranger(&self, source: Ipv4Addr) -> Result<(), Drop> {
+        if !is_host(source) || self.settings.network().reach(source) != Reach::Host {
+            return Err(Drop::Martian);
+        }
+        if source == self.settings.uplink || self.clients.slot_of(source).is_some() {
+            return Err(Drop::InsideSource);
+        }
+        Ok(())
     }
 
     /// Where a packet from a client to `destination` would go.

@@ -1,12 +1,11 @@
 //! A client's packet: which flow is it of?
 
-use super::engine::{Engine, Hop, Parcel, Passage, Verdict};
+use super::engine::{Engine, Parcel, Verdict};
 use super::open::near_and_far_port;
 use crate::client::{ClientSlot, Side};
 use crate::counters::Drop;
 use crate::flow::key::{Face, Key};
 use crate::flow::record::End;
-use crate::nat::rewrite::{answer_echo, readdress};
 use crate::route::report::Report;
 use crate::time::Moment;
 use crate::wire::icmp::{Icmp, IcmpFault};
@@ -118,23 +117,9 @@ impl Engine {
         parcel: &mut Parcel<'_>,
         transport: &Transport,
     ) -> Verdict {
-        let ip = parcel.ip;
         match transport {
-            Transport::Icmp(Icmp::EchoRequest { .. }) => {
-                let passage = Passage {
-                    to: Side::Client(from),
-                    source: ip.destination,
-                    destination: ip.source,
-                    ident: ip.ident,
-                    hop: Hop::First,
-                };
-                readdress(parcel.header, &ip, &passage.heading(&ip));
-                if let Some(bytes) = parcel.header.get_mut(usize::from(ip.header_bytes)..) {
-                    answer_echo(bytes);
-                }
-                Verdict::Forward(passage)
-            }
-            Transport::Tcp(_) | Transport::Udp(_) if ip.destination == self.settings.uplink => {
+            Transport::Icmp(Icmp::EchoRequest { .. }) => self.answer_client_ping(from, parcel),
+            Transport::Tcp(_) | Transport::Udp(_) if parcel.ip.destination == self.settings.uplink => {
                 Verdict::Discard(Drop::Hairpin)
             }
             _ => {

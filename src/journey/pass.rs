@@ -1,5 +1,7 @@
 //! A packet of a known flow: its flow's state moves on, its header is rewritten, and it leaves.
 
+use core::net::Ipv4Addr;
+
 use super::engine::{Engine, Hop, Parcel, Passage, Verdict};
 use super::outbound::read_transport;
 use crate::client::{ClientSlot, Side};
@@ -141,7 +143,7 @@ impl Engine {
         parcel: &mut Parcel<'_>,
         transport: &Transport,
     ) -> Verdict {
-        let ident = self.ident(to, parcel);
+        let ident = self.ident(to, parcel.ip.destination, parcel);
         let Parcel { header, ip, offload } = parcel;
         let (source, destination, change) = match (names.route, sender) {
             (Route::Between(_), _) => (ip.source, ip.destination, PortChange::None),
@@ -163,27 +165,27 @@ impl Engine {
         Verdict::Forward(passage)
     }
 
-    /// The identification a packet leaves with: its own, unless it may be cut behind our one uplink address,
+    /// The identification a packet to `destination` leaves with: its own, unless it may be cut behind our one uplink address,
     /// where two clients may have picked the same (conformance X-6, I-17).
     #[inline(always)]
-    fn ident(&mut self, to: Side, parcel: &Parcel<'_>) -> u16 {
+    pub(super) fn ident(&mut self, to: Side, destination: Ipv4Addr, parcel: &Parcel<'_>) -> u16 {
         let ip = &parcel.ip;
         match (to, ip.cutting, ip.part) {
             (Side::Client(_), _, _) | (_, Cutting::Forbidden, Part::Whole) => ip.ident,
             (_, _, Part::Whole) if ip.total_bytes <= UNCUT_BYTES.min(self.mtus.of(to)) => ip.ident,
-            _ => self.unique_ident(parcel),
+            _ => self.unique_ident(destination, parcel),
         }
     }
 
     /// The identification for a packet that may be cut beyond the uplink; of one to be segmented, that of its first
     /// segment, from which they count on.
-    fn unique_ident(&mut self, parcel: &Parcel<'_>) -> u16 {
+    fn unique_ident(&mut self, destination: Ipv4Addr, parcel: &Parcel<'_>) -> u16 {
         let Parcel { header, ip, offload } = parcel;
         let packets = offload.gso.map_or(1, |gso| {
             let asked = Segmented::of(header, ip, gso.segment_bytes);
             asked.within(self.mtus.of(Side::Uplink)).unwrap_or(asked).count()
         });
-        self.idents.next(ip.destination, ip.protocol, packets)
+        self.idents.next(destination, ip.protocol, packets)
     }
 }
 

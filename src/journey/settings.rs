@@ -29,6 +29,18 @@ pub struct Quotas {
     pub errors: Rate,
     /// RSTs sent to one client for unknown connections.
     pub resets: Rate,
+    /// Packets that answer pings from the uplink.
+    pub uplink_pings: Rate,
+}
+
+/// Whether pings of our address on the uplink are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UplinkPings {
+    /// They are.
+    #[default]
+    Answered,
+    /// Nobody there is told that there is somebody.
+    Ignored,
 }
 
 /// How many fragments may wait for the rest of their datagram.
@@ -65,6 +77,8 @@ pub struct Settings {
     pub mappings: u32,
     /// TCP and UDP ports on the uplink address that are kept for the firewall's own traffic.
     pub own_ports: RangeInclusive<u16>,
+    /// Whether our address on the uplink answers pings.
+    pub uplink_pings: UplinkPings,
     /// How long silence is survived.
     pub timeouts: Timeouts,
     /// What clients may take.
@@ -92,6 +106,7 @@ impl Settings {
             flows,
             mappings: flows.min(ALL_PORTS),
             own_ports: 1024..=1151,
+            uplink_pings: UplinkPings::default(),
             timeouts: Timeouts::default(),
             quotas: Quotas {
                 flows_per_client: flows - flows / 4,
@@ -99,6 +114,7 @@ impl Settings {
                 new_flows: Rate { per_second: 2_000, burst: 8_192 },
                 errors: Rate { per_second: 100, burst: 50 },
                 resets: Rate { per_second: 100, burst: 50 },
+                uplink_pings: Rate { per_second: 100, burst: 50 },
             },
             fragments: FragmentLimits {
                 datagrams: 64,

@@ -8,6 +8,7 @@ use crate::flow::record::End;
 use crate::nat::rewrite::{Heading, PortChange, readdress, repoint};
 use crate::route::report::Report;
 use crate::time::Moment;
+use crate::wire::icmp::Icmp;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::transport::Transport;
 
@@ -17,6 +18,10 @@ impl Engine {
     pub(super) fn report_unreachable(&mut self, now: Moment, parcel: &mut Parcel<'_>) {
         let ip = parcel.ip;
         let Ok(transport) = Transport::read(&ip, ip.protocol, parcel.header) else { return };
+        // Of pings, only we answer on the uplink.
+        if matches!(transport, Transport::Icmp(Icmp::EchoReply { .. })) {
+            return;
+        }
         let (port, far_port) = near_and_far_port(&transport, End::Near);
         let name = Key { face: Face::Outside, protocol: ip.protocol, port, far: ip.destination, far_port };
         let Some(flow) = self.flows.find(&name).and_then(|id| self.flows.get(id)).copied() else { return };

@@ -3,6 +3,10 @@
 //! RFC 5508 section 7: the quoted packet's addresses, port and sums are changed as the flow's own were, in
 //! the other direction. However little is quoted beyond the first eight layer-4 bytes is left as it is,
 //! RFC 4884 extensions included, and the layer-4 sum of the quote is never verified (REQ-3c).
+//!
+//! Its header's sum is (REQ-3a), but some routers quote a packet as it lies in their memory, with that sum zeroed for
+//! whoever was to send it on. Zero is taken for no sum (conformance I-16): dropping the "fragmentation needed" of such
+//! a router stalls connections, and the sum keeps nobody out, since who forges an error can compute it.
 
 use core::net::Ipv4Addr;
 
@@ -18,10 +22,19 @@ use crate::wire::{tcp, udp};
 pub enum QuoteFault {
     /// It is not IPv4, or its header and eight bytes more are not there.
     Broken,
-    /// Its header checksum does not verify (RFC 5508 REQ-3a).
+    /// Its header checksum is there and does not verify (RFC 5508 REQ-3a).
     Checksum,
     /// It is a later fragment, or an ICMP message other than a ping: it belongs to no flow.
     NoFlow,
+}
+
+/// The checksum of a quoted packet's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeaderSum {
+    /// It verifies.
+    Right,
+    /// There is none: a router zeroed it.
+    Zeroed,
 }
 
 /// A quoted packet.
@@ -33,6 +46,7 @@ pub struct Quote {
     transport_at: usize,
     /// Where it ends, by its own word.
     ends_at: usize,
+    header_sum: HeaderSum,
     /// IP protocol.
     pub protocol: u8,
     /// Who sent it.
@@ -59,9 +73,11 @@ impl Quote {
             return Err(QuoteFault::Broken);
         }
         let (whole_header, bytes) = inner.split_at_checked(header_bytes).ok_or(QuoteFault::Broken)?;
-        if checksum::of(whole_header) != 0 {
-            return Err(QuoteFault::Checksum);
-        }
+        let header_sum = match (checksum::of(whole_header), u16_at(head, ipv4::at::CHECKSUM)) {
+            (0, _) => HeaderSum::Right,
+            (_, Some(0)) => HeaderSum::Zeroed,
+            _ => return Err(QuoteFault::Checksum),
+        };
         if u16::from_be_bytes([head[6], head[7]]) & 0x1FFF != 0 {
             return Err(QuoteFault::NoFlow);
         }
@@ -69,6 +85,7 @@ impl Quote {
             at,
             transport_at: at + header_bytes,
             ends_at: at + usize::from(u16::from_be_bytes([head[2], head[3]])),
+            header_sum,
             protocol: head[ipv4::at::PROTOCOL],
             source: Ipv4Addr::new(head[12], head[13], head[14], head[15]),
             destination: Ipv4Addr::new(head[16], head[17], head[18], head[19]),
@@ -122,7 +139,9 @@ impl Quote {
         };
         put(self.at + address_at, &|_| (bits >> 16) as u16);
         put(self.at + address_at + 2, &|_| bits as u16);
-        put(self.at + ipv4::at::CHECKSUM, &|sum| addresses.apply(sum));
+        if self.header_sum == HeaderSum::Right {
+            put(self.at + ipv4::at::CHECKSUM, &|sum| addresses.apply(sum));
+        }
         let (port, port_at) = match (change, self.protocol) {
             (PortChange::Source(port) | PortChange::Destination(port), protocol::ICMP) => {
                 (port, icmp::at::IDENT)

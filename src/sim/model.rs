@@ -2,7 +2,8 @@
 //!
 //! What leaves to the uplink must be something that exactly one client sent and its rules allow, translated
 //! to our address, one hop further, once. What reaches a client must be the answer of exactly that far end to
-//! exactly that client's flow. What the firewall says itself is known by its kind.
+//! exactly that client's flow. What the firewall says itself is known by its kind; its answers to pings are what was
+//! asked.
 
 use super::machine::Machine;
 use super::net::frame::{Packet, word};
@@ -90,6 +91,8 @@ pub struct Model {
     outward: BTreeMap<Fingerprint, Vec<Sent>>,
     inward: BTreeMap<Fingerprint, Vec<(u16, Moment)>>,
     bindings: BTreeMap<Outer, Binding>,
+    /// Pings of our address on the uplink that were not answered yet: who asked what, how often.
+    pings: BTreeMap<(Ipv4Addr, u64), u32>,
     remembered: usize,
     /// Packets that the rules allow and that were forgotten before they were seen on the other side.
     lost: u64,
@@ -132,6 +135,11 @@ fn look(packet: &Packet<'_>, near: Near) -> Option<(Fingerprint, u16, u8)> {
     Some((print, near_port, packet.bytes[8]))
 }
 
+/// What a ping asks and its answer repeats: all but type and checksum.
+fn echoed(packet: &Packet<'_>) -> u64 {
+    hash(packet.payload().get(4..).unwrap_or_default())
+}
+
 /// A client puts a frame into its ring.
 pub fn client_sends(machine: &mut Machine, client: DomainId, frame: &[u8]) {
     let (now, model) = (machine.now, &mut machine.model);
@@ -146,6 +154,11 @@ pub fn client_sends(machine: &mut Machine, client: DomainId, frame: &[u8]) {
     }
 }
 
+fn is_echo_reply(frame: &[u8]) -> bool {
+    Packet::of_frame(frame)
+        .is_some_and(|packet| packet.protocol() == 1 && packet.payload().first() == Some(&0))
+}
+
 /// The uplink's backend takes a frame from its ring.
 pub fn uplink_receives(machine: &mut Machine, frame: &[u8]) {
     let now = machine.now;
@@ -154,7 +167,10 @@ pub fn uplink_receives(machine: &mut Machine, frame: &[u8]) {
     if !machine.ledger.uplink_is_honest && !is_whole {
         return;
     }
-    if let Err(why) = machine.model.judge_outward(frame, now) {
+    let judged = machine.model.judge_outward(frame, now);
+    if let Err(why) = judged
+        && (machine.ledger.uplink_is_honest || !is_echo_reply(frame))
+    {
         machine.violate("model", format!("to the uplink: {why}"));
     }
 }
@@ -163,6 +179,10 @@ pub fn uplink_receives(machine: &mut Machine, frame: &[u8]) {
 pub fn uplink_sends(machine: &mut Machine, frame: &[u8]) {
     let (now, model) = (machine.now, &mut machine.model);
     let Some(packet) = Packet::of_frame(frame).filter(|packet| !packet.is_fragment()) else { return };
+    if packet.protocol() == 1 && packet.payload().first() == Some(&8) {
+        let ping = (packet.source().into(), echoed(&packet));
+        return *model.pings.entry(ping).or_default() += 1;
+    }
     if let Some((print, port, _)) = look(&packet, Near::Destination) {
         model.inward.entry(print).or_default().push((port, now));
         model.remembered += 1;
@@ -236,6 +256,10 @@ impl Model {
         let to: Ipv4Addr = packet.destination().into();
         if packet.source() != firewall.octets() {
             return Err(format!("a packet from {:?}, which is not our address", packet.source()));
+        }
+        if is_echo_reply(frame) && !packet.is_fragment() {
+            let asked = self.pings.get_mut(&(to, echoed(&packet))).filter(|asked| **asked > 0);
+            return asked.map(|asked| *asked -= 1).ok_or(format!("an answer to {to}, which asked nothing"));
         }
         if !rules.accept(to, packet.protocol(), None) && to == super::rules::FORBIDDEN {
             return Err(format!("protocol {} to {to}, which the rules refuse", packet.protocol()));

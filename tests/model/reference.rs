@@ -574,7 +574,11 @@ impl Model {
             return Expected::Drop(Drop::TcpFlags, None);
         }
         if matches!(sent.load, Load::EchoRequest) {
-            return Expected::Drop(Drop::ForFirewall, None);
+            if sent.source.0 == self.uplink || self.slot(sent.source.0).is_some() {
+                return Expected::Drop(Drop::InsideSource, None);
+            }
+            let source = (self.uplink, sent.source.1);
+            return Expected::Forward { to: Place::Uplink, source, destination: sent.source };
         }
         let (port, far_port) = Self::ports(sent, false);
         let protocol = sent.load.protocol();
