@@ -8,7 +8,7 @@ use crate::journey::Outlet;
 use crate::packet::Datagram;
 use crate::prefix::Ipv4Prefix;
 use crate::route::cut;
-use crate::route::neighbour::{Event, Neighbours};
+use crate::route::neighbour::{Event, Neighbours, waiting};
 use crate::time::Moment;
 use crate::vif::abilities::Support;
 use crate::vif::drops::{FrameDrop, FrameDrops};
@@ -69,7 +69,7 @@ impl Exits {
             clients: Clients::default(),
             neighbours: Neighbours::new(gateway, GATEWAY_MAC),
             route,
-            undeliverable: Vec::new(),
+            undeliverable: Vec::with_capacity(waiting::PAGES.total as usize),
             drops: FrameDrops::default(),
         }
     }

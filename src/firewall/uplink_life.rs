@@ -2,16 +2,17 @@
 
 use super::{Firewall, UPLINK};
 use crate::clients::directory_or_empty;
-use crate::exits::{Leaving, UplinkRoute};
+use crate::exits::Leaving;
 use crate::prefix::Ipv4Prefix;
+use crate::route::uplink_arp::{self, Heard, Refusal, Us};
 use crate::store::{StoreError, StoreRing};
 use crate::text::decimal;
 use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::Frame;
 use crate::vif::uplink::{self, Change, Surroundings, Uplink};
-use crate::wire::arp::{Arp, Operation};
-use crate::wire::ethernet::{HEADER_BYTES, Mac};
+use crate::wire::arp::Arp;
+use crate::wire::ethernet::{HEADER_BYTES, Header, Mac};
 use crate::xen::Xen;
 use alloc::vec::Vec;
 
@@ -139,21 +140,103 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     }
 }
 
-/// ARP from the uplink: questions for our address are answered, answers to our questions are learned.
+/// ARP from the uplink: what it tells is taken in, questions for our address are answered.
 pub(super) fn answer_arp(frame: Frame, mac: Mac, leaving: &mut Leaving<'_>) {
+    let header = Header::read(frame.head());
     let arp = Arp::read(frame.head().get(HEADER_BYTES..).unwrap_or_default());
     frame.release(leaving.pages);
-    let now = leaving.now;
-    match (arp, leaving.exits.route) {
-        (Some(arp), Some(UplinkRoute { address, .. }))
-            if arp.operation == Operation::Request && arp.target == address.address() =>
-        {
-            leaving.arp(&arp.answer(mac), arp.sender_mac);
+    let (Some(header), Some(arp), Some(route)) = (header, arp, leaving.exits.route) else {
+        return leaving.exits.drops.count(FrameDrop::ArpUnanswered);
+    };
+    let us = Us { address: route.address.address(), mac };
+    let clients = &leaving.exits.clients;
+    match uplink_arp::hear(&arp, header.destination, us, |address| clients.owns(address)) {
+        Ok(Heard { claim, answer }) => {
+            let now = leaving.now;
+            if let Some(claim) = claim {
+                leaving.with_neighbours(|neighbours, emit| {
+                    neighbours.learn(arp.sender, arp.sender_mac, claim, now, emit);
+                });
+            }
+            if let Some(answer) = answer {
+                leaving.arp(&answer, answer.target_mac);
+            }
         }
-        (Some(arp), Some(_)) if arp.operation == Operation::Reply => {
-            leaving
-                .with_neighbours(|neighbours, emit| neighbours.learn(arp.sender, arp.sender_mac, now, emit));
+        Err(Refusal::NotForUs) => leaving.exits.drops.count(FrameDrop::NotForUs),
+        Err(Refusal::Spoofed) => leaving.exits.drops.count(FrameDrop::SpoofedUplink),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exits::{Exits, UplinkRoute};
+    use crate::wire::arp::Operation;
+    use crate::xen::page::{PagePool, on_heap};
+    use core::net::Ipv4Addr;
+
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const MAC: Mac = Mac([6; 6]);
+    const OLD: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const NEW: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
+    fn says(operation: Operation, sender_mac: Mac, target: Ipv4Addr, to: Mac, leaving: &mut Leaving<'_>) {
+        let arp = Arp { operation, sender_mac, sender: GATEWAY, target_mac: Mac([0; 6]), target };
+        let page = leaving.pages.take().unwrap();
+        let frame = Frame::with_bytes(page, &arp.frame(to), leaving.pages).unwrap();
+        answer_arp(frame, MAC, leaving);
+    }
+
+    /// Sends a packet to the gateway, and says where it goes if it does.
+    fn goes_to(leaving: &mut Leaving<'_>) -> Option<Mac> {
+        let page = leaving.pages.take().unwrap();
+        let frame = Frame::with_packet(page, &[0x45; 40], leaving.pages).unwrap();
+        let mut to = None;
+        leaving.exits.neighbours.resolve(GATEWAY, frame, leaving.now, &mut |event| {
+            if let crate::route::neighbour::Event::Send(mac, _) = event {
+                to = Some(mac);
+            }
+        });
+        to
+    }
+
+    /// Where packets for the gateway go after it answered as `OLD` and then said something else.
+    fn gateway_is_at(operation: Operation, mac: Mac, target: Ipv4Addr, to: Mac) -> Option<Mac> {
+        let address = Ipv4Prefix::new(OURS, 24).unwrap();
+        let mut exits = Exits::new(Some(UplinkRoute { address, gateway: GATEWAY }));
+        let mut pages = PagePool::with_capacity(32);
+        (0..32).for_each(|_| pages.add(on_heap::page()));
+        let now = Moment::from_nanoseconds(5_000_000_000);
+        let mut leaving = Leaving { exits: &mut exits, pages: &mut pages, now };
+        assert_eq!(goes_to(&mut leaving), None);
+        says(Operation::Reply, OLD, OURS, MAC, &mut leaving);
+        says(operation, mac, target, to, &mut leaving);
+        goes_to(&mut leaving)
+    }
+
+    #[test]
+    fn a_8_an_announcement_moves_the_gateway() {
+        assert_eq!(gateway_is_at(Operation::Request, NEW, GATEWAY, Mac::BROADCAST), Some(NEW));
+    }
+
+    #[test]
+    fn a_8_an_unasked_reply_moves_the_gateway() {
+        assert_eq!(gateway_is_at(Operation::Reply, NEW, GATEWAY, Mac::BROADCAST), Some(NEW));
+    }
+
+    #[test]
+    fn a_8_a_question_of_the_gateway_s_moves_it() {
+        assert_eq!(gateway_is_at(Operation::Request, NEW, OURS, Mac::BROADCAST), Some(NEW));
+        let another = Ipv4Addr::new(10, 0, 0, 77);
+        assert_eq!(gateway_is_at(Operation::Request, NEW, another, Mac::BROADCAST), Some(NEW));
+    }
+
+    #[test]
+    fn a_8_what_no_gateway_says_does_not_move_it() {
+        for mac in [MAC, Mac::BROADCAST, Mac([0; 6])] {
+            assert_eq!(gateway_is_at(Operation::Reply, mac, OURS, MAC), Some(OLD));
         }
-        _ => leaving.exits.drops.count(FrameDrop::ArpUnanswered),
+        assert_eq!(gateway_is_at(Operation::Reply, NEW, OURS, Mac([2; 6])), Some(OLD));
     }
 }

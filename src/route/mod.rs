@@ -7,3 +7,4 @@ pub mod proxy_arp;
 pub mod report;
 pub mod reset;
 pub mod segmentation;
+pub mod uplink_arp;

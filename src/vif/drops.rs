@@ -14,7 +14,7 @@ pub enum FrameDrop {
     SpoofedMac,
     /// A client's IPv4 source is not its own.
     SpoofedAddress,
-    /// A packet from the uplink claims to come from a client.
+    /// A packet from the uplink claims to come from a client, or ARP from there to be who it cannot be.
     SpoofedUplink,
     /// ARP that needs no answer.
     ArpUnanswered,
@@ -46,7 +46,7 @@ const REASONS: [(FrameDrop, &str); 12] = [
     (FrameDrop::Protocol, "protocol"),
     (FrameDrop::SpoofedMac, "spoofed mac"),
     (FrameDrop::SpoofedAddress, "spoofed address"),
-    (FrameDrop::SpoofedUplink, "client address from the uplink"),
+    (FrameDrop::SpoofedUplink, "spoofed uplink"),
     (FrameDrop::ArpUnanswered, "arp unanswered"),
     (FrameDrop::NoUplink, "no uplink"),
     (FrameDrop::NoClient, "no client"),

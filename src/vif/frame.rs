@@ -4,6 +4,7 @@
 
 use crate::flow::share::Account;
 use crate::packet::{Checksum, Datagram, Gso, GsoKind, Offload};
+use crate::route::neighbour::waiting::Charged;
 use crate::route::segmentation::{LEAST_SEGMENT, Shape};
 use crate::vif::blank::BlankChecksum;
 use crate::vif::segments::Segments;
@@ -272,6 +273,16 @@ impl Datagram for Frame {
 
     fn set_offload(&mut self, offload: Offload) {
         self.offload = offload;
+    }
+}
+
+impl Charged for Frame {
+    fn account(&self) -> Account {
+        self.account
+    }
+
+    fn pages(&self) -> usize {
+        self.segments.len()
     }
 }
 

@@ -14,6 +14,16 @@ pub struct Mac(pub [u8; 6]);
 impl Mac {
     /// Everybody on the segment.
     pub const BROADCAST: Mac = Mac([0xff; 6]);
+
+    /// Whether it stands for several hosts, as broadcast does.
+    pub const fn is_group(self) -> bool {
+        self.0[0] & 1 != 0
+    }
+
+    /// Whether a host can have it.
+    pub fn is_host(self) -> bool {
+        !self.is_group() && self.0 != [0; 6]
+    }
 }
 
 impl fmt::Display for Mac {

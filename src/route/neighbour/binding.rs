@@ -1,0 +1,83 @@
+//! What a hop said its Ethernet address is, and how long that is believed.
+
+use super::{ASK_EVERY, QUESTIONS};
+use crate::time::Moment;
+use crate::wire::ethernet::Mac;
+use core::time::Duration;
+
+/// After this, an answer is asked for again while it goes on being used.
+const FRESH_FOR: Duration = Duration::from_secs(60);
+
+/// Between two changes that nobody asked for: else two hosts that both claim an address, or one that forges, would make
+/// it go to and fro with every packet. Linux has the same second (`locktime`).
+const LOCK_TIME: Duration = Duration::from_secs(1);
+
+/// How an ARP packet came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A reply to us alone: the answer, if a question is open.
+    Reply,
+    /// A request, an announcement, a reply to everybody.
+    Unasked,
+}
+
+/// An Ethernet address that a hop was heard from.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    mac: Mac,
+    /// When it was last answered. Not since it changed unasked, or was never heard.
+    confirmed: Option<Moment>,
+    /// When it last changed unasked.
+    changed: Option<Moment>,
+    /// When the question that is open was asked.
+    asked: Option<Moment>,
+    /// Questions since the last answer.
+    questions: u8,
+}
+
+impl Binding {
+    /// The first that is heard of a hop that was asked for, if it was, at `asked`.
+    pub fn heard(mac: Mac, claim: Claim, asked: Option<Moment>, now: Moment) -> Self {
+        let mut first = Self::assumed(mac, asked);
+        first.hear(mac, claim, now);
+        first
+    }
+
+    /// An address that nobody was heard from.
+    pub fn assumed(mac: Mac, asked: Option<Moment>) -> Self {
+        Self { mac, confirmed: None, changed: None, asked, questions: 0 }
+    }
+
+    /// Where to send.
+    pub fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    /// Takes in that the hop is at `mac`. The answer to an open question is believed; what nobody asked for is used
+    /// and asked about, and does not count as an answer (as in Linux, where it asserts no reachability).
+    pub fn hear(&mut self, mac: Mac, claim: Claim, now: Moment) {
+        if claim == Claim::Reply && self.asked.is_some() {
+            *self = Self { mac, confirmed: Some(now), asked: None, questions: 0, ..*self };
+        } else if mac != self.mac && self.changed.is_none_or(|changed| now >= changed + LOCK_TIME) {
+            *self = Self { mac, confirmed: None, changed: Some(now), questions: 0, ..*self };
+        }
+    }
+
+    /// Until when there is nothing to ask.
+    pub fn quiet_until(&self) -> Moment {
+        let fresh = self.confirmed.map(|confirmed| confirmed + FRESH_FOR);
+        let asked = self.asked.map(|asked| asked + ASK_EVERY);
+        fresh.max(asked).unwrap_or_default()
+    }
+
+    /// Notes that it was asked for again.
+    pub fn ask(&mut self, now: Moment) {
+        self.asked = Some(now);
+        self.questions = self.questions.saturating_add(1);
+    }
+
+    /// Whether as many questions as a hop is asked went unanswered.
+    pub fn gave_up(&self, now: Moment) -> bool {
+        self.questions >= QUESTIONS && now >= self.quiet_until()
+    }
+}
