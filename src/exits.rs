@@ -13,21 +13,17 @@ use crate::time::Moment;
 use crate::vif::abilities::Support;
 use crate::vif::drops::{FrameDrop, FrameDrops};
 use crate::vif::frame::{Complete, Frame};
-use crate::vif::netback::Pressure;
 use crate::vif::uplink::Uplink;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Header, Mac};
 use crate::wire::ipv4::Ipv4;
+use crate::xen::charge::Charge;
 use crate::xen::page::PagePool;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 /// The Ethernet address that every client sees as its gateway's: the one that Xen's backends use.
 pub const GATEWAY_MAC: Mac = Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
-
-/// While less than one page in this many is free, clients' queues are kept short: what they do not take must
-/// not starve the uplink's receive ring.
-const RESERVE: usize = 4;
 
 /// Our address on the uplink and the way beyond.
 #[derive(Clone, Copy, Debug)]
@@ -92,16 +88,20 @@ impl Leaving<'_> {
         frame.release(self.pages);
     }
 
-    fn queue_for_client(&mut self, slot: ClientSlot, frame: Frame) {
-        let pressure = self.pressure();
+    fn queue_for_client(&mut self, slot: ClientSlot, mut frame: Frame) {
+        let now = self.now;
         let Exits { clients, drops, .. } = &mut *self.exits;
         let target = clients.vif(slot).and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
         let Some((mac, netback)) = target else { return self.drop_frame(frame, FrameDrop::NoClient) };
         let header = Header { destination: mac, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 };
         let takes = netback.abilities().take(frame.offload());
+        // What it is segmented into is on its account.
+        if takes == Support::No && frame.recharge(netback.charges().waiting(), self.pages) == Complete::No {
+            return netback.refuse(frame, self.pages);
+        }
         let mut send = |mut frame: Frame, pages: &mut PagePool| {
             header.write(frame.ethernet_mut());
-            netback.send(frame, pages, pressure);
+            netback.send(frame, pages, now);
         };
         match takes {
             Support::Yes => send(frame, self.pages),
@@ -148,24 +148,25 @@ impl Leaving<'_> {
 
     /// Sends an ARP packet to a client.
     pub fn arp_to_client(&mut self, slot: ClientSlot, arp: &Arp) {
-        let frame = self
-            .pages
-            .take()
-            .and_then(|page| Frame::with_bytes(page, &arp.frame(arp.target_mac), self.pages));
-        let pressure = self.pressure();
-        let netback = self.exits.clients.vif(slot).and_then(|vif| vif.netback());
-        match (frame, netback) {
-            (Some(mut frame), Some(netback)) => {
+        let Some(netback) = self.exits.clients.vif(slot).and_then(|vif| vif.netback()) else {
+            return self.exits.drops.count(FrameDrop::NoClient);
+        };
+        let page = self.pages.take(netback.charges().waiting());
+        match page.and_then(|page| Frame::with_bytes(page, &arp.frame(arp.target_mac), self.pages)) {
+            Some(mut frame) => {
                 frame.charge_to(Account::client(slot));
-                netback.send(frame, self.pages, pressure);
+                netback.send(frame, self.pages, self.now);
             }
-            (Some(frame), None) => self.drop_frame(frame, FrameDrop::NoClient),
-            (None, _) => self.exits.drops.count(FrameDrop::NoPage),
+            None => self.exits.drops.count(FrameDrop::NoPage),
         }
     }
 
-    fn pressure(&self) -> Pressure {
-        if self.pages.free() < self.pages.total() / RESERVE { Pressure::High } else { Pressure::Low }
+    /// On whose account a packet of our own to `to` is.
+    fn charge_of_answer(&mut self, to: Side) -> Option<Charge> {
+        match to {
+            Side::Uplink => Some(Charge::OWN),
+            Side::Client(slot) => Some(self.exits.clients.vif(slot)?.netback()?.charges().waiting()),
+        }
     }
 
     /// Tells the uplink's network where our address is.
@@ -194,8 +195,11 @@ impl Outlet<Frame> for Leaving<'_> {
     }
 
     fn answer(&mut self, to: Side, packet: &[u8]) {
-        let frame = self.pages.take().and_then(|page| Frame::with_packet(page, packet, self.pages));
-        match frame {
+        let Some(charge) = self.charge_of_answer(to) else {
+            return self.exits.drops.count(FrameDrop::NoClient);
+        };
+        let page = self.pages.take(charge);
+        match page.and_then(|page| Frame::with_packet(page, packet, self.pages)) {
             Some(mut frame) => {
                 // It goes back to whoever caused it.
                 frame.charge_to(account_of(to));
@@ -220,6 +224,10 @@ impl Outlet<Frame> for Leaving<'_> {
             }
         }
         frame.release(self.pages);
+    }
+
+    fn trim(&mut self, frame: &mut Frame, total_bytes: usize) {
+        frame.truncate(total_bytes, self.pages);
     }
 
     fn discard(&mut self, frame: Frame, _: Drop) {
@@ -307,7 +315,7 @@ fn send_arp(
     let Some(netfront) = uplink.as_mut().and_then(Uplink::netfront) else {
         return drops.count(FrameDrop::NoUplink);
     };
-    match pages.take().and_then(|page| Frame::with_bytes(page, &arp.frame(destination), pages)) {
+    match pages.take(Charge::OWN).and_then(|page| Frame::with_bytes(page, &arp.frame(destination), pages)) {
         Some(frame) => netfront.send(frame, pages),
         None => drops.count(FrameDrop::NoPage),
     }

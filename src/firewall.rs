@@ -352,7 +352,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             }
             let room = uplink.as_ref().map_or(0, |netfront| netfront.room(Account::client(slot)));
             let intake = netback.intake(Intake::of(flow, room), now);
-            let delivered = netback.deliver(batch, in_flight);
+            let delivered = netback.deliver(batch, in_flight, pages, now);
             if let Err(why) =
                 delivered.and_then(|()| netback.collect(batch, in_flight, pages, intake.slots()))
             {

@@ -48,6 +48,10 @@ pub trait Outlet<D> {
     /// `packet` was rewritten, leaves by `to`, and must be cut into fragments of at most `mtu` bytes.
     fn fragment(&mut self, to: Side, packet: D, mtu: u16);
 
+    /// Cuts link-layer padding off `packet`, so that its IP packet has `total_bytes`, fewer than before, and takes the
+    /// memory behind that back.
+    fn trim(&mut self, packet: &mut D, total_bytes: usize);
+
     /// `packet` goes nowhere.
     fn discard(&mut self, packet: D, why: Drop);
 }
@@ -199,7 +203,7 @@ impl<D: Datagram> Journey<D> {
             Err(fault) => return self.discard(packet, fault.into(), outlet),
         };
         if usize::from(ip.total_bytes) < available {
-            packet.truncate(usize::from(ip.total_bytes));
+            outlet.trim(&mut packet, usize::from(ip.total_bytes));
         }
         let offload = packet.offload();
         let mut parcel = Parcel { header: packet.header(), ip, offload };

@@ -6,6 +6,7 @@
 //! these figures by `make bench`.
 
 use crate::time::Moment;
+use crate::xen::charge::Charge;
 use crate::xen::copy::{CopyBatch, Lent, Remote};
 use crate::xen::grant::{Access, GrantedPage};
 use crate::xen::page::{PAGE_BYTES, Page};
@@ -95,8 +96,8 @@ impl Bench {
             batch: CopyBatch::with_capacity(BATCH),
         };
         for _ in 0..BATCH {
-            bench.targets.extend(xen.pages().take());
-            if let Some(page) = xen.pages().take() {
+            bench.targets.extend(xen.pages().take(Charge::NOBODY));
+            if let Some(page) = xen.pages().take(Charge::NOBODY) {
                 match xen.grant(own, page, Access::ReadOnly, 0..0) {
                     Ok(granted) => bench.sources.push(granted),
                     Err(page) => xen.pages().give(page),

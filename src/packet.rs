@@ -58,8 +58,11 @@ pub trait Datagram {
     /// Bytes of the IP packet, header and payload, including link-layer padding not yet trimmed.
     fn total_bytes(&self) -> usize;
 
-    /// Cuts link-layer padding off the end. A length above the present one changes nothing.
-    fn truncate(&mut self, total_bytes: usize);
+    /// Bytes of memory that nobody else can have while the packet is there: whole pages where those are given out
+    /// whole. What waits is bounded by these.
+    fn held_bytes(&self) -> usize {
+        self.total_bytes()
+    }
 
     /// What the sender left to do.
     fn offload(&self) -> Offload;

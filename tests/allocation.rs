@@ -79,10 +79,6 @@ impl Datagram for Flat {
         self.length
     }
 
-    fn truncate(&mut self, total_bytes: usize) {
-        self.length = self.length.min(total_bytes);
-    }
-
     fn offload(&self) -> Offload {
         Offload::NONE
     }
@@ -110,6 +106,10 @@ impl Outlet<Flat> for Last {
 
     fn fragment(&mut self, to: Side, packet: Flat, _: u16) {
         self.forward(to, packet);
+    }
+
+    fn trim(&mut self, packet: &mut Flat, total_bytes: usize) {
+        packet.length = total_bytes;
     }
 
     fn discard(&mut self, _: Flat, _: Drop) {
@@ -218,8 +218,6 @@ impl Datagram for Handle {
     fn total_bytes(&self) -> usize {
         self.0.len()
     }
-
-    fn truncate(&mut self, _: usize) {}
 
     fn offload(&self) -> Offload {
         Offload::NONE

@@ -8,11 +8,12 @@ use ravelin::counters::Drop;
 use ravelin::guard::RuleTable;
 use ravelin::journey::{Journey, Outlet, Settings};
 use ravelin::packet::Datagram;
+use ravelin::time::Moment;
 use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::channels::Channels;
 use ravelin::vif::frame::Frame as Packet;
 use ravelin::vif::in_flight::InFlight;
-use ravelin::vif::netback::{Netback, Pressure};
+use ravelin::vif::netback::Netback;
 use ravelin::vif::netfront::Netfront;
 use ravelin::wire::checksum;
 use ravelin::xen::copy::CopyBatch;
@@ -48,6 +49,7 @@ struct Ways<'a> {
     netback: &'a mut Netback,
     netfront: &'a mut Netfront,
     pages: &'a mut PagePool,
+    now: Moment,
     port: &'a mut u16,
 }
 
@@ -59,7 +61,7 @@ impl Outlet<Packet> for Ways<'_> {
                 *self.port = u16::from_be_bytes([packet.header()[20], packet.header()[21]]);
                 self.netfront.send(packet, self.pages);
             }
-            Side::Client(_) => self.netback.send(packet, self.pages, Pressure::Low),
+            Side::Client(_) => self.netback.send(packet, self.pages, self.now),
         }
     }
 
@@ -69,6 +71,10 @@ impl Outlet<Packet> for Ways<'_> {
 
     fn fragment(&mut self, _: Side, _: Packet, _: u16) {
         panic!("nothing is cut here");
+    }
+
+    fn trim(&mut self, _: &mut Packet, _: usize) {
+        panic!("nothing is padded here");
     }
 
     fn discard(&mut self, _: Packet, why: Drop) {
@@ -159,9 +165,10 @@ impl Loopback {
         };
         let (tx_page, rx_page) = (map(&mut xen, tx), map(&mut xen, rx));
         let channels = Channels::Shared(Port(1));
+        let charges = xen.pages().open(DomainId(9)).expect("the first client");
         let netback =
-            Netback::connect(DomainId(9), channels, ALL, tx_page, rx_page).expect("rings of zeroes");
-        let netfront = Netfront::create(&mut xen, DomainId(8), ALL, Support::No, 0).expect("enough pages");
+            Netback::connect(DomainId(9), charges, channels, ALL, tx_page, rx_page).expect("rings of zeroes");
+        let netfront = Netfront::create(&mut xen, DomainId(8), ALL, Support::No).expect("enough pages");
         let addresses = netfront.addresses();
         let uplink_tx = Ring(xen.granted(table, addresses.tx_ring.0), 12);
         let uplink_rx = Ring(xen.granted(table, addresses.rx_ring.0), 8);
@@ -243,7 +250,7 @@ impl Loopback {
         self.netback.settle(&self.batch, &mut self.in_flight, &mut self.xen, |frame| arrived.push(frame));
         let (now, mut port) = (self.xen.now(), 0);
         let Self { netback, netfront, xen, journey, .. } = self;
-        let mut ways = Ways { netback, netfront, pages: xen.pages(), port: &mut port };
+        let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
         for mut frame in self.arrived.drain(..) {
             if self.slots > 1 {
                 ways.forward(Side::Uplink, frame);
@@ -280,7 +287,7 @@ impl Loopback {
             received.expect("packets in posted buffers");
             let (now, mut port) = (self.xen.now(), 0);
             let Self { netback, netfront, xen, journey, .. } = self;
-            let mut ways = Ways { netback, netfront, pages: xen.pages(), port: &mut port };
+            let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
             for frame in self.arrived.drain(..) {
                 if self.slots > 1 {
                     ways.forward(Side::Client(SLOT), frame);
@@ -288,7 +295,9 @@ impl Loopback {
                 }
                 journey.inbound(now, frame, &mut ways);
             }
-            self.netback.deliver(&mut self.batch, &mut self.in_flight).expect("enough buffers");
+            self.netback
+                .deliver(&mut self.batch, &mut self.in_flight, self.xen.pages(), now)
+                .expect("enough buffers");
             self.exchange_and_judge();
             self.netfront.publish(&mut self.xen);
         }

@@ -38,10 +38,6 @@ impl Datagram for Frame {
         self.total
     }
 
-    fn truncate(&mut self, total_bytes: usize) {
-        self.total = self.total.min(total_bytes);
-    }
-
     fn offload(&self) -> Offload {
         Offload { checksum: Checksum::Validated, gso: None }
     }
@@ -67,6 +63,10 @@ impl Outlet<Frame> for Sink {
 
     fn fragment(&mut self, _: Side, packet: Frame, _: u16) {
         self.last = Some(packet);
+    }
+
+    fn trim(&mut self, packet: &mut Frame, total_bytes: usize) {
+        packet.total = total_bytes;
     }
 
     fn discard(&mut self, _: Frame, _: Drop) {

@@ -172,6 +172,7 @@ mod tests {
     use super::*;
     use crate::exits::{Exits, UplinkRoute};
     use crate::wire::arp::Operation;
+    use crate::xen::charge::Charge;
     use crate::xen::page::{PagePool, on_heap};
     use core::net::Ipv4Addr;
 
@@ -183,14 +184,14 @@ mod tests {
 
     fn says(operation: Operation, sender_mac: Mac, target: Ipv4Addr, to: Mac, leaving: &mut Leaving<'_>) {
         let arp = Arp { operation, sender_mac, sender: GATEWAY, target_mac: Mac([0; 6]), target };
-        let page = leaving.pages.take().unwrap();
+        let page = leaving.pages.take(Charge::UPLINK).unwrap();
         let frame = Frame::with_bytes(page, &arp.frame(to), leaving.pages).unwrap();
         answer_arp(frame, MAC, leaving);
     }
 
     /// Sends a packet to the gateway, and says where it goes if it does.
     fn goes_to(leaving: &mut Leaving<'_>) -> Option<Mac> {
-        let page = leaving.pages.take().unwrap();
+        let page = leaving.pages.take(Charge::UPLINK).unwrap();
         let frame = Frame::with_packet(page, &[0x45; 40], leaving.pages).unwrap();
         let mut to = None;
         leaving.exits.neighbours.resolve(GATEWAY, frame, leaving.now, &mut |event| {

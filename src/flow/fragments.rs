@@ -4,8 +4,9 @@
 //! same way. Those that arrive before it wait, so nothing waits as long as pieces arrive in order. Every piece
 //! is checked against all before it: once two contradict each other nothing more of the datagram leaves, and
 //! its receiver can never complete it. Of every byte only what came first leaves: a fragment that lies wholly within
-//! what arrived is a duplicate and goes no further, whatever it says (conformance X-7). Datagrams, waiting packets and bytes are bounded per account; when an
-//! account is at its bound its own oldest datagram is given up (conformance ).
+//! what arrived is a duplicate and goes no further, whatever it says (conformance X-7). Datagrams, waiting packets and
+//! the memory they take up are bounded per account; when an account is at its bound its own oldest datagram is given up
+//! (conformance, S-2).
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -23,6 +24,7 @@ use super::tick::{Seconds, Tick};
 use crate::counters::Drop;
 use crate::journey::engine::Passage;
 use crate::journey::settings::FragmentLimits;
+use crate::packet::Datagram;
 use crate::wire::ipv4::{Ipv4, Part, protocol};
 
 /// What names a datagram (RFC 791 section 3.2), and from whom it comes.
@@ -90,9 +92,10 @@ pub struct Fragments<D> {
     packets: Slab<Held<D>>,
     packet_links: Links<Held<D>>,
     packet_share: Share,
-    /// Bytes held, per account.
-    bytes: Box<[u32]>,
-    bytes_per_account: u32,
+    /// Bytes of memory held, per account.
+    bytes: Box<[usize]>,
+    bytes_per_client: usize,
+    bytes_from_uplink: usize,
     timeout: Seconds,
     /// Nothing times out before the second after this one.
     earliest: Option<Tick>,
@@ -101,7 +104,7 @@ pub struct Fragments<D> {
 /// Where packets go that are given up.
 pub type Reject<'a, D> = &'a mut dyn FnMut(D, Drop);
 
-impl<D> Fragments<D> {
+impl<D: Datagram> Fragments<D> {
     /// No fragments yet; `key` seeds the hash.
     pub fn new(limits: &FragmentLimits, timeout: Seconds, key: (u64, u64)) -> Fragments<D> {
         let datagrams = usize::from(limits.datagrams);
@@ -127,7 +130,8 @@ impl<D> Fragments<D> {
             packet_links: Links::new(packets),
             packet_share,
             bytes: vec![0; Account::COUNT].into_boxed_slice(),
-            bytes_per_account: limits.bytes_per_client,
+            bytes_per_client: limits.bytes_per_client,
+            bytes_from_uplink: limits.bytes_from_uplink,
             timeout,
             earliest: None,
         }
@@ -154,8 +158,8 @@ impl<D> Fragments<D> {
         self.packets.len()
     }
 
-    /// Bytes that wait on `account`.
-    pub fn waiting_bytes(&self, account: Account) -> u32 {
+    /// Bytes of memory that what waits on `account` takes up.
+    pub fn waiting_bytes(&self, account: Account) -> usize {
         self.bytes.get(account.position()).copied().unwrap_or(0)
     }
 
@@ -239,7 +243,8 @@ impl<D> Fragments<D> {
         let Some(account) = self.datagrams.get(id).map(|pieces| pieces.name.account) else {
             return reject(packet, Drop::FragmentLimit);
         };
-        while !self.has_room_for(account, &ip) {
+        let held_bytes = packet.held_bytes();
+        while !self.has_room_for(account, held_bytes) {
             let oldest = self.ages.get(account.position()).and_then(Ends::first);
             match oldest.filter(|oldest| *oldest != id) {
                 Some(oldest) => self.give_up(oldest, Drop::FragmentLimit, reject),
@@ -253,7 +258,7 @@ impl<D> Fragments<D> {
             Ok(held) => {
                 self.packet_share.take(account);
                 if let Some(bytes) = self.bytes.get_mut(account.position()) {
-                    *bytes += u32::from(ip.total_bytes);
+                    *bytes += held_bytes;
                 }
                 if let Some(pieces) = self.datagrams.get_mut(id) {
                     self.packet_links.push(&mut pieces.held, held);
@@ -266,11 +271,11 @@ impl<D> Fragments<D> {
         }
     }
 
-    fn has_room_for(&self, account: Account, ip: &Ipv4) -> bool {
+    fn has_room_for(&self, account: Account, held_bytes: usize) -> bool {
+        let limit = if account == Account::UPLINK { self.bytes_from_uplink } else { self.bytes_per_client };
         !self.packets.is_full()
             && self.packet_share.has_room(account)
-            && (account == Account::UPLINK
-                || self.waiting_bytes(account) + u32::from(ip.total_bytes) <= self.bytes_per_account)
+            && self.waiting_bytes(account) + held_bytes <= limit
     }
 
     /// Drops what comes of the datagram from now on.
@@ -298,7 +303,7 @@ impl<D> Fragments<D> {
         let Held { packet, ip } = self.packets.remove(first)?;
         self.packet_share.give(account);
         if let Some(bytes) = self.bytes.get_mut(account.position()) {
-            *bytes = bytes.saturating_sub(u32::from(ip.total_bytes));
+            *bytes = bytes.saturating_sub(packet.held_bytes());
         }
         Some((packet, ip))
     }

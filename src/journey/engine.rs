@@ -23,7 +23,7 @@ use crate::flow::tick::Tick;
 use crate::guard::RuleTable;
 use crate::nat::ident::Idents;
 use crate::nat::mapping::{MappingLimits, Mappings};
-use crate::packet::Offload;
+use crate::packet::{Datagram, Offload};
 use crate::route::report;
 use crate::time::{Moment, UnixSeconds};
 use crate::wire::ipv4::{self, Ipv4, Options};
@@ -186,7 +186,7 @@ impl Engine {
     }
 
     /// A store for fragments under this engine's limits; `secret` as in [`Engine::new`].
-    pub fn new_fragments<D>(&self, secret: &[u8; 32]) -> Fragments<D> {
+    pub fn new_fragments<D: Datagram>(&self, secret: &[u8; 32]) -> Fragments<D> {
         Fragments::new(&self.settings.fragments, self.settings.timeouts.fragments, key(secret, 4))
     }
 

@@ -54,8 +54,10 @@ pub struct FragmentLimits {
     pub packets: u16,
     /// Packets held for one client.
     pub packets_per_client: u16,
-    /// Bytes held for one client.
-    pub bytes_per_client: u32,
+    /// Bytes of memory held for one client.
+    pub bytes_per_client: usize,
+    /// Bytes of memory held for all that comes from the uplink.
+    pub bytes_from_uplink: usize,
 }
 
 /// The engine's settings.
@@ -97,6 +99,8 @@ impl Settings {
         let wanted = mebibytes.saturating_mul(per_mebibyte).min(MOST_FLOWS);
         let flows = 1 << wanted.ilog2();
         let packets = (mebibytes * 16).min(4096) as u16;
+        // Pages are held whole, and a datagram of the largest kind may come in fragments of a page each, in any order.
+        let fragment_bytes = ((mebibytes as usize) << 14).clamp(256 << 10, 4 << 20);
         Settings {
             uplink,
             uplink_prefix_bits: 32,
@@ -121,7 +125,8 @@ impl Settings {
                 datagrams_per_client: 16,
                 packets,
                 packets_per_client: (packets / 2).min(256),
-                bytes_per_client: 128 << 10,
+                bytes_per_client: fragment_bytes,
+                bytes_from_uplink: fragment_bytes,
             },
         }
     }

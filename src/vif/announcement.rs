@@ -63,8 +63,14 @@ pub fn take_up<R: StoreRing>(
             return Err(Unusable(format!("event channel: {error}")));
         }
     };
-    Netback::connect(domain, channels, abilities, tx, rx).map_err(|pages| {
+    let Some(charges) = xen.pages().open(domain) else {
         channels.close(xen);
+        [tx, rx].into_iter().for_each(|page| unmap(xen, page));
+        return Err(Unusable("pages of clients that are gone are still in use everywhere".into()));
+    };
+    Netback::connect(domain, charges, channels, abilities, tx, rx).map_err(|pages| {
+        channels.close(xen);
+        xen.pages().close(charges);
         pages.into_iter().for_each(|page| unmap(xen, page));
         Unusable("a ring's indices make no sense".into())
     })

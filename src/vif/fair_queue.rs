@@ -285,6 +285,18 @@ impl FairQueue {
         Some(frame)
     }
 
+    /// The oldest frame of each account.
+    pub fn oldest(&self) -> impl Iterator<Item = &Frame> {
+        let frame = |lane: &Lane| self.places.get(usize::from(lane.first))?.frame.as_ref();
+        self.lanes.iter().filter_map(frame)
+    }
+
+    /// Takes an account's oldest frame, whose turn this need not be, if it is `wanted`.
+    #[cold]
+    pub fn take_oldest_if(&mut self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
+        (0..LANES).find_map(|at| self.take_first(at, &wanted))
+    }
+
     /// Takes the oldest frame of the lane that holds most; `None` if lane `newcomer` holds as much.
     #[cold]
     fn make_way(&mut self, newcomer: usize) -> Option<Frame> {

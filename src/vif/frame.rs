@@ -6,10 +6,12 @@ use crate::flow::share::Account;
 use crate::packet::{Checksum, Datagram, Gso, GsoKind, Offload};
 use crate::route::neighbour::waiting::Charged;
 use crate::route::segmentation::{LEAST_SEGMENT, Shape};
+use crate::time::Moment;
 use crate::vif::blank::BlankChecksum;
 use crate::vif::segments::Segments;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::HEADER_BYTES;
+use crate::xen::charge::Charge;
 use crate::xen::page::{PAGE_BYTES, Page, PagePool, Segment};
 use core::ops::Range;
 
@@ -29,6 +31,8 @@ pub struct Frame {
     offload: Offload,
     /// On whose account its pages are while it waits.
     account: Account,
+    /// Since when it is in a client's queue.
+    waits_since: Moment,
 }
 
 /// Why bytes are not a frame; the pages are given back.
@@ -61,7 +65,7 @@ impl Frame {
 
     fn of(segments: Segments, offload: Offload) -> Self {
         let bytes = segments.iter().map(|segment| u32::from(segment.bytes)).sum();
-        Self { segments, bytes, offload, account: Account::UPLINK }
+        Self { segments, bytes, offload, account: Account::UPLINK, waits_since: Moment::default() }
     }
 
     /// Makes a frame of an IP packet of our own, with room for the Ethernet header. `None` when it does not
@@ -102,6 +106,35 @@ impl Frame {
         self.account = account;
     }
 
+    /// Notes that it is put into a client's queue.
+    pub fn wait_since(&mut self, now: Moment) {
+        self.waits_since = now;
+    }
+
+    /// Since when it is in a client's queue, if it is.
+    pub fn waits_since(&self) -> Moment {
+        self.waits_since
+    }
+
+    /// On whose account its pages are.
+    pub fn charge(&self) -> Charge {
+        self.segments.first().page.charge()
+    }
+
+    /// Moves its pages to another account, if there is room for them.
+    pub fn recharge(&mut self, to: Charge, pages: &mut PagePool) -> Complete {
+        if self.charge() == to {
+            return Complete::Yes;
+        }
+        if pages.room(to) < self.segments.len() {
+            return Complete::No;
+        }
+        for segment in self.segments.iter_mut() {
+            pages.recharge(&mut segment.page, to);
+        }
+        Complete::Yes
+    }
+
     /// The pieces, in order.
     pub fn segments(&self) -> &Segments {
         &self.segments
@@ -131,7 +164,7 @@ impl Frame {
         if end > PAGE_BYTES {
             return None;
         }
-        let mut page = pages.take()?;
+        let mut page = pages.take(self.charge())?;
         // The Ethernet header is made anew; until then it is nobody's.
         page.bytes_mut(0..HEADER_BYTES).fill(0);
         let (head, mut body) = page.bytes_mut(HEADER_BYTES..end).split_at_mut(header.len());
@@ -147,6 +180,20 @@ impl Frame {
         let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
         let piece = Self::of(segments, Offload { gso: None, ..self.offload });
         Some(Self { account: self.account, ..piece })
+    }
+
+    /// Cuts the IP packet to `total_bytes`, if it is longer, and gives the pages behind that back.
+    pub fn truncate(&mut self, total_bytes: usize, pages: &mut PagePool) {
+        let mut left = HEADER_BYTES + total_bytes;
+        if left >= self.bytes() {
+            return;
+        }
+        self.bytes = left as u32;
+        for segment in self.segments.iter_mut() {
+            segment.bytes = segment.bytes.min(u16::try_from(left).unwrap_or(u16::MAX));
+            left -= usize::from(segment.bytes);
+        }
+        self.segments.drop_empty(pages);
     }
 
     /// Gives the pages back.
@@ -258,13 +305,8 @@ impl Datagram for Frame {
         self.bytes().saturating_sub(HEADER_BYTES)
     }
 
-    fn truncate(&mut self, total_bytes: usize) {
-        let mut left = (HEADER_BYTES + total_bytes).min(self.bytes());
-        self.bytes = left as u32;
-        for segment in self.segments.iter_mut() {
-            segment.bytes = segment.bytes.min(u16::try_from(left).unwrap_or(u16::MAX));
-            left -= usize::from(segment.bytes);
-        }
+    fn held_bytes(&self) -> usize {
+        self.segments.len() * PAGE_BYTES
     }
 
     fn offload(&self) -> Offload {
@@ -359,9 +401,9 @@ mod tests {
     fn truncation_cuts_padding_across_segments() {
         let mut pages = PagePool::with_capacity(8);
         let mut frame = frame(&[600, 100, 100], &mut pages);
-        frame.truncate(636);
+        frame.truncate(636, &mut pages);
         assert_eq!(content(&frame), counting(650));
-        frame.truncate(2000);
+        frame.truncate(2000, &mut pages);
         assert_eq!(frame.total_bytes(), 636);
     }
 
@@ -369,7 +411,8 @@ mod tests {
     fn piece_is_a_header_and_a_range_of_the_packet() {
         let mut pages = PagePool::with_capacity(8);
         let mut frame = frame(&[600, 100], &mut pages);
-        pages.add(on_heap::page());
+        // One more than is reserved for others.
+        (0..4).for_each(|_| pages.add(on_heap::page()));
         frame.charge_to(Account::client(ClientSlot(3)));
         let mut fragment = frame.piece(&[0xaa; 20], 580..600, &mut pages).unwrap();
         assert_eq!(fragment.account(), frame.account());

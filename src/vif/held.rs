@@ -9,15 +9,11 @@ use crate::time::Moment;
 use crate::vif::netfront;
 use crate::xen::Xen;
 use crate::xen::grant::GrantedPage;
-use crate::xen::page::PagePool;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Between two attempts to have them back.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
-
-/// One packet page in so many may be held, those of the present connection included.
-const SHARE: usize = 8;
 
 /// Those pages.
 #[derive(Debug, Default)]
@@ -40,11 +36,6 @@ impl HeldPages {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty()
-    }
-
-    /// How many more may be held; `None` when there are too many already for a new connection.
-    pub fn room(&self, pages: &PagePool) -> Option<usize> {
-        (pages.total() / SHARE).checked_sub(self.pages.len())
     }
 
     /// Tries to end every grant; what succeeds goes back to the pool.

@@ -13,7 +13,7 @@ use crate::vif::abilities::{Abilities, Support};
 use crate::vif::channels::Channels;
 use crate::vif::extra::Extra;
 use crate::vif::fair_queue::{FairQueue, Room};
-use crate::vif::frame::Frame;
+use crate::vif::frame::{Complete, Frame};
 use crate::vif::in_flight::{Arrival, Departure, InFlight};
 use crate::vif::intake::Intake;
 use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
@@ -23,16 +23,19 @@ use crate::vif::slots::{
     Fragment, MAX_SLOTS, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, tx_response,
 };
 use crate::vif::token_bucket::TokenBucket;
+use crate::xen::charge::ClientCharges;
 use crate::xen::copy::{CopyBatch, Lent, Remote};
 use crate::xen::grant::Gref;
 use crate::xen::page::{PAGE_BYTES, Page, PagePool, Segment};
 use crate::xen::{DomainId, MappedPage, Xen};
+use core::time::Duration;
 
-/// Pages of the frames that may wait for one client to post buffers: one ring of buffers' worth.
+/// Pages of the frames that may wait for one client to post buffers, if its account has room for so many: one ring of
+/// buffers' worth.
 const QUEUE_PAGES: usize = RING_SIZE as usize;
 
-/// When the pool is short of pages, each client's frames that wait may still take this many.
-const QUEUE_PAGES_UNDER_PRESSURE: usize = 24;
+/// How long a frame waits for buffers: as long as under Linux's netback (`rx_drain_timeout_msecs`).
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a client may send in one round before it is the next one's turn, in bytes as [`cost`] counts them:
 /// about 90 small packets, or two of the largest kind.
@@ -85,10 +88,12 @@ pub struct Traffic {
     pub sent: u64,
     /// Packets of the client answered with an error: bad sizes, bad grants, too many slots.
     pub refused: u64,
-    /// Packets of the client dropped because no page was free.
+    /// Packets of the client dropped because it may take no more pages.
     pub no_page: u64,
     /// Packets for the client dropped because it did not post buffers fast enough.
     pub queue_full: u64,
+    /// Packets for the client dropped because it posted no buffers for too long.
+    pub expired: u64,
     /// Packets for the client lost because a buffer it posted could not be written.
     pub bad_buffer: u64,
 }
@@ -97,11 +102,14 @@ pub struct Traffic {
 #[derive(Debug)]
 pub struct Netback {
     client: DomainId,
+    charges: ClientCharges,
     channels: Channels,
     abilities: Abilities,
     tx: BackRing<MappedPage, TX_BYTES>,
     rx: BackRing<MappedPage, RX_BYTES>,
     queue: FairQueue,
+    /// Nothing in the queue is dropped before.
+    expiry: Moment,
     /// What the client may still send in this round (deficit round robin); negative if its last packet was
     /// larger than that.
     credit: i32,
@@ -115,9 +123,10 @@ pub struct Netback {
 }
 
 impl Netback {
-    /// Takes up mapped rings. The pages come back when an index makes no sense.
+    /// Takes up mapped rings; the client's packets are on `charges`. The pages come back when an index makes no sense.
     pub fn connect(
         client: DomainId,
+        charges: ClientCharges,
         channels: Channels,
         abilities: Abilities,
         tx: MappedPage,
@@ -133,11 +142,13 @@ impl Netback {
         };
         Ok(Self {
             client,
+            charges,
             channels,
             abilities,
             tx,
             rx,
             queue: FairQueue::with_capacity(QUEUE_PAGES as u16),
+            expiry: Moment::default(),
             credit: 0,
             bucket: None,
             arriving: 0,
@@ -163,9 +174,11 @@ impl Netback {
         if bucket.is_empty() { Intake::Held } else { uplink }
     }
 
-    /// When packets are taken again from a client that has sent as much as it may.
+    /// When packets are taken again from a client that has sent as much as it may, or what waits for it is dropped.
     pub fn deadline(&self) -> Option<Moment> {
-        self.bucket.as_ref().filter(|bucket| bucket.is_empty()).map(TokenBucket::due)
+        let taken = self.bucket.as_ref().filter(|bucket| bucket.is_empty()).map(TokenBucket::due);
+        let dropped = (!self.queue.is_empty()).then_some(self.expiry);
+        taken.into_iter().chain(dropped).min()
     }
 
     /// Takes packets that the client sent, as many as its turn allows, and queues the copies into pages of ours.
@@ -217,7 +230,7 @@ impl Netback {
         in_flight: &mut InFlight,
         pool: &mut PagePool,
     ) {
-        if pool.free() < packet.fragments.len() {
+        if pool.room(self.charges.sent()) < packet.fragments.len() {
             self.traffic.no_page += 1;
             return packet.answers.respond(TxStatus::Dropped, |response| self.tx.respond(response));
         }
@@ -232,7 +245,7 @@ impl Netback {
                     if let Some(full) = full {
                         in_flight.arriving.push(full);
                     }
-                    let Some(page) = pool.take() else { break };
+                    let Some(page) = pool.take(self.charges.sent()) else { break };
                     pages += 1;
                     (batch.lend(page), 0)
                 }
@@ -263,35 +276,58 @@ impl Netback {
         self.abilities
     }
 
+    /// The accounts of its pages.
+    pub fn charges(&self) -> ClientCharges {
+        self.charges
+    }
+
     /// Queues a frame for the client, which must be able to [take](Abilities::take) it; drops it, or one of whoever has
-    /// most waiting, when too much waits already.
-    pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool, pressure: Pressure) {
-        let limit = match pressure {
-            Pressure::Low => QUEUE_PAGES,
-            Pressure::High => QUEUE_PAGES_UNDER_PRESSURE,
-        };
+    /// most waiting, when too much waits already. From here on its pages are on the account of who receives.
+    pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool, now: Moment) {
+        let charge = self.charges.waiting();
         let Self { queue, traffic, .. } = self;
         let fits = frame.bytes() <= PAGE_BYTES || self.abilities.scatter_gather == Support::Yes;
-        let mut give_up = |frame: Frame| {
+        // So many that there is room for its pages below.
+        let room = queue.pages() + 1 + pages.room(charge);
+        let limit = QUEUE_PAGES.min(room.saturating_sub(frame.segments().len()));
+        let mut give_up = |frame: Frame, pages: &mut PagePool| {
             traffic.queue_full += 1;
             frame.release(pages);
         };
         if !fits
             || self.abilities.take(frame.offload()) == Support::No
-            || queue.make_room(frame.account(), limit, &mut give_up) == Room::None
+            || queue.make_room(frame.account(), limit, |frame| give_up(frame, pages)) == Room::None
+            || frame.recharge(charge, pages) == Complete::No
         {
-            return give_up(frame);
+            return give_up(frame, pages);
         }
         if self.abilities.blank_checksum == Support::No {
             frame.complete_checksum();
         }
+        if queue.is_empty() {
+            self.expiry = now + PATIENCE;
+        }
+        frame.wait_since(now);
         if let Err(frame) = queue.push(frame) {
-            give_up(frame);
+            give_up(frame, pages);
         }
     }
 
-    /// Queues the copies of waiting frames into buffers that the client posted.
-    pub fn deliver(&mut self, batch: &mut CopyBatch, in_flight: &mut InFlight) -> Result<(), Broken> {
+    /// Drops a frame for which there is no room.
+    pub fn refuse(&mut self, frame: Frame, pages: &mut PagePool) {
+        self.traffic.queue_full += 1;
+        frame.release(pages);
+    }
+
+    /// Queues the copies of waiting frames into buffers that the client posted. What has found none for too long is
+    /// dropped.
+    pub fn deliver(
+        &mut self,
+        batch: &mut CopyBatch,
+        in_flight: &mut InFlight,
+        pages: &mut PagePool,
+        now: Moment,
+    ) -> Result<(), Broken> {
         let mut buffers = self.rx.waiting()? as usize;
         while batch.room() >= COPIES_PER_PACKET {
             let mut wanted = 0;
@@ -299,11 +335,32 @@ impl Netback {
                 wanted = buffers_for(frame);
                 wanted <= buffers
             });
-            let Some(frame) = next else { break };
+            let Some(frame) = next else {
+                if now < self.expiry || self.expire_one(pages, now) == Expired::None {
+                    break;
+                }
+                continue;
+            };
             buffers -= wanted;
             self.store(frame, wanted, batch, in_flight);
         }
         Ok(())
+    }
+
+    /// Drops a frame that has waited for too long.
+    #[cold]
+    fn expire_one(&mut self, pages: &mut PagePool, now: Moment) -> Expired {
+        match self.queue.take_oldest_if(|frame| now >= frame.waits_since() + PATIENCE) {
+            Some(frame) => {
+                self.traffic.expired += 1;
+                frame.release(pages);
+                Expired::One
+            }
+            None => {
+                self.expiry = self.queue.oldest().map(Frame::waits_since).min().unwrap_or(now) + PATIENCE;
+                Expired::None
+            }
+        }
     }
 
     /// Queues the copies of one frame, which fills `buffers`.
@@ -477,7 +534,15 @@ impl Netback {
             unmap(xen, page);
         }
         self.queue.release(xen.pages());
+        xen.pages().close(self.charges);
     }
+}
+
+/// Whether something had waited for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expired {
+    One,
+    None,
 }
 
 /// What the answers to a frame's buffers say, as far as they are not written yet.
@@ -511,15 +576,6 @@ pub fn unmap(xen: &mut impl Xen, page: MappedPage) {
     if let Err(error) = xen.unmap(page) {
         log::error!("a client's ring page cannot be unmapped: {error}");
     }
-}
-
-/// Whether packet pages are running out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pressure {
-    /// There are plenty.
-    Low,
-    /// Queues must be short.
-    High,
 }
 
 fn give_back(page: Lent<Page>, batch: &CopyBatch, pages: &mut PagePool) {

@@ -17,8 +17,9 @@ use crate::vif::ring::{FrontRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
 use crate::vif::segments::{MAX_SEGMENTS, Segments};
 use crate::vif::slots::{TX_BYTES, TxFlags, TxRequest, TxStatus};
+use crate::xen::charge::Charge;
 use crate::xen::grant::{Access, GrantedPage, Gref};
-use crate::xen::page::{PAGE_BYTES, PagePool, Segment};
+use crate::xen::page::{PAGE_BYTES, Page, PagePool, Segment};
 use crate::xen::{DomainId, Xen, XenError};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -101,8 +102,6 @@ pub struct Netfront {
     answered: u32,
     /// Pages that the backend would not let go.
     kept: Vec<GrantedPage>,
-    /// How many that may be before the connection ends.
-    may_keep: usize,
     traffic: Traffic,
 }
 
@@ -150,13 +149,12 @@ pub struct Addresses {
 
 impl Netfront {
     /// Makes rings for `backend` and posts receive buffers. `abilities` says what the backend can take, `split`
-    /// whether it takes one event channel per ring, `may_keep` how many pages it may still use that it has answered.
+    /// whether it takes one event channel per ring.
     pub fn create(
         xen: &mut impl Xen,
         backend: DomainId,
         abilities: Abilities,
         split: Support,
-        may_keep: usize,
     ) -> Result<Self, XenError> {
         let channels = allocate_channels(xen, backend, split)?;
         let rings = (make_ring(xen, backend), make_ring(xen, backend));
@@ -180,7 +178,6 @@ impl Netfront {
             limit: ByteLimit::default(),
             answered: 0,
             kept: Vec::new(),
-            may_keep,
             traffic: Traffic::default(),
         };
         front.post_buffers(xen);
@@ -217,7 +214,7 @@ impl Netfront {
         self.traffic
     }
 
-    /// Takes received packets, hands each to `arrived`, and posts fresh buffers.
+    /// Takes received packets and hands each to `arrived`.
     pub fn receive<X: Xen>(
         &mut self,
         xen: &mut X,
@@ -233,8 +230,7 @@ impl Netfront {
                 arrived(frame, xen);
             }
         }
-        self.post_buffers(xen);
-        self.check_kept()
+        Ok(())
     }
 
     /// Takes the next response and the buffer that was posted in its slot.
@@ -249,7 +245,9 @@ impl Netfront {
     fn take_extras(&mut self, xen: &mut impl Xen, waiting: &mut u32) -> Result<Gso, Broken> {
         loop {
             let (_, entry, granted) = self.take_slot(waiting)?;
-            end(xen, granted, &mut self.kept);
+            if let Some(page) = self.end(granted, xen)? {
+                xen.pages().give(page);
+            }
             let extra = Extra::parse(&entry);
             let gso = extra.segmentation().map_err(|_| Broken::ExtraInfo)?;
             if !extra.more {
@@ -290,19 +288,17 @@ impl Netfront {
         loop {
             let (slot, entry, granted) = self.take_slot(waiting)?;
             let response = RxResponse::parse(entry);
-            match (xen.end_grant(granted), u16::try_from(response.status)) {
-                (Ok(page), Ok(bytes)) if usize::from(response.offset) + usize::from(bytes) <= PAGE_BYTES => {
+            match (self.end(granted, xen)?, u16::try_from(response.status)) {
+                (Some(page), Ok(bytes))
+                    if usize::from(response.offset) + usize::from(bytes) <= PAGE_BYTES =>
+                {
                     incoming.push(Segment { page, offset: response.offset, bytes }, xen.pages());
                 }
-                (Ok(page), _) => {
+                (Some(page), _) => {
                     xen.pages().give(page);
                     incoming.usable = Usable::No;
                 }
-                (Err(granted), _) => {
-                    self.kept.push(granted);
-                    self.traffic.kept_page += 1;
-                    incoming.usable = Usable::No;
-                }
+                (None, _) => incoming.usable = Usable::No,
             }
             match response {
                 RxResponse { id, .. } if id != slot => return Err(Broken::UnknownId),
@@ -327,7 +323,7 @@ impl Netfront {
         while self.rx.room() > 0 {
             let slot = self.rx.next_slot();
             let Some(place) = self.rx_pages.get_mut(usize::from(slot)) else { break };
-            let Some(page) = xen.pages().take() else { break };
+            let Some(page) = xen.pages().take(Charge::UPLINK) else { break };
             match xen.grant(self.backend, page, Access::ReadWrite, 0..0) {
                 Ok(granted) => {
                     self.rx.push(RxRequest { id: slot, reference: granted.reference() }.encode());
@@ -492,12 +488,8 @@ impl Netfront {
             let (granted, bytes) = sent.ok_or(Broken::UnknownId)?;
             self.limit.answer(bytes);
             self.tx_ids.push(id);
-            match xen.end_grant(granted) {
-                Ok(page) => xen.pages().give(page),
-                Err(granted) => {
-                    self.kept.push(granted);
-                    self.traffic.kept_page += 1;
-                }
+            if let Some(page) = self.end(granted, xen)? {
+                xen.pages().give(page);
             }
         }
         self.limit.look();
@@ -505,16 +497,27 @@ impl Netfront {
             let granted = self.kept.swap_remove(at);
             end(xen, granted, &mut self.kept);
         }
-        self.check_kept()
+        Ok(())
     }
 
-    /// A backend that answers and keeps using the pages would have them all in the end.
-    fn check_kept(&self) -> Result<(), Broken> {
-        if self.kept.len() > self.may_keep { Err(Broken::KeptPages) } else { Ok(()) }
+    /// Ends the grant of a page that the backend has answered; `None` when it still uses it. Beyond the part that is
+    /// for such pages the connection ends: in the end the backend would have them all.
+    fn end(&mut self, granted: GrantedPage, xen: &mut impl Xen) -> Result<Option<Page>, Broken> {
+        match xen.end_grant(granted) {
+            Ok(page) => Ok(Some(page)),
+            Err(mut granted) => {
+                xen.pages().keep(&mut granted);
+                self.kept.push(granted);
+                self.traffic.kept_page += 1;
+                if xen.pages().is_beyond(Charge::KEPT) { Err(Broken::KeptPages) } else { Ok(None) }
+            }
+        }
     }
 
-    /// Makes requests visible, and tells the backend if it asked to be.
+    /// Posts fresh buffers, makes requests visible, and tells the backend if it asked to be.
     pub fn publish(&mut self, xen: &mut impl Xen) {
+        // Not before what was received is on its way: then its pages are free again, or somebody else's.
+        self.post_buffers(xen);
         let (tx, rx) = (self.tx.publish(), self.rx.publish());
         self.channels.notify(xen, tx, rx);
     }
@@ -551,7 +554,10 @@ impl Netfront {
 pub fn end(xen: &mut impl Xen, granted: GrantedPage, kept: &mut Vec<GrantedPage>) {
     match xen.end_grant(granted) {
         Ok(page) => xen.pages().give(page),
-        Err(granted) => kept.push(granted),
+        Err(mut granted) => {
+            xen.pages().keep(&mut granted);
+            kept.push(granted);
+        }
     }
 }
 
@@ -576,7 +582,7 @@ fn allocate_channels(xen: &mut impl Xen, backend: DomainId, split: Support) -> R
 
 /// A page of zeroes, granted as a ring.
 fn make_ring(xen: &mut impl Xen, backend: DomainId) -> Option<GrantedPage> {
-    let mut page = xen.pages().take()?;
+    let mut page = xen.pages().take(Charge::UPLINK)?;
     page.bytes_mut(0..PAGE_BYTES).fill(0);
     match xen.grant(backend, page, Access::ReadWrite, 0..PAGE_BYTES) {
         Ok(granted) => Some(granted),

@@ -10,6 +10,7 @@ use crate::vif::lifecycle::frontend::{Action, Event, Frontend, Link, Sight};
 use crate::vif::lifecycle::{BusState, Online};
 use crate::vif::netfront::Netfront;
 use crate::wire::ethernet::Mac;
+use crate::xen::charge::Charge;
 use crate::xen::{DomainId, Xen};
 use alloc::format;
 use alloc::string::String;
@@ -232,11 +233,11 @@ impl Uplink {
         };
         let split = Support::of(flag("split-event-channels")?);
         around.held.retry(around.xen);
-        let Some(may_keep) = around.held.room(around.xen.pages()) else {
+        if around.xen.pages().is_beyond(Charge::KEPT) {
             log::error!("uplink: its backend still holds {} pages: no new rings for it", around.held.len());
             return Ok(Event::Refused);
-        };
-        Ok(match Netfront::create(around.xen, self.backend, abilities, split, may_keep) {
+        }
+        Ok(match Netfront::create(around.xen, self.backend, abilities, split) {
             Ok(netfront) => {
                 self.netfront = Some(netfront);
                 Event::Done

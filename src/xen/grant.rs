@@ -3,6 +3,7 @@
 //! Layout of an entry (`grant_entry_v1`, 8 bytes): flags u16, domain u16, frame u32. Entries 0–7 are
 //! reserved (0 console, 1 XenStore); ours start at 8. Version 2 is not used: Qubes disables it.
 
+use super::charge::Charge;
 use super::page::{Page, SharedPage};
 use super::{DomainId, FrameNumber};
 use alloc::vec::Vec;
@@ -36,6 +37,8 @@ pub enum Access {
 pub struct GrantedPage {
     reference: Gref,
     reader: DomainId,
+    /// On whose account the page is.
+    pub(in crate::xen) charge: Charge,
     page: SharedPage,
 }
 
@@ -97,7 +100,7 @@ impl GrantTable {
         table.store(offset + 4, frame);
         // The flags make the entry valid: frame and contents must be visible before them.
         table.store_release(offset, flags | u32::from(domain.0) << 16);
-        Ok(GrantedPage { reference, reader: domain, page: page.into_shared() })
+        Ok(GrantedPage { reference, reader: domain, charge: page.charge(), page: page.into_shared() })
     }
 
     /// Ends a grant. Gives it back when the peer still maps the page or is copying: it must then stay
@@ -111,7 +114,7 @@ impl GrantTable {
                     self.free.push(granted.reference);
                     // SAFETY: the entry was not in use at the instant it became zero, so no peer reaches the
                     // page any more; it was a Page when it was granted.
-                    return Ok(unsafe { granted.page.into_private(granted.reader) });
+                    return Ok(unsafe { granted.page.into_private(granted.reader, granted.charge) });
                 }
                 Err(now) => entry = now,
             }

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod abi;
+pub mod charge;
 pub mod clock;
 pub mod console;
 pub mod copy;

@@ -6,6 +6,8 @@
 //! ([`crate::xen::grant`]), or by lending it to a copy batch ([`crate::xen::copy`]).
 
 use super::DomainId;
+use super::charge::{Accounts, Charge, ClientCharges, Verdict};
+use super::grant::GrantedPage;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -30,6 +32,8 @@ pub struct Page {
     reader: Option<DomainId>,
     /// Bytes from the start that may hold what `reader` has not seen.
     unseen: u16,
+    /// On whose account it is.
+    charge: Charge,
 }
 
 // SAFETY: a page is owned memory, reached through one value only, like a boxed array.
@@ -42,7 +46,7 @@ impl Page {
     /// `start` is page-aligned, mapped writable for the rest of the program, and no other [`Page`],
     /// reference or peer reaches it.
     pub unsafe fn from_raw(start: NonNull<[u8; PAGE_BYTES]>) -> Self {
-        Self { start, reader: None, unseen: PAGE_BYTES as u16 }
+        Self { start, reader: None, unseen: PAGE_BYTES as u16, charge: Charge::NOBODY }
     }
 
     /// The bytes.
@@ -65,6 +69,11 @@ impl Page {
     /// Notes that bytes before `end` were written.
     pub(in crate::xen) fn written(&mut self, end: usize) {
         self.unseen = self.unseen.max(end.min(PAGE_BYTES) as u16);
+    }
+
+    /// On whose account it is.
+    pub fn charge(&self) -> Charge {
+        self.charge
     }
 
     /// Virtual address of the first byte.
@@ -180,12 +189,12 @@ impl SharedPage {
         self.0.as_ptr().addr()
     }
 
-    /// Makes the page private again: `reader` has seen all of it.
+    /// Makes the page private again: `reader` has seen all of it. It is on `charge`.
     ///
     /// # Safety
     /// No peer can reach the page any more, and it is of the domain's own memory.
-    pub(in crate::xen) unsafe fn into_private(self, reader: DomainId) -> Page {
-        Page { start: self.0.cast(), reader: Some(reader), unseen: 0 }
+    pub(in crate::xen) unsafe fn into_private(self, reader: DomainId, charge: Charge) -> Page {
+        Page { start: self.0.cast(), reader: Some(reader), unseen: 0, charge }
     }
 }
 
@@ -225,14 +234,16 @@ pub const CHAIN: usize = 18;
 /// The segments behind a packet's first, in order.
 pub type Chain = ArrayVec<Segment, CHAIN>;
 
-/// One chain for so many pages: a packet of the largest kind takes 17.
-const PAGES_PER_CHAIN: usize = 8;
+/// One chain for so many pages. Whoever has a chain has two pages or more, so chains never run out before pages do.
+const PAGES_PER_CHAIN: usize = 2;
 
-/// The domain's free pages, for packets and rings; and chains, which hold packets of several pages together.
-#[derive(Debug, Default)]
+/// The domain's free pages, for packets and rings, and on whose account the others are; and chains, which hold packets
+/// of several pages together.
+#[derive(Debug)]
 pub struct PagePool {
     free: Vec<Page>,
     total: usize,
+    accounts: Accounts,
     #[expect(clippy::vec_box, reason = "a chain changes hands as a pointer, not as 400 bytes")]
     chains: Vec<Box<Chain>>,
 }
@@ -244,6 +255,7 @@ impl PagePool {
         Self {
             free: Vec::with_capacity(capacity),
             total: 0,
+            accounts: Accounts::new(capacity),
             chains: (0..chains).map(|_| Box::default()).collect(),
         }
     }
@@ -272,14 +284,72 @@ impl PagePool {
         self.total += 1;
     }
 
-    /// Takes a page with old contents of this domain; `None` when all are in use.
-    pub fn take(&mut self) -> Option<Page> {
-        self.free.pop()
+    /// Takes a page with old contents of this domain on an account; `None` when the account may take no more, or all
+    /// are in use.
+    #[inline]
+    pub fn take(&mut self, charge: Charge) -> Option<Page> {
+        // Asked before the account is, which then has nothing to undo.
+        let free = self.free.len();
+        if free == 0 || self.accounts.take(charge, free) == Verdict::Refused {
+            return None;
+        }
+        let mut page = self.free.pop()?;
+        page.charge = charge;
+        Some(page)
     }
 
     /// Gives a page back.
+    #[inline]
     pub fn give(&mut self, page: Page) {
+        self.accounts.give(page.charge);
         self.free.push(page);
+    }
+
+    /// Pages that [`Self::take`] would give on this account now.
+    #[inline]
+    pub fn room(&self, charge: Charge) -> usize {
+        self.accounts.room(charge, self.free.len())
+    }
+
+    /// Moves a page to another account, which must have room.
+    #[inline]
+    pub fn recharge(&mut self, page: &mut Page, to: Charge) {
+        self.accounts.give(page.charge);
+        self.accounts.force(to);
+        page.charge = to;
+    }
+
+    /// Notes that the uplink's backend has answered a page and still uses it.
+    pub fn keep(&mut self, granted: &mut GrantedPage) {
+        self.accounts.give(granted.charge);
+        self.accounts.force(Charge::KEPT);
+        granted.charge = Charge::KEPT;
+    }
+
+    /// Whether more is on an account than is guaranteed to it.
+    pub fn is_beyond(&self, charge: Charge) -> bool {
+        self.accounts.held(charge) > self.accounts.guaranteed(charge)
+    }
+
+    /// Pages on an account.
+    pub fn charged(&self, charge: Charge) -> usize {
+        self.accounts.held(charge) as usize
+    }
+
+    /// Pages that an account may always take, those that it has taken included.
+    pub fn guaranteed(&self, charge: Charge) -> usize {
+        self.accounts.guaranteed(charge) as usize
+    }
+
+    /// Gives a client that connects its accounts; `None` when there are none left.
+    pub fn open(&mut self, client: DomainId) -> Option<ClientCharges> {
+        self.accounts.open(client)
+    }
+
+    /// Takes the guaranteed part of a client that disconnects. What it still holds stays on its accounts, also when it
+    /// comes back.
+    pub fn close(&mut self, client: ClientCharges) {
+        self.accounts.close(client);
     }
 
     /// Pages free now.
@@ -290,6 +360,11 @@ impl PagePool {
     /// Pages that were added.
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// The accounts, to look at.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 }
 
@@ -361,7 +436,7 @@ mod tests {
         let mut pool = PagePool::with_capacity(2);
         pool.add(on_heap::page());
         pool.add(on_heap::page());
-        let page = pool.take().unwrap();
+        let page = pool.take(Charge::NOBODY).unwrap();
         assert_eq!((pool.free(), pool.total()), (1, 2));
         pool.give(page);
         assert_eq!(pool.free(), 2);

@@ -32,7 +32,8 @@ fn extra_info_slots_count_against_the_room_that_the_uplink_has() {
     let mut pages = PagePool::with_capacity(PAGES as usize);
     (0..PAGES).for_each(|frame| pages.add(memory.give(Frame(frame)).unwrap()));
     let [tx, rx] = [TX, RX].map(|frame| memory.map(frame, 0).unwrap());
-    let mut netback = Netback::connect(CLIENT, Channels::Shared(Port(1)), ALL, tx, rx).unwrap();
+    let charges = pages.open(CLIENT).unwrap();
+    let mut netback = Netback::connect(CLIENT, charges, Channels::Shared(Port(1)), ALL, tx, rx).unwrap();
     for packet in 0..PACKETS as usize {
         for (slot, entry) in [REQUEST, GSO].iter().enumerate() {
             memory.write(TX, 64 + (2 * packet + slot) * entry.len(), entry);
@@ -56,7 +57,8 @@ fn packet_that_cannot_be_read_fails_all_its_slots_and_no_other() {
     let mut xen = Stub::new(PAGES, 8);
     let ring = Frame(PAGES + 4);
     let [tx, rx] = [ring, Frame(PAGES + 5)].map(|ring| xen.map(CLIENT, Gref(ring.0)).unwrap());
-    let mut netback = Netback::connect(CLIENT, Channels::Shared(Port(1)), ALL, tx, rx).unwrap();
+    let charges = xen.pages().open(CLIENT).unwrap();
+    let mut netback = Netback::connect(CLIENT, charges, Channels::Shared(Port(1)), ALL, tx, rx).unwrap();
     // 3,000 bytes to be segmented: 2,000 of them in the first slot. Then a packet of its own.
     let [mut first, mut second, mut alone] = [REQUEST; 3];
     (first[6], first[8], first[10], first[11]) = (1 | 2 | 4 | 8, 5, 0xb8, 0x0b);

@@ -2,18 +2,21 @@
 
 use crate::stub::Stub;
 use ravelin::packet::{Checksum, Gso, GsoKind, Offload};
+use ravelin::time::Moment;
 use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::channels::Channels;
 use ravelin::vif::frame::Frame;
 use ravelin::vif::in_flight::InFlight;
-use ravelin::vif::netback::{Netback, Pressure};
+use ravelin::vif::netback::Netback;
 use ravelin::vif::segments::Segments;
+use ravelin::xen::charge::Charge;
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
 use ravelin::xen::grant::Gref;
 use ravelin::xen::page::Segment;
 use ravelin::xen::{DomainId, Xen, host};
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 const KERNEL: u32 = 64;
 const CLIENT: DomainId = DomainId(9);
@@ -28,6 +31,7 @@ struct World {
     netback: Netback,
     batch: CopyBatch,
     in_flight: InFlight,
+    now: Moment,
 }
 
 impl World {
@@ -40,14 +44,22 @@ impl World {
             segmentation: Support::Yes,
         };
         let [tx, rx] = RINGS.map(|ring| xen.map(CLIENT, Gref(ring.0)).unwrap());
-        let netback = Netback::connect(CLIENT, Channels::Shared(Port(1)), all, tx, rx).unwrap();
+        let charges = xen.pages().open(CLIENT).unwrap();
+        let netback = Netback::connect(CLIENT, charges, Channels::Shared(Port(1)), all, tx, rx).unwrap();
         for slot in 0..count {
             let reference = BUFFERS + u32::from(slot);
             xen.memory.set_word(RINGS[1], 64 + 8 * usize::from(slot), (NAME + slot).into());
             xen.memory.set_word(RINGS[1], 68 + 8 * usize::from(slot), reference);
         }
         xen.memory.set_word(RINGS[1], 0, count.into());
-        Self { xen, netback, batch: CopyBatch::with_capacity(64), in_flight: InFlight::with_capacity(64) }
+        let now = xen.now();
+        Self {
+            xen,
+            netback,
+            batch: CopyBatch::with_capacity(64),
+            in_flight: InFlight::with_capacity(64),
+            now,
+        }
     }
 
     /// Queues a frame of pieces of so many bytes.
@@ -55,19 +67,20 @@ impl World {
         let pages = self.xen.pages();
         let mut segments: Option<Segments> = None;
         for &bytes in pieces {
-            let segment = Segment { page: pages.take().unwrap(), offset: 0, bytes };
+            let segment = Segment { page: pages.take(Charge::UPLINK).unwrap(), offset: 0, bytes };
             match &mut segments {
                 Some(segments) => segments.push(segment, pages).unwrap(),
                 None => segments = Some(Segments::one(segment)),
             }
         }
         let frame = Frame::new(segments.unwrap(), offload, pages).unwrap();
-        self.netback.send(frame, pages, Pressure::Low);
+        let now = self.now;
+        self.netback.send(frame, pages, now);
     }
 
     /// Runs the copies; each gets what `status` says.
     fn run(&mut self, status: impl Fn(usize) -> i16) {
-        self.netback.deliver(&mut self.batch, &mut self.in_flight).unwrap();
+        self.netback.deliver(&mut self.batch, &mut self.in_flight, self.xen.pages(), self.now).unwrap();
         self.batch.run(|copies| {
             copies.iter_mut().enumerate().for_each(|(index, copy)| copy.status = status(index));
         });
@@ -104,6 +117,35 @@ fn buffers_are_filled_one_after_the_other_and_answered_in_order() {
     let extra = (1, 1400, 1, 0);
     assert_eq!(world.answers(), [first, extra, last, (NAME + 3, 0, 0, 60)]);
     assert_eq!((world.netback.traffic().sent, world.xen.pages().free()), (2, KERNEL as usize));
+}
+
+#[test]
+fn s_3_what_finds_no_buffer_for_ten_seconds_is_dropped_and_not_before() {
+    let mut world = World::with_buffers(1);
+    world.send(&[4096, 100], Offload::NONE);
+    world.now = world.now + Duration::from_secs(4);
+    world.send(&[3000, 3000], Offload::NONE);
+    world.send(&[60], Offload::NONE);
+    assert_eq!(world.netback.deadline(), Some(world.now + Duration::from_secs(6)));
+    world.now = world.now + Duration::from_secs(6);
+    world.run(|_| 0);
+    // The first was too old. The others keep their order: the one buffer is for neither.
+    assert_eq!((world.answers(), world.netback.traffic().expired), (vec![], 1));
+    world.now = world.now + Duration::from_secs(4);
+    world.run(|_| 0);
+    assert_eq!(world.answers(), [(NAME, 0, 0, 60)]);
+    assert_eq!((world.netback.traffic().expired, world.netback.deadline()), (2, None));
+    assert_eq!(world.xen.pages().free(), KERNEL as usize);
+}
+
+#[test]
+fn s_3_what_is_old_and_finds_its_buffers_is_delivered() {
+    let mut world = World::with_buffers(1);
+    world.send(&[60], Offload::NONE);
+    // As after `xl pause` for hours.
+    world.now = world.now + Duration::from_secs(10_000);
+    world.run(|_| 0);
+    assert_eq!(world.answers(), [(NAME, 0, 0, 60)]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod collect;
 mod deliver;
+mod pages;
 mod receive;
 #[path = "../../benches/loopback/stub.rs"]
 mod stub;

@@ -3,6 +3,7 @@
 use crate::stub::Stub;
 use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::netfront::{Broken, Netfront};
+use ravelin::xen::charge::Charge;
 use ravelin::xen::host::Frame;
 use ravelin::xen::{DomainId, Xen};
 
@@ -10,8 +11,8 @@ const KERNEL: u32 = 1400;
 /// Where the stand-in keeps our grant table.
 const TABLE: Frame = Frame(KERNEL);
 const BACKEND: DomainId = DomainId(8);
-/// Pages that it may keep.
-const MAY_KEEP: usize = 100;
+/// Pages that it may keep: an eighth.
+const MAY_KEEP: usize = KERNEL as usize / 8;
 
 /// What a backend writes as flags of a receive response.
 const EXTRA_INFO: u16 = 8;
@@ -42,7 +43,7 @@ impl World {
             blank_checksum: Support::Yes,
             segmentation: Support::Yes,
         };
-        let netfront = Netfront::create(&mut xen, BACKEND, all, Support::No, MAY_KEEP).unwrap();
+        let netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
         let ring = xen.granted(TABLE, netfront.addresses().rx_ring.0);
         Self { xen, netfront, ring, answered: 0 }
     }
@@ -130,6 +131,7 @@ fn b_1_a_backend_that_keeps_what_it_answered_loses_the_connection_before_it_has_
         assert!(rounds < 20, "{} pages free", world.xen.pages().free());
     };
     assert_eq!(end, Broken::KeptPages);
+    assert_eq!(world.xen.pages().charged(Charge::KEPT), MAY_KEEP + 1);
     assert!(world.xen.pages().free() > KERNEL as usize / 2, "{} pages free", world.xen.pages().free());
 }
 

@@ -6,11 +6,12 @@ use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::frame::Frame;
 use ravelin::vif::netfront::Netfront;
 use ravelin::vif::segments::Segments;
+use ravelin::xen::charge::Charge;
 use ravelin::xen::grant::{Access, GrantedPage};
 use ravelin::xen::page::Segment;
 use ravelin::xen::{DomainId, Xen};
 
-const KERNEL: u32 = 2400;
+const KERNEL: u32 = 4000;
 /// Where the stand-in keeps our grant table.
 const TABLE: ravelin::xen::host::Frame = ravelin::xen::host::Frame(KERNEL);
 const BACKEND: DomainId = DomainId(8);
@@ -18,7 +19,7 @@ const BACKEND: DomainId = DomainId(8);
 /// Sends a frame of as many pieces, each on a page of its own.
 fn send(netfront: &mut Netfront, xen: &mut Stub, pieces: usize) {
     let pages = xen.pages();
-    let mut segment = || Segment { page: pages.take().unwrap(), offset: 0, bytes: 1000 };
+    let mut segment = || Segment { page: pages.take(Charge::NOBODY).unwrap(), offset: 0, bytes: 1000 };
     let mut segments = Segments::one(segment());
     let others: Vec<_> = (1..pieces).map(|_| segment()).collect();
     others.into_iter().for_each(|other| segments.push(other, xen.pages()).unwrap());
@@ -33,11 +34,11 @@ fn frame_that_cannot_be_granted_whole_leaves_nothing_in_the_ring() {
     let mut xen = Stub::new(KERNEL, 8);
     let all =
         Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
-    let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No, 0).unwrap();
+    let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
     let ring = xen.granted(TABLE, netfront.addresses().tx_ring.0);
     // Somebody takes all references but two.
     let mut taken: Vec<GrantedPage> = Vec::new();
-    while let Some(page) = xen.pages().take() {
+    while let Some(page) = xen.pages().take(Charge::NOBODY) {
         match xen.grant(BACKEND, page, Access::ReadOnly, 0..0) {
             Ok(granted) => taken.push(granted),
             Err(page) => {

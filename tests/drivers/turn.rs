@@ -43,7 +43,8 @@ fn client(packet: &[[u8; 12]]) -> (Stub, Netback) {
     let all =
         Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
     let [tx, rx] = RINGS.map(|ring| xen.map(CLIENT, Gref(ring)).unwrap());
-    let netback = Netback::connect(CLIENT, Channels::Shared(Port(1)), all, tx, rx).unwrap();
+    let charges = xen.pages().open(CLIENT).unwrap();
+    let netback = Netback::connect(CLIENT, charges, Channels::Shared(Port(1)), all, tx, rx).unwrap();
     let slots = 256 / packet.len() * packet.len();
     for (at, entry) in packet.iter().cycle().take(slots).enumerate() {
         xen.memory.write(Frame(RINGS[0]), 64 + at * 12, entry);

@@ -57,6 +57,10 @@ impl Outlet<Packet> for Recorder {
         self.out.push(Out::Fragment(to, packet, mtu));
     }
 
+    fn trim(&mut self, packet: &mut Packet, total_bytes: usize) {
+        packet.bytes.truncate(total_bytes);
+    }
+
     fn discard(&mut self, _: Packet, why: Drop) {
         self.out.push(Out::Discard(why));
     }

@@ -28,10 +28,6 @@ impl Datagram for Packet {
         self.bytes.len()
     }
 
-    fn truncate(&mut self, total_bytes: usize) {
-        self.bytes.truncate(total_bytes);
-    }
-
     fn offload(&self) -> Offload {
         self.offload
     }

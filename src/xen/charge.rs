@@ -1,0 +1,262 @@
+//! On whose account each page of the pool is.
+//!
+//! Every page that is not free is charged to one account from the moment it is taken, whatever holds it, and the
+//! pool discharges it when it comes back: so a bound on an account is a bound on everything that waits anywhere on
+//! it. A client has two, what it sent and what waits for it, so that who is slow to receive can go on sending.
+//!
+//! An account may always take up to its guaranteed part. The firewall's own, which are its packets, the uplink's
+//! rings and buffers, and what a backend does not let go, have nothing else. Half of what is left is guaranteed in
+//! equal parts to the clients that are connected; the other half is for whoever comes first, as long as what is
+//! guaranteed and not taken yet stays free.
+
+use super::DomainId;
+use alloc::boxed::Box;
+use alloc::vec;
+
+/// On whose account a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge(u16);
+
+impl Charge {
+    /// Nobody's: of what is not guaranteed to anybody, all may be taken. For measurements; packets are somebody's.
+    pub const NOBODY: Charge = Charge(0);
+    /// What the firewall itself says on the uplink: ARP, ICMP errors, RSTs.
+    pub const OWN: Charge = Charge(1);
+    /// The uplink's rings and buffers, and what came in them until it waits for a client.
+    pub const UPLINK: Charge = Charge(2);
+    /// What the uplink's backend answered and still uses.
+    pub const KEPT: Charge = Charge(3);
+    /// The first client's.
+    const CLIENTS: u16 = 4;
+}
+
+/// The two accounts of a connected client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientCharges(u16);
+
+impl ClientCharges {
+    /// What it sent, wherever that is.
+    pub const fn sent(self) -> Charge {
+        Charge(Charge::CLIENTS + 2 * self.0)
+    }
+
+    /// What waits for it to post buffers.
+    pub const fn waiting(self) -> Charge {
+        Charge(Charge::CLIENTS + 2 * self.0 + 1)
+    }
+}
+
+/// Clients that may have accounts: those that are connected, and those that left pages behind that are still in use.
+const CLIENTS: usize = 256;
+
+/// Pages for the firewall's own packets, if the pool is not small.
+const OWN_PAGES: u32 = 64;
+
+/// Both rings of the uplink, and a ring full of buffers.
+const RING_PAGES: u32 = 2 + 256;
+
+/// One page in so many may be kept by the uplink's backend.
+const KEPT_SHARE: u32 = 8;
+
+/// What accounts of one kind have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Group {
+    /// Guaranteed in equal parts to its members.
+    guaranteed: u32,
+    /// Beyond that, for whoever comes first.
+    common: u32,
+    /// Of that, taken.
+    used: u32,
+}
+
+/// Which group an account is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Nobody,
+    Own,
+    Sent,
+    Waiting,
+}
+
+/// One account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Line {
+    held: u32,
+    guaranteed: u32,
+    kind: Kind,
+}
+
+impl Line {
+    fn unclaimed(self) -> u32 {
+        self.guaranteed.saturating_sub(self.held)
+    }
+
+    fn beyond(self) -> u32 {
+        self.held.saturating_sub(self.guaranteed)
+    }
+}
+
+/// Whether a page may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Taken,
+    Refused,
+}
+
+/// Whether a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Connected,
+    Gone,
+}
+
+/// All accounts.
+#[derive(Debug)]
+pub struct Accounts {
+    lines: Box<[Line]>,
+    groups: [Group; 4],
+    /// Whose the clients' accounts are, or were.
+    clients: Box<[Option<(DomainId, Presence)>]>,
+    /// Guaranteed and not taken, of all accounts.
+    unclaimed: u32,
+}
+
+impl Accounts {
+    /// Accounts for a pool of so many pages.
+    pub fn new(pages: usize) -> Self {
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+        let (own, kept) = (OWN_PAGES.min(pages / 16), pages / KEPT_SHARE);
+        // Beside rings and buffers: fragments that wait.
+        let uplink = (RING_PAGES + pages / 16).min(pages / 3);
+        let clients = (pages - own - kept - uplink) / 2;
+        let half = Group { guaranteed: clients / 2, common: clients - clients / 2, used: 0 };
+        let unlimited = Group { common: u32::MAX, ..Group::default() };
+        let mut lines = vec![Line::default(); usize::from(Charge::CLIENTS) + 2 * CLIENTS].into_boxed_slice();
+        for (line, guaranteed) in lines.iter_mut().zip([0, own, uplink, kept]) {
+            line.guaranteed = guaranteed;
+            line.kind = if guaranteed > 0 { Kind::Own } else { Kind::Nobody };
+        }
+        for pair in lines.get_mut(usize::from(Charge::CLIENTS)..).unwrap_or_default().chunks_exact_mut(2) {
+            for (line, kind) in pair.iter_mut().zip([Kind::Sent, Kind::Waiting]) {
+                line.kind = kind;
+            }
+        }
+        let mut accounts = Self {
+            lines,
+            groups: [unlimited, Group::default(), half, half],
+            clients: vec![None; CLIENTS].into_boxed_slice(),
+            unclaimed: 0,
+        };
+        accounts.share_out();
+        accounts
+    }
+
+    /// Books one more page on `charge`, of a pool of which `free` pages are free. Says whether it may be taken.
+    #[inline]
+    pub(super) fn take(&mut self, charge: Charge, free: usize) -> Verdict {
+        let Some(line) = self.lines.get_mut(usize::from(charge.0)) else { return Verdict::Refused };
+        if line.held < line.guaranteed {
+            self.unclaimed -= 1;
+        } else {
+            let group = &mut self.groups[line.kind as usize];
+            if group.used >= group.common || free <= self.unclaimed as usize {
+                return Verdict::Refused;
+            }
+            group.used += 1;
+        }
+        line.held += 1;
+        Verdict::Taken
+    }
+
+    /// Books one page less on `charge`.
+    #[inline]
+    pub(super) fn give(&mut self, charge: Charge) {
+        let Some(line) = self.lines.get_mut(usize::from(charge.0)) else { return };
+        debug_assert!(line.held > 0 || charge == Charge::NOBODY, "{charge:?} has nothing to give");
+        let Some(held) = line.held.checked_sub(1) else { return };
+        line.held = held;
+        if held < line.guaranteed {
+            self.unclaimed += 1;
+        } else {
+            self.groups[line.kind as usize].used -= 1;
+        }
+    }
+
+    /// Books one more page on `charge`, whether it may be taken or not: it is there already.
+    #[inline]
+    pub(super) fn force(&mut self, charge: Charge) {
+        let Some(line) = self.lines.get_mut(usize::from(charge.0)) else { return };
+        if line.held < line.guaranteed {
+            self.unclaimed -= 1;
+        } else {
+            self.groups[line.kind as usize].used += 1;
+        }
+        line.held += 1;
+    }
+
+    /// Pages that may be taken on `charge` now, of a pool of which `free` are free.
+    #[inline]
+    pub(super) fn room(&self, charge: Charge, free: usize) -> usize {
+        let Some(line) = self.lines.get(usize::from(charge.0)) else { return 0 };
+        let group = &self.groups[line.kind as usize];
+        let common = group.common.saturating_sub(group.used) as usize;
+        let guaranteed = line.unclaimed() as usize;
+        (guaranteed + common.min(free.saturating_sub(self.unclaimed as usize))).min(free)
+    }
+
+    /// Pages on `charge`.
+    pub(super) fn held(&self, charge: Charge) -> u32 {
+        self.lines.get(usize::from(charge.0)).map_or(0, |line| line.held)
+    }
+
+    /// The part that is guaranteed to `charge`.
+    pub(super) fn guaranteed(&self, charge: Charge) -> u32 {
+        self.lines.get(usize::from(charge.0)).map_or(0, |line| line.guaranteed)
+    }
+
+    /// Gives a client that connects its accounts: those that it left behind, if there are such. `None` when all are in
+    /// use.
+    pub(super) fn open(&mut self, domain: DomainId) -> Option<ClientCharges> {
+        let left = |client: &Option<(DomainId, Presence)>| *client == Some((domain, Presence::Gone));
+        let index = self.clients.iter().position(left).or_else(|| {
+            (0..self.clients.len()).find(|&index| {
+                let charges = ClientCharges(index as u16);
+                let gone = !matches!(self.clients.get(index), Some(Some((_, Presence::Connected))));
+                gone && self.held(charges.sent()) + self.held(charges.waiting()) == 0
+            })
+        })?;
+        *self.clients.get_mut(index)? = Some((domain, Presence::Connected));
+        self.share_out();
+        Some(ClientCharges(index as u16))
+    }
+
+    /// Takes the guaranteed part of a client that disconnects. What it still holds stays on its accounts.
+    pub(super) fn close(&mut self, client: ClientCharges) {
+        if let Some(Some((_, presence))) = self.clients.get_mut(usize::from(client.0)) {
+            *presence = Presence::Gone;
+        }
+        self.share_out();
+    }
+
+    /// Gives every client that is connected its part.
+    fn share_out(&mut self) {
+        let is_connected =
+            |client: &Option<(DomainId, Presence)>| matches!(client, Some((_, Presence::Connected)));
+        let connected = self.clients.iter().filter(|client| is_connected(client)).count().max(1) as u32;
+        let lines = self.lines.get_mut(usize::from(Charge::CLIENTS)..).unwrap_or_default();
+        for (client, pair) in self.clients.iter().zip(lines.chunks_exact_mut(2)) {
+            for line in pair {
+                let part = self.groups[line.kind as usize].guaranteed / connected;
+                line.guaranteed = if is_connected(client) { part } else { 0 };
+            }
+        }
+        for group in &mut self.groups {
+            group.used = 0;
+        }
+        for line in &self.lines {
+            self.groups[line.kind as usize].used += line.beyond();
+        }
+        self.unclaimed = self.lines.iter().map(|line| line.unclaimed()).sum();
+    }
+}
