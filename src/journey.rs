@@ -225,7 +225,7 @@ impl<D: Datagram> Journey<D> {
         match verdict {
             Verdict::Discard(why) => self.discard(packet, why, outlet),
             Verdict::Forward(passage) => match packet.offload().gso {
-                Some(gso) => self.forward_segmented(from, passage.to, packet, ip, gso, outlet),
+                Some(gso) => self.forward_segmented(from, passage.to, packet, *ip, gso, outlet),
                 None => {
                     self.engine.count_forwarded(from, passage.to, 1);
                     let mtu = self.engine.mtu(passage.to);
@@ -240,18 +240,19 @@ impl<D: Datagram> Journey<D> {
     }
 
     /// Forwards a packet that its receiver is to segment, in segments that fit: those of one that may be cut are made
-    /// smaller where an honest sender's others are cut in two.
+    /// smaller where an honest sender's others are cut in two. The header is handed over by value, so that those of
+    /// other packets stay in registers.
     #[inline(never)]
     fn forward_segmented(
         &mut self,
         from: Side,
         to: Side,
         mut packet: D,
-        ip: &Ipv4,
+        ip: Ipv4,
         gso: Gso,
         outlet: &mut impl Outlet<D>,
     ) {
-        let asked = Segmented::of(packet.header(), ip, gso.segment_bytes);
+        let asked = Segmented::of(packet.header(), &ip, gso.segment_bytes);
         // What fits in no way has been turned back.
         let made = asked.within(self.engine.mtu(to)).unwrap_or(asked);
         if made != asked {

@@ -13,6 +13,7 @@ use crate::flow::tcp::Step;
 use crate::flow::tick::Tick;
 use crate::nat::ident::UNCUT_BYTES;
 use crate::nat::rewrite::{Heading, PortChange, readdress, repoint};
+use crate::packet::Gso;
 use crate::route::report::Report;
 use crate::route::segmentation::Segmented;
 use crate::time::Moment;
@@ -173,19 +174,13 @@ impl Engine {
         match (to, ip.cutting, ip.part) {
             (Side::Client(_), _, _) | (_, Cutting::Forbidden, Part::Whole) => ip.ident,
             (_, _, Part::Whole) if ip.total_bytes <= UNCUT_BYTES.min(self.mtus.of(to)) => ip.ident,
-            _ => self.unique_ident(destination, parcel),
+            // Of one to be segmented, that of its first segment: they count on from there.
+            _ => {
+                let uplink = self.mtus.of(Side::Uplink);
+                let packets = parcel.offload.gso.map_or(1, |gso| segments(parcel.header, *ip, gso, uplink));
+                self.idents.next(destination, ip.protocol, packets)
+            }
         }
-    }
-
-    /// The identification for a packet that may be cut beyond the uplink; of one to be segmented, that of its first
-    /// segment, from which they count on.
-    fn unique_ident(&mut self, destination: Ipv4Addr, parcel: &Parcel<'_>) -> u16 {
-        let Parcel { header, ip, offload } = parcel;
-        let packets = offload.gso.map_or(1, |gso| {
-            let asked = Segmented::of(header, ip, gso.segment_bytes);
-            asked.within(self.mtus.of(Side::Uplink)).unwrap_or(asked).count()
-        });
-        self.idents.next(destination, ip.protocol, packets)
     }
 }
 
@@ -218,17 +213,29 @@ fn obstacle(parcel: &Parcel<'_>, mtu: u16) -> Option<Obstacle> {
     if ip.total_bytes <= mtu {
         return None;
     }
-    let fits = match (parcel.offload.gso, ip.cutting) {
-        (None, cutting) => cutting == Cutting::Allowed,
-        (Some(gso), cutting) => {
-            let segmented = Segmented::of(parcel.header, ip, gso.segment_bytes);
-            match cutting {
-                Cutting::Forbidden => segmented.largest_bytes() <= mtu,
-                Cutting::Allowed => segmented.within(mtu).is_some(),
-            }
-        }
+    let fits = match parcel.offload.gso {
+        None => ip.cutting == Cutting::Allowed,
+        Some(gso) => fits_in_segments(parcel.header, *ip, gso, mtu),
     };
     if fits { None } else { Some(Obstacle::TooBig { mtu }) }
+}
+
+/// Whether the segments of a packet fit `mtu`, or may be made to. The header is handed over by value, as by
+/// [`segments`], so that those of other packets stay in registers.
+#[inline(never)]
+fn fits_in_segments(header: &[u8], ip: Ipv4, gso: Gso, mtu: u16) -> bool {
+    let segmented = Segmented::of(header, &ip, gso.segment_bytes);
+    match ip.cutting {
+        Cutting::Forbidden => segmented.largest_bytes() <= mtu,
+        Cutting::Allowed => segmented.within(mtu).is_some(),
+    }
+}
+
+/// How many segments a packet leaves in.
+#[inline(never)]
+fn segments(header: &[u8], ip: Ipv4, gso: Gso, mtu: u16) -> u16 {
+    let asked = Segmented::of(header, &ip, gso.segment_bytes);
+    asked.within(mtu).unwrap_or(asked).count()
 }
 
 /// What the packet that `sender` sent does to its flow; else what is to be done instead of passing it.
