@@ -1,6 +1,9 @@
 //! Why packets were dropped, and how often: nothing disappears without being counted.
 
-use core::fmt;
+use crate::text::counts;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Defines [`Drop`], its list and its names in one place.
 macro_rules! reasons {
@@ -154,17 +157,29 @@ pub struct Counters {
     pub unanswered: u64,
 }
 
-impl fmt::Display for Counters {
-    /// What passed, and the reasons for drops that occurred.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counters { outward, inward, between, opened, .. } = self;
-        write!(f, "{outward} outward, {inward} inward, {between} between clients, {opened} flows; dropped")?;
-        let mut dropped =
-            Drop::ALL.iter().map(|&why| (why, self.dropped(why))).filter(|(_, count)| *count > 0).peekable();
-        if dropped.peek().is_none() {
-            return f.write_str(" none");
-        }
-        dropped.try_for_each(|(why, count)| write!(f, " {} {count}", why.name()))
+impl Counters {
+    /// Everything that was counted, for the console: a group to a line, of reasons for drops those that occurred. What
+    /// passed comes last.
+    pub fn lines(&self) -> Vec<String> {
+        let Counters {
+            dropped,
+            outward,
+            inward,
+            between,
+            opened,
+            expired,
+            evicted,
+            revoked,
+            answered,
+            unanswered,
+        } = *self;
+        let reasons = Drop::ALL.iter().map(|why| why.name()).zip(dropped);
+        let mut lines = counts("dropped:", reasons.filter(|(_, count)| *count > 0));
+        lines
+            .push(format!("flows: {opened} opened, {expired} expired, {evicted} evicted, {revoked} revoked"));
+        lines.push(format!("errors and resets: {answered} answered, {unanswered} unanswered"));
+        lines.push(format!("packets: {outward} outward, {inward} inward, {between} between clients"));
+        lines
     }
 }
 
@@ -201,5 +216,36 @@ impl Counters {
     /// Packets dropped for any reason.
     pub fn dropped_in_all(&self) -> u64 {
         self.dropped.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v_6_every_counter_is_on_a_line_that_the_console_takes_whole() {
+        let all = Counters {
+            dropped: [u64::MAX; Drop::ALL.len()],
+            outward: 11,
+            inward: 12,
+            between: 13,
+            opened: 14,
+            expired: 15,
+            evicted: 16,
+            revoked: 17,
+            answered: 18,
+            unanswered: u64::MAX,
+        };
+        let lines = all.lines();
+        assert!(lines.iter().all(|line| line.len() < 450), "{lines:?}");
+        let text = lines.join("\n");
+        let names = Drop::ALL.iter().map(|why| format!("{} {}", u64::MAX, why.name()));
+        let shown = ["11 outward", "12 inward", "13 between", "14 opened", "15 expired", "16 evicted"];
+        let more = ["17 revoked", "18 answered", "18446744073709551615 unanswered"];
+        for expected in names.chain(shown.into_iter().chain(more).map(String::from)) {
+            assert!(text.contains(&expected), "{expected} is missing:\n{text}");
+        }
+        assert_eq!(Counters::default().lines().len(), 3);
     }
 }

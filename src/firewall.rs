@@ -4,6 +4,7 @@
 //! receive, run every copy in one hypercall, judge what arrived, send, notify. When a pass finds nothing to
 //! do, ask every ring to wake us and sleep.
 
+pub mod report;
 mod uplink_life;
 
 use crate::client::ClientSlot;
@@ -30,7 +31,7 @@ use crate::wire::arp::Arp;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
 use crate::xen::copy::CopyBatch;
 use crate::xen::event::Port;
-use crate::xen::{Holdings, Shutdown, Xen};
+use crate::xen::{Shutdown, Xen};
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -470,44 +471,6 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         let neighbours = self.exits.neighbours.deadline();
         let deadlines = [self.journey.next_deadline(), neighbours, devices, gate, self.replenished];
         deadlines.into_iter().flatten().min()
-    }
-
-    /// Says on the console what passed and what did not.
-    pub fn report(&mut self) {
-        let Effort { passes, sleeps, batches, copies } = self.effort;
-        let hypercalls = self.xen.hypercalls();
-        log::info!(
-            "{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches, {hypercalls} hypercalls"
-        );
-        if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
-            log::info!("uplink: {:?}", netfront.traffic());
-        }
-        for (_, vif) in self.exits.clients.vifs() {
-            let id = vif.id();
-            if let Some(netback) = vif.netback() {
-                log::info!("{id}: {:?}", netback.traffic());
-            }
-            if let Some(limit) = vif.rate_limit() {
-                log::info!("{id}: sends at most {limit}");
-            }
-        }
-        log::info!("frames dropped: {}", self.exits.drops);
-        log::info!("packets: {}", self.journey.counters());
-    }
-
-    /// Says on the console what is held of others and lent to them: the same before and after any number of
-    /// connections.
-    fn report_balance(&mut self) {
-        let Holdings { grants, mappings, ports } = self.xen.holdings();
-        let (watches, clients) = (self.store.watches(), self.exits.clients.vifs().count());
-        let held = self.held.len();
-        let pages = self.xen.pages();
-        log::info!(
-            "balance: {grants} grants, {mappings} mappings, {ports} event channels, {watches} watches, \
-             {} of {} pages free, {held} pages held back, {clients} clients",
-            pages.free(),
-            pages.total(),
-        );
     }
 
     /// Tells the journey which addresses came and went.

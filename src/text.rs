@@ -2,7 +2,9 @@
 //!
 //! The kernel command line and the rule file share it, so both report a mistake in the same way.
 
+use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
@@ -107,6 +109,28 @@ impl fmt::Debug for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Bytes of a line of counts at most, unless a single one takes more: with its stamp it fits the console's.
+const LINE_BYTES: usize = 400;
+
+/// Lines that tell what was counted, each beginning with `group`; as many as it takes.
+pub fn counts<'a>(group: &str, counts: impl Iterator<Item = (&'a str, u64)>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for (name, count) in counts {
+        let word = format!("{count} {name}");
+        if line.len() + word.len() > LINE_BYTES {
+            lines.push(core::mem::take(&mut line));
+        }
+        line.push_str(if line.is_empty() { group } else { "," });
+        line.push(' ');
+        line.push_str(&word);
+    }
+    if !line.is_empty() {
+        lines.push(line);
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod memory;
 pub mod model;
 pub mod net;
 pub mod oracle;
+pub mod pages;
 pub mod peer;
 pub mod rules;
 pub mod run;

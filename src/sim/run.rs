@@ -18,6 +18,7 @@ use super::net::outside::{Outside, Target};
 use super::net::server::{ECHO, Echo, TRANSFER, TransferServer};
 use super::net::web::{Browser, WebServer};
 use super::oracle::Violation;
+use super::pages::PageWatch;
 use super::peer::backend::{Backend, Conduct};
 use super::peer::frontend::Frontend;
 use super::peer::hostile::Hostile;
@@ -364,9 +365,11 @@ pub(super) fn boot_kernel(
         }
     };
     let memory = MemoryWatch::begin();
+    let mut pages = PageWatch::default();
     loop {
         let reason = firewall.turn();
         memory.check(world);
+        pages.check(world, &mut firewall);
         if reason.is_some() || world.borrow().is_over() {
             let _world = meter::charge(Account::World);
             *told = KernelStory::of(&firewall, &memory);

@@ -66,6 +66,11 @@ impl FrameDrops {
         self.0[why as usize] += 1;
     }
 
+    /// The reasons that occurred, with their counts.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        REASONS.iter().map(|&(why, name)| (name, self.of(why))).filter(|(_, count)| *count > 0)
+    }
+
     /// How many so far.
     pub fn of(&self, why: FrameDrop) -> u64 {
         self.0[why as usize]

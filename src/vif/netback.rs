@@ -516,6 +516,11 @@ impl Netback {
         Ok(if transmit == Wakeup::MoreToDo { transmit } else { posted })
     }
 
+    /// Pages of the frames that wait for buffers.
+    pub fn waiting(&self) -> usize {
+        self.queue.pages()
+    }
+
     /// The event channels that the client notifies.
     pub fn channels(&self) -> Channels {
         self.channels

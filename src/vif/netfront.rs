@@ -370,6 +370,17 @@ impl Netfront {
         self.queue.pages()
     }
 
+    /// Pages that are lent to the backend: rings and buffers, and packets that it has not answered. To look at.
+    pub fn lent(&self) -> (usize, usize) {
+        let posted = self.rx_pages.iter().flatten().count();
+        (2 + posted, self.tx_pages.iter().flatten().count())
+    }
+
+    /// Pages that it answered and still uses.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Slots that the backend has answered, modulo 2³².
     pub fn answered(&self) -> u32 {
         self.answered

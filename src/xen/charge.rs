@@ -7,7 +7,7 @@
 //! An account may always take up to its guaranteed part. The firewall's own, which are its packets, the uplink's
 //! rings and buffers, and what a backend does not let go, have nothing else. Half of what is left is guaranteed in
 //! equal parts to the clients that are connected; the other half is for whoever comes first, as long as what is
-//! guaranteed and not taken yet stays free.
+//! guaranteed and not taken yet stays free, and up to three quarters of it for one way.
 
 use super::DomainId;
 use alloc::boxed::Box;
@@ -130,7 +130,9 @@ impl Accounts {
         // Beside rings and buffers: fragments that wait.
         let uplink = (RING_PAGES + pages / 16).min(pages / 3);
         let clients = (pages - own - kept - uplink) / 2;
-        let half = Group { guaranteed: clients / 2, common: clients - clients / 2, used: 0 };
+        // What one way does not use the other may, but for a quarter.
+        let common = (clients - clients / 2) * 3 / 2;
+        let half = Group { guaranteed: clients / 2, common, used: 0 };
         let unlimited = Group { common: u32::MAX, ..Group::default() };
         let mut lines = vec![Line::default(); usize::from(Charge::CLIENTS) + 2 * CLIENTS].into_boxed_slice();
         for (line, guaranteed) in lines.iter_mut().zip([0, own, uplink, kept]) {
@@ -258,5 +260,27 @@ impl Accounts {
             self.groups[line.kind as usize].used += line.beyond();
         }
         self.unclaimed = self.lines.iter().map(|line| line.unclaimed()).sum();
+    }
+
+    /// Pages that are guaranteed and not there, of a pool of which `free` are free: nobody may take beyond its part
+    /// until there are none such again. There are some when a client has just connected, and when the uplink's backend
+    /// has kept more than it may.
+    pub fn missing(&self, free: usize) -> usize {
+        (self.unclaimed as usize).saturating_sub(free)
+    }
+
+    /// Pages that are charged, by account; the books agree with them.
+    pub fn audit(&self) -> Result<u32, &'static str> {
+        let sum = |of: fn(Line) -> u32| self.lines.iter().map(|&line| of(line)).sum::<u32>();
+        if sum(Line::unclaimed) != self.unclaimed {
+            return Err("what is guaranteed and not taken is booked wrong");
+        }
+        for kind in [Kind::Nobody, Kind::Own, Kind::Sent, Kind::Waiting] {
+            let lines = self.lines.iter().filter(|line| line.kind == kind);
+            if lines.map(|line| line.beyond()).sum::<u32>() != self.groups[kind as usize].used {
+                return Err("what is taken beyond guaranteed parts is booked wrong");
+            }
+        }
+        Ok(sum(|line| line.held))
     }
 }

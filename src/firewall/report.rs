@@ -1,0 +1,129 @@
+//! What the firewall says of itself when it is asked (`xl sysrq`): what passed, and what it holds.
+
+use super::{Effort, Firewall};
+use crate::client::ClientSlot;
+use crate::flow::share::Account;
+use crate::store::StoreRing;
+use crate::text::counts;
+use crate::vif::uplink::Uplink;
+use crate::xen::charge::ClientCharges;
+use crate::xen::page::PAGE_BYTES;
+use crate::xen::{Holdings, Xen};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Pages that are not free, by what holds them between two turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// Rings and buffers of the uplink.
+    pub posted: usize,
+    /// Packets in the uplink's ring that its backend has not answered, or whose answer was not looked at yet.
+    pub sent: usize,
+    /// Packets that wait for room in that ring.
+    pub to_uplink: usize,
+    /// What the backend answered and still uses, of this connection and of earlier ones.
+    pub kept: usize,
+    /// Packets that wait for a neighbour.
+    pub neighbours: usize,
+    /// Fragments that wait for the first of their datagram.
+    pub fragments: usize,
+    /// Packets that wait for clients to post buffers.
+    pub to_clients: usize,
+}
+
+impl Holders {
+    /// All of them.
+    pub fn total(&self) -> usize {
+        let Self { posted, sent, to_uplink, kept, neighbours, fragments, to_clients } = *self;
+        posted + sent + to_uplink + kept + neighbours + fragments + to_clients
+    }
+}
+
+impl fmt::Display for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { posted, sent, to_uplink, kept, neighbours, fragments, to_clients } = self;
+        write!(
+            f,
+            "{posted} rings and buffers of the uplink, {sent} sent to it, {to_uplink} waiting for it, {kept} kept by \
+             its backend, {neighbours} waiting for neighbours, {fragments} fragments, {to_clients} waiting for clients"
+        )
+    }
+}
+
+impl<X: Xen, R: StoreRing> Firewall<X, R> {
+    /// Says on the console what passed and what did not.
+    pub fn report(&mut self) {
+        let Effort { passes, sleeps, batches, copies } = self.effort;
+        let hypercalls = self.xen.hypercalls();
+        log::info!(
+            "{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches, {hypercalls} hypercalls"
+        );
+        if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
+            log::info!("uplink: {:?}", netfront.traffic());
+        }
+        for (_, vif) in self.exits.clients.vifs() {
+            let id = vif.id();
+            if let Some(netback) = vif.netback() {
+                log::info!("{id}: {:?}", netback.traffic());
+                let [sent, waiting] = [netback.charges().sent(), netback.charges().waiting()]
+                    .map(|charge| (self.xen.pages().charged(charge), self.xen.pages().guaranteed(charge)));
+                log::info!(
+                    "{id}: pages {} sent ({} guaranteed), {} waiting for it ({} guaranteed)",
+                    sent.0,
+                    sent.1,
+                    waiting.0,
+                    waiting.1,
+                );
+            }
+            if let Some(limit) = vif.rate_limit() {
+                log::info!("{id}: sends at most {limit}");
+            }
+        }
+        for line in counts("frames dropped:", self.exits.drops.counts()) {
+            log::info!("{line}");
+        }
+        for line in self.journey.counters().lines() {
+            log::info!("{line}");
+        }
+    }
+
+    /// Says on the console what is held of others and lent to them: the same before and after any number of
+    /// connections. And what has the pages that are not free, which changes with every packet.
+    pub(super) fn report_balance(&mut self) {
+        let Holdings { grants, mappings, ports } = self.xen.holdings();
+        let (watches, clients) = (self.store.watches(), self.exits.clients.vifs().count());
+        let held = self.held.len();
+        log::info!("pages: {}", self.holders());
+        let pages = self.xen.pages();
+        log::info!(
+            "balance: {grants} grants, {mappings} mappings, {ports} event channels, {watches} watches, \
+             {} of {} pages free, {held} pages held back, {clients} clients",
+            pages.free(),
+            pages.total(),
+        );
+    }
+
+    /// The accounts of the clients that are connected.
+    pub fn charges(&mut self) -> Vec<ClientCharges> {
+        self.exits.clients.rings().map(|(_, netback)| netback.charges()).collect()
+    }
+
+    /// What holds the pages that are not free. Every one is counted where it is.
+    pub fn holders(&mut self) -> Holders {
+        let mut holders = Holders { kept: self.held.len(), ..Holders::default() };
+        // Given up when the uplink was connected anew: their senders are told in the next pass.
+        holders.neighbours = self.exits.undeliverable.iter().map(|frame| frame.segments().len()).sum();
+        if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
+            holders.to_uplink = netfront.waiting();
+            (holders.posted, holders.sent) = netfront.lent();
+            holders.kept += netfront.kept();
+        }
+        let clients = (0..=u8::MAX).map(|slot| Account::client(ClientSlot(slot)));
+        for account in clients.chain([Account::UPLINK, Account::DEPARTED]) {
+            holders.neighbours += self.exits.neighbours.holdings(account).pages as usize;
+            holders.fragments += self.journey.fragments().waiting_bytes(account) / PAGE_BYTES;
+        }
+        holders.to_clients = self.exits.clients.rings().map(|(_, netback)| netback.waiting()).sum();
+        holders
+    }
+}
