@@ -1,4 +1,4 @@
-//! TCP: conformance TC-1 to TC-10 (RFC 5382, RFC 7857, RFC 5961).
+//! TCP: conformance TC-1 to TC-12 (RFC 5382, RFC 7857, RFC 5961, RFC 7413).
 #![allow(missing_docs)]
 
 mod support;
@@ -320,4 +320,95 @@ fn permitted_clients_connect_without_translation() {
 fn clients_do_not_connect_unless_permitted() {
     let mut world = World::new();
     assert_eq!(world.client_error(ONE, tcp(CLIENT, (C2, 22), "S", 1000, 0), Drop::Rule), (3, 13));
+}
+
+/// A SYN with a hundred bytes.
+fn fast_open() -> Packet {
+    tcp_with(CLIENT, SERVER, "S", 1000, 0, &[b'q'; 100])
+}
+
+/// The connection lives for hours: it counts as open.
+#[track_caller]
+fn lives_on(world: &mut World, outer: (std::net::Ipv4Addr, u16), sequence: u32, acknowledgement: u32) {
+    world.wait(7_000);
+    world.out_c(ONE, tcp(SERVER, outer, "A", sequence, acknowledgement));
+}
+
+#[test]
+fn tc_11_a_server_may_take_the_syn_and_none_or_some_of_its_data() {
+    for taken in [1001, 1050] {
+        let mut world = World::new();
+        let outer = world.out_u(ONE, fast_open()).from();
+        world.out_c(ONE, tcp(SERVER, outer, "SA", 5000, taken));
+        world.out_u(ONE, tcp(CLIENT, SERVER, "A", taken, 5001));
+        world.out_u(ONE, tcp_with(CLIENT, SERVER, "PA", taken, 5001, &vec![b'q'; 1101 - taken as usize]));
+        world.out_c(ONE, tcp(SERVER, outer, "A", 5001, 1101));
+        lives_on(&mut world, outer, 5001, 1101);
+    }
+}
+
+#[test]
+fn tc_11_a_server_that_took_the_data_may_answer_before_the_handshake_is_complete() {
+    let mut world = World::new();
+    let outer = world.out_u(ONE, fast_open()).from();
+    world.out_c(ONE, tcp(SERVER, outer, "SA", 5000, 1101));
+    world.out_c(ONE, tcp_with(SERVER, outer, "PA", 5001, 1101, &[b'y'; 100]));
+    world.out_u(ONE, tcp(CLIENT, SERVER, "A", 1101, 5101));
+    lives_on(&mut world, outer, 5101, 1101);
+}
+
+#[test]
+fn tc_11_a_syn_sent_again_without_its_data_may_still_be_answered_with_it() {
+    let mut world = World::new();
+    let outer = world.out_u(ONE, fast_open()).from();
+    world.out_u(ONE, tcp(CLIENT, SERVER, "S", 1000, 0));
+    world.out_c(ONE, tcp(SERVER, outer, "SA", 5000, 1101));
+    world.out_u(ONE, tcp(CLIENT, SERVER, "A", 1101, 5001));
+    lives_on(&mut world, outer, 5001, 1101);
+}
+
+#[test]
+fn tc_11_a_refusal_may_acknowledge_the_data_or_not() {
+    for taken in [1001, 1101] {
+        let mut world = World::new();
+        let outer = world.out_u(ONE, fast_open()).from();
+        world.out_c(ONE, tcp(SERVER, outer, "RA", 0, taken));
+        // The refusal counts: a new SYN opens anew at once, and is what the next answer is for.
+        world.out_u(ONE, tcp(CLIENT, SERVER, "S", 90_000, 0));
+        world.out_c(ONE, tcp(SERVER, outer, "SA", 5000, 90_001));
+        world.out_u(ONE, tcp(CLIENT, SERVER, "A", 90_001, 5001));
+    }
+}
+
+#[test]
+fn tc_11_an_answer_to_another_syn_opens_nothing_and_its_refusal_passes() {
+    let mut world = World::new();
+    let outer = world.out_u(ONE, fast_open()).from();
+    for wrong in [1000, 1102, 0x8000_0000] {
+        world.out_c(ONE, tcp(SERVER, outer, "SA", 70_000, wrong));
+        // No TCP accepts it: it answers with a RST (RFC 9293 section 3.10.7.3).
+        world.out_u(ONE, tcp(CLIENT, SERVER, "R", wrong, 0));
+    }
+    world.out_c(ONE, tcp(SERVER, outer, "SA", 5000, 1001));
+    world.out_u(ONE, tcp(CLIENT, SERVER, "A", 1001, 5001));
+    lives_on(&mut world, outer, 5001, 1001);
+}
+
+#[test]
+fn tc_11_a_simultaneous_open_completes_whether_or_not_its_data_is_taken() {
+    for taken in [1001, 1101] {
+        let mut world = World::new();
+        let outer = world.out_u(ONE, fast_open()).from();
+        world.out_c(ONE, tcp(SERVER, outer, "S", 5000, 0));
+        world.out_u(ONE, tcp(CLIENT, SERVER, "SA", 1000, 5001));
+        world.out_c(ONE, tcp(SERVER, outer, "SA", 5000, taken));
+        lives_on(&mut world, outer, 5001, taken);
+    }
+}
+
+#[test]
+fn tc_11_an_error_about_a_syn_with_data_reaches_its_client() {
+    let mut world = World::new();
+    let syn = world.out_u(ONE, fast_open());
+    world.out_c(ONE, icmp_error(S, F, 3, 1, &syn, 28));
 }

@@ -15,7 +15,7 @@ pub enum TcpStage {
     Opening,
     /// Both ends sent a SYN without ACK (simultaneous open, RFC 9293 section 3.5).
     Crossed,
-    /// The other end's SYN+ACK passed.
+    /// The other end's acknowledgement of that SYN passed, with its own SYN.
     Answered,
     /// The handshake is complete.
     Established,
@@ -69,7 +69,8 @@ pub enum Step {
 pub struct Half {
     /// The sequence number after the highest it sent.
     sent: u32,
-    /// The highest acknowledgement it sent: where its receive window begins.
+    /// The highest acknowledgement it sent: where its receive window begins. Before it sent one: the sequence number of
+    /// the other end's SYN.
     acknowledged: u32,
     /// Where its receive window ends. Before the other end's SYN is seen: the size of its first window.
     limit: u32,
@@ -105,6 +106,7 @@ impl Track {
     pub fn open(opener: End, syn: &Tcp) -> Track {
         let mut track = Track { scales: UNSCALED | UNSCALED << 4, ..Track::default() };
         track.begin(opener, syn);
+        track.half_mut(opener.other()).acknowledged = syn.sequence;
         track
     }
 
@@ -130,6 +132,13 @@ impl Track {
             End::Far => self.scales & 0x0F | scale << 4,
         };
         *self.half_mut(end) = Half { sent: syn.end(), acknowledged: 0, limit: u32::from(syn.window) };
+    }
+
+    /// Whether `acknowledgement` takes the `opener`'s SYN, before the other end took anything: all of it, or the SYN and
+    /// not, or not all of, the data it carries (TCP Fast Open, RFC 7413 section 4.2.2).
+    const fn takes_syn(&self, opener: End, acknowledgement: u32) -> bool {
+        let first = self.half(opener.other()).acknowledged.wrapping_add(1);
+        within(acknowledgement, first, self.half(opener).sent)
     }
 
     /// Notes that `end` has received nothing yet of an other end that starts at `sequence`.
@@ -196,12 +205,6 @@ impl Track {
         within(sequence, begins, own.sent)
     }
 
-    /// As [`Track::is_in_flight`], before the other end answered: only the SYN can be on its way.
-    pub const fn is_syn_in_flight(&self, sender: End, sequence: u32) -> bool {
-        let own = self.half(sender);
-        within(sequence, own.sent.wrapping_sub(SLACK), own.sent)
-    }
-
     /// Takes a `segment` that `sender` sent on a connection of `opener` that is at `stage`.
     #[inline(always)]
     pub fn step(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
@@ -237,10 +240,16 @@ impl Track {
     /// The opener again, before anybody answered it.
     fn opener_speaks(&mut self, opener: End, segment: &Tcp) -> Step {
         if segment.opens() {
-            self.begin(opener, segment);
+            let sent = self.half(opener).sent;
+            let again = segment.sequence == self.half(opener.other()).acknowledged;
+            *self = Track::open(opener, segment);
+            if again && is_after(sent, segment.end()) {
+                // It is sent again without the data of the first, which may still arrive and be taken.
+                self.half_mut(opener).sent = sent;
+            }
             Step::Restart(TcpStage::Opening)
         } else if segment.flags.contains(Flags::RST) {
-            if segment.sequence == self.half(opener).sent {
+            if self.takes_syn(opener, segment.sequence) {
                 Step::Restart(TcpStage::Reset)
             } else {
                 Step::Keep
@@ -253,19 +262,20 @@ impl Track {
     /// The other end's first segment.
     fn first_answer(&mut self, opener: End, segment: &Tcp) -> Step {
         let acknowledges =
-            segment.flags.contains(Flags::ACK) && segment.acknowledgement == self.half(opener).sent;
+            segment.flags.contains(Flags::ACK) && self.takes_syn(opener, segment.acknowledgement);
         let responder = opener.other();
         if segment.flags.contains(Flags::RST) {
             return if acknowledges { Step::Restart(TcpStage::Reset) } else { Step::Keep };
         }
         if !segment.flags.contains(Flags::SYN) || (segment.flags.contains(Flags::ACK) && !acknowledges) {
-            // A challenge for an older connection between these ports: the opener answers it with a RST.
+            // A challenge for an older connection between these ports: the opener answers it with a RST, which passes.
             return Step::Keep;
         }
+        let opened_at = self.half(responder).acknowledged;
         self.begin(responder, segment);
         self.nothing_received(opener, segment.sequence);
         if segment.opens() {
-            self.nothing_received(responder, self.half(opener).sent.wrapping_sub(1));
+            self.nothing_received(responder, opened_at);
             return Step::Restart(TcpStage::Crossed);
         }
         let window = u32::from(segment.window);
@@ -286,14 +296,18 @@ impl Track {
         if !self.fits(sender, segment) {
             return Step::Keep;
         }
+        let takes_first = segment.flags.contains(Flags::ACK)
+            && is_after(segment.acknowledgement, self.half(sender).acknowledged);
         self.update(sender, segment);
-        let acknowledged = |end: End| self.half(end.other()).acknowledged == self.half(end).sent;
-        let complete = match stage {
-            TcpStage::Answered => sender == opener && segment.flags.contains(Flags::ACK),
-            _ => acknowledged(opener) && acknowledged(opener.other()),
-        };
-        if !complete {
+        if stage == TcpStage::Answered {
+            if sender != opener || !segment.flags.contains(Flags::ACK) {
+                return Step::Restart(stage);
+            }
+        } else if sender == opener || !takes_first {
             return Step::Restart(stage);
+        } else if self.half(opener).acknowledged != self.half(sender).sent {
+            // The other end has the opener's SYN; what it sent itself the opener has still to take.
+            return Step::Restart(TcpStage::Answered);
         }
         if segment.flags.contains(Flags::SYN) {
             return Step::Restart(TcpStage::Established);

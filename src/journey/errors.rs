@@ -167,11 +167,9 @@ impl Engine {
             return Err(Drop::QuoteUnknown);
         }
         if let (Stage::Tcp(stage), Some(sequence)) = (flow.stage, quote.sequence) {
-            let in_flight = match stage {
-                TcpStage::Opening => sender == opener && flow.tcp.is_syn_in_flight(sender, sequence),
-                _ => flow.tcp.is_in_flight(sender, sequence),
-            };
-            if !in_flight {
+            // Before it is answered only its opener has sent something.
+            let may_have_sent = stage != TcpStage::Opening || sender == opener;
+            if !may_have_sent || !flow.tcp.is_in_flight(sender, sequence) {
                 return Err(Drop::QuoteSequence);
             }
         }

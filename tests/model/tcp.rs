@@ -71,6 +71,7 @@ impl Connection {
     pub fn opened_by(end: usize, syn: &Segment) -> Connection {
         let mut halves = [Half::default(); 2];
         halves[end] = Half { sent: syn.end(), acknowledged: 0, limit: 0 };
+        halves[1 - end].acknowledged = syn.sequence;
         Connection { stage: Stage::Opening, halves }
     }
 
@@ -133,19 +134,24 @@ impl Connection {
     }
 
     fn opening(&mut self, opener: usize, from_opener: bool, segment: &Segment) -> Effect {
-        let sent = self.halves[opener].sent;
+        let (first, sent) = (self.halves[1 - opener].acknowledged, self.halves[opener].sent);
+        // Its SYN may be taken with its data, with some of it, or without.
+        let takes_syn = |number: i64| (first + 1..=sent).contains(&number);
         if from_opener {
             if segment.opens() {
-                self.halves[opener] = Half { sent: segment.end(), acknowledged: 0, limit: 0 };
+                *self = Connection::opened_by(opener, segment);
+                if segment.sequence == first {
+                    self.halves[opener].sent = sent.max(segment.end());
+                }
                 return Effect::Refresh;
             }
-            return match (segment.rst, segment.sequence == sent) {
+            return match (segment.rst, takes_syn(segment.sequence)) {
                 (true, true) => self.go(Stage::Reset),
                 (true, false) => Effect::Nothing,
                 (false, _) => Effect::Refuse,
             };
         }
-        let acknowledges = segment.ack && segment.acknowledgement == sent;
+        let acknowledges = segment.ack && takes_syn(segment.acknowledgement);
         if segment.rst {
             return if acknowledges { self.go(Stage::Reset) } else { Effect::Nothing };
         }
@@ -155,8 +161,8 @@ impl Connection {
         self.halves[opener].acknowledged = segment.sequence;
         self.halves[opener].limit = segment.sequence + 1 + WINDOW;
         let answered = segment.ack;
-        let acknowledged = if answered { sent } else { sent - 1 };
-        let limit = sent + WINDOW;
+        let acknowledged = if answered { segment.acknowledgement } else { first };
+        let limit = if answered { acknowledged } else { first + 1 } + WINDOW;
         self.halves[1 - opener] = Half { sent: segment.end(), acknowledged, limit };
         self.go(if answered { Stage::Answered } else { Stage::Crossed })
     }
@@ -168,11 +174,13 @@ impl Connection {
         if (segment.opens() && from == opener) || !self.fits(from, segment) {
             return Effect::Nothing;
         }
+        let takes_first = segment.ack && segment.acknowledgement > self.halves[from].acknowledged;
         self.learn(from, segment);
-        let [near, far] = self.halves;
         let complete = match self.stage {
             Stage::Answered => from == opener && segment.ack,
-            _ => near.acknowledged == far.sent && far.acknowledged == near.sent,
+            _ if from == opener || !takes_first => false,
+            _ if self.halves[opener].acknowledged == self.halves[from].sent => true,
+            _ => return self.go(Stage::Answered),
         };
         if !complete {
             return Effect::Refresh;
