@@ -81,7 +81,7 @@ reasons! {
     InsideSource = "inside-source",
     /// It is from the uplink, and no flow or forwarded port is for it.
     Unsolicited = "unsolicited",
-    /// It is an echo reply to a request that nobody sent.
+    /// It is an ICMP reply to a request that nobody sent.
     EchoUnasked = "echo-unasked",
     /// It is from the middle of a TCP connection that is not known.
     TcpMidstream = "tcp-midstream",

@@ -1,4 +1,4 @@
-//! ICMP: conformance I-1 to I-17, V-4 (RFC 5508, RFC 1812 section 4.3, RFC 5927).
+//! ICMP: conformance I-1 to I-18, V-4 (RFC 5508, RFC 1812 section 4.3, RFC 5927).
 #![allow(missing_docs)]
 
 mod support;
@@ -199,7 +199,7 @@ fn i_11_a_client_that_has_no_session_left_is_told() {
 fn i_12_other_messages_are_dropped() {
     let mut world = World::new();
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
-    for kind in [4, 5, 9, 10, 13, 14, 15, 16, 17, 18, 30, 42, 255] {
+    for kind in [4, 5, 9, 10, 15, 16, 17, 18, 30, 42, 255] {
         world.uplink_nothing(icmp_error(S, F, kind, 0, &asked, 28), Drop::IcmpKind);
         world.client_nothing(ONE, icmp_error(C1, S, kind, 0, &asked, 28), Drop::IcmpKind);
     }
@@ -519,4 +519,70 @@ fn a_4_nobody_is_told_of_packets_without_a_flow() {
     let received = world.out_c(ONE, udp((R, 53), asked.from()));
     let error = world.out_u(ONE, icmp_error(C1, R, 3, 3, &received, 28));
     assert_eq!(unreachable(&mut world, error), [Out::Discard(Drop::Unreachable)]);
+}
+
+/// The three times of a timestamp message (RFC 792).
+const TIMES: [u8; 12] = [1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[test]
+fn i_18_a_timestamp_query_is_translated_like_an_echo() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, echo(C1, R, 13, 7, &TIMES));
+    assert_eq!((asked.source(), asked.icmp_kind()), (F, 13));
+    asked.assert_sums();
+    let answered = world.out_c(ONE, echo(R, F, 14, asked.icmp_ident(), &TIMES));
+    assert_eq!((answered.destination(), answered.icmp_kind(), answered.icmp_ident()), (C1, 14, 7));
+    answered.assert_sums();
+    world.wait(59);
+    world.out_c(ONE, echo(R, F, 14, asked.icmp_ident(), &TIMES));
+    let error = world.out_c(ONE, icmp_error(S, F, 11, 0, &asked, 48));
+    error.assert_sums();
+    assert_eq!((error.quoted().source(), error.quoted().icmp_ident()), (C1, 7));
+    let refused = world.out_u(ONE, icmp_error(C1, R, 3, 1, &answered, 48));
+    refused.assert_sums();
+    assert_eq!((refused.quoted().destination(), refused.quoted().icmp_ident()), (F, asked.icmp_ident()));
+}
+
+#[test]
+fn i_18_echo_and_timestamp_do_not_answer_each_other() {
+    let mut world = World::new();
+    let ping = world.out_u(ONE, echo_request(C1, R, 7));
+    world.uplink_nothing(echo(R, F, 14, ping.icmp_ident(), &TIMES), Drop::EchoUnasked);
+    let time = world.out_u(ONE, echo(C1, R, 13, 7, &TIMES));
+    // One endpoint, one identifier.
+    assert_eq!(time.icmp_ident(), ping.icmp_ident());
+    assert_eq!(world.out_c(ONE, echo(R, F, 14, time.icmp_ident(), &TIMES)).icmp_ident(), 7);
+    assert_eq!(world.out_c(ONE, echo_reply(R, F, ping.icmp_ident())).icmp_ident(), 7);
+    assert_eq!(world.flows(), 2);
+}
+
+#[test]
+fn i_18_nobody_asks_the_time_of_clients_or_of_the_firewall() {
+    let mut world = World::new();
+    world.uplink_nothing(echo(R, F, 13, 7, &TIMES), Drop::ForFirewall);
+    world.uplink_nothing(echo(R, F, 14, 7, &TIMES), Drop::EchoUnasked);
+    world.client_nothing(ONE, echo(C1, R, 14, 7, &TIMES), Drop::EchoUnasked);
+    assert_eq!(world.client_error(ONE, echo(C1, G, 13, 7, &TIMES), Drop::ForFirewall), (3, 10));
+}
+
+#[test]
+fn i_18_rules_tell_timestamps_from_echo() {
+    for (line, kind) in [("action=accept proto=icmp icmptype=8", 8), ("action=accept proto=icmp icmptype=13", 13)] {
+        let mut world = World::with(settings(), rules(&[line]));
+        for asked in [8, 13] {
+            let packet = echo(C1, R, asked, 7, &TIMES);
+            if asked == kind {
+                world.out_u(ONE, packet);
+            } else {
+                assert_eq!(world.client_error(ONE, packet, Drop::Rule), (3, 13));
+            }
+        }
+    }
+}
+
+#[test]
+fn i_18_permitted_clients_may_ask_each_other() {
+    let mut world = World::with(settings(), permitting());
+    only_forward(world.client(ONE, echo(C1, C2, 13, 7, &TIMES)), Side::Client(TWO));
+    only_forward(world.client(TWO, echo(C2, C1, 14, 7, &TIMES)), Side::Client(ONE));
 }

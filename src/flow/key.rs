@@ -26,7 +26,7 @@ pub struct Key {
     pub port: u16,
     /// The far end's address.
     pub far: Ipv4Addr,
-    /// The far end's port.
+    /// The far end's port; of an ICMP query what it asks for, as its type.
     pub far_port: u16,
 }
 

@@ -52,7 +52,7 @@ impl Route {
 /// How far a flow got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Not TCP; only its opener has sent, or it is a ping.
+    /// Not TCP; only its opener has sent, or it is an ICMP query.
     Unreplied,
     /// Not TCP; both ends have sent.
     Replied,
@@ -93,7 +93,7 @@ pub struct Flow {
     pub far: Ipv4Addr,
     /// The near end's port, or ICMP query identifier; zero without either.
     pub near_port: u16,
-    /// The far end's port; zero without.
+    /// The far end's port; of an ICMP query what it asks for, as its type; zero without.
     pub far_port: u16,
     /// The port or identifier the uplink side sees instead of `near_port`.
     pub outer_port: u16,

@@ -21,7 +21,7 @@ pub struct Timeouts {
     pub udp_replied: Seconds,
     /// DNS over UDP after the answer (RFC 4787 REQ-5a lets well-known ports be shorter).
     pub dns_replied: Seconds,
-    /// A ping (RFC 5508 REQ-2: at least 60).
+    /// An ICMP query (RFC 5508 REQ-2: at least 60).
     pub icmp: Seconds,
     /// Another IP protocol that nobody answered yet.
     pub other_unreplied: Seconds,

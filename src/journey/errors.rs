@@ -124,12 +124,12 @@ impl Engine {
 
     /// The flow of a packet to the client on `from` that it quotes, and the end that sent the packet.
     fn flow_quoted_by_client(&self, from: ClientSlot, quote: &Quote) -> Option<(Id<Flow>, End)> {
-        let is_request = matches!(quote.echo, Some(Icmp::EchoRequest { .. }));
-        let is_reply = matches!(quote.echo, Some(Icmp::EchoReply { .. }));
-        // The quoting client is the flow's near end and the far one sent the packet. A ping's identifier is
+        let is_request = matches!(quote.query, Some(Icmp::Request { .. }));
+        let is_reply = matches!(quote.query, Some(Icmp::Reply { .. }));
+        // The quoting client is the flow's near end and the far one sent the packet. A query's identifier is
         // read as the source port, and belongs to the near end either way.
-        let (port, far_port) = match quote.echo {
-            Some(_) => (quote.source_port, 0),
+        let (port, far_port) = match quote.query {
+            Some(_) => (quote.source_port, quote.destination_port),
             None => (quote.destination_port, quote.source_port),
         };
         let protocol = quote.protocol;
@@ -158,8 +158,8 @@ impl Engine {
         }
         let flow = self.flows.get(id).copied().ok_or(Drop::QuoteUnknown)?;
         let opener = flow.route.opener();
-        let sent_it = match quote.echo {
-            Some(Icmp::EchoRequest { .. }) => sender == opener,
+        let sent_it = match quote.query {
+            Some(Icmp::Request { .. }) => sender == opener,
             Some(_) => sender != opener,
             None => true,
         };

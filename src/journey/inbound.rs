@@ -3,10 +3,11 @@
 use super::engine::{Engine, Parcel, Verdict};
 use super::open::near_and_far_port;
 use super::outbound::read_transport;
+use crate::counters::Drop;
 use crate::flow::key::{Face, Key};
 use crate::flow::record::End;
 use crate::time::Moment;
-use crate::wire::icmp::Icmp;
+use crate::wire::icmp::{Icmp, Query};
 use crate::wire::ipv4::protocol;
 use crate::wire::transport::Transport;
 
@@ -36,9 +37,10 @@ impl Engine {
         };
         match transport {
             Transport::Icmp(Icmp::Error) => return self.error_inward(now, &mut parcel.again()),
-            Transport::Icmp(Icmp::EchoRequest { .. }) => {
+            Transport::Icmp(Icmp::Request { query: Query::Echo, .. }) => {
                 return self.answer_uplink_ping(now, &mut parcel.again());
             }
+            Transport::Icmp(Icmp::Request { .. }) => return Verdict::Discard(Drop::ForFirewall),
             _ => {}
         }
         let (port, far_port) = near_and_far_port(&transport, End::Far);

@@ -25,12 +25,15 @@ use crate::wire::icmp::Icmp;
 use crate::wire::transport::Transport;
 use crate::wire::udp::DHCP_CLIENT;
 
-/// Ports of a packet as the client on the near end sees them: (its own, the far end's).
+/// Ports of a packet as the client on the near end sees them: (its own, the far end's). Of an ICMP query they are its
+/// identifier and what it asks for, so that one kind of query never gets another's answer.
 pub(super) const fn near_and_far_port(transport: &Transport, sender: End) -> (u16, u16) {
     let (source, destination) = match transport {
         Transport::Tcp(segment) => (segment.source_port, segment.destination_port),
         Transport::Udp(datagram) => (datagram.source_port, datagram.destination_port),
-        Transport::Icmp(Icmp::EchoRequest { ident } | Icmp::EchoReply { ident }) => return (*ident, 0),
+        Transport::Icmp(Icmp::Request { query, ident } | Icmp::Reply { query, ident }) => {
+            return (*ident, query.kind() as u16);
+        }
         Transport::Icmp(Icmp::Error) | Transport::Other => (0, 0),
     };
     match sender {
@@ -80,7 +83,7 @@ impl Engine {
                 }
                 return Verdict::Discard(Drop::TcpMidstream);
             }
-            Transport::Icmp(Icmp::EchoReply { .. }) => return Verdict::Discard(Drop::EchoUnasked),
+            Transport::Icmp(Icmp::Reply { .. }) => return Verdict::Discard(Drop::EchoUnasked),
             _ => {}
         }
         match self.enter(now, flow) {
@@ -108,7 +111,7 @@ impl Engine {
         let outer_port = match transport {
             Transport::Tcp(segment) if segment.opens() => segment.destination_port,
             Transport::Udp(datagram) => datagram.destination_port,
-            Transport::Icmp(Icmp::EchoReply { .. }) => return Verdict::Discard(Drop::EchoUnasked),
+            Transport::Icmp(Icmp::Reply { .. }) => return Verdict::Discard(Drop::EchoUnasked),
             _ => return Verdict::Discard(Drop::Unsolicited),
         };
         let target = self.rules.port_forward(parcel.ip.protocol, outer_port);

@@ -8,7 +8,7 @@ use crate::flow::key::{Face, Key};
 use crate::flow::record::End;
 use crate::route::report::Report;
 use crate::time::Moment;
-use crate::wire::icmp::{Icmp, IcmpFault};
+use crate::wire::icmp::{Icmp, IcmpFault, Query};
 use crate::wire::ipv4::{Part, protocol};
 use crate::wire::tcp::TcpFault;
 use crate::wire::transport::{Transport, TransportFault};
@@ -68,7 +68,7 @@ impl Engine {
         match transport {
             Transport::Icmp(Icmp::Error) => return self.error_outward(now, from, &mut parcel.again()),
             // An answer is always the far end's.
-            Transport::Icmp(Icmp::EchoReply { .. }) => {}
+            Transport::Icmp(Icmp::Reply { .. }) => {}
             _ => {
                 let (port, far_port) = near_and_far_port(&transport, End::Near);
                 let face = Face::Inside(from);
@@ -92,7 +92,7 @@ impl Engine {
             Err(why) => return Verdict::Discard(why),
         };
         let transport = &transport;
-        if !matches!(transport, Transport::Icmp(Icmp::EchoRequest { .. }))
+        if !matches!(transport, Transport::Icmp(Icmp::Request { .. }))
             && let Some(near) = self.clients.slot_of(parcel.ip.destination)
         {
             let (port, far_port) = near_and_far_port(transport, End::Far);
@@ -118,7 +118,9 @@ impl Engine {
         transport: &Transport,
     ) -> Verdict {
         match transport {
-            Transport::Icmp(Icmp::EchoRequest { .. }) => self.answer_client_ping(from, parcel),
+            Transport::Icmp(Icmp::Request { query: Query::Echo, .. }) => {
+                self.answer_client_ping(from, parcel)
+            }
             Transport::Tcp(_) | Transport::Udp(_) if parcel.ip.destination == self.settings.uplink => {
                 Verdict::Discard(Drop::Hairpin)
             }

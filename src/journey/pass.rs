@@ -252,7 +252,7 @@ fn motion(entry: &mut Entry<'_>, sender: End, transport: &Transport) -> Result<M
                 step @ (Step::Reopen | Step::Refuse) => Err(step),
             }
         }
-        // Pings stay unreplied: a new one refreshes its flow, an answer does not.
+        // ICMP queries stay unreplied: a new one refreshes its flow, an answer does not.
         (Stage::Unreplied, _) if sender != opener && flow.protocol != protocol::ICMP => {
             Ok(Motion::Enter(Stage::Replied))
         }

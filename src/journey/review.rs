@@ -12,7 +12,6 @@ use crate::flow::table::Due;
 use crate::flow::tick::Tick;
 use crate::guard::{Answer, Question};
 use crate::time::Moment;
-use crate::wire::icmp;
 use crate::wire::ipv4::protocol;
 
 /// Whether work that is due is left.
@@ -77,12 +76,13 @@ impl Engine {
     pub(super) fn judge(&self, flow: &Flow, now: Moment) -> Answer {
         let Some(near) = self.clients.get(flow.near) else { return Answer::Unknown };
         let has_ports = matches!(flow.protocol, protocol::TCP | protocol::UDP);
+        let query = (flow.protocol == protocol::ICMP).then_some(flow.far_port);
         let question = Question {
             source: near.address,
             destination: flow.far,
             protocol: flow.protocol,
             destination_port: has_ports.then_some(flow.far_port),
-            icmp_type: (flow.protocol == protocol::ICMP).then_some(icmp::kind::ECHO_REQUEST),
+            icmp_type: query.and_then(|kind| u8::try_from(kind).ok()),
             now: self.unix(now),
         };
         match flow.route {

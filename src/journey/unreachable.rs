@@ -19,7 +19,7 @@ impl Engine {
         let ip = parcel.ip;
         let Ok(transport) = Transport::read(&ip, ip.protocol, parcel.header) else { return };
         // Of pings, only we answer on the uplink.
-        if matches!(transport, Transport::Icmp(Icmp::EchoReply { .. })) {
+        if matches!(transport, Transport::Icmp(Icmp::Reply { .. })) {
             return;
         }
         let (port, far_port) = near_and_far_port(&transport, End::Near);

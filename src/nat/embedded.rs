@@ -24,7 +24,7 @@ pub enum QuoteFault {
     Broken,
     /// Its header checksum is there and does not verify (RFC 5508 REQ-3a).
     Checksum,
-    /// It is a later fragment, or an ICMP message other than a ping: it belongs to no flow.
+    /// It is a later fragment, or an ICMP message other than a query: it belongs to no flow.
     NoFlow,
 }
 
@@ -55,12 +55,12 @@ pub struct Quote {
     pub destination: Ipv4Addr,
     /// Source port, or identifier of a query; zero without.
     pub source_port: u16,
-    /// Destination port; zero without.
+    /// Destination port; of a query what it asks for, as its ICMP type; zero without.
     pub destination_port: u16,
     /// Sequence number, of TCP.
     pub sequence: Option<u32>,
-    /// Which ping it is, of ICMP.
-    pub echo: Option<Icmp>,
+    /// Which query or reply it is, of ICMP.
+    pub query: Option<Icmp>,
 }
 
 impl Quote {
@@ -92,7 +92,7 @@ impl Quote {
             source_port: 0,
             destination_port: 0,
             sequence: None,
-            echo: None,
+            query: None,
         };
         match quote.protocol {
             protocol::TCP | protocol::UDP => {
@@ -105,9 +105,10 @@ impl Quote {
                 }
             }
             protocol::ICMP => match Icmp::read(bytes) {
-                Ok(message @ (Icmp::EchoRequest { ident } | Icmp::EchoReply { ident })) => {
+                Ok(message @ (Icmp::Request { query, ident } | Icmp::Reply { query, ident })) => {
                     quote.source_port = ident;
-                    quote.echo = Some(message);
+                    quote.destination_port = query.kind().into();
+                    quote.query = Some(message);
                 }
                 Ok(Icmp::Error) => return Err(QuoteFault::NoFlow),
                 Err(_) if bytes.len() < icmp::HEADER_BYTES => return Err(QuoteFault::Broken),

@@ -86,7 +86,7 @@ pub fn repoint(
             };
             put_u16(head, udp::at::CHECKSUM, sum);
         }
-        Transport::Icmp(Icmp::EchoRequest { ident: old } | Icmp::EchoReply { ident: old }) => {
+        Transport::Icmp(Icmp::Request { ident: old, .. } | Icmp::Reply { ident: old, .. }) => {
             let (PortChange::Source(new) | PortChange::Destination(new)) = change else { return };
             put_u16(bytes, icmp::at::IDENT, new);
             if let Some(field) = u16_at(bytes, icmp::at::CHECKSUM) {

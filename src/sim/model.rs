@@ -111,7 +111,7 @@ fn hash(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Fingerprint, near port and TTL of a whole packet with ports, or a ping.
+/// Fingerprint, near port and TTL of a whole packet with ports, or an ICMP query.
 fn look(packet: &Packet<'_>, near: Near) -> Option<(Fingerprint, u16, u8)> {
     let payload = packet.payload();
     let mut content = payload.to_vec();
@@ -120,7 +120,7 @@ fn look(packet: &Packet<'_>, near: Near) -> Option<(Fingerprint, u16, u8)> {
         (6, Near::Destination) => (2, 0, 16),
         (17, Near::Source) => (0, 2, 6),
         (17, Near::Destination) => (2, 0, 6),
-        (1, _) if matches!(payload.first(), Some(0 | 8)) => (4, 4, 2),
+        (1, _) if matches!(payload.first(), Some(0 | 8 | 13 | 14)) => (4, 4, 2),
         _ => return None,
     };
     let (near_port, mut far_port) = (word(payload, near_at), word(payload, far_at));

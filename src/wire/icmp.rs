@@ -31,6 +31,10 @@ pub mod kind {
     pub const TIME_EXCEEDED: u8 = 11;
     /// Parameter problem.
     pub const PARAMETER_PROBLEM: u8 = 12;
+    /// Timestamp.
+    pub const TIMESTAMP: u8 = 13;
+    /// Timestamp reply.
+    pub const TIMESTAMP_REPLY: u8 = 14;
 }
 
 /// What is wrong with an ICMP message.
@@ -42,16 +46,39 @@ pub enum IcmpFault {
     Kind,
 }
 
+/// What a query asks for. Those of address masks and information are obsolete (RFC 6918) and not passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// Its own data: a ping.
+    Echo,
+    /// The time of day.
+    Timestamp,
+}
+
+impl Query {
+    /// The type of the message that asks.
+    pub const fn kind(self) -> u8 {
+        match self {
+            Query::Echo => kind::ECHO_REQUEST,
+            Query::Timestamp => kind::TIMESTAMP,
+        }
+    }
+}
+
 /// An ICMP message that may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Icmp {
-    /// A ping.
-    EchoRequest {
+    /// A query (RFC 5508 section 3).
+    Request {
+        /// What it asks for.
+        query: Query,
         /// Its identifier.
         ident: u16,
     },
     /// Its answer.
-    EchoReply {
+    Reply {
+        /// What was asked for.
+        query: Query,
         /// The identifier of the request.
         ident: u16,
     },
@@ -65,8 +92,10 @@ impl Icmp {
         let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(IcmpFault::Short)?;
         let ident = u16_at(head, at::IDENT).ok_or(IcmpFault::Short)?;
         match head[at::KIND] {
-            kind::ECHO_REQUEST => Ok(Icmp::EchoRequest { ident }),
-            kind::ECHO_REPLY => Ok(Icmp::EchoReply { ident }),
+            kind::ECHO_REQUEST => Ok(Icmp::Request { query: Query::Echo, ident }),
+            kind::ECHO_REPLY => Ok(Icmp::Reply { query: Query::Echo, ident }),
+            kind::TIMESTAMP => Ok(Icmp::Request { query: Query::Timestamp, ident }),
+            kind::TIMESTAMP_REPLY => Ok(Icmp::Reply { query: Query::Timestamp, ident }),
             kind::UNREACHABLE | kind::TIME_EXCEEDED | kind::PARAMETER_PROBLEM => Ok(Icmp::Error),
             _ => Err(IcmpFault::Kind),
         }
@@ -88,8 +117,10 @@ mod tests {
         for message in 0..=255u8 {
             let read = Icmp::read(&[message, 0, 0, 0, 0x12, 0x34, 0, 0]);
             let expected = match message {
-                0 => Ok(Icmp::EchoReply { ident: 0x1234 }),
-                8 => Ok(Icmp::EchoRequest { ident: 0x1234 }),
+                0 => Ok(Icmp::Reply { query: Query::Echo, ident: 0x1234 }),
+                8 => Ok(Icmp::Request { query: Query::Echo, ident: 0x1234 }),
+                13 => Ok(Icmp::Request { query: Query::Timestamp, ident: 0x1234 }),
+                14 => Ok(Icmp::Reply { query: Query::Timestamp, ident: 0x1234 }),
                 3 | 11 | 12 => Ok(Icmp::Error),
                 _ => Err(IcmpFault::Kind),
             };
