@@ -104,6 +104,8 @@ fn m_7_what_a_client_sends_and_what_it_was_answered_refreshes() {
         world.out_u(ONE, udp((C1, 5000), (R, 5000)));
     }
     world.out_c(ONE, udp((R, 5000), outer));
+    world.out_u(ONE, udp((C1, 5000), (R, 5000)));
+    world.out_c(ONE, udp((R, 5000), outer));
     for _ in 0..5 {
         world.wait(299);
         world.out_c(ONE, udp((R, 5000), outer));

@@ -1,4 +1,4 @@
-//! Timers: conformance TU-1 to TU-3, TT-1 to TT-6 (RFC 4787, RFC 5382, RFC 5508, RFC 7857).
+//! Timers: conformance TU-1 to TU-4, TT-1 to TT-6 (RFC 4787, RFC 5382, RFC 5508, RFC 7857).
 #![allow(missing_docs)]
 
 mod support;
@@ -14,15 +14,97 @@ fn tu_1_an_answer_after_119_seconds_returns() {
 }
 
 #[test]
-fn tu_2_answered_udp_lives_300_seconds() {
+fn tu_2_udp_that_goes_both_ways_lives_300_seconds() {
     let mut world = World::new();
-    let outer = world.out_u(ONE, udp((C1, 5000), (R, 5000))).from();
-    world.out_c(ONE, udp((R, 5000), outer));
+    let outer = exchange(&mut world, 5000, R);
+    assert_eq!(exchange(&mut world, 5000, R), outer);
     world.wait(299);
     world.out_c(ONE, udp((R, 5000), outer));
     world.wait(301);
     world.uplink_nothing(udp((R, 5000), outer), Drop::Unsolicited);
     assert_eq!(world.flows(), 0);
+}
+
+/// One datagram of C1 to port 5000 of a host, and its answer; returns the outer end.
+#[track_caller]
+fn exchange(world: &mut World, port: u16, far: std::net::Ipv4Addr) -> (std::net::Ipv4Addr, u16) {
+    let outer = world.out_u(ONE, udp((C1, port), (far, 5000))).from();
+    world.out_c(ONE, udp((far, 5000), outer));
+    outer
+}
+
+#[test]
+fn tu_4_udp_that_was_answered_once_lives_120_seconds() {
+    let mut world = World::new();
+    let outer = exchange(&mut world, 5000, R);
+    // Whoever is answered may go on: a second answer to the same question keeps the flow, no more.
+    for _ in 0..3 {
+        world.wait(119);
+        world.out_c(ONE, udp((R, 5000), outer));
+    }
+    world.wait(121);
+    world.uplink_nothing(udp((R, 5000), outer), Drop::Unsolicited);
+    assert_eq!(world.flows(), 0);
+}
+
+#[test]
+fn tu_4_two_questions_and_their_two_answers_are_one_exchange() {
+    let mut world = World::new();
+    // As a resolver asks for A and AAAA from one socket.
+    let outer = world.out_u(ONE, udp((C1, 5000), (R, 5000))).from();
+    exchange(&mut world, 5000, R);
+    world.out_c(ONE, udp((R, 5000), outer));
+    world.wait(121);
+    assert_eq!(world.flows(), 0);
+}
+
+#[test]
+fn tu_4_exchanges_give_way_and_what_goes_both_ways_does_not() {
+    let mut settings = settings();
+    settings.quotas.flows_per_client = 100;
+    let mut world = World::with(settings, ravelin::guard::RuleTable::allow_all());
+    let far = |n: u32| std::net::Ipv4Addr::from(0x2D00_0000 + n);
+    exchange(&mut world, 6000, R);
+    let lasting = exchange(&mut world, 6000, R);
+    let first = exchange(&mut world, 6881, far(0));
+    for n in 1..1000 {
+        exchange(&mut world, 6881, far(n));
+    }
+    assert_eq!(world.flows(), 100);
+    world.uplink_nothing(udp((far(0), 5000), first), Drop::Unsolicited);
+    world.out_c(ONE, udp((R, 5000), lasting));
+    world.open_tcp(40_000);
+}
+
+#[test]
+fn tu_4_five_hundred_exchanges_a_second_lock_nobody_out() {
+    // A DHT node with one port, and a resolver with a random port for each question.
+    for random_ports in [false, true] {
+        let mut world = World::new();
+        for n in 0..60_000u32 {
+            if n % 500 == 0 {
+                world.wait(1);
+            }
+            let port = if random_ports { 1024 + (n.wrapping_mul(40_499) % 64_512) as u16 } else { 6881 };
+            let far = if random_ports { (R, 53) } else { (std::net::Ipv4Addr::from(0x2D00_0000 + n), 6881) };
+            let outer = world.out_u(ONE, udp((C1, port), far)).from();
+            world.out_c(ONE, udp(far, outer));
+        }
+        world.open_tcp(40_000);
+        world.out_u(TWO, tcp((C2, 40_000), (R, 80), "S", 1, 0));
+    }
+}
+
+#[test]
+fn tu_4_hosts_outside_do_not_fill_a_forwarded_ports_share_with_exchanges() {
+    let mut settings = settings();
+    settings.quotas.flows_per_client = 100;
+    let mut world = World::with(settings, forwarding(&[(17, 53, C1, 53)]));
+    for n in 0..1000 {
+        let far = (std::net::Ipv4Addr::from(0x2D00_0000 + n), 4000);
+        world.out_c(ONE, udp(far, (F, 53)));
+        world.out_u(ONE, udp((C1, 53), far));
+    }
 }
 
 #[test]

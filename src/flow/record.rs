@@ -54,18 +54,35 @@ impl Route {
 pub enum Stage {
     /// Not TCP; only its opener has sent, or it is an ICMP query.
     Unreplied,
-    /// Not TCP; both ends have sent.
+    /// Not TCP; the other end has answered.
     Replied,
+    /// Not TCP; after an answer its opener has sent again.
+    Resumed,
+    /// Not TCP; that was answered too: both ends go on, so this is more than one question and its answer.
+    Assured,
     /// TCP.
     Tcp(TcpStage),
 }
 
 impl Stage {
+    /// The stage after a packet that is not TCP: of the flow's opener or, if not, of its other end.
+    #[must_use]
+    #[inline(always)]
+    pub const fn after(self, sender: End, opener: End) -> Stage {
+        let from_opener = matches!((sender, opener), (End::Near, End::Near) | (End::Far, End::Far));
+        match (self, from_opener) {
+            (Stage::Unreplied, false) => Stage::Replied,
+            (Stage::Replied, true) => Stage::Resumed,
+            (Stage::Resumed, false) => Stage::Assured,
+            (stage, _) => stage,
+        }
+    }
+
     /// Whether the flow may not be sacrificed for a newer one of the same client (conformance P-8).
     pub const fn is_assured(self) -> bool {
         match self {
-            Stage::Unreplied => false,
-            Stage::Replied => true,
+            Stage::Unreplied | Stage::Replied | Stage::Resumed => false,
+            Stage::Assured => true,
             Stage::Tcp(stage) => stage.is_assured(),
         }
     }

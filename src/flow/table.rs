@@ -303,7 +303,7 @@ impl Lists {
     fn refresh(&mut self, id: Id<Flow>, flow: &mut Flow, now: Tick) {
         let silence = match flow.stage {
             Stage::Tcp(stage) => self.tcp_timeouts[stage as usize],
-            Stage::Unreplied | Stage::Replied => self.timeouts.of(flow),
+            _ => self.timeouts.of(flow),
         };
         let deadline = now.after(silence);
         let due = core::mem::replace(&mut flow.deadline, deadline);

@@ -17,8 +17,10 @@ pub struct Timeouts {
     pub tcp_closing: Seconds,
     /// UDP that nobody answered yet (RFC 4787 REQ-5: at least 120).
     pub udp_unreplied: Seconds,
-    /// UDP that was answered (RFC 4787 REQ-5c: 300).
+    /// UDP that was answered once (RFC 4787 REQ-5: at least 120).
     pub udp_replied: Seconds,
+    /// UDP that goes both ways (RFC 4787 REQ-5c: 300).
+    pub udp_assured: Seconds,
     /// DNS over UDP after the answer (RFC 4787 REQ-5a lets well-known ports be shorter).
     pub dns_replied: Seconds,
     /// An ICMP query (RFC 5508 REQ-2: at least 60).
@@ -40,7 +42,8 @@ impl Default for Timeouts {
             tcp_established: Seconds(7500),
             tcp_closing: Seconds(240),
             udp_unreplied: Seconds(120),
-            udp_replied: Seconds(300),
+            udp_replied: Seconds(120),
+            udp_assured: Seconds(300),
             dns_replied: Seconds(60),
             icmp: Seconds(60),
             other_unreplied: Seconds(120),
@@ -67,10 +70,11 @@ impl Timeouts {
             (Stage::Tcp(stage), _) => self.of_tcp(stage),
             (_, protocol::ICMP) => self.icmp,
             (Stage::Unreplied, protocol::UDP) => self.udp_unreplied,
-            (Stage::Replied, protocol::UDP) if flow.far_port == udp::DNS => self.dns_replied,
-            (Stage::Replied, protocol::UDP) => self.udp_replied,
+            (_, protocol::UDP) if flow.far_port == udp::DNS => self.dns_replied,
+            (Stage::Replied | Stage::Resumed, protocol::UDP) => self.udp_replied,
+            (Stage::Assured, protocol::UDP) => self.udp_assured,
             (Stage::Unreplied, _) => self.other_unreplied,
-            (Stage::Replied, _) => self.other_replied,
+            (Stage::Replied | Stage::Resumed | Stage::Assured, _) => self.other_replied,
         }
     }
 }

@@ -252,14 +252,16 @@ fn motion(entry: &mut Entry<'_>, sender: End, transport: &Transport) -> Result<M
                 step @ (Step::Reopen | Step::Refuse) => Err(step),
             }
         }
-        // ICMP queries stay unreplied: a new one refreshes its flow, an answer does not.
-        (Stage::Unreplied, _) if sender != opener && flow.protocol != protocol::ICMP => {
-            Ok(Motion::Enter(Stage::Replied))
-        }
         (stage, _) => {
-            // A client's packets refresh its flow; the uplink's only one that is assured.
-            let refreshes =
-                sender == End::Near || matches!(flow.route, Route::Between(_)) || stage.is_assured();
+            // ICMP queries stay unreplied: a new one refreshes its flow, an answer does not.
+            let next = if flow.protocol == protocol::ICMP { stage } else { stage.after(sender, opener) };
+            if next != stage {
+                return Ok(Motion::Enter(next));
+            }
+            // A client's packets refresh its flow; the uplink's only one that was answered.
+            let refreshes = sender == End::Near
+                || matches!(flow.route, Route::Between(_))
+                || stage != Stage::Unreplied;
             Ok(if refreshes { Motion::Refresh } else { Motion::Keep })
         }
     }

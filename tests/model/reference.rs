@@ -69,7 +69,9 @@ pub struct Flow {
     pub far_port: u16,
     pub outer_port: u16,
     pub route: Route,
-    pub replied: bool,
+    /// Exchanges there were, in halves: one for the first answer, two when its opener went on, three when that was
+    /// answered too.
+    pub turns: u32,
     pub tcp: Option<Connection>,
     pub deadline: u64,
     /// When it joined those that may be sacrificed, by a count of such events.
@@ -150,7 +152,7 @@ fn is_in_class(pool: usize, port: u16) -> bool {
 
 impl Flow {
     fn is_assured(&self) -> bool {
-        self.tcp.map_or(self.replied, |connection| connection.is_assured())
+        self.tcp.map_or(self.turns == 3, |connection| connection.is_assured())
     }
 
     fn timeout(&self) -> u64 {
@@ -159,16 +161,16 @@ impl Flow {
             (_, Some(Stage::Finished { near: true, far: true })) => 240,
             (_, Some(_)) => 7500,
             (1, _) => 60,
-            (17, _) if self.replied && self.far_port == 53 => 60,
+            (17, _) if self.turns > 0 && self.far_port == 53 => 60,
             (17, _) => {
-                if self.replied {
+                if self.turns == 3 {
                     300
                 } else {
                     120
                 }
             }
             _ => {
-                if self.replied {
+                if self.turns > 0 {
                     600
                 } else {
                     120
@@ -542,7 +544,7 @@ impl Model {
             far_port,
             outer_port: 0,
             route,
-            replied: false,
+            turns: 0,
             tcp,
             deadline: 0,
             young_since,
@@ -635,9 +637,12 @@ impl Model {
                 Effect::Refuse => return Some(Expected::Drop(Drop::TcpState, None)),
             },
             _ => {
-                let first_reply = sender != opener && flow.protocol != 1 && !flow.replied;
-                flow.replied |= first_reply;
-                first_reply || sender == 0 || matches!(flow.route, Route::Between(_)) || flow.replied
+                // An even number of turns waits for the other end, an odd one for the opener.
+                let is_turn = flow.turns < 3 && (flow.turns % 2 == 1) == (sender == opener);
+                if is_turn && flow.protocol != 1 {
+                    flow.turns += 1;
+                }
+                sender == 0 || matches!(flow.route, Route::Between(_)) || flow.turns > 0
             }
         };
         if refresh {
