@@ -567,7 +567,9 @@ fn i_18_nobody_asks_the_time_of_clients_or_of_the_firewall() {
 
 #[test]
 fn i_18_rules_tell_timestamps_from_echo() {
-    for (line, kind) in [("action=accept proto=icmp icmptype=8", 8), ("action=accept proto=icmp icmptype=13", 13)] {
+    for (line, kind) in
+        [("action=accept proto=icmp icmptype=8", 8), ("action=accept proto=icmp icmptype=13", 13)]
+    {
         let mut world = World::with(settings(), rules(&[line]));
         for asked in [8, 13] {
             let packet = echo(C1, R, asked, 7, &TIMES);

@@ -118,6 +118,8 @@ fn m_8_an_icmp_error_neither_ends_nor_extends_a_flow() {
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 5000)));
     world.out_c(ONE, icmp_error(R, F, 3, 3, &asked, 28));
     world.out_c(ONE, udp((R, 5000), asked.from()));
+    world.out_u(ONE, udp((C1, 5000), (R, 5000)));
+    world.out_c(ONE, udp((R, 5000), asked.from()));
     world.wait(200);
     world.out_c(ONE, icmp_error(R, F, 3, 3, &asked, 28));
     world.wait(101);

@@ -184,7 +184,8 @@ impl Trial {
             4 => 0x4000_0000,
             _ => 0,
         };
-        let ack_jitter = if self.random.one_in(10) { self.random.pick(&[1, -1, -100, 0x4000_0000]) } else { 0 };
+        let ack_jitter =
+            if self.random.one_in(10) { self.random.pick(&[1, -1, -100, 0x4000_0000]) } else { 0 };
         let data = match (has('A'), has('S')) {
             (true, false) => self.random.pick(&[0, 0, 1, 100]),
             // TCP Fast Open.

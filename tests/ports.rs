@@ -93,20 +93,93 @@ fn p_4_a_client_at_its_port_cap_is_refused_and_others_are_not() {
 
 #[test]
 fn p_5_a_client_that_opens_too_fast_is_refused_and_others_are_not() {
-    let mut settings = settings();
-    settings.quotas.new_flows = ravelin::flow::allowance::Rate { per_second: 10, burst: 20 };
-    let mut world = World::with(settings, RuleTable::allow_all());
-    for port in 0..20 {
-        world.out_u(ONE, udp((C1, 5000 + port), (R, 53)));
+    let mut world = small(64, 10);
+    for port in 0..32 {
+        world.open_tcp(5000 + port);
     }
-    assert_eq!(world.client_error(ONE, udp((C1, 6000), (R, 53)), Drop::FlowRate), (3, 13));
-    world.out_u(ONE, udp((C1, 5000), (R, 53)));
-    world.out_u(TWO, udp((C2, 6000), (R, 53)));
+    // TCP tries again; an error would end the attempt.
+    world.client_nothing(ONE, tcp((C1, 6000), (R, 80), "S", 1, 0), Drop::FlowRate);
+    world.client_nothing(ONE, udp((C1, 6000), (R, 53)), Drop::FlowRate);
+    world.out_u(ONE, tcp((C1, 5000), (R, 80), "A", 1101, 5101));
+    for port in 0..16 {
+        world.out_u(TWO, udp((C2, 6000 + port), (R, 53)));
+    }
     world.wait(1);
     for port in 0..10 {
-        world.out_u(ONE, udp((C1, 6000 + port), (R, 53)));
+        world.open_tcp(6000 + port);
     }
-    assert_eq!(world.client_error(ONE, udp((C1, 7000), (R, 53)), Drop::FlowRate), (3, 13));
+    world.client_nothing(ONE, udp((C1, 7000), (R, 53)), Drop::FlowRate);
+}
+
+/// A world with room for so many flows, and this rate of new ones.
+fn small(flows: u32, per_second: u32) -> World {
+    let mut settings = settings();
+    settings.flows = flows;
+    settings.quotas.flows_per_client = flows;
+    settings.quotas.new_flows = ravelin::flow::allowance::Rate { per_second, burst: 2 * per_second };
+    World::with(settings, RuleTable::allow_all())
+}
+
+/// A hundred connections at a time, each over after a request and its answer, as `ab -n 30000 -c 100` makes them.
+fn thirty_thousand_short_connections(world: &mut World) {
+    let server = (R, 80);
+    for first in (0..30_000).step_by(100) {
+        let ports = || (0..100).map(|n| (C1, 32_768 + ((first + n) % 28_232) as u16));
+        let outers: Vec<_> =
+            ports().map(|client| world.out_u(ONE, tcp(client, server, "S", 1000, 0)).from()).collect();
+        for (client, outer) in ports().zip(outers) {
+            world.out_c(ONE, tcp(server, outer, "SA", 5000, 1001));
+            world.out_u(ONE, tcp_with(client, server, "PA", 1001, 5001, b"GET"));
+            world.out_c(ONE, tcp_with(server, outer, "PA", 5001, 1004, b"200"));
+            world.out_c(ONE, tcp(server, outer, "FA", 5004, 1004));
+            world.out_u(ONE, tcp(client, server, "FA", 1004, 5005));
+            world.out_c(ONE, tcp(server, outer, "A", 5005, 1005));
+        }
+    }
+}
+
+#[test]
+fn p_13_thirty_thousand_short_connections_pass_at_any_speed() {
+    for mebibytes in [16, 64] {
+        let settings = Settings { gateway: G, ..Settings::for_memory(mebibytes << 20, F) };
+        let mut world = World::with(settings, RuleTable::allow_all());
+        let waiting = world.out_u(TWO, udp((C2, 5000), (R, 5000))).from();
+        thirty_thousand_short_connections(&mut world);
+        world.out_c(TWO, udp((R, 5000), waiting));
+        assert_eq!(world.dropped(Drop::FlowRate), 0);
+    }
+}
+
+#[test]
+fn p_13_below_half_of_the_table_there_is_no_rate() {
+    let mut world = small(64, 1);
+    for port in 0..32 {
+        world.open_tcp(5000 + port);
+    }
+    world.client_nothing(ONE, tcp((C1, 6000), (R, 80), "S", 1, 0), Drop::FlowRate);
+}
+
+#[test]
+fn p_13_above_the_rate_a_new_flow_takes_the_place_of_the_clients_oldest() {
+    let mut world = small(64, 1);
+    for port in 0..1000 {
+        world.out_u(ONE, tcp((C1, 5000 + port), (R, 80), "S", 1, 0));
+        assert!(world.flows() <= 32, "{}", world.flows());
+    }
+    assert_eq!(world.journey.counters().evicted, 1000 - 32);
+}
+
+#[test]
+fn p_13_a_table_that_others_filled_does_not_hold_a_client_to_the_rate_within_its_part() {
+    let mut world = small(64, 1);
+    for port in 0..32 {
+        world.open_tcp(5000 + port);
+    }
+    // Sixteen are guaranteed to each of two clients.
+    for port in 0..16 {
+        world.out_u(TWO, tcp((C2, 5000 + port), (R, 80), "S", 1, 0));
+    }
+    assert_eq!((world.flows(), world.journey.counters().evicted), (48, 0));
 }
 
 #[test]

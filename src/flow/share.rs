@@ -101,6 +101,12 @@ impl Share {
                 || self.common < self.capacity.saturating_sub(self.floor * self.members))
     }
 
+    /// Whether one more would be more than half of all there is, and more than `account` is guaranteed.
+    pub fn is_crowded(&self, account: Account, held_by_all: u32) -> bool {
+        let holding = self.holding(account);
+        held_by_all >= self.capacity / 2 && holding.count >= self.guaranteed(holding)
+    }
+
     /// Books one more on `account`, room or not.
     pub fn take(&mut self, account: Account) {
         let guaranteed = self.guaranteed(self.holding(account));

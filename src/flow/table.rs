@@ -175,6 +175,11 @@ impl FlowTable {
         !self.slab.is_full() && self.share.has_room(payer(flow))
     }
 
+    /// Whether the table is half full and `flow` would take more than what its account is guaranteed.
+    pub fn is_crowded(&self, flow: &Flow) -> bool {
+        self.share.is_crowded(payer(flow), self.slab.len() as u32)
+    }
+
     /// Enters `flow`, whose timeout starts `now`. The caller made sure that no other flow has its inside name,
     /// and that there was room for it or another flow of its account was removed in its favour.
     pub fn insert(&mut self, mut flow: Flow, now: Tick) -> Result<Id<Flow>, Refusal> {

@@ -249,11 +249,7 @@ impl Track {
             }
             Step::Restart(TcpStage::Opening)
         } else if segment.flags.contains(Flags::RST) {
-            if self.takes_syn(opener, segment.sequence) {
-                Step::Restart(TcpStage::Reset)
-            } else {
-                Step::Keep
-            }
+            if self.takes_syn(opener, segment.sequence) { Step::Restart(TcpStage::Reset) } else { Step::Keep }
         } else {
             Step::Refuse
         }

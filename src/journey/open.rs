@@ -90,7 +90,11 @@ impl Engine {
             Ok(id) => self.pass_opener(now, id, End::Near, parcel),
             Err(why) => {
                 self.notice(now, from, why);
-                self.refuse(now, from, parcel, why)
+                match why {
+                    // Over in a moment: an error would end what its sender only has to try again.
+                    Drop::FlowRate => Verdict::Discard(why),
+                    _ => self.refuse(now, from, parcel, why),
+                }
             }
         }
     }
@@ -194,14 +198,21 @@ impl Engine {
 
     /// Enters `flow` into the table, with an outer port if it needs one.
     fn enter(&mut self, now: Moment, mut flow: Flow) -> Result<Id<Flow>, Drop> {
-        if flow.route != Route::Forwarded {
-            let client = self.clients.get_mut(flow.near).ok_or(Drop::NoClient)?;
-            if client.new_flows.take(now) == Taken::Exhausted {
-                return Err(Drop::FlowRate);
-            }
-        }
-        if !self.flows.has_room(&flow) {
-            let oldest = self.flows.oldest_young(&flow).ok_or(Drop::FlowLimit)?;
+        let pace = match flow.route {
+            Route::Forwarded => Taken::Granted,
+            _ => self.clients.get_mut(flow.near).ok_or(Drop::NoClient)?.new_flows.take(now),
+        };
+        // The rate is there so that nobody fills the table in no time. It holds for flows that make the table fuller
+        // where that can hurt others; one that takes the place of an older one of the same client does not.
+        let want = if !self.flows.has_room(&flow) {
+            Some(Drop::FlowLimit)
+        } else if pace == Taken::Exhausted && self.flows.is_crowded(&flow) {
+            Some(Drop::FlowRate)
+        } else {
+            None
+        };
+        if let Some(want) = want {
+            let oldest = self.flows.oldest_young(&flow).ok_or(want)?;
             self.end(oldest, now);
             self.counters.evicted += 1;
         }

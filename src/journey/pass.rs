@@ -259,9 +259,8 @@ fn motion(entry: &mut Entry<'_>, sender: End, transport: &Transport) -> Result<M
                 return Ok(Motion::Enter(next));
             }
             // A client's packets refresh its flow; the uplink's only one that was answered.
-            let refreshes = sender == End::Near
-                || matches!(flow.route, Route::Between(_))
-                || stage != Stage::Unreplied;
+            let refreshes =
+                sender == End::Near || matches!(flow.route, Route::Between(_)) || stage != Stage::Unreplied;
             Ok(if refreshes { Motion::Refresh } else { Motion::Keep })
         }
     }

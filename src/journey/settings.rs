@@ -23,7 +23,7 @@ pub struct Quotas {
     pub flows_per_client: u32,
     /// Outer ports of one client, per protocol and class, resting ones included.
     pub ports_per_client: u32,
-    /// New flows of one client.
+    /// New flows of one client, where they make a table fuller that is half full already.
     pub new_flows: Rate,
     /// ICMP errors sent to one client, and to the uplink.
     pub errors: Rate,
