@@ -123,16 +123,20 @@ impl Frame {
 
     /// Moves its pages to another account, if there is room for them.
     pub fn recharge(&mut self, to: Charge, pages: &mut PagePool) -> Complete {
-        if self.charge() == to {
-            return Complete::Yes;
-        }
-        if pages.room(to) < self.segments.len() {
+        if self.charge() != to && pages.room(to) < self.segments.len() {
             return Complete::No;
         }
-        for segment in self.segments.iter_mut() {
-            pages.recharge(&mut segment.page, to);
-        }
+        self.move_to(to, pages);
         Complete::Yes
+    }
+
+    /// Moves its pages, which are all on one account, to another that has room for them.
+    #[inline]
+    pub fn move_to(&mut self, to: Charge, pages: &mut PagePool) {
+        if self.charge() != to {
+            let count = self.segments.len();
+            pages.recharge(self.segments.iter_mut(), count, to);
+        }
     }
 
     /// The pieces, in order.

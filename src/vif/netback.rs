@@ -13,7 +13,7 @@ use crate::vif::abilities::{Abilities, Support};
 use crate::vif::channels::Channels;
 use crate::vif::extra::Extra;
 use crate::vif::fair_queue::{FairQueue, Room};
-use crate::vif::frame::{Complete, Frame};
+use crate::vif::frame::Frame;
 use crate::vif::in_flight::{Arrival, Departure, InFlight};
 use crate::vif::intake::Intake;
 use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
@@ -297,10 +297,10 @@ impl Netback {
         if !fits
             || self.abilities.take(frame.offload()) == Support::No
             || queue.make_room(frame.account(), limit, |frame| give_up(frame, pages)) == Room::None
-            || frame.recharge(charge, pages) == Complete::No
         {
             return give_up(frame, pages);
         }
+        frame.move_to(charge, pages);
         if self.abilities.blank_checksum == Support::No {
             frame.complete_checksum();
         }

@@ -185,16 +185,22 @@ impl Accounts {
         }
     }
 
-    /// Books one more page on `charge`, whether it may be taken or not: it is there already.
+    /// Moves so many pages from one account to another, whether that may take them or not: they are there already.
     #[inline]
-    pub(super) fn force(&mut self, charge: Charge) {
-        let Some(line) = self.lines.get_mut(usize::from(charge.0)) else { return };
-        if line.held < line.guaranteed {
-            self.unclaimed -= 1;
-        } else {
-            self.groups[line.kind as usize].used += 1;
+    pub(super) fn transfer(&mut self, from: Charge, to: Charge, pages: u32) {
+        if let Some(line) = self.lines.get_mut(usize::from(from.0)) {
+            debug_assert!(line.held >= pages || from == Charge::NOBODY, "{from:?} has nothing to give");
+            let before = *line;
+            line.held = before.held.saturating_sub(pages);
+            self.unclaimed += line.unclaimed() - before.unclaimed();
+            self.groups[line.kind as usize].used -= before.beyond() - line.beyond();
         }
-        line.held += 1;
+        if let Some(line) = self.lines.get_mut(usize::from(to.0)) {
+            let before = *line;
+            line.held += pages;
+            self.unclaimed -= before.unclaimed() - line.unclaimed();
+            self.groups[line.kind as usize].used += line.beyond() - before.beyond();
+        }
     }
 
     /// Pages that may be taken on `charge` now, of a pool of which `free` are free.

@@ -311,18 +311,26 @@ impl PagePool {
         self.accounts.room(charge, self.free.len())
     }
 
-    /// Moves a page to another account, which must have room.
+    /// Moves a packet's pages, of which there are `count`, to another account, which must have room.
     #[inline]
-    pub fn recharge(&mut self, page: &mut Page, to: Charge) {
-        self.accounts.give(page.charge);
-        self.accounts.force(to);
-        page.charge = to;
+    pub fn recharge<'a>(
+        &mut self,
+        segments: impl Iterator<Item = &'a mut Segment>,
+        count: usize,
+        to: Charge,
+    ) {
+        let mut from = None;
+        for Segment { page, .. } in segments {
+            from = Some(core::mem::replace(&mut page.charge, to));
+        }
+        if let Some(from) = from {
+            self.accounts.transfer(from, to, count as u32);
+        }
     }
 
     /// Notes that the uplink's backend has answered a page and still uses it.
     pub fn keep(&mut self, granted: &mut GrantedPage) {
-        self.accounts.give(granted.charge);
-        self.accounts.force(Charge::KEPT);
+        self.accounts.transfer(granted.charge, Charge::KEPT, 1);
         granted.charge = Charge::KEPT;
     }
 
