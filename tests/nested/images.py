@@ -23,9 +23,11 @@ DOM0_PACKAGES = (
     "xen-utils-4.17 xenstore-utils dash bash coreutils grep sed mawk tar util-linux procps busybox-static "
     "iproute2 iputils-ping tcpdump python3 iperf3 ethtool"
 ).split()
-DOM0_MODULES = "xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xen-netback xenfs virtio_console pktgen".split()
+DOM0_MODULES = "xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xen-netback xenfs virtio_console pktgen sch_netem".split()
 DOM0_BOOT_MODULES = "virtio_pci virtio_blk crc32c_generic ext4".split()
 CLIENT_PACKAGES = "busybox xenstore-utils netcat-openbsd iputils-ping ethtool".split()
+# What only some clients need: it is four times the rest, and unpacking takes an emulated processor seconds.
+TOOL_PACKAGES = "curl python3.11-minimal".split()
 CLIENT_MODULES = "xen-netfront".split()
 
 LARGE_BLOCKS = 50
@@ -43,10 +45,11 @@ THIS_FILE = Path(__file__)
 DEBIAN_FILE = Path(debian.__file__)
 DOM0_INITRD_INIT = cache.HERE / "dom0" / "initrd-init"
 CLIENT_FILES = cache.HERE / "client"
+TOOL_FILES = CLIENT_FILES / "tools"
 
 
 def archives() -> Path:
-    """Every package the images are made of: boot/*.deb, dom0/archives/*.deb, client/archives/*.deb."""
+    """Every package the images are made of: boot/*.deb, and archives/*.deb in each of dom0/, client/ and tools/."""
 
     def make(work: Path) -> None:
         debian.refresh_index()
@@ -54,9 +57,11 @@ def archives() -> Path:
             debian.fetch_alone(package, work / "boot")
         debian.fetch(DOM0_PACKAGES, work / "dom0")
         debian.fetch(CLIENT_PACKAGES, work / "client")
+        debian.fetch([*CLIENT_PACKAGES, *TOOL_PACKAGES], work / "tools")
 
     kernels = [HYPERVISOR, DOM0_KERNEL, CLIENT_KERNEL]
-    return cache.made("archives", [DEBIAN_FILE, *kernels, *DOM0_PACKAGES, "/", *CLIENT_PACKAGES], make)
+    packages = [*DOM0_PACKAGES, "/", *CLIENT_PACKAGES, "/", *TOOL_PACKAGES]
+    return cache.made("archives", [DEBIAN_FILE, *kernels, *packages], make)
 
 
 def dom0() -> Path:
@@ -73,7 +78,7 @@ def dom0() -> Path:
             link(root / "usr/bin/awk", "mawk")
             link(root / "usr/bin/sh", "dash")
             link_applets(root)
-            compile_python(root)
+            compile_python(root, *"collections email encodings html http importlib json re urllib".split())
             make_large_file(root / "srv")
             with scratch() as kernel:
                 debian.unpack((packages / "boot").glob("linux-image-*[0-9]-amd64_*.deb"), kernel)
@@ -97,24 +102,39 @@ def dom0() -> Path:
 
 
 def client() -> Path:
-    """`vmlinuz` and `initrd` of a Linux domU that obeys dom0 (see client/init)."""
+    """`vmlinuz` and `initrd` of a Linux domU that obeys dom0 (see client/init), and `initrd-tools`, which has curl, Python
+    and the programs of client/tools/ besides."""
     packages = archives()
 
     def make(work: Path) -> None:
-        with scratch() as root, scratch() as kernel:
-            merged_root(root)
-            debian.unpack((packages / "client" / "archives").glob("*.deb"), root, *UNNEEDED)
+        with scratch() as kernel:
             debian.unpack((packages / "boot").glob("linux-image-*-cloud-amd64_*.deb"), kernel)
             (image,) = (kernel / "boot").glob("vmlinuz-*")
             shutil.copy(image, work / "vmlinuz")
-            copy_modules(kernel, CLIENT_MODULES, root / "modules")
-            link(root / "usr/bin/nc", "nc.openbsd")
-            link_applets(root)
-            for file in CLIENT_FILES.iterdir():
-                shutil.copy(file, root / file.name)
-            pack(root, work / "initrd")
+            with client_root(kernel, packages / "client") as root:
+                pack(root, work / "initrd")
+            with client_root(kernel, packages / "tools") as root:
+                link(root / "usr/bin/python3", "python3.11")
+                compile_python(root, ".", "collections", "encodings", "importlib", "re")
+                shutil.copytree(TOOL_FILES, root / "tools")
+                pack(root, work / "initrd-tools")
 
     return cache.made("client", [THIS_FILE, DEBIAN_FILE, packages.name, CLIENT_FILES, *CLIENT_MODULES], make)
+
+
+@contextmanager
+def client_root(kernel: Path, packages: Path) -> Iterator[Path]:
+    """The root of a client, with these packages."""
+    with scratch() as root:
+        merged_root(root)
+        debian.unpack((packages / "archives").glob("*.deb"), root, *UNNEEDED)
+        copy_modules(kernel, CLIENT_MODULES, root / "modules")
+        link(root / "usr/bin/nc", "nc.openbsd")
+        link_applets(root)
+        for file in CLIENT_FILES.iterdir():
+            if file.is_file():
+                shutil.copy(file, root / file.name)
+        yield root
 
 
 @contextmanager
@@ -150,11 +170,11 @@ def link_applets(root: Path) -> None:
             link(root / "usr/bin" / name, "busybox")
 
 
-def compile_python(root: Path) -> None:
-    """Compiles what the servers in dom0 import, where it takes one second and not ten."""
+def compile_python(root: Path, *directories: str) -> None:
+    """Compiles what programs import from these directories of the library, where it takes one second and not ten."""
     library = root / "usr/lib/python3.11"
-    packages = [library / name for name in "collections email encodings html http importlib json re urllib".split()]
-    subprocess.run([sys.executable, "-m", "compileall", "-q", "-l", library, *packages], check=True)
+    paths = [library / name for name in directories]
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "-l", *paths], check=True)
 
 
 def make_large_file(directory: Path) -> None:

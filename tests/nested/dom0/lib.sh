@@ -8,6 +8,7 @@ FIREWALL=10.0.0.2
 GATEWAY=10.137.0.1
 ALICE=10.137.0.5
 BOB=10.137.0.6
+CAROL=10.137.0.7
 
 # say TEXT: a line of progress for whoever watches the runner.
 say() { echo "say $*" >&3; }
@@ -84,37 +85,52 @@ firewall() {
     [ "$uplink" = no ] || await 30 'the uplink to be connected' vif_connected 0 fw
 }
 
-# attach_uplink: gives a running firewall its uplink.
+# attach_uplink [SETTING…]: gives a running firewall its uplink; SETTINGS (`mtu=1300`) are added to those of its vif.
 attach_uplink() {
-    xl network-attach fw mac=00:16:3e:00:00:01 "script=$RIG/dom0/vif-uplink" || fail 'xl network-attach fw'
+    xl network-attach fw mac=00:16:3e:00:00:01 "script=$RIG/dom0/vif-uplink" "$@" || fail 'xl network-attach fw'
     await 30 'the uplink to be connected' vif_connected 0 fw
 }
 
-# client NAME ADDRESS: creates a Linux domU whose network is the firewall's, and waits until it can send.
+# client NAME ADDRESS [tools=yes] [vif=SETTINGS]: creates a Linux domU whose network is the firewall's, and waits until it
+# can send. With tools it has curl, Python and /tools; SETTINGS (`rate=2Mb/s`) are added to those of its vif.
 client() {
-    domu "$1" "vif=['$(client_vif "$2")']"
-    in_client "$1" "/plug $2 $GATEWAY" || fail "no network in $1"
-    await 30 "the vif of $1 to be connected" vif_connected "$(id_of fw)" "$1"
+    local name="$1" address="$2" argument tools=no vif
+    vif=$(client_vif "$address")
+    shift 2
+    for argument; do
+        case $argument in
+        tools=*) tools=${argument#*=} ;;
+        vif=*) vif=$vif,${argument#*=} ;;
+        *) fail "client: unknown argument $argument" ;;
+        esac
+    done
+    domu "$name" "vif=['$vif']" "tools=$tools"
+    in_client "$name" "/plug $address $GATEWAY" || fail "no network in $name"
+    await 30 "the vif of $name to be connected" vif_connected "$(id_of fw)" "$name"
 }
 
-# domu NAME [CONFIGURATION-LINE]: creates a Linux domU and waits until it takes commands.
+# domu NAME [CONFIGURATION-LINE [tools=yes]]: creates a Linux domU and waits until it takes commands.
 domu() {
+    local initrd=initrd memory=128
+    # The initrd is in memory twice while it is unpacked.
+    [ "${3-}" != tools=yes ] || initrd=initrd-tools memory=256
     {
-        printf '%s\n' "name='$1'" "kernel='$RIG/client/vmlinuz'" "ramdisk='$RIG/client/initrd'"
-        printf '%s\n' 'memory=128' "extra='console=hvc0 loglevel=4 cryptomgr.notests'"
+        printf '%s\n' "name='$1'" "kernel='$RIG/client/vmlinuz'" "ramdisk='$RIG/client/$initrd'"
+        printf '%s\n' "memory=$memory" "extra='console=hvc0 loglevel=4 cryptomgr.notests'"
         [ -z "${2-}" ] || echo "$2"
     } >"$WORK/$1.cfg"
     create "$1"
     in_client "$1" true || fail "$1 takes no commands"
 }
 
-# shared_client alice|bob: the firewall without rules and this client of it, which scenarios under shared/ leave running
-# for the next.
+# shared_client alice|bob|carol: the firewall without rules and this client of it, which scenarios under shared/ leave
+# running for the next. carol has tools.
 shared_client() {
     running fw || firewall
     running "$1" || case $1 in
     alice) client alice $ALICE ;;
     bob) client bob $BOB ;;
+    carol) client carol $CAROL tools=yes ;;
     esac
 }
 
@@ -221,12 +237,17 @@ destroy_all() {
     for name in $names; do
         xl destroy "$name" || fail "xl destroy $name"
     done
-    rm -f "$WORK"/*.id "$CONSOLES"/guest-*.log
+    rm -f "$WORK"/*.id "$WORK"/*.seen "$CONSOLES"/guest-*.log
 }
 
 # evidence: what one wants to see of a scenario that failed.
 evidence() {
     local log
+    for log in "$WORK"/*.seen; do
+        [ -e "$log" ] || continue
+        echo "--- captured: $(basename "$log" .seen), last lines"
+        tail -n 30 "$log"
+    done
     for log in "$CONSOLES"/guest-*.log; do
         [ -e "$log" ] || continue
         echo "--- console of $(basename "$log" .log), last lines"
@@ -272,6 +293,18 @@ rebooted() {
     local number
     number=$(xl domid "$1") && [ "$number" != "$2" ]
 }
+
+# capture NAME FILTER…: writes what passes on the firewall's uplink from now on to $WORK/NAME.seen, a line per frame, with
+# Ethernet addresses and the seconds of dom0's clock in front.
+capture() {
+    local name="$1"
+    shift
+    tcpdump -Z root -l -n -p -e -tt -i "$(uplink_device)" "$@" >"$WORK/$name.seen" 2>"$WORK/tcpdump.log" &
+    await 20 'tcpdump to listen' grep -q 'listening on' "$WORK/tcpdump.log"
+}
+
+# uplink_device: dom0's end of the firewall's uplink.
+uplink_device() { echo "vif$(id_of fw).0"; }
 
 # number_of NAME: takes down the number that a domain has now.
 number_of() { xl domid "$1" >"$WORK/$1.id"; }

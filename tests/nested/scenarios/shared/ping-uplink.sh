@@ -1,0 +1,3 @@
+# The firewall answers whoever pings its uplink address from outside.
+shared_client alice
+ping -c 3 -w 20 "$FIREWALL"
