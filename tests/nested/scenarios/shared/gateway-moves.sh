@@ -2,15 +2,16 @@
 # says so: traffic goes on at once, there and back again.
 shared_client alice
 uplink=$(uplink_device)
-echo 1 >"/proc/sys/net/ipv4/conf/$uplink/arp_notify"
 was=$(cat "/sys/class/net/$uplink/address")
 for address in 00:00:5e:00:01:01 "$was"; do
     in_client alice "ping -c 1 -w 20 $UPLINK"
     in_client alice "ping -i 0.2 $UPLINK >/tmp/ping 2>&1 &"
     ip link set "$uplink" down
     ip link set "$uplink" address "$address"
-    capture moves 'arp or icmp'
     ip link set "$uplink" up
+    capture moves 'arp or icmp'
+    # Unsolicited: a request whose sender and target are the same.
+    busybox arping -U -c 1 -I "$uplink" -s "$UPLINK" "$UPLINK"
     await 20 'the announcement' grep -q "$address > ff:ff:ff:ff:ff:ff, .*ARP.* $UPLINK" "$WORK/moves.seen"
     await 90 'an answered ping' grep -q "$address > .* echo reply" "$WORK/moves.seen"
     kill "$!"
