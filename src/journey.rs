@@ -18,8 +18,10 @@ mod outbound;
 mod pass;
 mod ping;
 pub mod review;
+mod room;
 pub mod settings;
 mod unreachable;
+mod walk;
 
 use core::net::Ipv4Addr;
 
@@ -106,19 +108,27 @@ impl<D: Datagram> Journey<D> {
     pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr, now: Moment) {
         self.detach(slot, now);
         if let Some(other) = self.engine.clients().slot_of(address) {
-            self.detach(other, now);
+            self.detach_number(other, now);
         }
-        self.engine.attach(slot, address);
-        self.fragments.set_membership(Account::client(slot), Membership::Member);
+        if let Some(number) = self.engine.attach(slot, address, now) {
+            self.fragments.set_membership(Account::client(number), Membership::Member);
+        }
     }
 
-    /// Detaches the client on `slot`: its flows end and its ports rest before anybody else gets them. Its
-    /// fragments that waited leave with the next [`Journey::advance`], which is due at once.
+    /// Detaches the client on `slot`: its flows are over and its ports rest before anybody else gets them. What it
+    /// holds stays on its account and waits for it there, as far as it is used up (conformance S-1). Its fragments that
+    /// waited leave with the next [`Journey::advance`], which is due at once.
     pub fn detach(&mut self, slot: ClientSlot, now: Moment) {
-        self.engine.detach(slot, now);
-        let account = Account::client(slot);
+        if let Some(number) = self.engine.clients().on(slot) {
+            self.detach_number(number, now);
+        }
+    }
+
+    fn detach_number(&mut self, number: ClientSlot, now: Moment) {
+        self.engine.detach(number, now);
+        let account = Account::client(number);
         self.fragments.condemn(|from, passage| {
-            from == account || passage.is_some_and(|passage| passage.to == Side::Client(slot))
+            from == account || passage.is_some_and(|passage| passage.to == Side::Client(number))
         });
         self.fragments.set_membership(account, Membership::Guest);
     }
@@ -129,15 +139,17 @@ impl<D: Datagram> Journey<D> {
     }
 
     /// Replaces our address on the uplink: translated flows end.
-    pub fn set_uplink_address(&mut self, address: Ipv4Addr, now: Moment) {
-        self.engine.set_uplink_address(address, now);
+    pub fn set_uplink_address(&mut self, address: Ipv4Addr) {
+        self.engine.set_uplink_address(address);
         self.fragments.condemn(|_, _| true);
     }
 
     /// Sets the MTU of `side`, in bytes of an IP packet; less than [`mtus::LEAST`] counts as that. Holds from the next
     /// packet on: larger ones are answered with "too big" or cut. A client's holds until the slot is attached anew.
-    pub const fn set_mtu(&mut self, side: Side, bytes: u16) {
-        self.engine.set_mtu(side, bytes);
+    pub fn set_mtu(&mut self, side: Side, bytes: u16) {
+        if let Some(side) = self.engine.clients().inside(side) {
+            self.engine.set_mtu(side, bytes);
+        }
     }
 
     /// Tells the wall clock, for rules that expire. It runs on with system time from there.
@@ -163,9 +175,7 @@ impl<D: Datagram> Journey<D> {
             let offload = packet.offload();
             self.engine.report_unreachable(now, &mut Parcel { header: packet.header(), ip, offload });
         }
-        if let Some((to, answer)) = self.engine.take_answer() {
-            outlet.answer(to, answer);
-        }
+        self.send_answer(outlet);
         self.discard(packet, Drop::Unreachable, outlet);
     }
 
@@ -205,6 +215,9 @@ impl<D: Datagram> Journey<D> {
         if usize::from(ip.total_bytes) < available {
             outlet.trim(&mut packet, usize::from(ip.total_bytes));
         }
+        let Some(from) = self.engine.clients().inside(from) else {
+            return self.discard(packet, Drop::NoClient, outlet);
+        };
         let offload = packet.offload();
         let mut parcel = Parcel { header: packet.header(), ip, offload };
         if let Err(why) = self.engine.screen(from, &parcel) {
@@ -219,20 +232,21 @@ impl<D: Datagram> Journey<D> {
 
     /// Does with `packet` what the engine decided.
     fn carry_out(&mut self, from: Side, packet: D, ip: &Ipv4, verdict: Verdict, outlet: &mut impl Outlet<D>) {
-        if let Some((to, answer)) = self.engine.take_answer() {
-            outlet.answer(to, answer);
-        }
+        self.send_answer(outlet);
         match verdict {
             Verdict::Discard(why) => self.discard(packet, why, outlet),
             Verdict::Forward(passage) => match packet.offload().gso {
                 Some(gso) => self.forward_segmented(from, passage.to, packet, *ip, gso, outlet),
                 None => {
+                    let Some(exit) = self.engine.clients().outside(passage.to) else {
+                        return self.discard(packet, Drop::NoClient, outlet);
+                    };
                     self.engine.count_forwarded(from, passage.to, 1);
                     let mtu = self.engine.mtu(passage.to);
                     if ip.total_bytes > mtu {
-                        outlet.fragment(passage.to, packet, mtu);
+                        outlet.fragment(exit, packet, mtu);
                     } else {
-                        outlet.forward(passage.to, packet);
+                        outlet.forward(exit, packet);
                     }
                 }
             },
@@ -252,6 +266,9 @@ impl<D: Datagram> Journey<D> {
         gso: Gso,
         outlet: &mut impl Outlet<D>,
     ) {
+        let Some(exit) = self.engine.clients().outside(to) else {
+            return self.discard(packet, Drop::NoClient, outlet);
+        };
         let asked = Segmented::of(packet.header(), &ip, gso.segment_bytes);
         // What fits in no way has been turned back.
         let made = asked.within(self.engine.mtu(to)).unwrap_or(asked);
@@ -260,7 +277,14 @@ impl<D: Datagram> Journey<D> {
             packet.set_offload(Offload { gso, ..packet.offload() });
         }
         self.engine.count_forwarded(from, to, made.count());
-        outlet.forward(to, packet);
+        outlet.forward(exit, packet);
+    }
+
+    /// Sends the answer that the last packet asked for.
+    fn send_answer(&mut self, outlet: &mut impl Outlet<D>) {
+        if let Some((to, answer)) = self.engine.take_answer() {
+            outlet.answer(to, answer);
+        }
     }
 
     fn discard(&mut self, packet: D, why: Drop, outlet: &mut impl Outlet<D>) {

@@ -191,8 +191,8 @@ fn i_11_a_client_that_has_no_session_left_is_told() {
     let mut settings = settings();
     settings.quotas.ports_per_client = 1;
     let mut world = World::with(settings, ravelin::guard::RuleTable::allow_all());
-    world.out_u(ONE, udp((C1, 5000), (R, 53)));
-    assert_eq!(world.client_error(ONE, udp((C1, 5001), (R, 53)), Drop::PortLimit), (3, 13));
+    world.open_tcp(5000);
+    assert_eq!(world.client_error(ONE, tcp((C1, 5001), (R, 80), "S", 1, 0), Drop::PortLimit), (3, 13));
 }
 
 #[test]

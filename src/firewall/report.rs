@@ -119,7 +119,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             holders.kept += netfront.kept();
         }
         let clients = (0..=u8::MAX).map(|slot| Account::client(ClientSlot(slot)));
-        for account in clients.chain([Account::UPLINK, Account::DEPARTED]) {
+        for account in clients.chain([Account::UPLINK]) {
             holders.neighbours += self.exits.neighbours.holdings(account).pages as usize;
             holders.fragments += self.journey.fragments().waiting_bytes(account) / PAGE_BYTES;
         }

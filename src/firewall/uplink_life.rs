@@ -135,7 +135,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         if address != route.address {
             log::warn!("uplink: our address is {address} from now on; flows from {} end", route.address);
             route.address = address;
-            self.journey.set_uplink_address(address.address(), self.xen.now());
+            self.journey.set_uplink_address(address.address());
         }
     }
 }

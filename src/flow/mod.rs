@@ -2,6 +2,7 @@
 
 pub mod allowance;
 pub mod fragments;
+pub mod freshness;
 pub mod index;
 pub mod key;
 pub mod passed;

@@ -88,10 +88,37 @@ impl Stage {
     }
 }
 
-/// Counts changes of rules and clients: a flow that was judged under an older generation is judged again
-/// before its next packet passes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Generation(pub u32);
+/// Counts changes of rules and clients; every flow says after which of them it was last judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation(u32);
+
+impl Generation {
+    /// The generation after this one.
+    #[must_use]
+    pub const fn next(self) -> Generation {
+        Generation(self.0.wrapping_add(1))
+    }
+
+    /// The last round generation before this one, if this one is round. The count wraps and no two that are compared
+    /// may be 2³¹ changes apart: in every round one all flows are looked at, and judged if they stay, so in the next no
+    /// flow is older.
+    pub const fn round_before(self) -> Option<Generation> {
+        const ROUND: u32 = 1 << 20;
+        if self.0.is_multiple_of(ROUND) { Some(Generation(self.0.wrapping_sub(ROUND))) } else { None }
+    }
+
+    /// The later of two.
+    #[must_use]
+    pub const fn max(self, other: Generation) -> Generation {
+        if self.is_before(other) { other } else { self }
+    }
+
+    /// Whether this one is older.
+    #[inline(always)]
+    pub const fn is_before(self, other: Generation) -> bool {
+        (self.0.wrapping_sub(other.0) as i32) < 0
+    }
+}
 
 /// Which flow comes next in the hash bucket of each of a flow's names: the table's own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -147,5 +174,19 @@ impl Flow {
             End::Near => (near, far),
             End::Far => (far, near),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_of_generations_wraps() {
+        let last = Generation(u32::MAX);
+        assert!(last.is_before(last.next()) && !last.next().is_before(last) && !last.is_before(last));
+        assert_eq!(last.max(last.next()), Generation(0));
+        assert_eq!(last.next().round_before(), Some(Generation(0u32.wrapping_sub(1 << 20))));
+        assert_eq!(last.round_before(), None);
     }
 }

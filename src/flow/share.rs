@@ -3,6 +3,10 @@
 //! Half of what there is is guaranteed in equal parts to those that are attached; the other half goes to
 //! whoever comes first, up to a cap per holder. So one client that takes all it can get never keeps another
 //! from its part (conformance P-4, P-5, P-7).
+//!
+//! What a client leaves behind stays on its account, which then has no guaranteed part. Parts change as clients come
+//! and go, so what was within them may be beyond them later: a member below its part is owed, and [`Share::debtor`]
+//! says who has to give (conformance S-1).
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -15,17 +19,20 @@ pub struct Account(u16);
 
 impl Account {
     /// Number of accounts: a table per account has this length.
-    pub const COUNT: usize = 258;
+    pub const COUNT: usize = 257;
 
     /// What hosts on the uplink opened to forwarded ports, or sent as fragments.
     pub const UPLINK: Account = Account(256);
 
-    /// What clients left behind that are gone: ports that still rest.
-    pub const DEPARTED: Account = Account(257);
+    /// The client of that number: in the engine that of its account (see [`crate::journey::clients`]), elsewhere the
+    /// slot of its vif.
+    pub const fn client(number: ClientSlot) -> Account {
+        Account(number.0 as u16)
+    }
 
-    /// The client on `slot`.
-    pub const fn client(slot: ClientSlot) -> Account {
-        Account(slot.0 as u16)
+    /// Every account.
+    pub fn all() -> impl Iterator<Item = Account> {
+        (0..Account::COUNT as u16).map(Account)
     }
 
     /// Where the account is in a table of [`Account::COUNT`].
@@ -50,6 +57,29 @@ pub enum Membership {
     Guest,
     /// It has a guaranteed part.
     Member,
+}
+
+/// What is wrong with the books of a [`Share`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// This account holds more than it may.
+    OverCap(Account),
+    /// What the accounts hold is not what is in use.
+    Sum {
+        /// By all accounts.
+        held: u64,
+        /// In use.
+        taken: usize,
+    },
+    /// What is held beyond guaranteed parts is not what is booked.
+    Common {
+        /// Summed up now.
+        counted: u32,
+        /// As booked.
+        booked: u32,
+    },
+    /// More than half is guaranteed.
+    Guarantees,
 }
 
 /// The accounts of one limited thing.
@@ -105,6 +135,43 @@ impl Share {
     pub fn is_crowded(&self, account: Account, held_by_all: u32) -> bool {
         let holding = self.holding(account);
         held_by_all >= self.capacity / 2 && holding.count >= self.guaranteed(holding)
+    }
+
+    /// Whether `account` holds less than it is guaranteed: there is room for it, and if there is none to be had,
+    /// [`Share::debtor`] has to give.
+    pub fn is_owed(&self, account: Account) -> bool {
+        let holding = self.holding(account);
+        holding.count < self.guaranteed(holding).min(holding.cap)
+    }
+
+    /// Who gives when somebody is owed: of those who are guaranteed nothing who holds most, and if they hold nothing,
+    /// the member that is furthest beyond its part.
+    pub fn debtor(&self) -> Option<Account> {
+        let excess = |account: &Account| {
+            let holding = self.holding(*account);
+            (holding.member == Membership::Guest, holding.count.saturating_sub(self.guaranteed(holding)))
+        };
+        let over = Account::all().filter(|account| excess(account).1 > 0);
+        // Of equals the first.
+        over.reduce(|most, next| if excess(&next) > excess(&most) { next } else { most })
+    }
+
+    /// What is wrong with the books, given that `taken` things are in use: for tests and the simulation.
+    pub fn fault(&self, taken: usize) -> Option<Fault> {
+        let held: u64 = self.holdings.iter().map(|holding| u64::from(holding.count)).sum();
+        let beyond = |holding: &Holding| holding.count.saturating_sub(self.guaranteed(*holding));
+        let common: u32 = self.holdings.iter().map(beyond).sum();
+        let over = Account::all().find(|account| {
+            let holding = self.holding(*account);
+            holding.count > holding.cap
+        });
+        match over {
+            Some(account) => Some(Fault::OverCap(account)),
+            None if held != taken as u64 => Some(Fault::Sum { held, taken }),
+            None if common != self.common => Some(Fault::Common { counted: common, booked: self.common }),
+            None if self.floor * self.members > self.capacity / 2 => Some(Fault::Guarantees),
+            None => None,
+        }
     }
 
     /// Books one more on `account`, room or not.
@@ -178,8 +245,29 @@ mod tests {
     fn guests_take_only_from_the_common_half() {
         let mut share = Share::new(100, 100);
         share.set_membership(ONE, Membership::Member);
-        assert_eq!(fill(&mut share, Account::DEPARTED), 50);
+        assert_eq!(fill(&mut share, TWO), 50);
         assert_eq!(fill(&mut share, ONE), 50);
+    }
+
+    #[test]
+    fn who_is_gone_owes_before_any_member_and_then_who_is_furthest_beyond_its_part() {
+        let three = Account::client(ClientSlot(3));
+        let mut share = Share::new(100, 75);
+        share.set_membership(ONE, Membership::Member);
+        assert_eq!(fill(&mut share, ONE), 75);
+        assert!(!share.is_owed(ONE));
+        share.set_membership(TWO, Membership::Member);
+        share.set_membership(three, Membership::Member);
+        assert!(share.is_owed(TWO) && share.is_owed(three));
+        assert_eq!(share.debtor(), Some(ONE));
+        share.take(TWO);
+        share.set_membership(TWO, Membership::Guest);
+        assert!(!share.is_owed(TWO));
+        assert_eq!(share.debtor(), Some(TWO));
+        share.give(TWO);
+        assert_eq!(share.debtor(), Some(ONE));
+        assert_eq!(share.fault(75), None);
+        assert_eq!(share.fault(76), Some(Fault::Sum { held: 75, taken: 76 }));
     }
 
     #[test]

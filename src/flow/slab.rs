@@ -213,6 +213,19 @@ impl<T> Links<T> {
         ends.last = Some(id);
     }
 
+    /// Moves all members of `more` to the end of the list, in as many steps whatever their number.
+    pub fn append(&mut self, ends: &mut Ends<T>, more: &mut Ends<T>) {
+        let (Some(first), Some(last)) = (more.first.take(), more.last.take()) else { return };
+        match ends.last.and_then(|last| self.0.get_mut(last.position())) {
+            Some(link) => link.after = Some(first),
+            None => ends.first = Some(first),
+        }
+        if let Some(link) = self.0.get_mut(first.position()) {
+            link.before = ends.last;
+        }
+        ends.last = Some(last);
+    }
+
     /// Takes `id` off the list.
     pub fn remove(&mut self, ends: &mut Ends<T>, id: Id<T>) {
         let Some(link) = self.0.get_mut(id.position()) else { return };
@@ -276,5 +289,27 @@ mod tests {
             links.remove(&mut ends, ids[id]);
         }
         assert!(ends.first.is_none() && ends.last.is_none());
+    }
+
+    #[test]
+    fn a_list_that_is_appended_to_another_is_empty_and_its_members_are_on_that() {
+        let mut links = Links::<u8>::new(5);
+        let (mut one, mut other) = (Ends::EMPTY, Ends::EMPTY);
+        let ids: Vec<_> = (0..5).map(|n| Id::at(n).unwrap()).collect();
+        links.append(&mut one, &mut other);
+        assert_eq!(members(&links, &one), []);
+        links.push(&mut other, ids[4]);
+        links.push(&mut other, ids[2]);
+        links.append(&mut one, &mut other);
+        assert_eq!((members(&links, &one), members(&links, &other)), (vec![4, 2], vec![]));
+        links.push(&mut other, ids[0]);
+        links.push(&mut other, ids[1]);
+        links.append(&mut one, &mut other);
+        links.push(&mut one, ids[3]);
+        assert_eq!(members(&links, &one), [4, 2, 0, 1, 3]);
+        for id in [0, 3, 4, 1, 2] {
+            links.remove(&mut one, ids[id]);
+        }
+        assert!(one.first.is_none() && one.last.is_none());
     }
 }

@@ -3,20 +3,26 @@
 //! Everything is allocated at the start; no call here allocates or takes longer than a short chain of one
 //! hash bucket. The table only keeps flows: releasing the outer port of one that is gone is up to the caller,
 //! who gets the record back.
+//!
+//! Every account's flows are on lists, by what they keep (a kind of port) and by who may put an end to them. When a
+//! client leaves, its flows are condemned in one step, however many they are: they are over wherever they are met, and
+//! are taken out some at a time or when their account wants something (conformance S-6).
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::ops::Range;
 
 use super::index::{Chain, Heads};
 use super::key::{Face, Key};
-use super::record::{Chained, Flow, Route, Stage};
-use super::share::{Account, Membership, Share};
+use super::record::{Chained, Flow, Generation, Route, Stage};
+use super::share::{Account, Fault, Membership, Share};
 use super::siphash::SipKey;
 use super::slab::{Ends, Id, Links, Slab};
 use super::tcp::{TcpStage, Track};
 use super::tick::{Seconds, Tick};
 use super::timeouts::Timeouts;
 use super::wheel::Wheel;
+use crate::nat::ports::PoolKind;
 
 /// Why a flow cannot be entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,46 @@ pub enum Due {
     Alive,
 }
 
+/// What a new flow lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// A place in the table.
+    Place,
+    /// A mapping.
+    Mapping,
+    /// A port of this pool.
+    Port(PoolKind),
+}
+
+impl Want {
+    /// The kinds of flows that keep what is wanted.
+    const fn kinds(self) -> Range<usize> {
+        match self {
+            Want::Place => 0..KINDS,
+            Want::Mapping => 0..PoolKind::ALL.len(),
+            Want::Port(pool) => pool.position()..pool.position() + 1,
+        }
+    }
+}
+
+/// By whom a flow may be put an end to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Its client has left since it was opened: by anybody.
+    Condemned,
+    /// It is not assured: by a newer one on its account.
+    Young,
+    /// It is assured: by somebody who is owed what its account has too much of.
+    Assured,
+}
+
+impl Standing {
+    const ALL: [Standing; 3] = [Standing::Condemned, Standing::Young, Standing::Assured];
+}
+
+/// Kinds of flows by what they keep: a port of one of the pools, or none.
+const KINDS: usize = PoolKind::ALL.len() + 1;
+
 /// All flows there are.
 pub struct FlowTable {
     slab: Slab<Flow>,
@@ -52,16 +98,33 @@ struct Lists {
     timeouts: Timeouts,
     /// Those for TCP once more, by stage: looked up for every packet.
     tcp_timeouts: [Seconds; TcpStage::COUNT],
-    /// Flows that are not assured, oldest first, per account.
-    young: Box<[Ends<Flow>]>,
-    young_links: Links<Flow>,
+    /// Every flow is on one of these, in the order they were put there: see [`shelf`].
+    shelves: Box<[Ends<Flow>]>,
+    shelf_links: Links<Flow>,
+    /// Per account, the generation it last left in: flows that were judged before are condemned.
+    left: Box<[Generation]>,
+    /// Accounts that may have condemned flows, one bit each.
+    leaving: [u64; Account::COUNT.div_ceil(64)],
+}
+
+/// Where the flows of one kind and standing of `account` are listed.
+const fn shelf(account: Account, kind: usize, standing: Standing) -> usize {
+    (account.position() * KINDS + kind) * Standing::ALL.len() + standing as usize
 }
 
 /// The account that pays for a flow: whoever opened it.
-const fn payer(flow: &Flow) -> Account {
+pub const fn payer(flow: &Flow) -> Account {
     match flow.route {
         Route::Outward | Route::Between(_) => Account::client(flow.near),
         Route::Forwarded => Account::UPLINK,
+    }
+}
+
+/// The kind of a flow, by what it keeps.
+const fn kind(flow: &Flow) -> usize {
+    match (flow.route, PoolKind::of(flow.protocol, flow.near_port)) {
+        (Route::Outward, Some(pool)) => pool.position(),
+        _ => KINDS - 1,
     }
 }
 
@@ -88,8 +151,10 @@ impl FlowTable {
                 wheel: Wheel::new(places, now),
                 timeouts,
                 tcp_timeouts: TcpStage::ALL.map(|stage| timeouts.of_tcp(stage)),
-                young: vec![Ends::EMPTY; Account::COUNT].into_boxed_slice(),
-                young_links: Links::new(places),
+                shelves: vec![Ends::EMPTY; Account::COUNT * KINDS * Standing::ALL.len()].into_boxed_slice(),
+                shelf_links: Links::new(places),
+                left: vec![Generation::default(); Account::COUNT].into_boxed_slice(),
+                leaving: [0; Account::COUNT.div_ceil(64)],
             },
         }
     }
@@ -169,8 +234,8 @@ impl FlowTable {
         self.slab.get_mut(id)
     }
 
-    /// Whether there is a place for `flow` on its account. If not, [`FlowTable::oldest_young`] names one that
-    /// may be removed for it.
+    /// Whether there is a place for `flow` on its account. If not, [`FlowTable::oldest`] names one that may be
+    /// removed for it.
     pub fn has_room(&self, flow: &Flow) -> bool {
         !self.slab.is_full() && self.share.has_room(payer(flow))
     }
@@ -178,6 +243,43 @@ impl FlowTable {
     /// Whether the table is half full and `flow` would take more than what its account is guaranteed.
     pub fn is_crowded(&self, flow: &Flow) -> bool {
         self.share.is_crowded(payer(flow), self.slab.len() as u32)
+    }
+
+    /// Whose flow is to be removed when `account` has no place although one is guaranteed to it.
+    pub fn debtor(&self, account: Account) -> Option<Account> {
+        if self.share.is_owed(account) { self.share.debtor() } else { None }
+    }
+
+    /// What is wrong with the books: for tests and the simulation.
+    pub fn fault(&self) -> Option<Fault> {
+        self.share.fault(self.slab.len())
+    }
+
+    /// Condemns every flow on `account`, whose client leaves as `generation` begins.
+    pub fn condemn(&mut self, account: Account, generation: Generation) {
+        self.lists.condemn(account, generation);
+    }
+
+    /// No flow is older than `floor`: nobody has left before that, as far as flows go.
+    pub fn raise(&mut self, floor: Generation) {
+        self.lists.left.iter_mut().for_each(|left| *left = left.max(floor));
+    }
+
+    /// Whether one of the clients at the ends of `flow` has left since it was judged.
+    pub fn is_condemned(&self, flow: &Flow) -> bool {
+        let left = |client| self.lists.has_left(Account::client(client), flow);
+        left(flow.near) || matches!(flow.route, Route::Between(peer) if left(peer))
+    }
+
+    /// Whether [`FlowTable::next_condemned`] has something to do.
+    pub fn has_condemned(&self) -> bool {
+        self.lists.leaving.iter().any(|word| *word != 0)
+    }
+
+    /// Takes out one that was condemned with its account; `None` when there is none left.
+    pub fn next_condemned(&mut self) -> Option<Flow> {
+        let id = self.lists.first_condemned()?;
+        self.remove(id)
     }
 
     /// Enters `flow`, whose timeout starts `now`. The caller made sure that no other flow has its inside name,
@@ -194,15 +296,21 @@ impl FlowTable {
         }
         self.lists.wheel.file(id, flow.deadline);
         self.share.take(payer(&flow));
-        if !flow.stage.is_assured() {
-            self.lists.put_on_young(id, &flow);
-        }
+        self.lists.put_on_shelf(id, &flow);
         Ok(id)
     }
 
-    /// The flow on the account of `flow` that has waited longest to be assured.
-    pub fn oldest_young(&self, flow: &Flow) -> Option<Id<Flow>> {
-        self.lists.young.get(payer(flow).position())?.first()
+    /// The flow on `account` that goes first for one that lacks `want`, of those that may be removed by whoever may
+    /// remove `most`: the condemned before the young, those before the assured; of each the one that came there
+    /// first, and between kinds the one that has been silent longest.
+    pub fn oldest(&self, account: Account, want: Want, most: Standing) -> Option<Id<Flow>> {
+        let standings = Standing::ALL.into_iter().filter(|standing| *standing <= most);
+        let first = |standing, kind| self.lists.shelves.get(shelf(account, kind, standing))?.first();
+        let last_heard =
+            |id: &Id<Flow>| self.slab.get(*id).map(|flow| flow.deadline.before(self.lists.timeouts.of(flow)));
+        let mut oldest = standings
+            .map(|standing| want.kinds().filter_map(|kind| first(standing, kind)).min_by_key(last_heard));
+        oldest.find_map(|found| found)
     }
 
     /// Takes `id` out.
@@ -220,9 +328,7 @@ impl FlowTable {
         }
         self.slab.remove(id);
         self.share.give(payer(&flow));
-        if !flow.stage.is_assured() {
-            self.lists.take_off_young(id, &flow);
-        }
+        self.lists.take_off_shelf(id, &flow);
         Some(flow)
     }
 
@@ -319,26 +425,78 @@ impl Lists {
 
     #[inline(never)]
     fn enter(&mut self, id: Id<Flow>, flow: &mut Flow, stage: Stage, now: Tick) {
-        let was = core::mem::replace(&mut flow.stage, stage);
-        match (was.is_assured(), stage.is_assured()) {
-            (false, true) => self.take_off_young(id, flow),
-            (true, false) => self.put_on_young(id, flow),
-            _ => {}
+        if flow.stage.is_assured() == stage.is_assured() {
+            flow.stage = stage;
+        } else {
+            self.take_off_shelf(id, flow);
+            flow.stage = stage;
+            self.put_on_shelf(id, flow);
         }
         self.refresh(id, flow, now);
     }
 
-    /// Adds `flow` to the flows of its account that are not assured.
-    fn put_on_young(&mut self, id: Id<Flow>, flow: &Flow) {
-        if let Some(ends) = self.young.get_mut(payer(flow).position()) {
-            self.young_links.push(ends, id);
+    /// Whether `account` has left since `flow` was judged.
+    fn has_left(&self, account: Account, flow: &Flow) -> bool {
+        self.left.get(account.position()).is_some_and(|left| flow.judged.is_before(*left))
+    }
+
+    /// The shelf that `flow` is on.
+    fn shelf_of(&self, flow: &Flow) -> usize {
+        let account = payer(flow);
+        let standing = match flow.stage.is_assured() {
+            _ if self.has_left(account, flow) => Standing::Condemned,
+            false => Standing::Young,
+            true => Standing::Assured,
+        };
+        shelf(account, kind(flow), standing)
+    }
+
+    fn put_on_shelf(&mut self, id: Id<Flow>, flow: &Flow) {
+        let shelf = self.shelf_of(flow);
+        if let Some(ends) = self.shelves.get_mut(shelf) {
+            self.shelf_links.push(ends, id);
         }
     }
 
-    /// Takes `flow` off the flows of its account that are not assured.
-    fn take_off_young(&mut self, id: Id<Flow>, flow: &Flow) {
-        if let Some(ends) = self.young.get_mut(payer(flow).position()) {
-            self.young_links.remove(ends, id);
+    fn take_off_shelf(&mut self, id: Id<Flow>, flow: &Flow) {
+        let shelf = self.shelf_of(flow);
+        if let Some(ends) = self.shelves.get_mut(shelf) {
+            self.shelf_links.remove(ends, id);
         }
+    }
+
+    fn condemn(&mut self, account: Account, generation: Generation) {
+        if let Some(left) = self.left.get_mut(account.position()) {
+            *left = generation;
+        }
+        for kind in 0..KINDS {
+            for standing in [Standing::Young, Standing::Assured] {
+                let Some(from) = self.shelves.get_mut(shelf(account, kind, standing)) else { continue };
+                let mut moved = core::mem::replace(from, Ends::EMPTY);
+                if let Some(to) = self.shelves.get_mut(shelf(account, kind, Standing::Condemned)) {
+                    self.shelf_links.append(to, &mut moved);
+                }
+            }
+        }
+        let position = account.position();
+        if let Some(word) = self.leaving.get_mut(position / 64) {
+            *word |= 1 << (position % 64);
+        }
+    }
+
+    /// A condemned flow; forgets that accounts have some when they have none.
+    fn first_condemned(&mut self) -> Option<Id<Flow>> {
+        for (at, word) in self.leaving.iter_mut().enumerate() {
+            while *word != 0 {
+                let bit = word.trailing_zeros() as usize;
+                let account = Account::all().nth(at * 64 + bit)?;
+                let first = |kind| self.shelves.get(shelf(account, kind, Standing::Condemned))?.first();
+                if let Some(id) = (0..KINDS).find_map(first) {
+                    return Some(id);
+                }
+                *word &= !(1 << bit);
+            }
+        }
+        None
     }
 }

@@ -30,6 +30,12 @@ impl Tick {
         Tick(self.0.saturating_add(span.0))
     }
 
+    /// The tick that is `span` earlier.
+    #[must_use]
+    pub const fn before(self, span: Seconds) -> Tick {
+        Tick(self.0.saturating_sub(span.0))
+    }
+
     /// Whether a deadline at this tick is over at `now`.
     pub const fn is_over(self, now: Tick) -> bool {
         self.0 < now.0

@@ -48,6 +48,6 @@ impl Engine {
     /// The answer that the last packet asked for, and where it goes.
     pub fn take_answer(&mut self) -> Option<(Side, &[u8])> {
         let Answering { to, bytes } = self.answering.take()?;
-        Some((to, self.answer.get(..bytes)?))
+        Some((self.clients.outside(to)?, self.answer.get(..bytes)?))
     }
 }

@@ -8,14 +8,16 @@ use core::net::Ipv4Addr;
 
 use siphasher::sip::SipHasher13;
 
-use super::clients::Clients;
+use super::clients::{Clients, Concerned};
 use super::mtus::Mtus;
 use super::settings::Settings;
+use super::walk::Walks;
 use crate::client::{ClientSlot, Side};
 use crate::counters::{Counters, Drop};
 use crate::flow::allowance::Allowance;
 use crate::flow::fragments::Fragments;
-use crate::flow::record::{Flow, Generation, Route};
+use crate::flow::freshness::Freshness;
+use crate::flow::record::{Flow, Generation};
 use crate::flow::share::{Account, Membership};
 use crate::flow::slab::Id;
 use crate::flow::table::FlowTable;
@@ -105,6 +107,9 @@ pub struct Engine {
     pub(super) mappings: Mappings,
     pub(super) idents: Idents,
     pub(super) generation: Generation,
+    pub(super) freshness: Freshness,
+    /// When our address on the uplink last changed: translated flows that were judged before are over.
+    pub(super) readdressed: Generation,
     pub(super) counters: Counters,
     pub(super) uplink_errors: Allowance,
     pub(super) uplink_pings_left: Allowance,
@@ -112,8 +117,8 @@ pub struct Engine {
     pub(super) wall: (Moment, UnixSeconds),
     pub(super) answer: [u8; report::MAX_BYTES],
     pub(super) answering: Option<Answering>,
-    /// The next position to judge again after a change, until all are.
-    pub(super) sweep: Option<usize>,
+    /// Looks for flows that are over since something changed.
+    pub(super) walks: Walks,
     /// When flows are next judged again because a rule expires.
     pub(super) next_review: Moment,
     /// When the log may be told again, per reason, that something ran out.
@@ -167,14 +172,16 @@ impl Engine {
             flows,
             mappings,
             idents: Idents::new(key(3)),
-            generation: Generation(1),
+            generation: Generation::default(),
+            freshness: Freshness::since(Generation::default()),
+            readdressed: Generation::default(),
             counters: Counters::default(),
             uplink_errors: Allowance::new(settings.quotas.errors),
             uplink_pings_left: Allowance::new(settings.quotas.uplink_pings),
             wall: (now, UnixSeconds(0)),
             answer: [0; report::MAX_BYTES],
             answering: None,
-            sweep: None,
+            walks: Walks::default(),
             next_review: Moment::END,
             next_notices: [Tick(0); Drop::ALL.len()],
             footing,
@@ -210,25 +217,69 @@ impl Engine {
         self.plan_review(now);
     }
 
-    /// Attaches a client; slot and address must be free.
-    pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr) {
-        self.clients.attach(slot, address, &self.settings.quotas);
-        self.mtus.reset(slot);
-        self.flows.set_membership(Account::client(slot), Membership::Member);
-        self.mappings.set_membership(Account::client(slot), Membership::Member);
-        // A flow to this address on the uplink must end.
-        self.judge_all_again();
+    /// Attaches a client; slot and address must be free. Returns its number. Takes as long whatever the number of
+    /// flows: those that it concerns are judged again when they are met.
+    pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr, now: Moment) -> Option<ClientSlot> {
+        let holds_nothing = |number| {
+            let account = Account::client(number);
+            self.flows.held(account) == 0 && self.mappings.held(account) == 0
+        };
+        let (number, concerned) = self.clients.attach(slot, address, &self.settings.quotas, holds_nothing)?;
+        self.mtus.reset(number);
+        self.set_membership(number, Membership::Member);
+        self.begin_generation();
+        // Flows to this address on the uplink must end.
+        match concerned {
+            Concerned::All => {
+                self.freshness.demand_of_all(self.generation);
+                self.ask_for_walk(now);
+            }
+            Concerned::Some(callers) => {
+                callers.iter().for_each(|caller| self.freshness.demand(caller, self.generation));
+                if !callers.is_empty() {
+                    self.ask_for_walk(now);
+                }
+            }
+        }
+        Some(number)
     }
 
-    /// Detaches the client on `slot`: its flows end, its ports rest for nobody. Walks over all flows.
-    pub fn detach(&mut self, slot: ClientSlot, now: Moment) {
-        if self.clients.detach(slot).is_none() {
+    /// Detaches the client of this number: its flows are over, its ports rest. Takes as long whatever the number of
+    /// flows: they are taken out by [`Engine::advance`] or when somebody wants what they keep.
+    pub fn detach(&mut self, number: ClientSlot, now: Moment) {
+        if self.clients.get(number).is_none() {
             return;
         }
-        self.revoke_where(now, |flow| flow.near == slot || flow.route == Route::Between(slot));
-        self.mappings.depart(slot, Tick::at(now));
-        self.flows.set_membership(Account::client(slot), Membership::Guest);
-        self.mappings.set_membership(Account::client(slot), Membership::Guest);
+        self.begin_generation();
+        self.freshness.demand(number, self.generation);
+        self.flows.condemn(Account::client(number), self.generation);
+        if !self.clients.detach(number, Tick::at(now)).is_empty() {
+            self.ask_for_walk(now);
+        }
+        self.set_membership(number, Membership::Guest);
+    }
+
+    fn set_membership(&mut self, number: ClientSlot, member: Membership) {
+        self.flows.set_membership(Account::client(number), member);
+        self.mappings.set_membership(Account::client(number), member);
+    }
+
+    /// Counts a change of rules or clients.
+    pub(super) fn begin_generation(&mut self) {
+        self.generation = self.generation.next();
+        if let Some(floor) = self.generation.round_before() {
+            self.freshness.raise(floor);
+            self.flows.raise(floor);
+            self.readdressed = self.readdressed.max(floor);
+            self.walks.ask();
+        }
+    }
+
+    /// A client came or went: flows of others may be over.
+    fn ask_for_walk(&mut self, now: Moment) {
+        if !self.flows.is_empty() {
+            self.walks.ask_for_client(now);
+        }
     }
 
     /// Sets the MTU of `side`.
@@ -257,8 +308,8 @@ impl Engine {
         self.flows.set_membership(Account::UPLINK, membership);
     }
 
-    /// Replaces our address on the uplink: translated flows end. A gateway address that was the same follows.
-    pub fn set_uplink_address(&mut self, address: Ipv4Addr, now: Moment) {
+    /// Replaces our address on the uplink: translated flows are over. A gateway address that was the same follows.
+    pub fn set_uplink_address(&mut self, address: Ipv4Addr) {
         if address == self.settings.uplink {
             return;
         }
@@ -266,19 +317,8 @@ impl Engine {
             self.settings.gateway = address;
         }
         self.settings.uplink = address;
-        self.revoke_where(now, |flow| !matches!(flow.route, Route::Between(_)));
-    }
-
-    /// Ends all flows that `is_one` recognises.
-    fn revoke_where(&mut self, now: Moment, is_one: impl Fn(&Flow) -> bool) {
-        for position in 0..self.flows.extent() {
-            if let Some(id) = self.flows.id_at(position)
-                && self.flows.get(id).is_some_and(&is_one)
-            {
-                self.end(id, now);
-                self.counters.revoked += 1;
-            }
-        }
+        self.judge_all_again();
+        self.readdressed = self.generation;
     }
 
     /// Ends a flow and lets its port rest.

@@ -16,7 +16,6 @@ use crate::flow::table::Refusal;
 use crate::flow::tcp::{TcpStage, Track};
 use crate::flow::tick::Tick;
 use crate::guard::Answer;
-use crate::nat::mapping::NoPort;
 use crate::nat::ports::PoolKind;
 use crate::route::destination::Reach;
 use crate::route::report::{Report, is_host};
@@ -202,30 +201,11 @@ impl Engine {
             Route::Forwarded => Taken::Granted,
             _ => self.clients.get_mut(flow.near).ok_or(Drop::NoClient)?.new_flows.take(now),
         };
-        // The rate is there so that nobody fills the table in no time. It holds for flows that make the table fuller
-        // where that can hurt others; one that takes the place of an older one of the same client does not.
-        let want = if !self.flows.has_room(&flow) {
-            Some(Drop::FlowLimit)
-        } else if pace == Taken::Exhausted && self.flows.is_crowded(&flow) {
-            Some(Drop::FlowRate)
-        } else {
-            None
+        let pool = match flow.route {
+            Route::Outward => PoolKind::of(flow.protocol, flow.near_port),
+            Route::Forwarded | Route::Between(_) => None,
         };
-        if let Some(want) = want {
-            let oldest = self.flows.oldest_young(&flow).ok_or(want)?;
-            self.end(oldest, now);
-            self.counters.evicted += 1;
-        }
-        if flow.route == Route::Outward
-            && let Some(pool) = PoolKind::of(flow.protocol, flow.near_port)
-        {
-            let (mapping, outer_port) = self
-                .mappings
-                .acquire(flow.near, pool, flow.near_port, Tick::at(now))
-                .map_err(|reason| match reason {
-                    NoPort::ClientLimit => Drop::PortLimit,
-                    NoPort::PoolEmpty => Drop::PortsExhausted,
-                })?;
+        if let Some((mapping, outer_port)) = self.make_room(now, &flow, pool, pace)? {
             flow.mapping = Some(mapping);
             flow.outer_port = outer_port;
         }
@@ -236,7 +216,10 @@ impl Engine {
             })
         });
         match entered {
-            Ok(_) => self.counters.opened += 1,
+            Ok(_) => {
+                self.counters.opened += 1;
+                self.note_callers(&flow);
+            }
             Err(_) => {
                 if let Some(mapping) = flow.mapping {
                     self.mappings.release(mapping, Tick::at(now));

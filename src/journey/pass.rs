@@ -61,7 +61,7 @@ impl Engine {
         let tick = Tick::at(now);
         let mut entry = self.flows.entry(id)?;
         let flow = entry.flow();
-        if flow.deadline.is_over(tick) || flow.judged != self.generation {
+        if flow.deadline.is_over(tick) || !self.freshness.is_met(flow) {
             return self.pass_after_review(now, id, sender, &mut parcel.again());
         }
         let (from, to) = flow.sides(sender);

@@ -1,12 +1,13 @@
 //! What time and changes bring due: flows expire, and are judged again.
 //!
-//! A flow that was judged under older rules or other clients is judged again before its next packet passes; those
-//! without packets are judged again by [`Engine::advance`], some at a time.
+//! A flow that was judged before a change that concerns it is judged again before its next packet passes; those
+//! without packets are judged again by [`Engine::advance`], some at a time, which also takes out the flows of clients
+//! that have left.
 
 use core::time::Duration;
 
 use super::engine::Engine;
-use crate::flow::record::{Flow, Generation, Route};
+use crate::flow::record::{Flow, Route};
 use crate::flow::slab::Id;
 use crate::flow::table::Due;
 use crate::flow::tick::Tick;
@@ -26,8 +27,11 @@ pub enum Progress {
 impl Engine {
     /// Makes every flow be judged anew: at its next packet, or by [`Engine::advance`].
     pub(super) fn judge_all_again(&mut self) {
-        self.generation = Generation(self.generation.0.wrapping_add(1));
-        self.sweep = (self.flows.extent() > 0).then_some(0);
+        self.begin_generation();
+        self.freshness.demand_of_all(self.generation);
+        if !self.flows.is_empty() {
+            self.walks.ask();
+        }
     }
 
     /// Makes every flow be judged anew, since a rule has expired.
@@ -54,22 +58,32 @@ impl Engine {
             self.counters.expired += 1;
             return false;
         }
-        flow.judged == self.generation || self.is_still_allowed(id, now)
+        self.freshness.is_met(flow) || self.is_still_allowed(id, now)
     }
 
     /// Judges the flow `id` again; ends it if it is forbidden now.
     #[cold]
     fn is_still_allowed(&mut self, id: Id<Flow>, now: Moment) -> bool {
         let Some(flow) = self.flows.get(id).copied() else { return false };
-        if self.judge(&flow, now) != Answer::Accept {
+        let is_over = self.flows.is_condemned(&flow) || self.has_another_address(&flow);
+        if is_over || self.judge(&flow, now) != Answer::Accept {
             self.end(id, now);
             self.counters.revoked += 1;
             return false;
         }
+        self.mark_judged(id);
+        true
+    }
+
+    /// Whether `flow` was translated to an address on the uplink that is not ours any more.
+    fn has_another_address(&self, flow: &Flow) -> bool {
+        !matches!(flow.route, Route::Between(_)) && flow.judged.is_before(self.readdressed)
+    }
+
+    fn mark_judged(&mut self, id: Id<Flow>) {
         if let Some(flow) = self.flows.get_mut(id) {
             flow.judged = self.generation;
         }
-        true
     }
 
     /// What the rules say about a flow, and whether its ends are where they were.
@@ -123,26 +137,34 @@ impl Engine {
             }
         }
         while left > 0
-            && let Some(position) = self.sweep
+            && let Some(flow) = self.flows.next_condemned()
         {
             left -= 1;
-            if let Some(id) = self.flows.id_at(position) {
-                self.is_alive(id, now);
+            self.release(&flow, now);
+            self.counters.revoked += 1;
+        }
+        while left > 0
+            && let Some(position) = self.walks.next(now, self.flows.extent())
+        {
+            left -= 1;
+            if let Some(id) = self.flows.id_at(position)
+                && self.is_alive(id, now)
+            {
+                self.mark_judged(id);
             }
-            self.sweep = Some(position + 1).filter(|next| *next < self.flows.extent());
         }
         if left == 0 { Progress::MoreToDo } else { Progress::Done }
     }
 
     /// When [`Engine::advance`] has something to do; a moment in the past when it has now.
     pub fn next_deadline(&self) -> Option<Moment> {
-        if self.sweep.is_some() {
-            return Some(Moment::from_nanoseconds(0));
+        if self.flows.has_condemned() {
+            return Some(Moment::default());
         }
         let flows = self.flows.next_deadline();
         let ports = self.mappings.next_deadline();
         let due = flows.into_iter().chain(ports).min().map(Tick::begins);
         let review = Some(self.next_review).filter(|review| *review != Moment::END);
-        due.into_iter().chain(review).min()
+        due.into_iter().chain(review).chain(self.walks.deadline()).min()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A mapping lives as long as a flow uses it and then rests: for the quarantine time the same endpoint gets
 //! the same port again, and nobody else does (RFC 6888 REQ-8). A client at its limit takes its own longest
-//! resting port. When a client is gone its ports rest on the account of the departed.
+//! resting port; one that is owed takes that of whoever has too many. When a client is gone its ports rest on its
+//! account and are its own again when it comes back.
 
 use alloc::boxed::Box;
 use core::ops::RangeInclusive;
@@ -14,8 +15,9 @@ use super::ports::{Pool, PoolKind, Reserved, per_pool};
 use super::rest::Resting;
 use crate::client::ClientSlot;
 use crate::flow::index::Index;
-use crate::flow::share::{Account, Membership, Share};
+use crate::flow::share::{Account, Fault, Membership, Share};
 use crate::flow::slab::{Id, Links, Slab};
+use crate::flow::table::Want;
 use crate::flow::tick::{Seconds, Tick};
 
 /// An inner endpoint and the port that stands for it outside.
@@ -31,6 +33,18 @@ pub struct Mapping {
     rests_until: Tick,
 }
 
+impl Mapping {
+    /// Where its outer port is from.
+    pub const fn pool(&self) -> PoolKind {
+        self.pool
+    }
+
+    /// Its outer port.
+    pub const fn outer_port(&self) -> u16 {
+        self.outer_port
+    }
+}
+
 /// Why there is no port for a new flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPort {
@@ -38,6 +52,17 @@ pub enum NoPort {
     ClientLimit,
     /// No port of this protocol and class is free.
     PoolEmpty,
+}
+
+/// What a new flow lacks for a port, and whose flow may be ended for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// Why there is none.
+    pub reason: NoPort,
+    /// What a flow must keep to be worth ending.
+    pub want: Want,
+    /// Who has too much of it, when the client has less than its part.
+    pub debtor: Option<Account>,
 }
 
 /// Whether a rested port was found and freed.
@@ -162,6 +187,25 @@ impl Mappings {
         self.hasher.hash(&[owner[0], owner[1], pool.position() as u8, port[0], port[1]])
     }
 
+    /// What is wrong with the books: for tests and the simulation.
+    pub fn fault(&self) -> Option<Fault> {
+        let taken = |kind: PoolKind| self.iter().filter(|(_, mapping)| mapping.pool == kind).count();
+        let of_pools = PoolKind::ALL.into_iter().zip(&self.shares);
+        let mut faults = of_pools.map(|(kind, share)| share.fault(taken(kind)));
+        faults.find_map(|fault| fault).or_else(|| self.records.fault(self.slab.len()))
+    }
+
+    /// Every mapping.
+    pub fn iter(&self) -> impl Iterator<Item = (Id<Mapping>, &Mapping)> {
+        let ids = (0..self.slab.extent()).filter_map(|position| self.slab.id_at(position));
+        ids.filter_map(|id| Some((id, self.slab.get(id)?)))
+    }
+
+    /// Mappings on `account`.
+    pub fn held(&self, account: Account) -> u32 {
+        self.records.held(account)
+    }
+
     /// Books one more flow on the mapping of `inner_port` of `client`, made if there is none; returns it with
     /// its outer port.
     pub fn acquire(
@@ -170,7 +214,7 @@ impl Mappings {
         pool: PoolKind,
         inner_port: u16,
         now: Tick,
-    ) -> Result<(Id<Mapping>, u16), NoPort> {
+    ) -> Result<(Id<Mapping>, u16), Shortage> {
         let owner = Account::client(client);
         let hash = self.hash(owner, pool, inner_port);
         let found = self.index.find(hash, |id| {
@@ -189,7 +233,7 @@ impl Mappings {
         let mapping = Mapping { owner, pool, inner_port, outer_port, flows: 1, rests_until: Tick(0) };
         let Ok(id) = self.slab.insert(mapping) else {
             self.give_port(pool, outer_port);
-            return Err(NoPort::ClientLimit);
+            return Err(Shortage { reason: NoPort::ClientLimit, want: Want::Mapping, debtor: None });
         };
         self.index.insert(hash, id);
         self.records.take(owner);
@@ -199,26 +243,53 @@ impl Mappings {
         Ok((id, outer_port))
     }
 
-    /// A port of `pool` for `owner`: a free one, or the one of its own that rested longest.
-    fn free_port(&mut self, owner: Account, pool: PoolKind, now: Tick) -> Result<u16, NoPort> {
-        let limited = !self.shares.get(pool.position()).is_some_and(|share| share.has_room(owner));
-        let crowded = !self.records.has_room(owner) || self.slab.is_full();
-        let reason = if limited || crowded { NoPort::ClientLimit } else { NoPort::PoolEmpty };
-        if !limited && !crowded {
-            if self.free(pool) == 0 {
-                self.free_one(pool, now);
-            }
-            let port = self.pools.get_mut(pool.position()).and_then(|free| free.take(&mut self.dice));
-            if let Some(port) = port {
+    /// A port of `pool` for `owner`, and a place for its mapping: free ones, else those of its own that rested longest,
+    /// else of somebody who has too many if it is owed.
+    fn free_port(&mut self, owner: Account, pool: PoolKind, now: Tick) -> Result<u16, Shortage> {
+        let reason = NoPort::ClientLimit;
+        if self.slab.is_full() || !self.records.has_room(owner) {
+            if let Some(port) = self.recycle(owner, pool) {
                 return Ok(port);
             }
+            let debtor = if self.records.is_owed(owner) { self.records.debtor() } else { None };
+            let oldest = self.oldest_resting(owner).or_else(|| self.oldest_resting(debtor?));
+            self.set_free(oldest.ok_or(Shortage { reason, want: Want::Mapping, debtor })?);
         }
-        let own = self.resting.get(pool.position()).and_then(|resting| resting.first_of(owner));
-        let recycled = own.and_then(|id| self.forget(id)).ok_or(reason)?;
-        if self.reserved.of(pool.protocol()).contains(recycled.outer_port) {
-            return Err(reason);
+        let want = Want::Port(pool);
+        let Some(share) = self.shares.get(pool.position()) else {
+            return Err(Shortage { reason, want, debtor: None });
+        };
+        let debtor = if share.is_owed(owner) { share.debtor() } else { None };
+        if !share.has_room(owner) {
+            return self.recycle(owner, pool).ok_or(Shortage { reason, want, debtor: None });
         }
-        Ok(recycled.outer_port)
+        if self.free(pool) == 0 {
+            self.free_one(pool, now);
+        }
+        let port = self.pools.get_mut(pool.position()).and_then(|free| free.take(&mut self.dice));
+        port.or_else(|| self.recycle(owner, pool)).or_else(|| self.recycle(debtor?, pool)).ok_or(Shortage {
+            reason: NoPort::PoolEmpty,
+            want,
+            debtor,
+        })
+    }
+
+    /// Takes the port of `pool` of `owner` that rested longest, with its mapping.
+    fn recycle(&mut self, owner: Account, pool: PoolKind) -> Option<u16> {
+        loop {
+            let longest = self.resting.get(pool.position())?.first_of(owner)?;
+            let Mapping { outer_port, .. } = self.forget(longest)?;
+            // One that is forwarded now is nobody's any more.
+            if !self.reserved.of(pool.protocol()).contains(outer_port) {
+                return Some(outer_port);
+            }
+        }
+    }
+
+    /// The mapping of `owner` that has rested longest, in any pool.
+    fn oldest_resting(&self, owner: Account) -> Option<Id<Mapping>> {
+        let first = self.resting.iter().filter_map(|resting| resting.first_of(owner));
+        first.min_by_key(|id| self.slab.get(*id).map(|mapping| mapping.rests_until))
     }
 
     fn give_port(&mut self, pool: PoolKind, port: u16) {
@@ -309,32 +380,5 @@ impl Mappings {
     /// The second in which a resting port may be free again.
     pub fn next_deadline(&self) -> Option<Tick> {
         self.resting.iter().filter_map(Resting::earliest).min().map(|until| until.after(Seconds(1)))
-    }
-
-    /// Moves everything `client` has, of which no flow may be left, to the account of the departed.
-    pub fn depart(&mut self, client: ClientSlot, now: Tick) {
-        let owner = Account::client(client);
-        for pool in PoolKind::ALL {
-            loop {
-                let first = self.resting.get(pool.position()).and_then(|resting| resting.first_of(owner));
-                let Some(id) = first else { break };
-                let Some(mapping) = self.forget(id) else { break };
-                self.rest_departed(Mapping { owner: Account::DEPARTED, ..mapping }, now);
-            }
-        }
-    }
-
-    /// Enters a resting mapping of nobody.
-    fn rest_departed(&mut self, mapping: Mapping, now: Tick) {
-        // The index may hold several departed mappings of one name: they are only found by their lists.
-        let until = now.after(self.rest);
-        let hash = self.hash(mapping.owner, mapping.pool, mapping.inner_port);
-        let Ok(id) = self.slab.insert(Mapping { rests_until: until, ..mapping }) else { return };
-        self.index.insert(hash, id);
-        self.records.take(mapping.owner);
-        if let Some(share) = self.shares.get_mut(mapping.pool.position()) {
-            share.take(mapping.owner);
-        }
-        self.push_resting(id, mapping.owner, mapping.pool, until);
     }
 }

@@ -25,6 +25,7 @@ use super::peer::hostile::Hostile;
 use super::peer::toolstack::{ClientPlan, MakePeer, Task, Toolstack, When};
 use super::rules::FORBIDDEN;
 use super::scenario::{Attacker, ClientShape, Scenario};
+use super::shares::SharesWatch;
 use super::store::daemon::Daemon;
 use super::trace::Recording;
 use super::watcher::{self, CLIENT_MAC};
@@ -366,10 +367,12 @@ pub(super) fn boot_kernel(
     };
     let memory = MemoryWatch::begin();
     let mut pages = PageWatch::default();
+    let mut shares = SharesWatch::default();
     loop {
         let reason = firewall.turn();
         memory.check(world);
         pages.check(world, &mut firewall);
+        shares.check(&firewall, world);
         if reason.is_some() || world.borrow().is_over() {
             let _world = meter::charge(Account::World);
             *told = KernelStory::of(&firewall, &memory);

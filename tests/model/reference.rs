@@ -9,12 +9,33 @@ use std::net::Ipv4Addr;
 
 pub type Slot = u8;
 
-/// Whoever holds something: a client, the uplink, or those that are gone.
+/// Whoever holds something: a client, by the number that its address got when it first came, or the uplink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Holder {
-    Client(Slot),
+    Client(u8),
     Uplink,
-    Departed,
+}
+
+/// What a flow lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    Place,
+    Mapping,
+    Port(usize),
+}
+
+/// Why there is no port, what must be kept by a flow that is ended for one, and who has too many.
+struct Short {
+    why: Drop,
+    want: Want,
+    debtor: Option<Holder>,
+}
+
+/// What cannot be foreseen: what the engine picked if it had to pick, and what it holds now (if that is little): pool
+/// and outer port.
+pub struct Hint {
+    pub choice: Option<u16>,
+    pub held: Vec<(usize, u16)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +95,10 @@ pub struct Flow {
     pub turns: u32,
     pub tcp: Option<Connection>,
     pub deadline: u64,
-    /// When it joined those that may be sacrificed, by a count of such events.
-    pub young_since: u64,
+    /// Who pays for it.
+    pub payer: Holder,
+    /// When it joined those that may be sacrificed, or those that may not, by a count of such events.
+    pub listed: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +131,18 @@ pub struct Limits {
     pub ports_per_client: u32,
 }
 
+/// Of something limited: how much there is, the most that one holder may have, and whether the uplink has a part.
+#[derive(Clone, Copy)]
+struct Limit {
+    capacity: u32,
+    cap: u32,
+    uplink_too: bool,
+}
+
+fn of(held: &[(Holder, u32)], holder: Holder) -> u32 {
+    held.iter().find(|it| it.0 == holder).map_or(0, |it| it.1)
+}
+
 /// What is expected of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -124,6 +159,8 @@ pub struct Model {
     pub uplink: Ipv4Addr,
     pub gateway: Ipv4Addr,
     pub clients: Vec<(Slot, Ipv4Addr)>,
+    /// Every address that a client ever had, and its number.
+    numbers: Vec<(Ipv4Addr, u8)>,
     pub rules: Rules,
     pub limits: Limits,
     pub flows: Vec<Flow>,
@@ -179,8 +216,10 @@ impl Flow {
         }
     }
 
-    fn payer(&self) -> Holder {
-        if self.route == Route::Forwarded { Holder::Uplink } else { Holder::Client(self.near) }
+    /// What it keeps: a port of one of the pools, or none.
+    fn kind(&self) -> usize {
+        let pool = if self.route == Route::Outward { pool_of(self.protocol, self.near_port) } else { None };
+        pool.unwrap_or(5)
     }
 
     fn opener(&self) -> usize {
@@ -191,7 +230,8 @@ impl Flow {
 impl Model {
     pub fn new(uplink: Ipv4Addr, gateway: Ipv4Addr, limits: Limits, now: u64) -> Model {
         let (clients, rules) = (Vec::new(), Rules::default());
-        Model { now, uplink, gateway, clients, rules, limits, flows: vec![], mappings: vec![], events: 0 }
+        let (numbers, flows, mappings) = (vec![], vec![], vec![]);
+        Model { now, uplink, gateway, clients, numbers, rules, limits, flows, mappings, events: 0 }
     }
 
     pub fn address(&self, slot: Slot) -> Option<Ipv4Addr> {
@@ -200,6 +240,12 @@ impl Model {
 
     pub fn slot(&self, address: Ipv4Addr) -> Option<Slot> {
         self.clients.iter().find(|client| client.1 == address).map(|client| client.0)
+    }
+
+    /// Who pays for what the client on `slot` opens.
+    fn holder(&self, slot: Slot) -> Holder {
+        let address = self.address(slot);
+        Holder::Client(self.numbers.iter().find(|it| Some(it.0) == address).unwrap().1)
     }
 
     fn next_event(&mut self) -> u64 {
@@ -214,6 +260,11 @@ impl Model {
         if let Some(other) = self.slot(address) {
             self.detach(other);
         }
+        if !self.numbers.iter().any(|it| it.0 == address) {
+            let unused = |number: &u8| !self.numbers.iter().any(|it| it.1 == *number);
+            let number = std::iter::once(slot).chain(0..).find(unused).unwrap();
+            self.numbers.push((address, number));
+        }
         self.clients.push((slot, address));
         self.revoke();
     }
@@ -224,10 +275,6 @@ impl Model {
         }
         self.clients.retain(|client| client.0 != slot);
         self.end_where(|flow| flow.near == slot || flow.route == Route::Between(slot));
-        for mapping in self.mappings.iter_mut().filter(|mapping| mapping.holder == Holder::Client(slot)) {
-            mapping.holder = Holder::Departed;
-            mapping.rests = Some(self.now + 120);
-        }
     }
 
     pub fn set_rules(&mut self, rules: Rules) {
@@ -267,7 +314,7 @@ impl Model {
         if flow.route == Route::Outward
             && let Some(pool) = pool_of(flow.protocol, flow.near_port)
         {
-            let holder = Holder::Client(flow.near);
+            let holder = flow.payer;
             let now = self.now;
             let is_it =
                 |it: &&mut Mapping| it.holder == holder && it.pool == pool && it.inner_port == flow.near_port;
@@ -302,26 +349,43 @@ impl Model {
         }
     }
 
-    /// Whether `holder` may have one more, given what everybody has.
-    fn has_room(
-        &self,
-        holder: Holder,
-        capacity: u32,
-        cap: u32,
-        uplink_too: bool,
-        held: &[(Holder, u32)],
-    ) -> bool {
-        let is_member = |holder: Holder| match holder {
-            Holder::Client(slot) => self.address(slot).is_some(),
+    fn is_member(&self, holder: Holder, uplink_too: bool) -> bool {
+        match holder {
+            Holder::Client(number) => {
+                self.clients.iter().any(|it| self.holder(it.0) == Holder::Client(number))
+            }
             Holder::Uplink => uplink_too,
-            Holder::Departed => false,
-        };
+        }
+    }
+
+    /// The part of `capacity` that is guaranteed to `holder`.
+    fn part(&self, holder: Holder, capacity: u32, uplink_too: bool) -> u32 {
         let members = self.clients.len() as u32 + u32::from(uplink_too);
-        let floor = capacity / 2 / members.max(1);
-        let guaranteed = |holder| if is_member(holder) { floor } else { 0 };
-        let common: u32 = held.iter().map(|(holder, count)| count.saturating_sub(guaranteed(*holder))).sum();
-        let own = held.iter().find(|(other, _)| *other == holder).map_or(0, |(_, count)| *count);
-        own < cap && (own < guaranteed(holder) || common < capacity - floor * members)
+        if self.is_member(holder, uplink_too) { capacity / 2 / members.max(1) } else { 0 }
+    }
+
+    /// Whether `holder` may have one more, given what everybody has.
+    fn has_room(&self, holder: Holder, limit: Limit, held: &[(Holder, u32)]) -> bool {
+        let Limit { capacity, cap, uplink_too } = limit;
+        let members = self.clients.len() as u32 + u32::from(uplink_too);
+        let all_parts = capacity / 2 / members.max(1) * members;
+        let beyond =
+            |(holder, count): &(Holder, u32)| count.saturating_sub(self.part(*holder, capacity, uplink_too));
+        let common: u32 = held.iter().map(beyond).sum();
+        let own = of(held, holder);
+        own < cap && (own < self.part(holder, capacity, uplink_too) || common < capacity - all_parts)
+    }
+
+    /// Who has to give to `holder`, if it has less than its part.
+    fn debtor(&self, holder: Holder, limit: Limit, held: &[(Holder, u32)]) -> Option<Holder> {
+        let part = |holder| self.part(holder, limit.capacity, limit.uplink_too);
+        if of(held, holder) >= part(holder).min(limit.cap) {
+            return None;
+        }
+        let excess =
+            |it: &(Holder, u32)| (!self.is_member(it.0, limit.uplink_too), it.1.saturating_sub(part(it.0)));
+        let most = held.iter().map(excess).filter(|it| it.1 > 0).max()?;
+        held.iter().find(|it| excess(it) == most).map(|it| it.0)
     }
 
     fn count(holders: impl Iterator<Item = Holder>) -> Vec<(Holder, u32)> {
@@ -330,64 +394,137 @@ impl Model {
         counts.into_iter().collect()
     }
 
-    fn flow_has_room(&self, payer: Holder) -> bool {
-        let held = Self::count(self.flows.iter().map(Flow::payer));
-        (self.flows.len() as u32) < self.limits.flows
-            && self.has_room(
-                payer,
-                self.limits.flows,
-                self.limits.flows_per_client,
-                !self.rules.forwards.is_empty(),
-                &held,
-            )
+    /// The flow of `holder` that goes first for one that lacks `want`.
+    fn oldest(&self, holder: Holder, want: Want, assured: bool) -> Option<u64> {
+        let first_of = |kind: usize| {
+            let mine = |it: &&Flow| it.payer == holder && it.kind() == kind && it.is_assured() == assured;
+            self.flows.iter().filter(mine).min_by_key(|it| it.listed)
+        };
+        let kinds = (0..6).filter(|kind| match want {
+            Want::Place => true,
+            Want::Mapping => *kind < 5,
+            Want::Port(pool) => *kind == pool,
+        });
+        let last_heard = |flow: &&Flow| flow.deadline - flow.timeout();
+        kinds.filter_map(first_of).min_by_key(last_heard).map(|flow| flow.listed)
     }
 
-    /// The outer port of a new flow's endpoint; `choice` is what the engine picked if it had to pick.
-    fn acquire(
-        &mut self,
-        slot: Slot,
-        pool: usize,
-        inner_port: u16,
-        choice: Option<u16>,
-    ) -> Result<u16, Drop> {
-        let holder = Holder::Client(slot);
+    fn who_gives_way(&self, holder: Holder, want: Want, debtor: Option<Holder>) -> Option<u64> {
+        let of_debtor = |debtor| self.oldest(debtor, want, false).or(self.oldest(debtor, want, true));
+        debtor.and_then(of_debtor).or(self.oldest(holder, want, false))
+    }
+
+    fn who_gives_place(&self, flow: &Flow) -> Result<Option<u64>, Drop> {
+        let held = Self::count(self.flows.iter().map(|it| it.payer));
+        let limit = Limit {
+            capacity: self.limits.flows,
+            cap: self.limits.flows_per_client,
+            uplink_too: !self.rules.forwards.is_empty(),
+        };
+        if (self.flows.len() as u32) < self.limits.flows && self.has_room(flow.payer, limit, &held) {
+            return Ok(None);
+        }
+        let debtor = self.debtor(flow.payer, limit, &held);
+        self.who_gives_way(flow.payer, Want::Place, debtor).map(Some).ok_or(Drop::FlowLimit)
+    }
+
+    fn give_way(&mut self, listed: Option<u64>) {
+        if let Some(at) = self.flows.iter().position(|it| Some(it.listed) == listed) {
+            self.end(at);
+        }
+    }
+
+    /// Makes room for a flow; the outer port of its endpoint if it has one of a pool.
+    fn make_room(&mut self, flow: &Flow, hint: &Hint) -> Result<u16, Drop> {
+        let for_place = self.who_gives_place(flow)?;
+        if flow.kind() == 5 {
+            self.give_way(for_place);
+            return Ok(0);
+        }
+        let short = match self.acquire(flow, hint) {
+            Ok(port) => {
+                self.give_way(for_place);
+                return Ok(port);
+            }
+            Err(short) => short,
+        };
+        let gives = self.who_gives_way(flow.payer, short.want, short.debtor).ok_or(short.why)?;
+        let is_own = self.flows.iter().any(|it| it.listed == gives && it.payer == flow.payer);
+        self.give_way(Some(gives));
+        let port = self.acquire(flow, hint).map_err(|_| short.why)?;
+        if !is_own && let Ok(for_place) = self.who_gives_place(flow) {
+            self.give_way(for_place);
+        }
+        Ok(port)
+    }
+
+    /// The outer port of a new flow's endpoint.
+    fn acquire(&mut self, flow: &Flow, hint: &Hint) -> Result<u16, Short> {
+        let (holder, pool, inner_port) = (flow.payer, flow.kind(), flow.near_port);
         let known = |it: &&mut Mapping| it.holder == holder && it.pool == pool && it.inner_port == inner_port;
         if let Some(mapping) = self.mappings.iter_mut().find(known) {
             mapping.flows += 1;
             mapping.rests = None;
             return Ok(mapping.outer_port);
         }
-        let of_pool = Self::count(self.mappings.iter().filter(|it| it.pool == pool).map(|it| it.holder));
-        let of_all = Self::count(self.mappings.iter().map(|it| it.holder));
-        let size = POOL_SIZES[pool];
-        let cap = self.limits.ports_per_client.min(size - size / 4);
-        let all = self.limits.mappings;
-        let room = self.has_room(holder, size, cap, false, &of_pool)
-            && self.has_room(holder, all, all - all / 4, false, &of_all)
-            && (self.mappings.len() as u32) < all;
-        let outer_port = if room {
-            let port = choice.expect("the engine did not give a port that was free");
-            assert!(is_in_class(pool, port), "port {port} is not of its class");
-            let protocol = [6, 6, 17, 17, 1][pool];
-            assert!(!self.rules.forwards.iter().any(|it| (it.0, it.1) == (protocol, port)));
-            assert!(
-                !self.mappings.iter().any(|it| it.pool == pool && it.outer_port == port),
-                "port {port} is taken"
-            );
-            port
-        } else {
-            let own =
-                self.mappings.iter().enumerate().filter(|(_, it)| it.holder == holder && it.pool == pool);
-            let resting: Vec<(u64, usize)> = own.filter_map(|(at, it)| Some((it.rests?, at))).collect();
-            let longest = resting.iter().map(|(until, _)| *until).min().ok_or(Drop::PortLimit)?;
-            // Any of those that came to rest in the same second.
-            let mut candidates = resting.iter().filter(|(until, _)| *until == longest).map(|(_, at)| *at);
-            let is_choice = |at: &usize| Some(self.mappings[*at].outer_port) == choice;
-            let at = candidates.clone().find(is_choice).or(candidates.next()).unwrap();
-            self.mappings.remove(at).outer_port
-        };
+        let outer_port = self.free_port(holder, pool, hint)?;
         self.mappings.push(Mapping { holder, pool, inner_port, outer_port, flows: 1, rests: None });
         Ok(outer_port)
+    }
+
+    fn free_port(&mut self, holder: Holder, pool: usize, hint: &Hint) -> Result<u16, Short> {
+        let why = Drop::PortLimit;
+        let all = self.limits.mappings;
+        let limit = Limit { capacity: all, cap: all - all / 4, uplink_too: false };
+        let held = Self::count(self.mappings.iter().map(|it| it.holder));
+        if self.mappings.len() as u32 >= all || !self.has_room(holder, limit, &held) {
+            if let Some(at) = self.longest_resting(holder, pool, hint) {
+                return Ok(self.mappings.remove(at).outer_port);
+            }
+            let debtor = self.debtor(holder, limit, &held);
+            let own = self.longest_resting_anywhere(holder, hint);
+            let at = own.or_else(|| self.longest_resting_anywhere(debtor?, hint));
+            self.mappings.remove(at.ok_or(Short { why, want: Want::Mapping, debtor })?);
+        }
+        let size = POOL_SIZES[pool];
+        let cap = self.limits.ports_per_client.min(size - size / 4);
+        let limit = Limit { capacity: size, cap, uplink_too: false };
+        let held = Self::count(self.mappings.iter().filter(|it| it.pool == pool).map(|it| it.holder));
+        if !self.has_room(holder, limit, &held) {
+            let at = self.longest_resting(holder, pool, hint);
+            let at = at.ok_or(Short { why, want: Want::Port(pool), debtor: None })?;
+            return Ok(self.mappings.remove(at).outer_port);
+        }
+        let port = hint.choice.expect("the engine did not give a port that was free");
+        assert!(is_in_class(pool, port), "port {port} is not of its class");
+        let protocol = [6, 6, 17, 17, 1][pool];
+        assert!(!self.rules.forwards.iter().any(|it| (it.0, it.1) == (protocol, port)));
+        let is_taken = |it: &Mapping| it.pool == pool && it.outer_port == port;
+        assert!(!self.mappings.iter().any(is_taken), "port {port} is taken");
+        Ok(port)
+    }
+
+    /// The mapping of `holder` that has rested longest in `pool`; of those that came to rest in the same second the one
+    /// whose port the engine took.
+    fn longest_resting(&self, holder: Holder, pool: usize, hint: &Hint) -> Option<usize> {
+        let resting = self.resting(holder).filter(|(_, it)| it.pool == pool);
+        let longest = resting.clone().map(|(_, it)| it.rests).min()?;
+        let mut candidates = resting.filter(|(_, it)| it.rests == longest);
+        let is_choice = |it: &(usize, &Mapping)| Some(it.1.outer_port) == hint.choice;
+        candidates.clone().find(is_choice).or(candidates.next()).map(|(at, _)| at)
+    }
+
+    /// The same in any pool: of those that came to rest in the same second one of the first pool, that is gone.
+    fn longest_resting_anywhere(&self, holder: Holder, hint: &Hint) -> Option<usize> {
+        let order = |it: &Mapping| (it.rests, it.pool);
+        let longest = self.resting(holder).map(|(_, it)| order(it)).min()?;
+        let mut candidates = self.resting(holder).filter(|(_, it)| order(it) == longest);
+        let is_gone = |it: &(usize, &Mapping)| !hint.held.contains(&(it.1.pool, it.1.outer_port));
+        candidates.clone().find(is_gone).or(candidates.next()).map(|(at, _)| at)
+    }
+
+    fn resting(&self, holder: Holder) -> impl Iterator<Item = (usize, &Mapping)> + Clone {
+        self.mappings.iter().enumerate().filter(move |(_, it)| it.holder == holder && it.rests.is_some())
     }
 
     // Packets.
@@ -435,7 +572,7 @@ impl Model {
     }
 
     /// A client's packet.
-    pub fn outbound(&mut self, from: Slot, sent: &Sent, choice: Option<u16>) -> Expected {
+    pub fn outbound(&mut self, from: Slot, sent: &Sent, hint: &Hint) -> Expected {
         let Some(address) = self.address(from) else { return Expected::Drop(Drop::NoClient, None) };
         if sent.source.0 != address {
             return Expected::Drop(Drop::Spoofed, None);
@@ -465,10 +602,10 @@ impl Model {
                 return expected;
             }
         }
-        self.open_outward(from, sent, choice)
+        self.open_outward(from, sent, hint)
     }
 
-    fn open_outward(&mut self, from: Slot, sent: &Sent, choice: Option<u16>) -> Expected {
+    fn open_outward(&mut self, from: Slot, sent: &Sent, hint: &Hint) -> Expected {
         let far = sent.destination.0;
         if far == self.gateway || far == self.uplink {
             return match sent.load {
@@ -502,20 +639,15 @@ impl Model {
             Load::EchoReply => return Expected::Drop(Drop::EchoUnasked, None),
             _ => {}
         }
-        if let Err(why) = self.make_room(&flow) {
-            return Self::prohibited(why);
+        match self.make_room(&flow, hint) {
+            Ok(port) => flow.outer_port = port,
+            Err(why) => return Self::prohibited(why),
         }
-        if route == Route::Outward {
-            if let Some(pool) = pool_of(flow.protocol, near_port) {
-                match self.acquire(from, pool, near_port, choice) {
-                    Ok(port) => flow.outer_port = port,
-                    Err(why) => return Self::prohibited(why),
-                }
-            }
-            if self.find_outside(flow.protocol, flow.outer_port, (far, far_port)).is_some() {
-                self.release(&flow);
-                return Self::prohibited(Drop::ProtocolBusy);
-            }
+        if route == Route::Outward
+            && self.find_outside(flow.protocol, flow.outer_port, (far, far_port)).is_some()
+        {
+            self.release(&flow);
+            return Self::prohibited(Drop::ProtocolBusy);
         }
         self.flows.push(flow);
         self.pass(self.flows.len() - 1, 0, sent).unwrap()
@@ -535,7 +667,8 @@ impl Model {
             Load::Tcp(segment) => Some(Connection::opened_by(opener, &segment)),
             _ => None,
         };
-        let (protocol, young_since) = (sent.load.protocol(), self.next_event());
+        let (protocol, listed) = (sent.load.protocol(), self.next_event());
+        let payer = if route == Route::Forwarded { Holder::Uplink } else { self.holder(near) };
         let mut flow = Flow {
             near,
             protocol,
@@ -547,22 +680,11 @@ impl Model {
             turns: 0,
             tcp,
             deadline: 0,
-            young_since,
+            payer,
+            listed,
         };
         flow.deadline = self.now + flow.timeout();
         flow
-    }
-
-    /// Sacrifices the payer's oldest flow that is not assured, if there is no room.
-    fn make_room(&mut self, flow: &Flow) -> Result<(), Drop> {
-        if self.flow_has_room(flow.payer()) {
-            return Ok(());
-        }
-        let young =
-            self.flows.iter().enumerate().filter(|(_, it)| it.payer() == flow.payer() && !it.is_assured());
-        let (at, _) = young.min_by_key(|(_, it)| it.young_since).ok_or(Drop::FlowLimit)?;
-        self.end(at);
-        Ok(())
     }
 
     /// A packet from the uplink.
@@ -610,7 +732,8 @@ impl Model {
         if self.find_inside(near, protocol, near_port, (flow.far, far_port)).is_some() {
             return Expected::Drop(Drop::ProtocolBusy, None);
         }
-        if let Err(why) = self.make_room(&flow) {
+        let none = Hint { choice: None, held: vec![] };
+        if let Err(why) = self.make_room(&flow, &none) {
             return Expected::Drop(why, None);
         }
         self.flows.push(flow);
@@ -648,8 +771,8 @@ impl Model {
         if refresh {
             flow.deadline = now + flow.timeout();
         }
-        if was_assured && !flow.is_assured() {
-            flow.young_since = event;
+        if was_assured != flow.is_assured() {
+            flow.listed = event;
         }
         let flow = *flow;
         Some(self.destination_of(&flow, sender, sent))

@@ -183,13 +183,23 @@ impl World {
     /// a hundred bytes. Returns the outer end.
     #[track_caller]
     pub fn open_tcp(&mut self, port: u16) -> (Ipv4Addr, u16) {
-        let client = (C1, port);
-        let outer = self.out_u(ONE, tcp(client, (R, 80), "S", 1000, 0)).from();
-        self.out_c(ONE, tcp((R, 80), outer, "SA", 5000, 1001));
-        self.out_u(ONE, tcp(client, (R, 80), "A", 1001, 5001));
-        self.out_u(ONE, tcp_with(client, (R, 80), "PA", 1001, 5001, &[b'x'; 100]));
-        self.out_c(ONE, tcp_with((R, 80), outer, "PA", 5001, 1101, &[b'y'; 100]));
-        self.out_u(ONE, tcp(client, (R, 80), "A", 1101, 5101));
+        self.open_tcp_of(ONE, (C1, port), (R, 80))
+    }
+
+    /// The same for any client and far end.
+    #[track_caller]
+    pub fn open_tcp_of(
+        &mut self,
+        slot: ClientSlot,
+        client: (Ipv4Addr, u16),
+        far: (Ipv4Addr, u16),
+    ) -> (Ipv4Addr, u16) {
+        let outer = self.out_u(slot, tcp(client, far, "S", 1000, 0)).from();
+        self.out_c(slot, tcp(far, outer, "SA", 5000, 1001));
+        self.out_u(slot, tcp(client, far, "A", 1001, 5001));
+        self.out_u(slot, tcp_with(client, far, "PA", 1001, 5001, &[b'x'; 100]));
+        self.out_c(slot, tcp_with(far, outer, "PA", 5001, 1101, &[b'y'; 100]));
+        self.out_u(slot, tcp(client, far, "A", 1101, 5101));
         outer
     }
 

@@ -1,0 +1,34 @@
+//! An oracle: what the kernel's tables hold is on somebody's account, and nobody's is more than it may be.
+//!
+//! That a client which has less than its part is never refused for want of somebody who gives is asserted in the engine
+//! itself (`journey/room.rs`), where a refusal happens.
+
+use super::domain::{SimRing, SimXen};
+use super::world::SharedWorld;
+use crate::firewall::Firewall;
+use crate::xen::meter::{self, Account};
+use alloc::format;
+
+/// Turns of the loop between two looks at the mappings, which are walked for it. Flows are looked at in every turn.
+const TURNS: u64 = 256;
+
+/// Watches the accounts.
+#[derive(Debug, Default)]
+pub struct SharesWatch {
+    turns: u64,
+}
+
+impl SharesWatch {
+    /// Complains when the books are wrong.
+    pub(super) fn check(&mut self, firewall: &Firewall<SimXen, SimRing>, world: &SharedWorld) {
+        let engine = firewall.journey().engine();
+        let flows = engine.flows().fault().map(|fault| ("flows", fault));
+        let at_mappings = self.turns.is_multiple_of(TURNS);
+        self.turns += 1;
+        let mappings = || if at_mappings { engine.mappings().fault() } else { None };
+        if let Some((what, fault)) = flows.or_else(|| mappings().map(|fault| ("mappings", fault))) {
+            let _world = meter::charge(Account::World);
+            world.borrow_mut().machine.violate("shares", format!("{what}: {fault:?}"));
+        }
+    }
+}
