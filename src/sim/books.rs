@@ -7,8 +7,13 @@ use super::memory::MemoryWatch;
 use super::run::domain_of;
 use super::scenario::Scenario;
 use super::world::SharedWorld;
+use crate::client::ClientSlot;
+use crate::clients::MAX_CLIENTS;
 use crate::counters::Drop;
 use crate::firewall::Firewall;
+use crate::flow::share::Account;
+use crate::route::neighbour::silent::HOPS;
+use crate::route::neighbour::waiting::PAGES;
 use crate::vif::drops::FrameDrop;
 use crate::xen::Xen;
 use alloc::format;
@@ -48,6 +53,25 @@ impl KernelStory {
         let unreachable: u64 = unreachable.iter().map(|&why| frames.of(why)).sum();
         let excused = refused + unreachable;
         Self { text, refused, excused, peak_bytes: memory.peak_bytes() }
+    }
+}
+
+/// Nobody has more in the neighbour table than its bounds.
+pub(super) fn check_neighbours(world: &SharedWorld, firewall: &Firewall<SimXen, SimRing>) {
+    let neighbours = &firewall.exits().neighbours;
+    let (mut pages, mut silent) = (0, 0);
+    let clients = (0..MAX_CLIENTS as u8).map(|slot| Account::client(ClientSlot(slot)));
+    for account in clients.chain([Account::UPLINK]) {
+        let held = neighbours.holdings(account);
+        pages += held.pages;
+        silent += held.silent;
+        if held.pages > PAGES.per_account || held.silent > HOPS.per_account {
+            world.borrow_mut().machine.violate("neighbours", format!("{account:?} has {held:?}"));
+        }
+    }
+    if pages > PAGES.total || silent > HOPS.total {
+        let what = format!("{pages} pages wait for {silent} silent hops");
+        world.borrow_mut().machine.violate("neighbours", what);
     }
 }
 

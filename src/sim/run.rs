@@ -1,6 +1,6 @@
 //! One run: the world is built, the kernel boots into it, and in the end the books are balanced.
 
-use super::books::{KernelStory, check_balance, check_forwarding, check_service};
+use super::books::{KernelStory, check_balance, check_forwarding, check_neighbours, check_service};
 use super::console::{self, Terminal};
 use super::dice::Dice;
 use super::domain::{Boot, SimXen};
@@ -373,6 +373,7 @@ pub(super) fn boot_kernel(
         memory.check(world);
         pages.check(world, &mut firewall);
         shares.check(&firewall, world);
+        check_neighbours(world, &firewall);
         if reason.is_some() || world.borrow().is_over() {
             let _world = meter::charge(Account::World);
             *told = KernelStory::of(&firewall, &memory);

@@ -25,11 +25,14 @@ pub enum Kind {
     Fragments,
     /// Packets with as many IP options as fit.
     Options,
+    /// Datagrams to every address of the uplink's network, where nobody is.
+    Scan,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Syn, Self::Datagrams, Self::Pings, Self::Fragments, Self::Options];
+    pub const ALL: [Self; 6] =
+        [Self::Syn, Self::Datagrams, Self::Pings, Self::Fragments, Self::Options, Self::Scan];
 }
 
 /// A flooder.
@@ -71,7 +74,7 @@ impl Flood {
                 (6, head.to_vec())
             }
             Kind::Pings => (1, [&[8, 0, 0, 0, high, low, 0, 1][..], &dice.bytes(bytes)].concat()),
-            Kind::Datagrams | Kind::Fragments | Kind::Options => {
+            Kind::Datagrams | Kind::Fragments | Kind::Options | Kind::Scan => {
                 let length = (8 + bytes as u16).to_be_bytes();
                 let head = [high, low, 0x27, 0x0f, length[0], length[1], 0, 0];
                 (17, [&head[..], &dice.bytes(bytes)].concat())
@@ -87,7 +90,11 @@ impl Flood {
         let mut packet = alloc::vec![0x40 | (header / 4) as u8, 0, total[0], total[1], high, low];
         packet.extend([if self.kind == Kind::Fragments { 0x20 } else { 0 }, 0, 64, protocol, 0, 0]);
         packet.extend(self.address.octets());
-        packet.extend([WILD[0], WILD[1], WILD[2], 1 + (self.sent >> 16) as u8 % 250]);
+        packet.extend(match self.kind {
+            // Our address and the gateway's come before these.
+            Kind::Scan => [10, 0, 0, 3 + (self.sent % 252) as u8],
+            _ => [WILD[0], WILD[1], WILD[2], 1 + (self.sent >> 16) as u8 % 250],
+        });
         packet.extend(options);
         packet.extend(layer4.get(..kept).unwrap_or_default());
         finish(&mut packet);
