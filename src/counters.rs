@@ -91,7 +91,7 @@ reasons! {
     TtlExpired = "ttl-expired",
     /// It is larger than the next hop's MTU and may not be cut.
     TooBig = "too-big",
-    /// It is an ICMP error with a wrong checksum.
+    /// It is an ICMP error, or a ping of the firewall, with a wrong checksum.
     IcmpChecksum = "icmp-checksum",
     /// It is an ICMP error that quotes no packet that could be read.
     QuoteBroken = "quote-broken",

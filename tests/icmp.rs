@@ -418,6 +418,15 @@ fn v_4_a_ping_of_the_uplink_address_is_answered() {
 }
 
 #[test]
+fn v_4_a_ping_with_a_wrong_checksum_is_not_answered() {
+    let mut world = World::new();
+    let damaged = echo(R, F, 8, 7, &[6; 100]).with_wrong(|bytes| bytes[60] ^= 1);
+    assert_eq!(world.uplink(damaged), [Out::Discard(Drop::IcmpChecksum)]);
+    let of_a_client = echo(C1, G, 8, 7, &[6; 100]).with_wrong(|bytes| bytes[60] ^= 1);
+    assert_eq!(world.client(ONE, of_a_client), [Out::Discard(Drop::IcmpChecksum)]);
+}
+
+#[test]
 fn v_4_so_is_one_in_fragments() {
     let mut world = World::new();
     let pieces = echo(R, F, 8, 7, &[3; 4000]).no_df().ttl_of(1).cut(1500);

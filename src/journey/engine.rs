@@ -25,10 +25,11 @@ use crate::flow::tick::Tick;
 use crate::guard::RuleTable;
 use crate::nat::ident::Idents;
 use crate::nat::mapping::{MappingLimits, Mappings};
-use crate::packet::{Datagram, Offload};
+use crate::packet::{Checksum, Datagram, Offload};
 use crate::route::report;
 use crate::time::{Moment, UnixSeconds};
-use crate::wire::ipv4::{self, Ipv4, Options};
+use crate::wire::checksum;
+use crate::wire::ipv4::{self, Ipv4, Options, Part};
 
 /// A packet as the engine sees it: header bytes that may be changed, and what is known about it.
 pub struct Parcel<'a> {
@@ -45,6 +46,21 @@ impl Parcel<'_> {
     /// of a packet stays in registers.
     pub const fn again(&mut self) -> Parcel<'_> {
         Parcel { header: self.header, ip: self.ip, offload: self.offload }
+    }
+
+    /// Verifies the checksum of an ICMP message that is all in the header. A longer one keeps a wrong sum wrong.
+    pub(super) fn verify_icmp(&self) -> Result<(), Drop> {
+        let message = self.header.get(usize::from(self.ip.header_bytes)..usize::from(self.ip.total_bytes));
+        match message {
+            Some(message)
+                if self.ip.part == Part::Whole
+                    && self.offload.checksum == Checksum::Unverified
+                    && checksum::of(message) != 0 =>
+            {
+                Err(Drop::IcmpChecksum)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

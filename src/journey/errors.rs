@@ -12,9 +12,7 @@ use crate::flow::slab::Id;
 use crate::flow::tcp::TcpStage;
 use crate::nat::embedded::{Quote, QuoteFault};
 use crate::nat::rewrite::{PortChange, readdress};
-use crate::packet::Checksum;
 use crate::time::Moment;
-use crate::wire::checksum;
 use crate::wire::icmp::{self, Icmp};
 use crate::wire::ipv4::Part;
 
@@ -33,16 +31,9 @@ fn read_quote(parcel: &Parcel<'_>) -> Result<Quote, Drop> {
     if parcel.ip.part != Part::Whole {
         return Err(Drop::QuoteBroken);
     }
+    parcel.verify_icmp()?;
     let message_at = usize::from(parcel.ip.header_bytes);
     let end = usize::from(parcel.ip.total_bytes);
-    // Only a message that is all in the header can be verified; a longer one keeps a wrong sum wrong.
-    let unverified = parcel.offload.checksum == Checksum::Unverified;
-    if let Some(message) = parcel.header.get(message_at..end)
-        && unverified
-        && checksum::of(message) != 0
-    {
-        return Err(Drop::IcmpChecksum);
-    }
     let quote =
         Quote::read(parcel.header.get(..end).unwrap_or(parcel.header), message_at + icmp::HEADER_BYTES)?;
     // The quoted packet is one that the error's receiver sent.

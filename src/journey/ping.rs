@@ -59,6 +59,9 @@ impl Engine {
     }
 
     fn turn_ping_round(&mut self, to: Side, parcel: &mut Parcel<'_>) -> Verdict {
+        if let Err(why) = parcel.verify_icmp() {
+            return Verdict::Discard(why);
+        }
         let ip = parcel.ip;
         let ident = self.ident(to, ip.source, parcel);
         let passage = Passage { to, source: ip.destination, destination: ip.source, ident, hop: Hop::First };

@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 /// Bytes of an Ethernet header.
 pub const ETHERNET: usize = 14;
 
+/// Bytes of an IP packet up to which the kernel verifies what it answers.
+const VERIFIED: usize = 576;
+
 /// The 16-bit word at `at`, zero if it is not there.
 pub fn word(bytes: &[u8], at: usize) -> u16 {
     bytes.get(at..at + 2).map_or(0, |two| u16::from(two[0]) << 8 | u16::from(two[1]))
@@ -92,6 +95,11 @@ impl<'a> Packet<'a> {
     fn pseudo(&self) -> u64 {
         let length = (self.bytes.len() - self.header) as u64;
         sum(&self.bytes[12..20]) + u64::from(self.protocol()) + length
+    }
+
+    /// Whether it answers a ping that is longer than what the kernel verifies.
+    pub fn is_long_echo_reply(&self) -> bool {
+        self.protocol() == 1 && self.payload().first() == Some(&0) && self.bytes.len() > VERIFIED
     }
 
     /// Whether header and layer-4 checksums are right. Fragments and UDP without a sum pass.
