@@ -1,21 +1,28 @@
 //! The client vifs, by slot: who is there, who owns which address, what XenStore says of them.
 
+mod attention;
 mod ownership;
 
+pub use attention::Attention;
 pub use ownership::{Owners, Ownership};
 
 use crate::client::ClientSlot;
-use crate::store::{Nodes, Store, StoreError, StoreRing};
+use crate::flow::allowance::Taken;
+use crate::store::{Job, Nodes, Store, StoreError, StoreRing};
 use crate::text::decimal;
 use crate::time::Moment;
 use crate::vif::abilities::Support;
-use crate::vif::client::{Change, ClientVif, DeviceId};
+use crate::vif::backend_directory::{BackendDirectory, make_room};
+use crate::vif::client::{Change, ClientVif, DeviceId, Steps};
 use crate::vif::netback::{Broken, Netback};
 use crate::xen::{DomainId, Xen};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::Ipv4Addr;
+use core::task::Poll;
+use log::Level;
 
 /// The directory that the toolstack makes backend devices in, relative to ours.
 pub const BACKENDS: &str = "backend";
@@ -32,217 +39,328 @@ const OWN_PORTS: usize = 3;
 
 const _: () = assert!(MAX_CLIENTS + SPLIT_CLIENTS + OWN_PORTS <= 128);
 
-/// What acting on a device takes: the hypervisor, XenStore, and where changes of ownership are noted.
+/// What acting on a device takes: the hypervisor, XenStore, the time, and where changes of ownership are noted.
 pub struct World<'a, X: Xen, R: StoreRing> {
     /// The hypervisor.
     pub xen: &'a mut X,
     /// XenStore.
-    pub store: &'a mut Store<R>,
+    pub store: &'a Store<R>,
+    /// When this turn began.
+    pub now: Moment,
+    /// What each client has left of ours.
+    pub attention: &'a mut Attention,
     /// Filled in, in order.
     pub changes: &'a mut Vec<Ownership>,
+}
+
+impl<X: Xen, R: StoreRing> World<'_, X, R> {
+    /// Says something about a device on the console, unless enough was said about its client.
+    pub fn say(&mut self, level: Level, id: DeviceId, what: fmt::Arguments<'_>) {
+        self.attention.say(level, id.domain, self.now, format_args!("{id}: {what}"));
+    }
+
+    /// Whether a device's nodes may be looked at now; that counts as a look.
+    pub fn may_look(&mut self, id: DeviceId) -> bool {
+        self.attention.look(id.domain, self.now) == Taken::Granted
+    }
+}
+
+/// Whether XenStore has answered since the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It has: whatever is under way may go on.
+    Some,
+    /// Only time has passed.
+    None,
+}
+
+/// What is on a slot.
+#[derive(Debug, Default)]
+#[expect(clippy::large_enum_variant, reason = "most places are taken")]
+enum Place {
+    #[default]
+    Vacant,
+    /// A device was announced and is being read.
+    Arriving(Arrival),
+    Taken(ClientVif),
+}
+
+#[derive(Debug)]
+struct Arrival {
+    id: DeviceId,
+    job: Job<Result<BackendDirectory, StoreError>>,
+    /// It changed meanwhile: if it was not there yet, it may be now.
+    stale: bool,
+}
+
+impl Place {
+    fn id(&self) -> Option<DeviceId> {
+        match self {
+            Self::Vacant => None,
+            Self::Arriving(arrival) => Some(arrival.id),
+            Self::Taken(vif) => Some(vif.id()),
+        }
+    }
+
+    fn vif(&mut self) -> Option<&mut ClientVif> {
+        match self {
+            Self::Taken(vif) => Some(vif),
+            _ => None,
+        }
+    }
 }
 
 /// All client vifs.
 #[derive(Debug, Default)]
 pub struct Clients {
-    slots: Vec<Option<ClientVif>>,
+    slots: Vec<Place>,
     owners: Owners,
+    /// The listing of all devices that is under way.
+    scan: Option<Job<Result<Vec<DeviceId>, StoreError>>>,
+    /// Devices are to be listed (again).
+    scan_wanted: bool,
+    /// Nodes that nobody reads are being removed.
+    clearing: Option<Job<Result<(), StoreError>>>,
 }
 
 impl Clients {
-    /// Acts on a change below [`BACKENDS`], at `path` (relative, as watched): devices appear and change.
-    pub fn backend_changed<X: Xen, R: StoreRing>(
+    /// Notes a change below [`BACKENDS`], at `path` (relative, as watched): devices appear and change.
+    pub fn backend_changed<X: Xen, R: StoreRing + 'static>(
         &mut self,
         path: &str,
         world: &mut World<'_, X, R>,
-    ) -> Result<(), StoreError> {
-        match device_in(path) {
-            Some(id) => self.device_changed(id, world),
-            None => self.scan(world),
+    ) {
+        match changed_in(path) {
+            Changed::Device(id) => self.device_changed(id, world),
+            Changed::Devices => self.scan_wanted = true,
+            Changed::Nothing => {}
         }
     }
 
-    /// Looks at every device that there is, and at those that there no longer are.
-    fn scan<X: Xen, R: StoreRing>(&mut self, world: &mut World<'_, X, R>) -> Result<(), StoreError> {
-        let mut devices: Vec<DeviceId> = self.slots.iter().flatten().map(ClientVif::id).collect();
-        for domain in directory_or_empty(world.store, &format!("{BACKENDS}/vif"))? {
-            let Some(number) = decimal(&domain) else { continue };
-            for device in directory_or_empty(world.store, &format!("{BACKENDS}/vif/{domain}"))? {
-                let Some(device) = decimal(&device) else { continue };
-                devices.push(DeviceId { domain: DomainId(number), device });
-            }
+    /// Notes a change of the frontend's state, as the watch's `token` tells.
+    pub fn frontend_changed(&mut self, token: &str) {
+        let index: Option<usize> = token.strip_prefix(TOKEN).and_then(decimal);
+        if let Some(vif) = index.and_then(|index| self.slots.get_mut(index)).and_then(Place::vif) {
+            vif.look_again();
         }
-        devices.sort_unstable();
-        devices.dedup();
-        for id in devices {
-            self.device_changed(id, world)?;
-        }
-        Ok(())
     }
 
-    fn device_changed<X: Xen, R: StoreRing>(
-        &mut self,
-        id: DeviceId,
-        world: &mut World<'_, X, R>,
-    ) -> Result<(), StoreError> {
-        let known = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|vif| vif.id() == id));
-        let index = match known {
-            Some(index) => index,
-            None => match self.add(id, world)? {
-                Some(index) => index,
-                None => return Ok(()),
-            },
-        };
-        self.slot_changed(index, world)
+    /// Whether all devices are to be listed now.
+    pub fn wants_scan(&self) -> bool {
+        self.scan_wanted && self.scan.is_none()
     }
 
-    /// Takes in a device that is new. `None` when it is not there (any more) or there is no slot for it.
-    fn add<X: Xen, R: StoreRing>(
-        &mut self,
-        id: DeviceId,
-        world: &mut World<'_, X, R>,
-    ) -> Result<Option<usize>, StoreError> {
-        let index = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+    fn device_changed<X: Xen, R: StoreRing + 'static>(&mut self, id: DeviceId, world: &mut World<'_, X, R>) {
+        match self.slots.iter_mut().find(|place| place.id() == Some(id)) {
+            Some(Place::Taken(vif)) => vif.look_again(),
+            Some(Place::Arriving(arrival)) => arrival.stale = true,
+            Some(Place::Vacant) | None => self.add(id, world),
+        }
+    }
+
+    /// Begins to read what the toolstack wrote about a device that is new, if there is a slot for it.
+    fn add<X: Xen, R: StoreRing + 'static>(&mut self, id: DeviceId, world: &mut World<'_, X, R>) {
+        let vacant = self.slots.iter().position(|place| matches!(place, Place::Vacant));
+        let index = vacant.unwrap_or(self.slots.len());
         if index >= MAX_CLIENTS {
-            log::error!("{id}: {MAX_CLIENTS} clients are connected already; this one is not served");
-            return Ok(None);
+            let what = format_args!("{MAX_CLIENTS} clients are connected already; this one is not served");
+            return world.say(Level::Error, id, what);
         }
         let split = if index < SPLIT_CLIENTS { Support::Yes } else { Support::No };
-        let vif = match ClientVif::discover(id, &token(index), split, world.store, world.xen.now()) {
-            Ok(vif) => vif,
-            Err(StoreError::NoEntry) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        log::info!("{id}: new client, {}", vif.identity());
+        let store = world.store.clone();
+        let job = Job::new(async move { BackendDirectory::discover(id, token(index), split, &store).await });
+        let place = Place::Arriving(Arrival { id, job, stale: false });
         match self.slots.get_mut(index) {
-            Some(place) => *place = Some(vif),
-            None => self.slots.push(Some(vif)),
+            Some(vacant) => *vacant = place,
+            None => self.slots.push(place),
         }
-        Ok(Some(index))
+        self.welcome(index, world);
     }
 
-    /// Acts on a change of the frontend's state, as the watch's `token` tells.
-    pub fn frontend_changed<X: Xen, R: StoreRing>(
+    /// Goes on with what replies and time allow; what XenStore did not do.
+    pub fn advance<X: Xen, R: StoreRing + 'static>(
         &mut self,
-        token: &str,
+        news: News,
         world: &mut World<'_, X, R>,
-    ) -> Result<(), StoreError> {
-        match token.strip_prefix(TOKEN).and_then(decimal) {
-            Some(index) => self.slot_changed(index, world),
-            None => Ok(()),
+    ) -> Option<StoreError> {
+        world.attention.advance(world.now);
+        let mut failed = None;
+        if news == News::Some || self.scan_wanted {
+            failed = self.follow_scan(world).or(self.follow_clearing());
         }
+        for index in 0..self.slots.len() {
+            match self.slots.get_mut(index) {
+                Some(Place::Taken(vif)) => {
+                    let next_look = world.attention.next_look(vif.id().domain);
+                    let due = match vif.is_asking() {
+                        true => news == News::Some,
+                        false => vif.deadline(next_look).is_some_and(|due| due <= world.now),
+                    };
+                    if due {
+                        let steps = vif.advance(world);
+                        failed = self.take_steps(index, steps, world).or(failed);
+                    }
+                }
+                Some(Place::Arriving(_)) if news == News::Some => {
+                    failed = self.welcome(index, world).or(failed);
+                }
+                _ => {}
+            }
+        }
+        failed
     }
 
-    fn slot_changed<X: Xen, R: StoreRing>(
+    /// Goes on with a device that arrives; when all is read it takes its slot.
+    fn welcome<X: Xen, R: StoreRing + 'static>(
         &mut self,
         index: usize,
         world: &mut World<'_, X, R>,
-    ) -> Result<(), StoreError> {
-        let Some(Some(vif)) = self.slots.get_mut(index) else { return Ok(()) };
-        let id = vif.id();
-        let change = vif.follow(world.xen, world.store);
-        self.take_change(index, change, world)?;
-        // A device that went may have been made anew already, and nothing will announce it again.
-        if !matches!(self.slots.get(index), Some(Some(vif)) if vif.id() == id)
-            && let Some(index) = self.add(id, world)?
-            && let Some(Some(vif)) = self.slots.get_mut(index)
-        {
-            let change = vif.follow(world.xen, world.store);
-            self.take_change(index, change, world)?;
-        }
-        Ok(())
-    }
-
-    /// Takes every step that is due at `now`.
-    pub fn advance<X: Xen, R: StoreRing>(
-        &mut self,
-        now: Moment,
-        world: &mut World<'_, X, R>,
-    ) -> Result<(), StoreError> {
-        for index in 0..self.slots.len() {
-            let due = matches!(self.slots.get(index), Some(Some(vif)) if vif.deadline().is_some_and(|due| due <= now));
-            if due {
-                self.slot_changed(index, world)?;
+    ) -> Option<StoreError> {
+        let place = self.slots.get_mut(index)?;
+        let Place::Arriving(arrival) = place else { return None };
+        let Poll::Ready(found) = arrival.job.poll() else { return None };
+        let (id, stale) = (arrival.id, arrival.stale);
+        match found {
+            Ok(directory) => {
+                world.say(Level::Info, id, format_args!("new client, {}", directory.identity()));
+                for what in directory.not_done() {
+                    world.say(Level::Warn, id, format_args!("{what}"));
+                }
+                let mut vif = ClientVif::new(directory, world.xen.now());
+                let steps = vif.advance(world);
+                *place = Place::Taken(vif);
+                self.take_steps(index, steps, world)
+            }
+            Err(error) => {
+                *place = Place::Vacant;
+                // It is not there (any more), or not yet.
+                if stale {
+                    self.add(id, world);
+                }
+                Some(error).filter(|error| *error != StoreError::NoEntry)
             }
         }
-        Ok(())
     }
 
-    /// Ends the connection of a client that broke the protocol.
-    pub fn break_off<X: Xen, R: StoreRing>(
+    /// Lists all devices: those that are new arrive, the others are looked at again.
+    fn follow_scan<X: Xen, R: StoreRing + 'static>(
+        &mut self,
+        world: &mut World<'_, X, R>,
+    ) -> Option<StoreError> {
+        loop {
+            if self.scan.is_none() && self.scan_wanted {
+                self.scan_wanted = false;
+                let store = world.store.clone();
+                self.scan = Some(Job::new(async move { list(&store).await }));
+            }
+            let Poll::Ready(listed) = self.scan.as_mut()?.poll() else { return None };
+            self.scan = None;
+            match listed {
+                Ok(mut devices) => {
+                    devices.extend(self.slots.iter().filter_map(Place::id));
+                    devices.sort_unstable();
+                    devices.dedup();
+                    for id in devices {
+                        self.device_changed(id, world);
+                    }
+                }
+                Err(error) => return Some(error),
+            }
+        }
+    }
+
+    fn follow_clearing(&mut self) -> Option<StoreError> {
+        let Poll::Ready(cleared) = self.clearing.as_mut()?.poll() else { return None };
+        self.clearing = None;
+        cleared.err()
+    }
+
+    /// Ends the connection of a client that broke the protocol; what XenStore did not do.
+    pub fn break_off<X: Xen, R: StoreRing + 'static>(
         &mut self,
         slot: ClientSlot,
         why: Broken,
         world: &mut World<'_, X, R>,
-    ) -> Result<(), StoreError> {
-        let Some(vif) = self.vif(slot) else { return Ok(()) };
-        let change = vif.break_off(why, world.xen, world.store);
-        self.take_change(usize::from(slot.0), change, world)
+    ) -> Option<StoreError> {
+        let steps = self.vif(slot)?.break_off(why, world);
+        self.take_steps(usize::from(slot.0), steps, world)
     }
 
     /// Draws the conclusions from what a vif did.
-    fn take_change<X: Xen, R: StoreRing>(
+    fn take_steps<X: Xen, R: StoreRing + 'static>(
         &mut self,
         index: usize,
-        change: Result<Change, StoreError>,
+        steps: Steps,
         world: &mut World<'_, X, R>,
-    ) -> Result<(), StoreError> {
-        let change = match change {
-            Ok(change) => change,
-            Err(error) => {
-                if error.is_about_quota() {
-                    self.make_room(world)?;
-                }
-                return Err(error);
-            }
-        };
-        let Some(place) = self.slots.get_mut(index) else { return Ok(()) };
-        let Some(vif) = place else { return Ok(()) };
+    ) -> Option<StoreError> {
+        let place = self.slots.get_mut(index)?;
+        let vif = place.vif()?;
         let (slot, id, address) = (slot_of(index), vif.id(), vif.identity().address());
-        match change {
+        match steps.change {
             Change::None => {}
             Change::Attached => {
-                log::info!("{id}: connected");
+                world.say(Level::Info, id, format_args!("connected"));
                 if let Some(address) = address {
                     self.owners.claim(slot, id, address, world.changes);
                 }
             }
             Change::Detached => {
-                log::info!("{id}: disconnected");
+                world.say(Level::Info, id, format_args!("disconnected"));
                 self.owners.withdraw(slot, world.changes);
             }
             Change::Gone => {
-                log::info!("{id}: gone");
-                *place = None;
+                world.say(Level::Info, id, format_args!("gone"));
+                *place = Place::Vacant;
                 self.owners.withdraw(slot, world.changes);
+                // It may have been made anew already, and nothing will announce it again.
+                self.add(id, world);
             }
         }
-        Ok(())
+        let error = steps.error?;
+        if error.is_about_quota() {
+            self.make_room(world);
+        }
+        if error.is_about_the_request() {
+            world.say(Level::Error, id, format_args!("{error}"));
+            return None;
+        }
+        Some(error)
     }
 
     /// Makes room for what clients are to be told when the quota of nodes is used up: the toolstack's own nodes
     /// count too, some 13 per client.
-    fn make_room<X: Xen, R: StoreRing>(&mut self, world: &mut World<'_, X, R>) -> Result<(), StoreError> {
+    fn make_room<X: Xen, R: StoreRing + 'static>(&mut self, world: &mut World<'_, X, R>) {
+        if self.clearing.is_some() {
+            return;
+        }
         log::warn!(
             "XenStore's quota is used up: nodes that the toolstack made for hotplug scripts are removed"
         );
-        self.slots.iter().flatten().try_for_each(|vif| vif.make_room(world.store))
+        let vifs = self.slots.iter_mut().filter_map(Place::vif);
+        let devices = vifs.map(|vif| vif.id()).collect();
+        let mut clearing = Job::new(make_room(devices, world.store.clone()));
+        // The first requests go out.
+        self.clearing = clearing.poll().is_pending().then_some(clearing);
     }
 
-    /// The next moment at which [`Self::advance`] has something to do.
-    pub fn deadline(&self) -> Option<Moment> {
-        self.slots.iter().flatten().filter_map(ClientVif::deadline).min()
+    /// The next moment at which [`Self::advance`] has something to do without a reply of XenStore.
+    pub fn deadline(&self, attention: &Attention) -> Option<Moment> {
+        let vifs = self.slots.iter().filter_map(|place| match place {
+            Place::Taken(vif) => vif.deadline(attention.next_look(vif.id().domain)),
+            _ => None,
+        });
+        vifs.chain(attention.deadline()).min()
     }
 
     /// The vif on a slot.
     pub fn vif(&mut self, slot: ClientSlot) -> Option<&mut ClientVif> {
-        self.slots.get_mut(usize::from(slot.0))?.as_mut()
+        self.slots.get_mut(usize::from(slot.0))?.vif()
     }
 
     /// Every vif with its slot.
     pub fn vifs(&mut self) -> impl Iterator<Item = (ClientSlot, &mut ClientVif)> {
         let slots = self.slots.iter_mut().enumerate();
-        slots.filter_map(|(index, slot)| Some((slot_of(index), slot.as_mut()?)))
+        slots.filter_map(|(index, place)| Some((slot_of(index), place.vif()?)))
     }
 
     /// The rings of every connected client, with its slot.
@@ -254,9 +372,9 @@ impl Clients {
     pub fn rings_from(&mut self, first: usize) -> impl Iterator<Item = (ClientSlot, &mut Netback)> {
         let start = first.min(self.slots.len());
         let (before, from) = self.slots.split_at_mut(start);
-        let from = from.iter_mut().enumerate().map(move |(index, slot)| (start + index, slot));
+        let from = from.iter_mut().enumerate().map(move |(index, place)| (start + index, place));
         from.chain(before.iter_mut().enumerate())
-            .filter_map(|(index, slot)| Some((slot_of(index), slot.as_mut()?.netback()?)))
+            .filter_map(|(index, place)| Some((slot_of(index), place.vif()?.netback()?)))
     }
 
     /// Whether an address belongs to a connected client: then it cannot come from the uplink.
@@ -265,9 +383,28 @@ impl Clients {
     }
 }
 
+/// Every device that there is below [`BACKENDS`].
+async fn list<R: StoreRing>(store: &Store<R>) -> Result<Vec<DeviceId>, StoreError> {
+    let mut devices = Vec::new();
+    for domain in directory_or_empty(store, &format!("{BACKENDS}/vif")).await? {
+        let Some(number) = decimal(&domain) else { continue };
+        for device in directory_or_empty(store, &format!("{BACKENDS}/vif/{domain}")).await? {
+            let Some(device) = decimal(&device) else { continue };
+            devices.push(DeviceId { domain: DomainId(number), device });
+        }
+    }
+    Ok(devices)
+}
+
 /// The children of a node; none when it does not exist.
-pub fn directory_or_empty<R: StoreRing>(store: &mut Store<R>, path: &str) -> Result<Vec<String>, StoreError> {
-    match store.directory(path) {
+///
+/// # Errors
+/// Those of XenStore.
+pub async fn directory_or_empty<R: StoreRing>(
+    store: &Store<R>,
+    path: &str,
+) -> Result<Vec<String>, StoreError> {
+    match store.directory(path).await {
         Err(StoreError::NoEntry) => Ok(Vec::new()),
         other => other,
     }
@@ -284,11 +421,28 @@ fn slot_of(index: usize) -> ClientSlot {
     ClientSlot(index as u8)
 }
 
+/// What an event below [`BACKENDS`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changed {
+    /// This device came, went, or is wanted otherwise than before.
+    Device(DeviceId),
+    /// Anything.
+    Devices,
+    /// A node that is read only when its device arrives; we write such ourselves.
+    Nothing,
+}
+
 /// The device that a path below [`BACKENDS`] belongs to: `backend/vif/<domain>/<device>/…`.
-fn device_in(path: &str) -> Option<DeviceId> {
-    let mut parts = path.strip_prefix(BACKENDS)?.strip_prefix("/vif/")?.split('/');
-    let domain = DomainId(decimal(parts.next()?)?);
-    Some(DeviceId { domain, device: decimal(parts.next()?)? })
+fn changed_in(path: &str) -> Changed {
+    let mut parts = path.strip_prefix("backend/vif/").unwrap_or_default().split('/');
+    let (domain, device) = (parts.next().and_then(decimal), parts.next().and_then(decimal));
+    match (domain, device, parts.next()) {
+        (Some(domain), Some(device), None | Some("state" | "online")) => {
+            Changed::Device(DeviceId { domain: DomainId(domain), device })
+        }
+        (Some(_), Some(_), _) => Changed::Nothing,
+        _ => Changed::Devices,
+    }
 }
 
 #[cfg(test)]
@@ -296,12 +450,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn device_is_found_in_every_path_below_it() {
-        let id = Some(DeviceId { domain: DomainId(7), device: 1 });
-        assert_eq!(device_in("backend/vif/7/1"), id);
-        assert_eq!(device_in("backend/vif/7/1/online"), id);
+    fn what_changed_is_found_in_every_path() {
+        let id = Changed::Device(DeviceId { domain: DomainId(7), device: 1 });
+        for path in ["backend/vif/7/1", "backend/vif/7/1/state", "backend/vif/7/1/online"] {
+            assert_eq!(changed_in(path), id);
+        }
+        for path in ["backend/vif/7/1/feature-sg", "backend/vif/7/1/mac"] {
+            assert_eq!(changed_in(path), Changed::Nothing);
+        }
         for path in ["backend", "backend/vif", "backend/vif/7", "backend/vbd/7/1", "backend/vif/x/1", "x"] {
-            assert_eq!(device_in(path), None);
+            assert_eq!(changed_in(path), Changed::Devices);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the toolstack asks of the whole domain: `control/shutdown` and `control/sysrq`
 //! (`docs/misc/xenstore-paths.pandoc`).
 
-use crate::store::{Nodes, Store, StoreError, StoreRing, Transaction};
+use crate::store::{Nodes, Store, StoreError, StoreRing};
 use crate::xen::Shutdown;
 use alloc::string::String;
 
@@ -30,9 +30,9 @@ pub enum Request {
 ///
 /// # Errors
 /// Only those that say that XenStore itself fails.
-pub fn announce<R: StoreRing>(store: &mut Store<R>) -> Result<(), StoreError> {
+pub async fn announce<R: StoreRing>(store: &Store<R>) -> Result<(), StoreError> {
     for (node, value) in FEATURES {
-        match store.write(node, value) {
+        match store.write(node, value).await {
             Err(error) if error.is_about_the_request() => log::warn!("{node}: {error}"),
             other => other?,
         }
@@ -41,15 +41,18 @@ pub fn announce<R: StoreRing>(store: &mut Store<R>) -> Result<(), StoreError> {
 }
 
 /// The request that waits, if any. It is acknowledged, as the protocol wants, by emptying the node.
-pub fn take_request<R: StoreRing>(store: &mut Store<R>) -> Result<Option<Request>, StoreError> {
-    let shutdown = take(store, SHUTDOWN)?;
+///
+/// # Errors
+/// Those of XenStore.
+pub async fn take_request<R: StoreRing>(store: Store<R>) -> Result<Option<Request>, StoreError> {
+    let shutdown = take(&store, SHUTDOWN).await?;
     match shutdown.as_str() {
         "" => {}
         "poweroff" | "halt" => return Ok(Some(Request::End(Shutdown::PowerOff))),
         "reboot" => return Ok(Some(Request::End(Shutdown::Reboot))),
         other => log::warn!("{SHUTDOWN}: request \"{}\" is not supported", other.escape_debug()),
     }
-    let key = take(store, SYSRQ)?;
+    let key = take(&store, SYSRQ).await?;
     match key.as_str() {
         "" | "\0" => Ok(None),
         "m" => Ok(Some(Request::Balance)),
@@ -62,16 +65,17 @@ pub fn take_request<R: StoreRing>(store: &mut Store<R>) -> Result<Option<Request
 }
 
 /// Reads a request and empties its node, in one step: one that comes meanwhile is not lost.
-fn take<R: StoreRing>(store: &mut Store<R>, node: &str) -> Result<String, StoreError> {
-    let empty = store.read_peer(node)?.unwrap_or_default().is_empty();
+async fn take<R: StoreRing>(store: &Store<R>, node: &str) -> Result<String, StoreError> {
+    let empty = store.read_peer(node).await?.unwrap_or_default().is_empty();
     if empty {
         return Ok(String::new());
     }
-    store.transaction(|transaction: &mut Transaction<'_, R>| {
-        let request = transaction.read_peer(node)?.unwrap_or_default();
+    let taken = store.transaction(async |transaction| {
+        let request = transaction.read_peer(node).await?.unwrap_or_default();
         if !request.is_empty() {
-            transaction.write(node, "")?;
+            transaction.write(node, "").await?;
         }
         Ok(request)
-    })
+    });
+    taken.await
 }

@@ -4,19 +4,21 @@
 //! receive, run every copy in one hypercall, judge what arrived, send, notify. When a pass finds nothing to
 //! do, ask every ring to wake us and sleep.
 
+mod control_plane;
 pub mod report;
+mod silence;
 mod uplink_life;
 
-use crate::client::ClientSlot;
-use crate::clients::{BACKENDS, Clients, Ownership, World};
-use crate::control::{self, Request};
+use crate::client::{ClientSlot, Side};
+use crate::clients::{Attention, BACKENDS, Ownership};
+use crate::control;
 use crate::exits::{Exits, GATEWAY_MAC, Leaving};
 use crate::flow::share::Account;
 use crate::journey::Journey;
 use crate::packet::Datagram;
 use crate::prefix::Ipv4Prefix;
 use crate::route::proxy_arp;
-use crate::store::{Polled, Store, StoreError, StoreRing};
+use crate::store::{Store, StoreError, StoreRing};
 use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::{CannotSegment, Frame};
@@ -33,17 +35,12 @@ use crate::xen::copy::CopyBatch;
 use crate::xen::event::Port;
 use crate::xen::{Shutdown, Xen};
 use alloc::vec::Vec;
+use control_plane::{Asked, Inquiries, Work};
 use core::net::Ipv4Addr;
-use core::time::Duration;
+use silence::Silence;
 
 /// Copies in one hypercall: a ring of buffers and as much again. Xen itself pauses long batches to let others run.
 const BATCH: usize = 2 * RING_SIZE as usize;
-
-/// How long XenStore is left alone after a failure.
-const STORE_REST: Duration = Duration::from_secs(10);
-
-/// Watch events handled between two rounds over the rings: each may cost several round trips to xenstored.
-const EVENTS_PER_LOOK: usize = 8;
 
 /// The watch on the toolstack's requests to the whole domain.
 const CONTROL: &str = "control";
@@ -82,8 +79,11 @@ pub struct Firewall<X: Xen, R: StoreRing> {
     /// Network devices beside the uplink that were reported as not used.
     unused_devices: Vec<u32>,
     effort: Effort,
-    /// XenStore failed: it is left alone until then, and packets go on.
-    store_rests_until: Moment,
+    /// What is asked of XenStore beside the devices.
+    inquiries: Inquiries,
+    /// What each client has left of our attention.
+    attention: Attention,
+    silence: Silence,
 }
 
 /// What the loop did, to see how well it batches.
@@ -95,30 +95,23 @@ struct Effort {
     copies: u64,
 }
 
-/// Whether a look at XenStore found something to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
-    Done,
-    None,
-}
-
-/// The toolstack asked for the end.
-struct Asked(Shutdown);
-
-impl<X: Xen, R: StoreRing> Firewall<X, R> {
+impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// Puts the parts together and sets the watches; devices that exist already announce themselves through
     /// them.
     pub fn new(
         xen: X,
-        mut store: Store<R>,
+        store: Store<R>,
         store_port: Port,
         journey: Journey<Frame>,
         exits: Exits,
     ) -> Result<Self, StoreError> {
-        control::announce(&mut store)?;
-        store.watch(control::REQUESTS, CONTROL)?;
-        store.watch(BACKENDS, BACKENDS)?;
-        store.watch(uplink::DEVICES, DEVICES)?;
+        // There are no packets yet: the only time that XenStore is waited for.
+        store.wait_for(async {
+            control::announce(&store).await?;
+            store.watch(control::REQUESTS, CONTROL).await?;
+            store.watch(BACKENDS, BACKENDS).await?;
+            store.watch(uplink::DEVICES, DEVICES).await
+        })?;
         Ok(Self {
             configured_address: exits.route.map(|route| route.address),
             now: xen.now(),
@@ -139,7 +132,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             held: HeldPages::default(),
             unused_devices: Vec::new(),
             effort: Effort::default(),
-            store_rests_until: Moment::default(),
+            inquiries: Inquiries::default(),
+            attention: Attention::default(),
+            silence: Silence::default(),
         })
     }
 
@@ -159,14 +154,12 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         // Rules expire by the same clock as flows.
         self.journey.set_wall_clock(now, self.xen.unix_time(now));
         self.pass(now);
-        // After the last call that may have waited for XenStore: such a call takes in watch events too, and
-        // nothing announces them again.
-        let events = match self.look_at_store() {
-            Ok(events) => events,
+        let work = match self.look_at_store() {
+            Ok(work) => work,
             Err(Asked(reason)) => return Some(reason),
         };
         // Arming the rings is a look at them, too: no need for a pass that finds nothing.
-        let later = if events == Work::None && self.may_sleep(now) {
+        let later = if work == Work::None && self.may_sleep(now) {
             self.effort.sleeps += 1;
             let until = self.deadline();
             self.xen.wait(&self.ports, until)
@@ -193,75 +186,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         &self.exits
     }
 
-    /// Handles watch events: a few, so that a peer that causes them without end does not hold up packets.
-    fn look_at_store(&mut self) -> Result<Work, Asked> {
-        // What an event changed, such as a port to sleep on, is for the next round to see.
-        let mut work = Work::None;
-        for _ in 0..EVENTS_PER_LOOK {
-            self.xen.take_pending(self.store_port);
-            let polled = self.store.poll();
-            let Some(event) = self.store.next_event() else {
-                match polled {
-                    Ok(Polled::More) => continue,
-                    Ok(Polled::Drained) => return Ok(work),
-                    Err(error) => {
-                        if self.xen.now() >= self.store_rests_until {
-                            self.note(Err(error));
-                        }
-                        return Ok(work);
-                    }
-                }
-            };
-            work = Work::Done;
-            // Peers do not wait for xenstored.
-            self.xen.send_notices();
-            let handled = match event.token.as_str() {
-                CONTROL => match control::take_request(&mut self.store) {
-                    Ok(Some(Request::End(reason))) => return Err(Asked(reason)),
-                    Ok(Some(Request::Balance)) => {
-                        self.report_balance();
-                        Ok(())
-                    }
-                    Ok(Some(Request::Report)) => {
-                        self.report();
-                        Ok(())
-                    }
-                    other => other.map(drop),
-                },
-                BACKENDS => self.with_clients(|clients, world| clients.backend_changed(&event.path, world)),
-                DEVICES => self.find_uplink(),
-                UPLINK => self.uplink_changed(),
-                token => self.with_clients(|clients, world| clients.frontend_changed(token, world)),
-            };
-            self.note(handled);
-        }
-        Ok(Work::Done)
-    }
-
-    fn with_clients<T>(&mut self, act: impl FnOnce(&mut Clients, &mut World<'_, X, R>) -> T) -> T {
-        let mut world = World { xen: &mut self.xen, store: &mut self.store, changes: &mut self.ownership };
-        act(&mut self.exits.clients, &mut world)
-    }
-
-    /// Reports what XenStore did not do. If XenStore itself fails it is left alone for a while.
-    fn note(&mut self, result: Result<(), StoreError>) {
-        if let Err(error) = result {
-            log::error!("XenStore: {error}");
-            if !error.is_about_the_request() {
-                self.store_rests_until = self.xen.now() + STORE_REST;
-            }
-        }
-    }
-
     /// One round over everything that can carry packets.
     fn pass(&mut self, now: Moment) {
         self.effort.passes += 1;
-        if now >= self.store_rests_until {
-            let advanced = self.with_clients(|clients, world| clients.advance(now, world));
-            self.note(advanced);
-            let advanced = self.advance_uplink(now);
-            self.note(advanced);
-        }
         self.tell_ownership(now);
         // After the steps that bring new ports.
         self.clear_events();
@@ -303,8 +230,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             reaped.and_then(|()| netfront.receive(&mut self.xen, &mut |frame, _| frames.push(frame)));
         if let Err(broken) = result {
             log::error!("uplink: its backend broke the protocol ({broken}): connection ended");
-            let broken_off = self.break_uplink_off();
-            self.note(broken_off);
+            self.break_uplink_off();
         }
         for frame in frames.drain(..) {
             self.take_from_uplink(frame, mac, now);
@@ -373,8 +299,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             netback.settle(batch, in_flight, &mut self.xen, |frame| arrived.push((slot, frame)));
         }
         for (slot, why) in broken {
-            let broken_off = self.with_clients(|clients, world| clients.break_off(slot, why, world));
-            self.note(broken_off);
+            let failed = self.with_clients(|clients, world| clients.break_off(slot, why, world));
+            self.note(failed);
         }
     }
 
@@ -463,10 +389,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     }
 
     fn deadline(&self) -> Option<Moment> {
-        let clients = self.exits.clients.deadline();
-        let devices = [clients, self.uplink_deadline()].into_iter().flatten().min();
-        // While XenStore rests, so do the devices.
-        let devices = devices.map(|due| due.max(self.store_rests_until));
+        let devices = self.control_deadline();
         let gate = self.gate.deadline();
         let neighbours = self.exits.neighbours.deadline();
         let deadlines = [self.journey.next_deadline(), neighbours, devices, gate, self.replenished];
@@ -477,7 +400,15 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     fn tell_ownership(&mut self, now: Moment) {
         for change in self.ownership.drain(..) {
             match change {
-                Ownership::Gained(slot, address) => self.journey.attach(slot, address, now),
+                Ownership::Gained(slot, address) => {
+                    self.journey.attach(slot, address, now);
+                    // As long as it is attached.
+                    if let Some(mtu) =
+                        self.exits.clients.vif(slot).and_then(|vif| vif.directory().words().mtu())
+                    {
+                        self.journey.set_mtu(Side::Client(slot), mtu);
+                    }
+                }
                 Ownership::Lost(slot) => self.journey.detach(slot, now),
             }
         }

@@ -50,7 +50,7 @@ fn forward(boot: Boot) -> Shutdown {
         None => {}
     }
     if let Some(Measurement::Copy) = options.measure {
-        measure_copies(&mut xen, &mut Store::new(store));
+        measure_copies(&mut xen, &Store::new(store));
         return Shutdown::PowerOff;
     }
 
@@ -87,8 +87,8 @@ fn forward(boot: Boot) -> Shutdown {
     }
 }
 
-fn measure_copies(xen: &mut impl Xen, store: &mut Store<impl StoreRing>) {
-    let own = match store.read_number("domid") {
+fn measure_copies(xen: &mut impl Xen, store: &Store<impl StoreRing>) {
+    let own = match store.wait_for(store.read_number("domid")) {
         Ok(number) => DomainId(number),
         Err(error) => return log::error!("measure: our own number is not known: {error}"),
     };

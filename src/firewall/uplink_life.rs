@@ -1,69 +1,116 @@
 //! The uplink's life as the loop sees it: found, connected, gone; and ARP on it.
 
 use super::{Firewall, UPLINK};
-use crate::clients::directory_or_empty;
+use crate::client::Side;
+use crate::clients::{News, directory_or_empty};
 use crate::exits::Leaving;
 use crate::prefix::Ipv4Prefix;
 use crate::route::uplink_arp::{self, Heard, Refusal, Us};
-use crate::store::{StoreError, StoreRing};
+use crate::store::{Job, Store, StoreError, StoreRing};
 use crate::text::decimal;
 use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::Frame;
-use crate::vif::uplink::{self, Change, Surroundings, Uplink};
+use crate::vif::frontend_directory::{FrontendDirectory, USUAL_MTU};
+use crate::vif::uplink::{self, Change, Steps, Surroundings, Uplink};
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{HEADER_BYTES, Header, Mac};
 use crate::xen::Xen;
 use alloc::vec::Vec;
+use core::task::Poll;
 
-impl<X: Xen, R: StoreRing> Firewall<X, R> {
-    /// Looks which network devices there are: the first is the uplink, the others are reported.
-    pub(super) fn find_uplink(&mut self) -> Result<(), StoreError> {
-        self.uplink_changed()?;
-        self.choose_uplink()
+/// The network devices that there are, and the first that can be used, unless one is in use.
+#[derive(Debug)]
+pub(super) struct Listing {
+    devices: Vec<u32>,
+    found: Option<FrontendDirectory>,
+}
+
+impl Listing {
+    /// Lists the devices; with [`Need::Uplink`] the first that can be used is taken.
+    async fn read<R: StoreRing>(need: Need, store: Store<R>) -> Result<Self, StoreError> {
+        let mut devices: Vec<u32> = directory_or_empty(&store, uplink::DEVICES)
+            .await?
+            .iter()
+            .filter_map(|name| decimal(name))
+            .collect();
+        devices.sort_unstable();
+        let candidates = match need {
+            Need::Uplink => devices.as_slice(),
+            Need::Names => &[],
+        };
+        for &device in candidates {
+            match FrontendDirectory::discover(device, UPLINK, &store).await {
+                Ok(directory) => return Ok(Self { devices, found: Some(directory) }),
+                // It went away, or is still being made: another event will tell.
+                Err(StoreError::NoEntry) => {}
+                Err(error) if error.is_about_the_request() => {
+                    log::error!("uplink: device {device} cannot be used: {error}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { devices, found: None })
     }
+}
 
-    /// Follows the uplink's backend.
-    pub(super) fn uplink_changed(&mut self) -> Result<(), StoreError> {
-        let change = self.with_uplink(|device, around| device.follow(around))?;
-        self.uplink_took_steps(change)
-    }
+/// Why the devices are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// There is no uplink.
+    Uplink,
+    /// To say which are not used.
+    Names,
+}
 
+impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// Ends the connection to a backend that broke the protocol.
-    pub(super) fn break_uplink_off(&mut self) -> Result<(), StoreError> {
-        let change = self.with_uplink(|device, around| device.break_off(around))?;
-        self.uplink_took_steps(change)
+    pub(super) fn break_uplink_off(&mut self) {
+        let steps = self.with_uplink(|device, around| device.break_off(around));
+        self.uplink_took_steps(steps);
     }
 
-    /// Takes every step that is due by now.
-    pub(super) fn advance_uplink(&mut self, now: Moment) -> Result<(), StoreError> {
+    /// Goes on with what replies and time allow.
+    pub(super) fn advance_uplink(&mut self, news: News) {
+        let now = self.now;
         if self.held.deadline().is_some_and(|due| due <= now) {
             self.held.retry(&mut self.xen);
         }
-        let device = self.exits.uplink.as_ref().and_then(Uplink::deadline);
-        if device.is_some_and(|due| due <= now) { self.uplink_changed() } else { Ok(()) }
+        if let Some(device) = self.exits.uplink.as_ref() {
+            let due = match device.is_asking() {
+                true => news == News::Some,
+                false => device.deadline().is_some_and(|due| due <= now),
+            };
+            if due {
+                let steps = self.with_uplink(|device, around| device.advance(around));
+                self.uplink_took_steps(steps);
+            }
+        }
+        self.find_uplink();
     }
 
-    /// When [`Self::advance_uplink`] has something to do.
+    /// When [`Self::advance_uplink`] has something to do without a reply of XenStore.
     pub(super) fn uplink_deadline(&self) -> Option<Moment> {
         let device = self.exits.uplink.as_ref().and_then(Uplink::deadline);
         device.into_iter().chain(self.held.deadline()).min()
     }
 
-    fn with_uplink(
-        &mut self,
-        act: impl FnOnce(&mut Uplink, &mut Surroundings<'_, X, R>) -> Result<Change, StoreError>,
-    ) -> Result<Change, StoreError> {
-        let Some(device) = self.exits.uplink.as_mut() else { return Ok(Change::None) };
-        act(device, &mut Surroundings { xen: &mut self.xen, store: &mut self.store, held: &mut self.held })
+    fn with_uplink(&mut self, act: impl FnOnce(&mut Uplink, &mut Surroundings<'_, X, R>) -> Steps) -> Steps {
+        let Some(device) = self.exits.uplink.as_mut() else {
+            return Steps { change: Change::None, error: None };
+        };
+        let (xen, store, held) = (&mut self.xen, &self.store, &mut self.held);
+        act(device, &mut Surroundings { xen, store, now: self.now, held })
     }
 
     /// Draws the conclusions from what the uplink did.
-    fn uplink_took_steps(&mut self, change: Change) -> Result<(), StoreError> {
-        match change {
+    fn uplink_took_steps(&mut self, steps: Steps) {
+        match steps.change {
             Change::None => {}
             Change::Up => {
                 log::info!("uplink: connected");
+                let mtu = self.exits.uplink.as_ref().map_or(USUAL_MTU, Uplink::mtu);
+                self.journey.set_mtu(Side::Uplink, mtu);
                 self.settle_address();
                 let now = self.xen.now();
                 let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
@@ -74,38 +121,39 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             Change::Gone => {
                 log::warn!("uplink: the device was removed");
                 self.exits.uplink = None;
-                return self.choose_uplink();
+                self.inquiries.devices_wanted = true;
             }
         }
-        Ok(())
+        match steps.error {
+            Some(error) if error.is_about_the_request() => log::error!("uplink: {error}"),
+            failed => self.note(failed),
+        }
     }
 
-    /// Takes the first network device that there is, when there is none yet, and reports the others once each.
-    fn choose_uplink(&mut self) -> Result<(), StoreError> {
-        let mut devices: Vec<u32> = directory_or_empty(&mut self.store, uplink::DEVICES)?
-            .iter()
-            .filter_map(|name| decimal(name))
-            .collect();
-        devices.sort_unstable();
-        for &number in &devices {
-            if self.exits.uplink.is_some() {
-                break;
+    /// Lists the network devices when that is wanted, takes the first as the uplink when there is none yet, and reports
+    /// the others once each.
+    fn find_uplink(&mut self) {
+        loop {
+            if self.inquiries.devices.is_none() && self.inquiries.devices_wanted {
+                self.inquiries.devices_wanted = false;
+                let need = if self.exits.uplink.is_none() { Need::Uplink } else { Need::Names };
+                self.inquiries.devices = Some(Job::new(Listing::read(need, self.store.clone())));
             }
-            match Uplink::discover(number, UPLINK, &mut self.store, self.xen.now()) {
-                Ok(device) => {
-                    log::info!("uplink: device {number}, our address there is {}", device.mac());
-                    self.exits.uplink = Some(device);
-                    let change = self.with_uplink(|device, around| device.follow(around))?;
-                    // One that vanished meanwhile is announced by another event.
-                    self.uplink_took_steps(change)?;
-                }
-                // It went away, or is still being made: another event will tell.
-                Err(StoreError::NoEntry) => {}
-                Err(error) if error.is_about_the_request() => {
-                    log::error!("uplink: device {number} cannot be used: {error}");
-                }
-                Err(error) => return Err(error),
+            let Some(Poll::Ready(listing)) = self.inquiries.devices.as_mut().map(Job::poll) else { return };
+            self.inquiries.devices = None;
+            match listing {
+                Ok(listing) => self.take_listing(listing),
+                Err(error) => self.note(Some(error)),
             }
+        }
+    }
+
+    fn take_listing(&mut self, Listing { devices, found }: Listing) {
+        if let Some(directory) = found {
+            log::info!("uplink: device {}, our address there is {}", directory.device(), directory.mac());
+            self.exits.uplink = Some(Uplink::new(directory, self.xen.now()));
+            let steps = self.with_uplink(|device, around| device.advance(around));
+            self.uplink_took_steps(steps);
         }
         let used = self.exits.uplink.as_ref().map(Uplink::device);
         self.unused_devices.retain(|device| devices.contains(device) && Some(*device) != used);
@@ -115,7 +163,6 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 self.unused_devices.push(device);
             }
         }
-        Ok(())
     }
 
     /// Our address on the uplink is the one that the toolstack gave the device, or else the configured one. Flows

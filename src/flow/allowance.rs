@@ -44,6 +44,14 @@ impl Allowance {
         self.used_up_to = used;
         Taken::Granted
     }
+
+    /// From when on there is one to be had; the end of time if never.
+    pub const fn next(&self) -> Moment {
+        match self.burst {
+            0 => Moment::END,
+            burst => Moment::from_nanoseconds(self.used_up_to.saturating_sub((burst - 1) * self.interval)),
+        }
+    }
 }
 
 /// Whether there was one left.
@@ -69,6 +77,7 @@ mod tests {
         let mut allowance = Allowance::new(Rate { per_second: 100, burst: 50 });
         let start = 7_000_000_000;
         assert_eq!(granted(&mut allowance, start, 1000), 50);
+        assert_eq!(allowance.next(), Moment::from_nanoseconds(start + 10_000_000));
         assert_eq!(granted(&mut allowance, start + 100_000_000, 1000), 10);
         assert_eq!(granted(&mut allowance, start + 3_600_000_000_000, 1000), 50);
     }

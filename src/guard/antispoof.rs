@@ -1,18 +1,31 @@
 //! Antispoofing: what a client may call itself, from the addresses the toolstack gave it.
 
+use crate::text::Excerpt;
 use crate::wire::ethernet::{Mac, NotAMac};
-use arrayvec::ArrayVec;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Most IPv4 addresses of one client that are honoured.
-const MAX_ADDRESSES: usize = 4;
+/// Most things in one `ip` node that are told of.
+const MAX_OMISSIONS: usize = 4;
 
-/// The addresses that belong to a client.
+/// The Ethernet and IPv4 address that belong to a client: one of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     mac: Option<Mac>,
-    addresses: ArrayVec<Ipv4Addr, MAX_ADDRESSES>,
+    address: Option<Ipv4Addr>,
+    /// What of the `ip` node is not done.
+    not_done: Vec<Omission>,
+}
+
+/// Something in the `ip` node that is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Omission {
+    NoAddress(Excerpt),
+    Ipv6(Ipv6Addr),
+    Second(Ipv4Addr),
 }
 
 /// Why a packet is not from whom it says.
@@ -25,20 +38,44 @@ pub enum Spoof {
 }
 
 impl Identity {
-    /// Reads the vif's `mac` and `ip` nodes. `ip` is a list separated by spaces; IPv6 addresses in it are
-    /// passed over. What cannot be read gives the client no address: nothing it sends is accepted.
+    /// Reads the vif's `mac` and `ip` nodes. `ip` is a list separated by spaces, of which the first IPv4 address is
+    /// used: rules, flows and shares are per client and so per address. IPv6 addresses are passed over. What cannot be read gives the client no address: nothing it sends is accepted.
     pub fn parse(mac: &str, addresses: &str) -> Self {
         let mac: Result<Mac, NotAMac> = mac.parse();
-        let words = addresses.split_ascii_whitespace();
-        let known =
-            words.clone().all(|word| word.parse::<Ipv4Addr>().is_ok() || word.parse::<Ipv6Addr>().is_ok());
-        let addresses = words.filter_map(|word| word.parse().ok()).take(MAX_ADDRESSES);
-        Self { mac: mac.ok(), addresses: addresses.filter(|_| known).collect() }
+        let (mut address, mut not_done) = (None, Vec::new());
+        for word in addresses.split_ascii_whitespace() {
+            match word.parse() {
+                Ok(IpAddr::V4(first)) if address.is_none() => address = Some(first),
+                Ok(IpAddr::V4(second)) => not_done.push(Omission::Second(second)),
+                Ok(IpAddr::V6(ignored)) => not_done.push(Omission::Ipv6(ignored)),
+                Err(_) => {
+                    not_done = [Omission::NoAddress(Excerpt::of(word))].into();
+                    address = None;
+                    break;
+                }
+            }
+        }
+        not_done.truncate(MAX_OMISSIONS);
+        Self { mac: mac.ok(), address, not_done }
     }
 
-    /// The address that traffic for the client is sent to: the first.
+    /// The one address that the client may use: the first.
     pub fn address(&self) -> Option<Ipv4Addr> {
-        self.addresses.first().copied()
+        self.address
+    }
+
+    /// What of the `ip` node is not done, in words.
+    pub fn not_done(&self) -> impl Iterator<Item = String> {
+        self.not_done.iter().map(|what| match what {
+            Omission::NoAddress(word) => {
+                format!("ip: {word} is no address: none of them is used, and everything it sends is dropped")
+            }
+            Omission::Ipv6(address) => format!("ip: IPv6 is not forwarded: {address} is not used"),
+            Omission::Second(address) => format!(
+                "ip: one vif has one address, since rules and shares are per address: {address} is not used; \
+                 give it a vif of its own"
+            ),
+        })
     }
 
     /// The client's Ethernet address.
@@ -50,7 +87,7 @@ impl Identity {
     pub fn check(&self, mac: Mac, address: Ipv4Addr) -> Result<(), Spoof> {
         if self.mac != Some(mac) {
             Err(Spoof::Mac)
-        } else if !self.addresses.contains(&address) {
+        } else if self.address != Some(address) {
             Err(Spoof::Address)
         } else {
             Ok(())
@@ -86,6 +123,13 @@ mod tests {
         assert_eq!(identity().check(MAC, ADDRESS), Ok(()));
         assert_eq!(identity().check(MAC, Ipv4Addr::new(10, 137, 0, 6)), Err(Spoof::Address));
         assert_eq!(identity().check(Mac([0; 6]), ADDRESS), Err(Spoof::Mac));
+    }
+
+    #[test]
+    fn v_5_of_several_addresses_only_the_first_is_admitted() {
+        let identity = Identity::parse("00:16:3e:01:02:03", "10.137.0.5 10.137.0.6");
+        assert_eq!(identity.check(MAC, ADDRESS), Ok(()));
+        assert_eq!(identity.check(MAC, Ipv4Addr::new(10, 137, 0, 6)), Err(Spoof::Address));
     }
 
     #[test]

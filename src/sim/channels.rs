@@ -81,6 +81,11 @@ impl Channels {
         self.ports.range((owner, 0)..=(owner, MAX_PORTS)).map(|(&(_, port), _)| port)
     }
 
+    /// Whether somebody is at the other end of a port.
+    pub fn is_bound(&self, owner: DomainId, port: u32) -> bool {
+        matches!(self.ports.get(&(owner, port)), Some(End::Bound(..)))
+    }
+
     /// `EVTCHNOP_send`: who is to be woken, if anybody is at the other end.
     pub fn send(&mut self, owner: DomainId, port: u32) -> Option<DomainId> {
         let &End::Bound(remote, remote_port) = self.ports.get(&(owner, port))? else { return None };

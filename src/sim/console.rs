@@ -111,6 +111,7 @@ impl Terminal {
             let mut byte = [0];
             machine.memory.read(self.ring, OUT + (consumer % OUT_BYTES) as usize, &mut byte);
             consumer = consumer.wrapping_add(1);
+            machine.ledger.console_lines += u64::from(byte[0] == b'\n');
             if !matches!(byte[0], b'\r' | b'\n' | b'\t' | b' '..=b'~') {
                 machine.violate("console", format!("byte {:#x} reaches the terminal", byte[0]));
             }

@@ -43,6 +43,10 @@ pub struct Ledger {
     complaints: Vec<(&'static str, String)>,
     /// Packets that crossed any ring.
     pub packets: u64,
+    /// Requests of the kernel to xenstored.
+    pub store_requests: u64,
+    /// Lines that the console's reader has read.
+    pub console_lines: u64,
     /// The slowest transfer.
     pub slowest: Duration,
     /// The kernel's grants that are in force.

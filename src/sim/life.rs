@@ -279,5 +279,6 @@ fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
         reader: Reader::Prompt,
         rules: SlowRules::of_dice(dice, &[SERVER, GATEWAY]),
         store_noise: 20,
+        store_latency: Duration::from_micros(500),
     }
 }

@@ -22,6 +22,7 @@ use super::pages::PageWatch;
 use super::peer::backend::{Backend, Conduct};
 use super::peer::frontend::Frontend;
 use super::peer::hostile::Hostile;
+use super::peer::storm::Storming;
 use super::peer::toolstack::{ClientPlan, MakePeer, Task, Toolstack, When};
 use super::rules::FORBIDDEN;
 use super::scenario::{Attacker, ClientShape, Scenario};
@@ -77,6 +78,10 @@ pub struct Report {
     pub packets: u64,
     /// Bytes of content that arrived.
     pub content_bytes: u64,
+    /// Requests of the kernel to xenstored.
+    pub store_requests: u64,
+    /// Lines that the console's reader has read.
+    pub console_lines: u64,
     /// How often the kernel slept.
     pub naps: u64,
     /// How often it asked for the time.
@@ -145,6 +150,8 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
         simulated: machine.now.since(start),
         packets: machine.ledger.packets,
         content_bytes: machine.ledger.content_bytes(),
+        store_requests: machine.ledger.store_requests,
+        console_lines: machine.ledger.console_lines,
         naps,
         clock_readings,
         violations: core::mem::take(&mut machine.violations),
@@ -241,6 +248,11 @@ pub(super) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, Client
                     let host = Box::new(Flood::new(kind, mac, address, burst, until));
                     Box::new(Frontend::new(domain, style, host, None))
                 }
+                Attacker::Storm(shape, storm) => {
+                    let host = honest_host(index, shape, until, machine);
+                    let frontend = Frontend::new(domain, shape.style, host, storm.reload_every());
+                    Box::new(Storming::new(frontend, storm, until))
+                }
                 Attacker::Hoarder(shape) => {
                     let host = honest_host(index, shape, until, machine);
                     Box::new(Frontend::new(domain, shape.style, host, None))
@@ -297,6 +309,7 @@ pub(super) fn populate(
     let mut daemon = Daemon::new(ring, port);
     daemon.spurious_per_mille = scenario.store_noise;
     daemon.conflict_per_mille = scenario.store_noise / 2;
+    daemon.latency = scenario.store_latency;
     world.add(Box::new(daemon));
     let address = Address {
         mac: [0x00, 0x16, 0x3e, 0, 0, 9],
@@ -307,7 +320,8 @@ pub(super) fn populate(
     model.rules = Some(scenario.rules.clone());
     model.firewall = Some(FIREWALL);
     let hoarders = scenario.attackers.iter().enumerate().filter_map(|(number, attacker)| {
-        matches!(attacker, Attacker::Hoarder(_)).then_some(scenario.clients.len() + number)
+        matches!(attacker, Attacker::Hoarder(_) | Attacker::Storm(..))
+            .then_some(scenario.clients.len() + number)
     });
     let honest = (0..scenario.clients.len()).chain(hoarders);
     model.clients = honest.map(|index| (domain_of(index), client_address(index))).collect();

@@ -6,6 +6,7 @@ use super::net::flood::{Burst, Kind};
 use super::peer::backend::Conduct;
 use super::peer::hostile::Malice;
 use super::peer::nic::Style;
+use super::peer::storm::{Storm, Words};
 use super::rules::SlowRules;
 use super::run::{GATEWAY, SERVER};
 use super::world::Tempo;
@@ -39,6 +40,8 @@ pub enum Attacker {
     Flood(Style, Kind, Burst),
     /// Behaves like an honest client, and never takes what it receives out of its ring.
     Hoarder(ClientShape),
+    /// Behaves like an honest client, and writes its nodes in XenStore far too often.
+    Storm(ClientShape, Storm),
 }
 
 /// A whole run.
@@ -74,6 +77,8 @@ pub struct Scenario {
     pub rules: SlowRules,
     /// Of thousand steps of xenstored so many fire a watch or fail a commit for nothing.
     pub store_noise: u64,
+    /// How long xenstored takes to answer.
+    pub store_latency: Duration,
 }
 
 impl Scenario {
@@ -121,6 +126,7 @@ impl Scenario {
             reader: *dice.pick(&[Reader::Prompt, Reader::Rare, Reader::Nobody, Reader::Scribbler]),
             rules: SlowRules::of_dice(&mut dice, &[SERVER, GATEWAY]),
             store_noise: *dice.pick(&[0, 20, 200]),
+            store_latency: Duration::from_micros(*dice.pick(&[0, 0, 100, 1_000, 20_000])),
         }
     }
 
@@ -153,6 +159,9 @@ impl Scenario {
         }
         if self.store_noise > 0 {
             with(&mut |scenario| scenario.store_noise = 0);
+        }
+        if self.store_latency > Duration::ZERO {
+            with(&mut |scenario| scenario.store_latency = Duration::ZERO);
         }
         if self.conduct.mischief_per_mille > 0 {
             with(&mut |scenario| scenario.conduct.mischief_per_mille = 0);
@@ -202,6 +211,11 @@ fn attacker(dice: &mut Dice) -> Attacker {
             let mut shape = client(dice, true);
             shape.style.lazy_per_mille = 1000;
             return Attacker::Hoarder(shape);
+        }
+        5 => {
+            let words = *dice.pick(&[Words::Same, Words::Garbage, Words::Reload]);
+            let every = Duration::from_micros(*dice.pick(&[100, 1_000, 10_000]));
+            return Attacker::Storm(client(dice, true), Storm { words, every });
         }
         _ => {}
     }

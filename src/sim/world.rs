@@ -225,6 +225,9 @@ impl World {
         self.machine.channels.clear_edge();
         self.naps += 1;
         let mut quiet_checked = false;
+        if wait == Wait::Reply {
+            self.check_wait();
+        }
         loop {
             let pending = ports.iter().any(|port| self.machine.channels.is_pending(port.0));
             let edge = ports.len() != 1 && self.machine.channels.edge();
@@ -246,6 +249,14 @@ impl World {
             }
             let next = self.next_wish().into_iter().chain(until).fold(self.ends, Moment::min);
             self.machine.now = self.machine.now.max(next);
+        }
+    }
+
+    /// The kernel waits for xenstored and looks at no ring meanwhile: it may do so at boot only.
+    fn check_wait(&mut self) {
+        if self.machine.mappings_of(KERNEL) > 0 || !self.machine.ledger.grants.is_empty() {
+            self.machine
+                .violate("store-wait", "the kernel waits for xenstored while rings are in use".into());
         }
     }
 

@@ -82,6 +82,11 @@ impl FakeXenstored {
         self.0.borrow_mut().replies.extend(bytes);
     }
 
+    /// Transactions that have not ended.
+    pub(crate) fn open_transactions(&self) -> usize {
+        self.0.borrow().transactions.len()
+    }
+
     /// Kinds and first arguments of all requests so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.0.borrow().asked.clone()

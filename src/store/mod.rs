@@ -1,24 +1,28 @@
 //! XenStore: the tree through which toolstack, backends and frontends find each other.
 //!
 //! [`Store`] is the client: it speaks the [`wire`] protocol over any [`StoreRing`] and knows no hypercall.
-//! The calls of [`Nodes`] wait for xenstored (one round trip); [`Store::poll`], [`Store::submit_read`] and
-//! [`Store::submit_write`] never wait. Only the control path comes here, never a packet.
+//! Whatever is asked is a future that the loop polls as replies come ([`Job`]): packets never wait for xenstored. Only
+//! the control path comes here, never a packet.
 //!
 //! Facts: xen/include/public/io/xs_wire.h, docs/misc/xenstore.txt, XSA-349 (a flood of watch events must not
 //! cost memory).
 
 pub mod client;
+mod connection;
 pub mod error;
 pub mod events;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod job;
 pub mod nodes;
 pub mod path;
 pub mod wire;
 
-pub use client::{Polled, Store, Ticket, Transaction};
+pub use client::{Store, Transaction};
+pub use connection::Polled;
 pub use error::StoreError;
 pub use events::WatchEvent;
+pub use job::Job;
 pub use nodes::Nodes;
 
 /// xenstored gave no sign of life for as long as the ring waits.

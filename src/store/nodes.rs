@@ -1,8 +1,10 @@
 //! Reading and changing nodes, inside a transaction or outside.
 
+use super::StoreRing;
+use super::client::{self, Store};
 use super::error::StoreError;
 use super::path::{self, MAX_VALUE_BYTES};
-use super::wire::{Kind, Violation};
+use super::wire::{Kind, TransactionId, Violation};
 use crate::text::{Excerpt, decimal};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -17,27 +19,35 @@ const DIRECTORY_ATTEMPTS: usize = 16;
 
 /// The requests about nodes. Paths are absolute, or relative to our own `/local/domain/<id>`.
 ///
-/// Every call waits for its reply. What a node holds was written by somebody else: a value is text or a number
-/// here, and still to be judged.
+/// Each is a future that is ready when its reply has come. What a node holds was written by somebody else: a value is
+/// text or a number here, and still to be judged.
+#[allow(async_fn_in_trait, reason = "futures stay on the only thread that there is")]
 pub trait Nodes {
-    /// Sends one request and waits for its reply's payload. The methods below are the way to use it.
-    fn ask(&mut self, kind: Kind, parts: &[&[u8]]) -> Result<Vec<u8>, StoreError>;
+    /// The bytes to and from xenstored.
+    type Ring: StoreRing;
+
+    /// The connection and the transaction that requests are part of.
+    fn place(&self) -> (&Store<Self::Ring>, TransactionId);
+
+    /// Sends one request; its reply's payload. The methods below are the way to use it.
+    async fn ask(&self, kind: Kind, parts: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
+        client::ask(self.place(), kind, parts).await
+    }
 
     /// A node's value.
     ///
     /// # Errors
     /// [`StoreError::NoEntry`] without such a node; [`StoreError::NotText`] when it is not UTF-8.
-    fn read(&mut self, path: &str) -> Result<String, StoreError> {
-        let bytes = ask_about(self, Kind::Read, path)?;
-        String::from_utf8(bytes).map_err(|_| StoreError::NotText)
+    async fn read(&self, path: &str) -> Result<String, StoreError> {
+        text(ask_about(self, Kind::Read, path).await?)
     }
 
     /// A node's value, which is a decimal number.
     ///
     /// # Errors
     /// [`StoreError::NotANumber`] when it is something else, or above what `N` holds.
-    fn read_number<N: FromStr>(&mut self, path: &str) -> Result<N, StoreError> {
-        let text = self.read(path)?;
+    async fn read_number<N: FromStr>(&self, path: &str) -> Result<N, StoreError> {
+        let text = self.read(path).await?;
         decimal(&text).ok_or_else(|| StoreError::NotANumber(Excerpt::of(&text)))
     }
 
@@ -46,21 +56,32 @@ pub trait Nodes {
     ///
     /// # Errors
     /// Only those that say that XenStore itself fails.
-    fn read_peer(&mut self, path: &str) -> Result<Option<String>, StoreError> {
-        match self.read(path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.is_about_the_request() => Ok(None),
-            Err(error) => Err(error),
+    async fn read_peer(&self, path: &str) -> Result<Option<String>, StoreError> {
+        as_peers(self.read(path).await)
+    }
+
+    /// As [`Self::read_peer`], for several nodes in one round trip.
+    ///
+    /// # Errors
+    /// Only those that say that XenStore itself fails.
+    async fn read_peers<const N: usize>(&self, paths: [&str; N]) -> Result<[Option<String>; N], StoreError> {
+        paths.iter().try_for_each(|path| path::check(path))?;
+        let requests = paths.map(|path| [path.as_bytes(), b"\0", b""]);
+        let replies = client::ask_all(self.place(), Kind::Read, &requests).await?;
+        let mut values = [const { None }; N];
+        for (value, reply) in values.iter_mut().zip(replies) {
+            *value = as_peers(reply.and_then(text))?;
         }
+        Ok(values)
     }
 
     /// The names of a node's children, in no particular order.
     ///
     /// # Errors
     /// [`StoreError::NoEntry`] without such a node; [`StoreError::TooBig`] above 64 KiB of names.
-    fn directory(&mut self, path: &str) -> Result<Vec<String>, StoreError> {
-        let list = match ask_about(self, Kind::Directory, path) {
-            Err(StoreError::TooBig) => directory_in_parts(self, path)?,
+    async fn directory(&self, path: &str) -> Result<Vec<String>, StoreError> {
+        let list = match ask_about(self, Kind::Directory, path).await {
+            Err(StoreError::TooBig) => directory_in_parts(self, path).await?,
             other => other?,
         };
         names(&list)
@@ -70,45 +91,70 @@ pub trait Nodes {
     ///
     /// # Errors
     /// [`StoreError::TooLong`] above 2048 bytes.
-    fn write(&mut self, path: &str, value: impl Display) -> Result<(), StoreError> {
-        path::check(path)?;
-        let value = value.to_string();
-        if value.len() > MAX_VALUE_BYTES {
-            return Err(StoreError::TooLong);
+    async fn write(&self, path: &str, value: impl Display) -> Result<(), StoreError> {
+        self.write_all(&[(path.into(), value.to_string())]).await
+    }
+
+    /// As [`Self::write`], for several nodes in one round trip; in this order.
+    ///
+    /// # Errors
+    /// The first of them.
+    async fn write_all(&self, nodes: &[(String, String)]) -> Result<(), StoreError> {
+        for (path, value) in nodes {
+            path::check(path)?;
+            if value.len() > MAX_VALUE_BYTES {
+                return Err(StoreError::TooLong);
+            }
         }
-        self.ask(Kind::Write, &[path.as_bytes(), b"\0", value.as_bytes()]).map(drop)
+        let requests: Vec<[&[u8]; 3]> =
+            nodes.iter().map(|(path, value)| [path.as_bytes(), b"\0", value.as_bytes()]).collect();
+        let replies = client::ask_all(self.place(), Kind::Write, &requests).await?;
+        replies.into_iter().try_for_each(|reply| reply.map(drop))
     }
 
     /// Creates an empty node, and those above it; a node that is there stays as it is.
     ///
     /// # Errors
     /// Those of xenstored.
-    fn mkdir(&mut self, path: &str) -> Result<(), StoreError> {
-        ask_about(self, Kind::MakeDirectory, path).map(drop)
+    async fn mkdir(&self, path: &str) -> Result<(), StoreError> {
+        ask_about(self, Kind::MakeDirectory, path).await.map(drop)
     }
 
     /// Removes a node and everything below it. One that is not there is no error if its parent is.
     ///
     /// # Errors
     /// Those of xenstored.
-    fn remove(&mut self, path: &str) -> Result<(), StoreError> {
-        ask_about(self, Kind::Remove, path).map(drop)
+    async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        ask_about(self, Kind::Remove, path).await.map(drop)
     }
 }
 
 /// A request whose only argument is a path.
-fn ask_about<N: Nodes + ?Sized>(nodes: &mut N, kind: Kind, path: &str) -> Result<Vec<u8>, StoreError> {
+async fn ask_about<N: Nodes + ?Sized>(nodes: &N, kind: Kind, path: &str) -> Result<Vec<u8>, StoreError> {
     path::check(path)?;
-    nodes.ask(kind, &[path.as_bytes(), b"\0"])
+    nodes.ask(kind, &[path.as_bytes(), b"\0"]).await
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, StoreError> {
+    String::from_utf8(bytes).map_err(|_| StoreError::NotText)
+}
+
+/// What [`Nodes::read_peer`] makes of a reply.
+fn as_peers(reply: Result<String, StoreError>) -> Result<Option<String>, StoreError> {
+    match reply {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.is_about_the_request() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads a directory whose list of names exceeds one payload.
 ///
 /// Each part starts with the node's generation, which tells whether the list is still the one that was begun;
 /// the last part ends in an empty name (docs/misc/xenstore.txt, DIRECTORY_PART).
-fn directory_in_parts<N: Nodes + ?Sized>(nodes: &mut N, path: &str) -> Result<Vec<u8>, StoreError> {
+async fn directory_in_parts<N: Nodes + ?Sized>(nodes: &N, path: &str) -> Result<Vec<u8>, StoreError> {
     for _ in 0..DIRECTORY_ATTEMPTS {
-        if let Some(list) = one_directory(nodes, path)? {
+        if let Some(list) = one_directory(nodes, path).await? {
             return Ok(list);
         }
     }
@@ -116,14 +162,14 @@ fn directory_in_parts<N: Nodes + ?Sized>(nodes: &mut N, path: &str) -> Result<Ve
 }
 
 /// One attempt; `None` when the list changed on the way.
-fn one_directory<N: Nodes + ?Sized>(nodes: &mut N, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+async fn one_directory<N: Nodes + ?Sized>(nodes: &N, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let malformed = StoreError::Violation(Violation::MalformedPayload(Kind::DirectoryPart));
     let mut list = Vec::new();
     let mut begun: Option<Vec<u8>> = None;
     loop {
         let offset = list.len().to_string();
         let parts: [&[u8]; 4] = [path.as_bytes(), b"\0", offset.as_bytes(), b"\0"];
-        let reply = match nodes.ask(Kind::DirectoryPart, &parts) {
+        let reply = match nodes.ask(Kind::DirectoryPart, &parts).await {
             // An old xenstored: the list cannot be had.
             Err(StoreError::Unsupported) => return Err(StoreError::TooBig),
             other => other?,

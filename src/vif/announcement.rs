@@ -11,77 +11,122 @@ use crate::vif::netback::{Netback, unmap};
 use crate::xen::event::RemotePort;
 use crate::xen::grant::Gref;
 use crate::xen::{DomainId, Xen, XenError};
-use Failure::Unusable;
 use alloc::format;
 use alloc::string::String;
+use core::fmt;
 
-/// Reads what the frontend of `domain` announced in its directory `front`, maps its rings and binds its event
-/// channels: one per ring only if that was offered (`split`). What fails leaves nothing behind.
-pub fn take_up<R: StoreRing>(
-    front: &str,
-    domain: DomainId,
-    split: Support,
-    xen: &mut impl Xen,
-    store: &mut Store<R>,
-) -> Result<Netback, Failure> {
-    let mut number = |key: &str| -> Result<Option<u32>, Failure> {
-        let text = store.read_peer(&format!("{}/{key}", front));
-        let Some(text) = text.map_err(Failure::Store)? else { return Ok(None) };
-        decimal(&text).map(Some).ok_or_else(|| Unusable(format!("{key} is no number")))
-    };
-    let present = |key: &str, value: Option<u32>| value.ok_or_else(|| Unusable(format!("{key} is missing")));
-    if number("request-rx-copy")? != Some(1) {
-        return Err(Unusable("it cannot receive by copy (request-rx-copy)".into()));
-    }
-    let tx_ring = Gref(present("tx-ring-ref", number("tx-ring-ref")?)?);
-    let rx_ring = Gref(present("rx-ring-ref", number("rx-ring-ref")?)?);
-    // Whoever was offered a channel per ring may still want one for both.
-    let remote = match (number("event-channel-tx")?, number("event-channel-rx")?) {
-        (Some(tx), Some(rx)) if split == Support::Yes => {
-            Remote::Split { tx: RemotePort(tx), rx: RemotePort(rx) }
-        }
-        _ => Remote::Shared(RemotePort(present("event-channel", number("event-channel")?)?)),
-    };
-    let abilities = Abilities {
-        scatter_gather: Support::of(number("feature-sg")?),
-        blank_checksum: Support::unless(number("feature-no-csum-offload")?),
-        segmentation: Support::of(number("feature-gso-tcpv4")?),
-    };
-    let tx = xen.map(domain, tx_ring).map_err(|error| Unusable(format!("tx ring: {error}")))?;
-    let rx = match xen.map(domain, rx_ring) {
-        Ok(rx) => rx,
-        Err(error) => {
-            unmap(xen, tx);
-            return Err(Unusable(format!("rx ring: {error}")));
-        }
-    };
-    let channels = match bind(xen, domain, remote) {
-        Ok(channels) => channels,
-        Err(error) => {
-            unmap(xen, tx);
-            unmap(xen, rx);
-            return Err(Unusable(format!("event channel: {error}")));
-        }
-    };
-    let Some(charges) = xen.pages().open(domain) else {
-        channels.close(xen);
-        [tx, rx].into_iter().for_each(|page| unmap(xen, page));
-        return Err(Unusable("pages of clients that are gone are still in use everywhere".into()));
-    };
-    Netback::connect(domain, charges, channels, abilities, tx, rx).map_err(|pages| {
-        channels.close(xen);
-        xen.pages().close(charges);
-        pages.into_iter().for_each(|page| unmap(xen, page));
-        Unusable("a ring's indices make no sense".into())
-    })
+/// What a frontend announced: not believed before it is taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    tx_ring: Gref,
+    rx_ring: Gref,
+    remote: Remote,
+    abilities: Abilities,
 }
 
-/// Why rings cannot be taken up.
-pub enum Failure {
-    /// What the frontend announced is no good.
-    Unusable(String),
-    /// XenStore does not say what it announced.
-    Store(StoreError),
+/// Why rings cannot be taken up: what the frontend announced is no good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable(String);
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a frontend writes into its directory.
+const KEYS: [&str; 9] = [
+    "request-rx-copy",
+    "tx-ring-ref",
+    "rx-ring-ref",
+    "event-channel-tx",
+    "event-channel-rx",
+    "event-channel",
+    "feature-sg",
+    "feature-no-csum-offload",
+    "feature-gso-tcpv4",
+];
+
+impl Announcement {
+    /// Reads what the frontend announced in its directory `front`. It may announce an event channel per ring only if
+    /// that was offered (`split`).
+    ///
+    /// # Errors
+    /// Those of XenStore itself.
+    pub async fn read<R: StoreRing>(
+        front: &str,
+        split: Support,
+        store: &Store<R>,
+    ) -> Result<Result<Self, Unusable>, StoreError> {
+        let paths = KEYS.map(|key| format!("{front}/{key}"));
+        Ok(Self::of(store.read_peers(paths.each_ref().map(String::as_str)).await?, split))
+    }
+
+    /// `values`: those of [`KEYS`].
+    fn of(values: [Option<String>; KEYS.len()], split: Support) -> Result<Self, Unusable> {
+        let mut numbers = [None; KEYS.len()];
+        for ((number, value), key) in numbers.iter_mut().zip(values).zip(KEYS) {
+            if let Some(text) = value {
+                *number = Some(decimal(&text).ok_or_else(|| Unusable(format!("{key} is no number")))?);
+            }
+        }
+        let [copies, tx_ring, rx_ring, tx_channel, rx_channel, channel, sg, no_csum, gso] = numbers;
+        let present =
+            |key: &str, value: Option<u32>| value.ok_or_else(|| Unusable(format!("{key} is missing")));
+        if copies != Some(1) {
+            return Err(Unusable("it cannot receive by copy (request-rx-copy)".into()));
+        }
+        Ok(Self {
+            tx_ring: Gref(present("tx-ring-ref", tx_ring)?),
+            rx_ring: Gref(present("rx-ring-ref", rx_ring)?),
+            // Whoever was offered a channel per ring may still want one for both.
+            remote: match (tx_channel, rx_channel) {
+                (Some(tx), Some(rx)) if split == Support::Yes => {
+                    Remote::Split { tx: RemotePort(tx), rx: RemotePort(rx) }
+                }
+                _ => Remote::Shared(RemotePort(present("event-channel", channel)?)),
+            },
+            abilities: Abilities {
+                scatter_gather: Support::of(sg),
+                blank_checksum: Support::unless(no_csum),
+                segmentation: Support::of(gso),
+            },
+        })
+    }
+
+    /// Maps the rings of `domain` and binds its event channels. What fails leaves nothing behind.
+    ///
+    /// # Errors
+    /// What Xen refuses, and rings whose indices cannot be.
+    pub fn take_up(self, domain: DomainId, xen: &mut impl Xen) -> Result<Netback, Unusable> {
+        let tx = xen.map(domain, self.tx_ring).map_err(|error| Unusable(format!("tx ring: {error}")))?;
+        let rx = match xen.map(domain, self.rx_ring) {
+            Ok(rx) => rx,
+            Err(error) => {
+                unmap(xen, tx);
+                return Err(Unusable(format!("rx ring: {error}")));
+            }
+        };
+        let channels = match bind(xen, domain, self.remote) {
+            Ok(channels) => channels,
+            Err(error) => {
+                unmap(xen, tx);
+                unmap(xen, rx);
+                return Err(Unusable(format!("event channel: {error}")));
+            }
+        };
+        let Some(charges) = xen.pages().open(domain) else {
+            channels.close(xen);
+            [tx, rx].into_iter().for_each(|page| unmap(xen, page));
+            return Err(Unusable("pages of clients that are gone are still in use everywhere".into()));
+        };
+        Netback::connect(domain, charges, channels, self.abilities, tx, rx).map_err(|pages| {
+            channels.close(xen);
+            xen.pages().close(charges);
+            pages.into_iter().for_each(|page| unmap(xen, page));
+            Unusable("a ring's indices make no sense".into())
+        })
+    }
 }
 
 /// Binds to the event channels that a client announced.
@@ -102,6 +147,7 @@ fn bind(xen: &mut impl Xen, domain: DomainId, remote: Remote) -> Result<Channels
 }
 
 /// The client's ends of the event channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remote {
     /// One for both rings.
     Shared(RemotePort),

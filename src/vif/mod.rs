@@ -2,6 +2,7 @@
 
 pub mod abilities;
 pub mod announcement;
+pub mod backend_directory;
 pub mod blank;
 pub mod byte_limit;
 pub mod channels;
@@ -10,6 +11,7 @@ pub mod drops;
 pub mod extra;
 pub mod fair_queue;
 pub mod frame;
+pub mod frontend_directory;
 pub mod held;
 pub mod in_flight;
 pub mod intake;
@@ -22,3 +24,4 @@ pub mod segments;
 pub mod slots;
 pub mod token_bucket;
 pub mod uplink;
+pub mod words;

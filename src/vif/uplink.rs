@@ -1,27 +1,24 @@
-//! The uplink's frontend device: its XenStore directory, its life, and its rings while connected.
+//! The uplink's frontend device: its life, and its rings while connected.
+//!
+//! Carried on as a client's device is (`vif/client.rs`): asked of XenStore, never waited for.
 
-use crate::store::{Nodes, Store, StoreError, StoreRing};
-use crate::text::{Excerpt, decimal};
+use crate::flow::allowance::{Allowance, Rate, Taken};
+use crate::store::{Job, Store, StoreError, StoreRing};
 use crate::time::Moment;
-use crate::vif::abilities::{Abilities, Support};
-use crate::vif::channels::Channels;
+use crate::vif::frontend_directory::{FrontendDirectory, Talents};
 use crate::vif::held::HeldPages;
 use crate::vif::lifecycle::frontend::{Action, Event, Frontend, Link, Sight};
-use crate::vif::lifecycle::{BusState, Online};
 use crate::vif::netfront::Netfront;
 use crate::wire::ethernet::Mac;
+use crate::xen::Xen;
 use crate::xen::charge::Charge;
-use crate::xen::{DomainId, Xen};
-use alloc::format;
-use alloc::string::String;
+use alloc::rc::Rc;
 use core::net::Ipv4Addr;
+use core::task::Poll;
+use core::time::Duration;
 
 /// Where the toolstack announces our network devices.
 pub const DEVICES: &str = "device/vif";
-
-/// What we announce besides our rings, as `netif.h` names it. A key that is missing says no.
-const ABILITIES: &[(&str, u32)] =
-    &[("request-rx-copy", 1), ("feature-rx-notify", 1), ("feature-sg", 1), ("feature-gso-tcpv4", 1)];
 
 /// What happened to the link while the device took its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,19 +33,47 @@ pub enum Change {
     Gone,
 }
 
+/// Looks at XenStore for the uplink: a backend may write into its nodes as often as it likes.
+const LOOKS: Rate = Rate { per_second: 20, burst: 16 };
+
+/// How long XenStore is left alone after it did not say what it shows of the device.
+const REST: Duration = Duration::from_secs(10);
+
+/// What came of what XenStore was asked.
+#[derive(Debug)]
+enum Outcome {
+    /// It shows this.
+    Saw(Result<Sight, StoreError>),
+    /// The backend can do this.
+    Offered(Result<Talents, StoreError>),
+    /// An action ended so.
+    Ended(Result<Event, StoreError>),
+}
+
+/// What the device did.
+#[derive(Debug)]
+pub struct Steps {
+    /// What happened to its link.
+    pub change: Change,
+    /// What XenStore did not do, unless it was said before.
+    pub error: Option<StoreError>,
+}
+
 /// Our network device.
 #[derive(Debug)]
 pub struct Uplink {
-    device: u32,
-    front: String,
-    back: String,
-    /// Token of the watch on the backend's state.
-    token: String,
-    backend: DomainId,
-    mac: Mac,
-    address: Option<Ipv4Addr>,
+    directory: Rc<FrontendDirectory>,
     life: Frontend,
     netfront: Option<Netfront>,
+    /// What XenStore is asked now.
+    job: Option<Job<Outcome>>,
+    /// Something changed in XenStore since it was last looked at.
+    stale: bool,
+    looks: Allowance,
+    /// XenStore is not looked at before then.
+    rests_until: Moment,
+    /// The backend broke the protocol, and the device's life does not know yet.
+    broke: bool,
     /// What XenStore last failed to do for this device.
     trouble: Option<StoreError>,
 }
@@ -58,59 +83,52 @@ pub struct Surroundings<'a, X: Xen, R: StoreRing> {
     /// The hypervisor.
     pub xen: &'a mut X,
     /// XenStore.
-    pub store: &'a mut Store<R>,
+    pub store: &'a Store<R>,
+    /// When this turn began.
+    pub now: Moment,
     /// Where pages go that the backend does not let go.
     pub held: &'a mut HeldPages,
 }
 
 impl Uplink {
-    /// Reads what the toolstack wrote about device number `device`. Its watch is on the backend's state.
-    pub fn discover<R: StoreRing>(
-        device: u32,
-        token: &str,
-        store: &mut Store<R>,
-        now: Moment,
-    ) -> Result<Self, StoreError> {
-        let front = format!("{DEVICES}/{device}");
-        let back = store.read(&format!("{front}/backend"))?;
-        let backend = store.read_number(&format!("{front}/backend-id"))?;
-        let mac = store.read(&format!("{front}/mac"))?;
-        let mac = mac.parse().map_err(|_| StoreError::Other(Excerpt::of(&mac)))?;
-        let own = BusState::parse(&store.read(&format!("{front}/state"))?);
-        let addresses = store.read_peer(&format!("{back}/ip"))?.unwrap_or_default();
-        store.watch(&format!("{back}/state"), token)?;
-        Ok(Self {
-            device,
-            backend: DomainId(backend),
-            mac,
-            address: addresses.split_ascii_whitespace().find_map(|word| word.parse().ok()),
-            token: token.into(),
-            front,
-            back,
-            life: Frontend::new(own, now),
+    /// A device that was found; whatever happened since is seen at the first step.
+    pub fn new(directory: FrontendDirectory, now: Moment) -> Self {
+        Self {
+            life: Frontend::new(directory.found(), now),
+            directory: Rc::new(directory),
             netfront: None,
+            job: None,
+            stale: true,
+            looks: Allowance::new(LOOKS),
+            rests_until: Moment::default(),
+            broke: false,
             trouble: None,
-        })
+        }
     }
 
     /// The device's number.
     pub fn device(&self) -> u32 {
-        self.device
+        self.directory.device()
     }
 
     /// Our Ethernet address on the uplink.
     pub fn mac(&self) -> Mac {
-        self.mac
+        self.directory.mac()
     }
 
     /// The IPv4 address that the toolstack gave the device (`ip=`), if it did.
     pub fn address(&self) -> Option<Ipv4Addr> {
-        self.address
+        self.directory.address()
+    }
+
+    /// Bytes of the largest IP packet that the toolstack says may go there.
+    pub fn mtu(&self) -> u16 {
+        self.directory.mtu()
     }
 
     /// Whether the backend has taken up the rings.
     pub fn link(&self) -> Link {
-        self.life.link()
+        if self.broke { Link::Down } else { self.life.link() }
     }
 
     /// The rings, while connected.
@@ -118,178 +136,169 @@ impl Uplink {
         self.netfront.as_mut()
     }
 
-    /// When [`Self::follow`] has something to do without an event.
+    /// Something changed in XenStore: it is to be looked at again.
+    pub fn look_again(&mut self) {
+        self.stale = true;
+    }
+
+    /// Whether a reply of XenStore is waited for.
+    pub fn is_asking(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// When [`Self::advance`] has something to do without a reply of XenStore.
     pub fn deadline(&self) -> Option<Moment> {
-        self.life.deadline()
-    }
-
-    /// Looks at XenStore again and takes every step that is due. The caller drops the device on [`Change::Gone`].
-    pub fn follow<X: Xen, R: StoreRing>(
-        &mut self,
-        around: &mut Surroundings<'_, X, R>,
-    ) -> Result<Change, StoreError> {
-        let store = &mut *around.store;
-        let own = store.read_peer(&format!("{}/state", self.front))?;
-        let back = store.read_peer(&format!("{}/backend", self.front))?;
-        let backend = store.read_peer(&format!("{}/state", self.back))?;
-        let online = store.read_peer(&format!("{}/online", self.back))?;
-        let same = back.as_deref() == Some(self.back.as_str());
-        let sight = Sight {
-            own: own.filter(|_| same).map(|text| BusState::parse(&text)),
-            online: Online::parse(online.as_deref()),
-            backend: BusState::parse(&backend.unwrap_or_default()),
-        };
-        self.handle(Event::Saw(sight), around)
-    }
-
-    /// Ends the connection to a backend that broke the protocol; it is tried again after a while.
-    pub fn break_off<X: Xen, R: StoreRing>(
-        &mut self,
-        around: &mut Surroundings<'_, X, R>,
-    ) -> Result<Change, StoreError> {
-        self.handle(Event::Broke, around)
-    }
-
-    /// Hands an event to the device's life and carries out what comes of it.
-    fn handle<X: Xen, R: StoreRing>(
-        &mut self,
-        event: Event,
-        around: &mut Surroundings<'_, X, R>,
-    ) -> Result<Change, StoreError> {
-        let before = self.life.link();
-        let mut outcome = Ok(());
-        let mut action = self.life.handle(event, around.xen.now());
-        while let Some(next) = action {
-            let event = match self.carry_out(next, around) {
-                Ok(event) => event,
-                Err(error) => {
-                    let known = self.trouble.as_ref() == Some(&error);
-                    self.trouble = Some(error.clone());
-                    // The same trouble at every attempt is said once; that XenStore is silent is for the loop to know.
-                    if !known || !error.is_about_the_request() {
-                        outcome = Err(error);
-                    }
-                    Event::Failed
-                }
-            };
-            action = self.life.handle(event, around.xen.now());
+        if self.job.is_some() {
+            return None;
         }
-        let change = match (before, self.life.link()) {
+        let due = if self.stale { Some(Moment::default()) } else { self.life.deadline() };
+        due.map(|due| due.max(self.looks.next()).max(self.rests_until))
+    }
+
+    /// Goes on with what replies and time allow. The caller drops the device on [`Change::Gone`].
+    pub fn advance<X: Xen, R: StoreRing + 'static>(&mut self, around: &mut Surroundings<'_, X, R>) -> Steps {
+        let before = self.link();
+        let mut error = None;
+        while !self.life.is_forgotten() {
+            if let Some(job) = &mut self.job {
+                let Poll::Ready(outcome) = job.poll() else { break };
+                self.job = None;
+                error = self.settle(outcome, around).or(error);
+            } else if self.broke {
+                self.handle(Event::Broke, around);
+                self.broke = false;
+            } else if self.may_look(around.now) {
+                self.stale = false;
+                let (directory, store) = (self.directory.clone(), around.store.clone());
+                self.job = Some(Job::new(async move { Outcome::Saw(directory.look(&store).await) }));
+            } else {
+                break;
+            }
+        }
+        let change = match (before, self.link()) {
             _ if self.life.is_forgotten() => Change::Gone,
             (Link::Down, Link::Up) => Change::Up,
             (Link::Up, Link::Down) => Change::Down,
             _ => Change::None,
         };
-        match outcome {
-            // What happened to the link matters more than what could not be written.
-            Err(error) if change == Change::None => Err(error),
-            Err(error) => {
-                log::error!("uplink: {error}");
-                Ok(change)
+        Steps { change, error }
+    }
+
+    /// Ends the connection to a backend that broke the protocol; it is tried again after a while.
+    pub fn break_off<X: Xen, R: StoreRing + 'static>(
+        &mut self,
+        around: &mut Surroundings<'_, X, R>,
+    ) -> Steps {
+        let before = self.link();
+        self.broke = true;
+        self.let_go(around);
+        let mut steps = self.advance(around);
+        if steps.change == Change::None && before == Link::Up {
+            steps.change = Change::Down;
+        }
+        steps
+    }
+
+    /// Whether there is a reason to look at XenStore, and a look left.
+    fn may_look(&mut self, now: Moment) -> bool {
+        let due = self.stale || self.life.deadline().is_some_and(|due| due <= now);
+        due && now >= self.rests_until && self.looks.take(now) == Taken::Granted
+    }
+
+    /// Hands an event to the device's life and begins what comes of it.
+    fn handle<X: Xen, R: StoreRing + 'static>(&mut self, event: Event, around: &mut Surroundings<'_, X, R>) {
+        let mut action = self.life.handle(event, around.xen.now());
+        while let Some(next) = action {
+            if next != Action::LetGo {
+                self.job = Some(self.begin(next, around.store));
+                return;
             }
-            Ok(()) => Ok(change),
+            self.let_go(around);
+            action = self.life.handle(Event::Done, around.xen.now());
         }
     }
 
-    /// Carries out one action; its outcome, unless XenStore failed.
-    fn carry_out<X: Xen, R: StoreRing>(
+    /// Begins an action that takes XenStore.
+    fn begin<R: StoreRing + 'static>(&self, action: Action, store: &Store<R>) -> Job<Outcome> {
+        let (directory, store, written) = (self.directory.clone(), store.clone(), self.life.written());
+        let rings = self.netfront.as_ref().map(Netfront::addresses);
+        Job::new(async move {
+            match action {
+                Action::MakeRings => Outcome::Offered(directory.read_talents(&store).await),
+                Action::Write(state) => Outcome::Ended(directory.write(state, written, rings, &store).await),
+                Action::Forget => Outcome::Ended(directory.forget(&store).await.map(|()| Event::Done)),
+                // Takes no XenStore.
+                Action::LetGo => Outcome::Ended(Ok(Event::Done)),
+            }
+        })
+    }
+
+    /// Draws the conclusions from what XenStore did or said; what it failed to do, unless that is known.
+    fn settle<X: Xen, R: StoreRing + 'static>(
         &mut self,
-        action: Action,
+        outcome: Outcome,
         around: &mut Surroundings<'_, X, R>,
-    ) -> Result<Event, StoreError> {
-        match action {
-            Action::MakeRings => self.make_rings(around),
-            Action::Write(state) => {
-                let event = self.write(state, around.store)?;
+    ) -> Option<StoreError> {
+        let ended = match outcome {
+            Outcome::Saw(Ok(sight)) => Ok(Event::Saw(sight)),
+            Outcome::Saw(Err(error)) => {
+                self.stale = true;
+                self.rests_until = around.now + REST;
+                return self.report(error);
+            }
+            Outcome::Offered(Ok(talents)) => Ok(self.make_rings(talents, around)),
+            Outcome::Ended(Ok(event)) => {
                 self.trouble = None;
                 Ok(event)
             }
-            Action::LetGo => {
-                if let Some(netfront) = self.netfront.take() {
-                    around.held.extend(netfront.disconnect(around.xen));
-                }
-                around.held.retry(around.xen);
-                Ok(Event::Done)
+            Outcome::Offered(Err(error)) | Outcome::Ended(Err(error)) => Err(error),
+        };
+        match ended {
+            Ok(event) => {
+                self.handle(event, around);
+                None
             }
-            Action::Forget => {
-                around.store.unwatch(&format!("{}/state", self.back), &self.token)?;
-                Ok(Event::Done)
+            Err(error) => {
+                self.handle(Event::Failed, around);
+                self.report(error)
             }
         }
+    }
+
+    /// The same trouble at every attempt is told once.
+    fn report(&mut self, error: StoreError) -> Option<StoreError> {
+        let known = self.trouble.as_ref() == Some(&error);
+        self.trouble = Some(error.clone());
+        (!known).then_some(error)
     }
 
     fn make_rings<X: Xen, R: StoreRing>(
         &mut self,
+        Talents { abilities, split }: Talents,
         around: &mut Surroundings<'_, X, R>,
-    ) -> Result<Event, StoreError> {
-        let mut flag = |feature: &str| -> Result<Option<u32>, StoreError> {
-            let text = around.store.read_peer(&format!("{}/feature-{feature}", self.back))?;
-            Ok(text.and_then(|text| decimal(&text)))
-        };
-        let abilities = Abilities {
-            scatter_gather: Support::of(flag("sg")?),
-            blank_checksum: Support::unless(flag("no-csum-offload")?),
-            segmentation: Support::of(flag("gso-tcpv4")?),
-        };
-        let split = Support::of(flag("split-event-channels")?);
+    ) -> Event {
         around.held.retry(around.xen);
         if around.xen.pages().is_beyond(Charge::KEPT) {
             log::error!("uplink: its backend still holds {} pages: no new rings for it", around.held.len());
-            return Ok(Event::Refused);
+            return Event::Refused;
         }
-        Ok(match Netfront::create(around.xen, self.backend, abilities, split) {
+        let backend = self.directory.backend();
+        match Netfront::create(around.xen, backend, abilities, split) {
             Ok(netfront) => {
                 self.netfront = Some(netfront);
                 Event::Done
             }
             Err(error) => {
-                log::error!("uplink: no rings for domain {}: {error}", self.backend.0);
+                log::error!("uplink: no rings for domain {}: {error}", backend.0);
                 Event::Refused
             }
-        })
+        }
     }
 
-    /// Writes our state, and where our rings are in Connected, in one transaction, unless the directory has
-    /// vanished or was made anew: then it is another device's.
-    fn write<R: StoreRing>(&self, state: BusState, store: &mut Store<R>) -> Result<Event, StoreError> {
-        let front = &self.front;
-        let node = format!("{front}/state");
-        let written = self.life.written();
-        let rings = match (&self.netfront, state) {
-            (Some(netfront), BusState::Connected) => Some(netfront.addresses()),
-            _ => None,
-        };
-        let done = store.transaction(|transaction| {
-            let found = BusState::parse(&transaction.read(&node)?);
-            if found == BusState::Initialising && written != BusState::Initialising
-                || transaction.read(&format!("{front}/backend"))? != self.back
-            {
-                return Err(StoreError::NoEntry);
-            }
-            if let Some(rings) = rings {
-                let keys = [("tx-ring-ref", rings.tx_ring.0), ("rx-ring-ref", rings.rx_ring.0)];
-                // One kind of channels or the other: what an earlier connection announced must not be found.
-                let (channels, stale): (&[_], &[_]) = match rings.channels {
-                    Channels::Shared(port) => {
-                        (&[("event-channel", port.0)], &["event-channel-tx", "event-channel-rx"])
-                    }
-                    Channels::Split { tx, rx } => {
-                        (&[("event-channel-tx", tx.0), ("event-channel-rx", rx.0)], &["event-channel"])
-                    }
-                };
-                for key in stale {
-                    transaction.remove(&format!("{front}/{key}"))?;
-                }
-                for (key, value) in keys.iter().chain(channels).chain(ABILITIES) {
-                    transaction.write(&format!("{front}/{key}"), value)?;
-                }
-            }
-            transaction.write(&node, state.text())
-        });
-        match done {
-            Ok(()) => Ok(Event::Done),
-            Err(StoreError::NoEntry) => Ok(Event::Vanished),
-            Err(error) => Err(error),
+    fn let_go<X: Xen, R: StoreRing>(&mut self, around: &mut Surroundings<'_, X, R>) {
+        if let Some(netfront) = self.netfront.take() {
+            around.held.extend(netfront.disconnect(around.xen));
         }
+        around.held.retry(around.xen);
     }
 }

@@ -8,5 +8,6 @@ pub mod hostile;
 pub mod mischief;
 pub mod nic;
 pub mod ring;
+pub mod storm;
 pub mod toolstack;
 mod uplink_pages;

@@ -395,7 +395,9 @@ impl Nic {
 
     /// Requests and buffers it waits for, seen from memory: what a sleeping kernel must not leave.
     pub fn check_idle(&self, machine: &mut Machine) {
-        if !self.sent.is_empty() {
+        // The kernel may have let go of the rings, and xenstored not have said so yet.
+        let connected = self.ports.iter().all(|&port| machine.channels.is_bound(self.domain, port));
+        if !self.sent.is_empty() && connected {
             let (domain, count) = (self.domain.0, self.sent.len());
             machine.violate(
                 "lost-wakeup",

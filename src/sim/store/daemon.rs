@@ -30,6 +30,10 @@ pub struct Daemon {
     pub spurious_per_mille: u64,
     /// Of thousand transactions so many meet conflicts for nothing, a few in a row.
     pub conflict_per_mille: u64,
+    /// A request is answered so long after it came; meanwhile others may come.
+    pub latency: Duration,
+    /// Requests that were taken and are not due yet.
+    under_way: VecDeque<(Moment, [u32; 4], Vec<u8>)>,
     /// The present transaction has met enough.
     annoyed: bool,
     next_spurious: Moment,
@@ -46,6 +50,8 @@ impl Daemon {
             replies,
             spurious_per_mille: 0,
             conflict_per_mille: 0,
+            latency: Duration::ZERO,
+            under_way: VecDeque::new(),
             annoyed: false,
             next_spurious: Moment::default(),
         }
@@ -158,6 +164,10 @@ impl Peer for Daemon {
             moved += self.take(machine);
         }
         while let Some((header, payload)) = self.next_request() {
+            machine.ledger.store_requests += 1;
+            self.under_way.push_back((machine.now + self.latency, header, payload));
+        }
+        while let Some((_, header, payload)) = self.under_way.pop_front_if(|(due, ..)| *due <= machine.now) {
             self.answer(header, &payload, machine);
         }
         while let Some((domain, path, token)) = machine.store.fired.pop_front() {
@@ -170,12 +180,13 @@ impl Peer for Daemon {
         if moved > 0 {
             machine.send_event(STORE, self.port);
         }
-        if moved > 0 {
-            Rest::Again
-        } else if self.spurious_per_mille + self.conflict_per_mille > 0 {
-            Rest::Until(machine.now + Duration::from_micros(machine.dice.between(1_000, 200_000)))
-        } else {
-            Rest::Asleep
+        let due = self.under_way.front().map(|(due, ..)| *due);
+        let noise = (self.spurious_per_mille + self.conflict_per_mille > 0)
+            .then(|| machine.now + Duration::from_micros(machine.dice.between(1_000, 200_000)));
+        match due.into_iter().chain(noise).min() {
+            _ if moved > 0 => Rest::Again,
+            Some(due) => Rest::Until(due),
+            None => Rest::Asleep,
         }
     }
 }

@@ -1,0 +1,205 @@
+//! The uplink's directory in XenStore: what the toolstack and the backend wrote, and what we say in ours.
+
+use crate::store::{Nodes, Store, StoreError, StoreRing};
+use crate::text::{Excerpt, decimal};
+use crate::vif::abilities::{Abilities, Support};
+use crate::vif::channels::Channels;
+use crate::vif::lifecycle::frontend::{Event, Sight};
+use crate::vif::lifecycle::{BusState, Online};
+use crate::vif::netfront::Addresses;
+use crate::vif::uplink::DEVICES;
+use crate::vif::words::parse_mtu;
+use crate::wire::ethernet::Mac;
+use crate::xen::DomainId;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+/// What we announce besides our rings, as `netif.h` names it. A key that is missing says no.
+const ABILITIES: [(&str, u32); 4] =
+    [("request-rx-copy", 1), ("feature-rx-notify", 1), ("feature-sg", 1), ("feature-gso-tcpv4", 1)];
+
+/// Bytes of the largest IP packet where the toolstack says nothing else.
+pub const USUAL_MTU: u16 = 1500;
+
+/// What the backend can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Talents {
+    /// What packets it takes.
+    pub abilities: Abilities,
+    /// `feature-split-event-channels`
+    pub split: Support,
+}
+
+/// Where the device's nodes are, and what the toolstack wrote there when it made them.
+#[derive(Debug)]
+pub struct FrontendDirectory {
+    device: u32,
+    front: String,
+    back: String,
+    /// Token of the watch on the backend's state.
+    token: String,
+    backend: DomainId,
+    mac: Mac,
+    address: Option<Ipv4Addr>,
+    mtu: u16,
+    found: BusState,
+}
+
+impl FrontendDirectory {
+    /// Reads what the toolstack wrote about device number `device`, and watches the backend's state.
+    ///
+    /// # Errors
+    /// [`StoreError::NoEntry`] when there is no such device, or not yet.
+    pub async fn discover<R: StoreRing>(
+        device: u32,
+        token: &str,
+        store: &Store<R>,
+    ) -> Result<Self, StoreError> {
+        let front = format!("{DEVICES}/{device}");
+        let paths = ["backend", "backend-id", "mac", "state", "mtu"].map(|key| format!("{front}/{key}"));
+        let values = store.read_peers(paths.each_ref().map(String::as_str)).await?;
+        let [Some(back), Some(backend), Some(mac), Some(found), mtu] = values else {
+            return Err(StoreError::NoEntry);
+        };
+        let backend = decimal(&backend).ok_or_else(|| StoreError::NotANumber(Excerpt::of(&backend)))?;
+        let mac = mac.parse().map_err(|_| StoreError::Other(Excerpt::of(&mac)))?;
+        let found = BusState::parse(&found);
+        let addresses = store.read_peer(&format!("{back}/ip")).await?.unwrap_or_default();
+        let mtu = mtu.map_or(USUAL_MTU, |text| {
+            parse_mtu(&text).unwrap_or_else(|| {
+                log::warn!("uplink: mtu {} cannot be: {USUAL_MTU} is used", Excerpt::of(&text));
+                USUAL_MTU
+            })
+        });
+        store.watch(&format!("{back}/state"), token).await?;
+        Ok(Self {
+            device,
+            backend: DomainId(backend),
+            mac,
+            address: addresses.split_ascii_whitespace().find_map(|word| word.parse().ok()),
+            token: token.into(),
+            front,
+            back,
+            mtu,
+            found,
+        })
+    }
+
+    /// The device's number.
+    pub fn device(&self) -> u32 {
+        self.device
+    }
+
+    /// Our Ethernet address.
+    pub fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    /// The IPv4 address that the toolstack gave the device, if it did.
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        self.address
+    }
+
+    /// Bytes of the largest IP packet that the toolstack says may go there.
+    pub fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    /// Who serves the device.
+    pub fn backend(&self) -> DomainId {
+        self.backend
+    }
+
+    /// The state in which the device was found.
+    pub fn found(&self) -> BusState {
+        self.found
+    }
+
+    /// What XenStore shows of the device.
+    pub(super) async fn look<R: StoreRing>(&self, store: &Store<R>) -> Result<Sight, StoreError> {
+        let own = ["state", "backend"].map(|key| self.own(key));
+        let [state, online] = ["state", "online"].map(|key| format!("{}/{key}", self.back));
+        let [own, back, backend, online] = store.read_peers([&own[0], &own[1], &state, &online]).await?;
+        let same = back.as_deref() == Some(self.back.as_str());
+        Ok(Sight {
+            own: own.filter(|_| same).map(|text| BusState::parse(&text)),
+            online: Online::parse(online.as_deref()),
+            backend: BusState::parse(&backend.unwrap_or_default()),
+        })
+    }
+
+    /// What the backend says that it can do.
+    pub(super) async fn read_talents<R: StoreRing>(&self, store: &Store<R>) -> Result<Talents, StoreError> {
+        let features = ["sg", "no-csum-offload", "gso-tcpv4", "split-event-channels"];
+        let paths = features.map(|feature| format!("{}/feature-{feature}", self.back));
+        let values = store.read_peers(paths.each_ref().map(String::as_str)).await?;
+        let [sg, no_csum, gso, split] = values.map(|text| text.and_then(|text| decimal(&text)));
+        let abilities = Abilities {
+            scatter_gather: Support::of(sg),
+            blank_checksum: Support::unless(no_csum),
+            segmentation: Support::of(gso),
+        };
+        Ok(Talents { abilities, split: Support::of(split) })
+    }
+
+    /// Writes our state where `written` is what we wrote last, and where our `rings` are in Connected, in one
+    /// transaction, unless the directory has vanished or was made anew: then it is another device's.
+    pub(super) async fn write<R: StoreRing>(
+        &self,
+        state: BusState,
+        written: BusState,
+        rings: Option<Addresses>,
+        store: &Store<R>,
+    ) -> Result<Event, StoreError> {
+        let (node, backend) = (self.own("state"), self.own("backend"));
+        let (mut nodes, stale) = match rings {
+            Some(rings) if state == BusState::Connected => self.announcement(rings),
+            _ => (Vec::new(), &[][..]),
+        };
+        nodes.push((node.clone(), state.text().into()));
+        let done = store.transaction(async |transaction| {
+            let found = BusState::parse(&transaction.read(&node).await?);
+            if found == BusState::Initialising && written != BusState::Initialising
+                || transaction.read(&backend).await? != self.back
+            {
+                return Err(StoreError::NoEntry);
+            }
+            for key in stale {
+                transaction.remove(&self.own(key)).await?;
+            }
+            transaction.write_all(&nodes).await
+        });
+        match done.await {
+            Ok(()) => Ok(Event::Done),
+            Err(StoreError::NoEntry) => Ok(Event::Vanished),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What announces our rings, and what an earlier connection may have announced that must not be found any more: it
+    /// is one kind of channels or the other.
+    fn announcement(&self, rings: Addresses) -> (Vec<(String, String)>, &'static [&'static str]) {
+        let keys = [("tx-ring-ref", rings.tx_ring.0), ("rx-ring-ref", rings.rx_ring.0)];
+        let (channels, stale): (&[_], &'static [_]) = match rings.channels {
+            Channels::Shared(port) => {
+                (&[("event-channel", port.0)], &["event-channel-tx", "event-channel-rx"])
+            }
+            Channels::Split { tx, rx } => {
+                (&[("event-channel-tx", tx.0), ("event-channel-rx", rx.0)], &["event-channel"])
+            }
+        };
+        let all = keys.iter().chain(channels).chain(&ABILITIES);
+        (all.map(|(key, value)| (self.own(key), value.to_string())).collect(), stale)
+    }
+
+    /// Ends the watch on the backend's state.
+    pub(super) async fn forget<R: StoreRing>(&self, store: &Store<R>) -> Result<(), StoreError> {
+        store.unwatch(&format!("{}/state", self.back), &self.token).await
+    }
+
+    fn own(&self, key: &str) -> String {
+        format!("{}/{key}", self.front)
+    }
+}
