@@ -16,5 +16,6 @@ in_client alice "ip route flush cache; {
     cat /tmp/block
 } | nc -w 60 $UPLINK 80 | tail -n 1"
 saw alice "^$(sha256sum </srv/block | cut -d ' ' -f 1)$"
-in_client alice "ip route get $UPLINK"
-saw alice 'mtu 1300'
+# The client's kernel was told again: it does not even send what is too big.
+refuse 'too big for the uplink' in_client alice "ping -M do -c 1 -W 20 -s 1472 $UPLINK"
+saw alice 'message too long, mtu *[:=] *1300'
