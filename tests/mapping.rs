@@ -1,4 +1,4 @@
-//! Mapping and filtering: conformance M-1 to M-10 (RFC 4787, RFC 5382, RFC 5508).
+//! Mapping and filtering: conformance M-1 to M-11 (RFC 4787, RFC 5382, RFC 5508).
 #![allow(missing_docs)]
 
 mod support;
@@ -195,4 +195,90 @@ fn a_new_uplink_address_ends_translated_flows() {
     world.uplink_nothing(udp((R, 53), outer), Drop::NotForUs);
     world.uplink_nothing(udp((R, 53), (address, outer.1)), Drop::Unsolicited);
     assert_eq!(world.out_u(ONE, udp((C1, 5000), (R, 53))).source(), address);
+}
+
+/// C1's port 5060 is reached by port 5060 of the uplink.
+fn telephone() -> World {
+    World::with(settings(), forwarding(&[(17, 5060, C1, 5060), (6, 6881, C1, 6881)]))
+}
+
+#[test]
+fn m_11_what_the_service_behind_a_forwarded_port_sends_leaves_by_that_port() {
+    let mut world = telephone();
+    for far in [(R, 5060), (S, 5060), (R, 3478)] {
+        let registered = world.out_u(ONE, udp((C1, 5060), far));
+        registered.assert_sums();
+        assert_eq!(registered.from(), (F, 5060));
+    }
+    assert_eq!(world.out_u(ONE, tcp((C1, 6881), (R, 6881), "S", 1, 0)).from(), (F, 6881));
+    // No port of the pools is used for it; other endpoints have theirs.
+    assert!(world.journey.engine().mappings().is_empty());
+    assert_ne!(world.out_u(ONE, udp((C1, 5061), (R, 5060))).source_port(), 5060);
+    assert_ne!(world.out_u(TWO, udp((C2, 5060), (R, 5060))).source_port(), 5060);
+    assert_ne!(world.out_u(ONE, tcp((C1, 5060), (R, 5060), "S", 1, 0)).source_port(), 5060);
+}
+
+#[test]
+fn m_11_both_directions_are_one_flow() {
+    let mut world = telephone();
+    world.out_u(ONE, udp((C1, 5060), (R, 5060)));
+    assert_eq!(world.out_c(ONE, udp((R, 5060), (F, 5060))).to(), (C1, 5060));
+    world.out_c(ONE, udp((S, 5060), (F, 5060)));
+    assert_eq!(world.out_u(ONE, udp((C1, 5060), (S, 5060))).from(), (F, 5060));
+    assert_eq!(world.flows(), 2);
+}
+
+#[test]
+fn m_11_rules_for_what_goes_out_hold_for_the_endpoint_too() {
+    let mut world =
+        World::with(settings(), forwarding_by(&["action=drop dst4=192.0.2.10"], &[(17, 5060, C1, 5060)]));
+    assert_eq!(world.client_error(ONE, udp((C1, 5060), (R, 5060)), Drop::Rule), (3, 13));
+    // What comes in by the forward is answered all the same.
+    world.out_c(ONE, udp((R, 5060), (F, 5060)));
+    world.out_u(ONE, udp((C1, 5060), (R, 5060)));
+}
+
+#[test]
+fn m_11_a_forward_that_appears_takes_over_the_endpoint() {
+    let mut world = World::new();
+    let before = world.out_u(ONE, udp((C1, 5060), (R, 5060))).from();
+    world.out_c(ONE, udp((R, 5060), before));
+    world.journey.set_rules(forwarding(&[(17, 5060, C1, 5060)]), world.now);
+    // What is open goes on, until the far end calls the forwarded port.
+    assert_eq!(world.out_u(ONE, udp((C1, 5060), (R, 5060))).from(), before);
+    assert_eq!(world.out_u(ONE, udp((C1, 5060), (S, 5060))).from(), (F, 5060));
+    world.out_c(ONE, udp((R, 5060), (F, 5060)));
+    assert_eq!(world.out_u(ONE, udp((C1, 5060), (R, 5060))).from(), (F, 5060));
+}
+
+#[test]
+fn m_11_a_forward_that_goes_takes_its_flows_with_it() {
+    let mut world = telephone();
+    world.out_u(ONE, udp((C1, 5060), (R, 5060)));
+    world.journey.set_rules(forwarding(&[(17, 5060, C2, 5060)]), world.now);
+    assert_eq!(world.out_u(TWO, udp((C2, 5060), (R, 5060))).from(), (F, 5060));
+    assert_ne!(world.out_u(ONE, udp((C1, 5060), (R, 5060))).from(), (F, 5060));
+    assert_eq!(world.out_c(TWO, udp((R, 5060), (F, 5060))).to(), (C2, 5060));
+}
+
+#[test]
+fn m_11_a_port_that_an_older_flow_has_is_left_to_it_for_its_far_end_alone() {
+    let mut world = World::new();
+    let outer = world.out_u(ONE, udp((C1, 5000), (R, 5000))).from();
+    world.journey.set_rules(forwarding(&[(17, outer.1, C2, 9)]), world.now);
+    assert_ne!(world.out_u(TWO, udp((C2, 9), (R, 5000))).from(), outer);
+    assert_eq!(world.out_u(TWO, udp((C2, 9), (S, 5000))).from(), outer);
+    assert_eq!(world.out_c(ONE, udp((R, 5000), outer)).to(), (C1, 5000));
+}
+
+#[test]
+fn m_11_a_simultaneous_open_by_a_forwarded_port_completes() {
+    let mut world = telephone();
+    let peer = (R, 6881);
+    world.out_u(ONE, tcp((C1, 6881), peer, "S", 1000, 0));
+    world.out_c(ONE, tcp(peer, (F, 6881), "S", 5000, 0));
+    world.out_u(ONE, tcp((C1, 6881), peer, "SA", 1000, 5001));
+    world.out_c(ONE, tcp(peer, (F, 6881), "SA", 5000, 1001));
+    world.wait(7_000);
+    world.out_c(ONE, tcp(peer, (F, 6881), "A", 5001, 1001));
 }

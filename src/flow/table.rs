@@ -120,10 +120,10 @@ pub const fn payer(flow: &Flow) -> Account {
     }
 }
 
-/// The kind of a flow, by what it keeps.
+/// The kind of a flow, by what it keeps. One that leaves by a forwarded port keeps none.
 const fn kind(flow: &Flow) -> usize {
-    match (flow.route, PoolKind::of(flow.protocol, flow.near_port)) {
-        (Route::Outward, Some(pool)) => pool.position(),
+    match (flow.mapping, PoolKind::of(flow.protocol, flow.near_port)) {
+        (Some(_), Some(pool)) => pool.position(),
         _ => KINDS - 1,
     }
 }

@@ -36,11 +36,24 @@ impl PortForward {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken;
 
+/// Neighbouring ports of a client that uplink ports lead to.
+#[derive(Clone, Copy, Debug)]
+struct Endpoints {
+    protocol: u8,
+    client: Ipv4Addr,
+    first: u16,
+    last: u16,
+    /// The uplink port that leads to the first.
+    uplink_port: u16,
+}
+
 /// All port forwards, none of which share a port. Look-up is O(log n).
 #[derive(Clone, Debug, Default)]
 pub struct PortForwards {
     /// By protocol and first port; no two overlap.
     sorted: Vec<PortForward>,
+    /// The same by protocol, client and last port of the client; where two lead to one port, as the first says.
+    endpoints: Vec<Endpoints>,
 }
 
 impl PortForwards {
@@ -59,7 +72,46 @@ impl PortForwards {
             return Err(Taken);
         }
         self.sorted.insert(after, forward);
+        self.add_endpoints(&forward);
         Ok(())
+    }
+
+    /// Notes the client's ports that `forward` leads to and no other did.
+    fn add_endpoints(&mut self, forward: &PortForward) {
+        let (protocol, client, start) = (forward.protocol, forward.client(), forward.to.port());
+        let end = start.saturating_add(forward.ports.last() - forward.ports.first());
+        let mut first = start;
+        loop {
+            let at = self.endpoints_from(protocol, client, first);
+            let next = self.endpoints.get(at).filter(|it| it.protocol == protocol && it.client == client);
+            let last = match next {
+                Some(next) if next.first <= first => None,
+                Some(next) => Some(end.min(next.first - 1)),
+                None => Some(end),
+            };
+            let covered = next.map_or(end, |next| next.last);
+            if let Some(last) = last {
+                let uplink_port = forward.ports.first() + (first - start);
+                self.endpoints.insert(at, Endpoints { protocol, client, first, last, uplink_port });
+            }
+            match last.unwrap_or(covered).checked_add(1) {
+                Some(next) if next <= end => first = next,
+                _ => return,
+            }
+        }
+    }
+
+    /// Where in `endpoints` the one is that holds this port, or the next.
+    fn endpoints_from(&self, protocol: u8, client: Ipv4Addr, port: u16) -> usize {
+        self.endpoints.partition_point(|it| (it.protocol, it.client, it.last) < (protocol, client, port))
+    }
+
+    /// The uplink port that leads to a port of a client; of several the one that was added first.
+    pub fn port_to(&self, protocol: u8, endpoint: SocketAddrV4) -> Option<u16> {
+        let (client, port) = (*endpoint.ip(), endpoint.port());
+        let it = self.endpoints.get(self.endpoints_from(protocol, client, port))?;
+        let holds = it.protocol == protocol && it.client == client && it.first <= port;
+        holds.then(|| it.uplink_port + (port - it.first))
     }
 
     /// Where an uplink port leads.
@@ -115,6 +167,31 @@ mod tests {
         assert_eq!(forwards.add(forward(UDP, 100, 200, "10.0.0.7:1").unwrap()), Ok(()));
         assert_eq!(forwards.add(forward(TCP, 201, 300, "10.0.0.7:1").unwrap()), Ok(()));
         assert_eq!(forwards.add(forward(TCP, 1, 99, "10.0.0.7:1").unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn each_endpoint_has_the_port_that_was_first_led_to_it() {
+        let mut forwards = PortForwards::default();
+        for (first, last, to) in [
+            (8000, 8010, "10.0.0.6:80"),
+            (100, 100, "10.0.0.6:60"),
+            (200, 250, "10.0.0.6:50"),
+            (1, 1, "10.0.0.7:85"),
+        ] {
+            forwards.add(forward(TCP, first, last, to).unwrap()).unwrap();
+        }
+        let port_to = |protocol, to: &str| forwards.port_to(protocol, to.parse().unwrap());
+        for port in 1..=200u16 {
+            let expected = match port {
+                80..=90 => Some(8000 + port - 80),
+                60 => Some(100),
+                50..=100 => Some(200 + port - 50),
+                _ => None,
+            };
+            assert_eq!(port_to(TCP, &alloc::format!("10.0.0.6:{port}")), expected, "{port}");
+        }
+        assert_eq!(port_to(TCP, "10.0.0.7:85"), Some(1));
+        assert_eq!((port_to(TCP, "10.0.0.7:86"), port_to(UDP, "10.0.0.6:80")), (None, None));
     }
 
     #[test]

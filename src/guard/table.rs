@@ -94,6 +94,11 @@ impl RuleTable {
         self.forwards.lead(protocol, uplink_port).filter(|to| !self.is_blocked(*to.ip()))
     }
 
+    /// The uplink port that leads to a client's endpoint, if one does: its mapping.
+    pub fn port_to(&self, protocol: u8, endpoint: SocketAddrV4) -> Option<u16> {
+        self.forwards.port_to(protocol, endpoint)
+    }
+
     /// Protocols and uplink ports that lead to clients, blocked ones included: NAT must not give them out.
     pub fn forwarded_ports(&self) -> impl Iterator<Item = (u8, u16)> + '_ {
         self.forwards.ports()

@@ -3,7 +3,7 @@
 //! Everything is asked before anything is taken: destination, hops and size, rules, the client's rates and
 //! limits; the outer port comes last.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, SocketAddrV4};
 
 use super::engine::{Engine, Parcel, Verdict};
 use super::outbound::read_transport;
@@ -21,6 +21,7 @@ use crate::route::destination::Reach;
 use crate::route::report::{Report, is_host};
 use crate::time::Moment;
 use crate::wire::icmp::Icmp;
+use crate::wire::ipv4::protocol;
 use crate::wire::transport::Transport;
 use crate::wire::udp::DHCP_CLIENT;
 
@@ -128,8 +129,18 @@ impl Engine {
         if let Err(why) = self.fits(now, Side::Uplink, Side::Client(near), parcel) {
             return Verdict::Discard(why);
         }
-        if self.flows.find(&crate::flow::key::Key::inside(&flow)).is_some_and(|id| self.is_alive(id, now)) {
-            return Verdict::Discard(Drop::ProtocolBusy);
+        if let Some(other) = self.flows.find(&crate::flow::key::Key::inside(&flow))
+            && self.is_alive(other, now)
+        {
+            // A flow that the client opened from another port, before this one was forwarded to it, gives way unless
+            // that would break a connection.
+            let gives_way = self.flows.get(other).is_some_and(|it| {
+                it.mapping.is_some() && (!it.stage.is_assured() || it.protocol == protocol::UDP)
+            });
+            if !gives_way {
+                return Verdict::Discard(Drop::ProtocolBusy);
+            }
+            self.end(other, now);
         }
         match self.enter(now, flow) {
             Ok(id) => self.pass_opener(now, id, End::Far, parcel),
@@ -201,13 +212,17 @@ impl Engine {
             Route::Forwarded => Taken::Granted,
             _ => self.clients.get_mut(flow.near).ok_or(Drop::NoClient)?.new_flows.take(now),
         };
+        let forwarded_port = self.forwarded_port(now, &flow);
         let pool = match flow.route {
-            Route::Outward => PoolKind::of(flow.protocol, flow.near_port),
-            Route::Forwarded | Route::Between(_) => None,
+            Route::Outward if forwarded_port.is_none() => PoolKind::of(flow.protocol, flow.near_port),
+            _ => None,
         };
         if let Some((mapping, outer_port)) = self.make_room(now, &flow, pool, pace)? {
             flow.mapping = Some(mapping);
             flow.outer_port = outer_port;
+        }
+        if let Some(port) = forwarded_port {
+            flow.outer_port = port;
         }
         let entered = self.clear_name(now, &flow).and_then(|()| {
             self.flows.insert(flow, Tick::at(now)).map_err(|refusal| match refusal {
@@ -227,6 +242,17 @@ impl Engine {
             }
         }
         entered
+    }
+
+    /// The forwarded port that is the mapping of the endpoint from which `flow` goes out (conformance M-11). Where a
+    /// flow that is older than the forward still talks to the same far end from that port, there is none.
+    fn forwarded_port(&mut self, now: Moment, flow: &Flow) -> Option<u16> {
+        if flow.route != Route::Outward {
+            return None;
+        }
+        let endpoint = SocketAddrV4::new(self.clients.get(flow.near)?.address, flow.near_port);
+        let outer_port = self.rules.port_to(flow.protocol, endpoint)?;
+        self.clear_name(now, &Flow { outer_port, ..*flow }).ok().map(|()| outer_port)
     }
 
     /// Makes sure that the outside name of `flow` is not kept by a flow that is over.

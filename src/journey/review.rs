@@ -4,6 +4,7 @@
 //! without packets are judged again by [`Engine::advance`], some at a time, which also takes out the flows of clients
 //! that have left.
 
+use core::net::SocketAddrV4;
 use core::time::Duration;
 
 use super::engine::Engine;
@@ -99,17 +100,25 @@ impl Engine {
             icmp_type: query.and_then(|kind| u8::try_from(kind).ok()),
             now: self.unix(now),
         };
+        let leads_here = || {
+            let target = self.rules.port_forward(flow.protocol, flow.outer_port);
+            target == Some(SocketAddrV4::new(near.address, flow.near_port))
+        };
         match flow.route {
             Route::Outward if self.clients.slot_of(flow.far).is_some() => Answer::Reject,
+            // It uses a port that was its endpoint's by a forward.
+            Route::Outward
+                if has_ports && flow.outer_port != 0 && flow.mapping.is_none() && !leads_here() =>
+            {
+                Answer::Reject
+            }
             Route::Outward => self.rules.outward(&question),
             Route::Between(peer) if self.clients.slot_of(flow.far) == Some(peer) => {
                 self.rules.between(&question)
             }
             Route::Between(_) => Answer::Reject,
             Route::Forwarded => {
-                let target = self.rules.port_forward(flow.protocol, flow.outer_port);
-                let holds = target.is_some_and(|to| *to.ip() == near.address && to.port() == flow.near_port);
-                if holds && self.clients.slot_of(flow.far).is_none() {
+                if leads_here() && self.clients.slot_of(flow.far).is_none() {
                     Answer::Accept
                 } else {
                     Answer::Reject

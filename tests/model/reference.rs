@@ -90,6 +90,8 @@ pub struct Flow {
     pub far_port: u16,
     pub outer_port: u16,
     pub route: Route,
+    /// It goes out by a port that is forwarded to its endpoint.
+    pub by_forward: bool,
     /// Exchanges there were, in halves: one for the first answer, two when its opener went on, three when that was
     /// answered too.
     pub turns: u32,
@@ -218,7 +220,8 @@ impl Flow {
 
     /// What it keeps: a port of one of the pools, or none.
     fn kind(&self) -> usize {
-        let pool = if self.route == Route::Outward { pool_of(self.protocol, self.near_port) } else { None };
+        let has_mapping = self.route == Route::Outward && !self.by_forward;
+        let pool = if has_mapping { pool_of(self.protocol, self.near_port) } else { None };
         pool.unwrap_or(5)
     }
 
@@ -312,6 +315,7 @@ impl Model {
 
     fn release(&mut self, flow: &Flow) {
         if flow.route == Route::Outward
+            && !flow.by_forward
             && let Some(pool) = pool_of(flow.protocol, flow.near_port)
         {
             let holder = flow.payer;
@@ -337,7 +341,10 @@ impl Model {
         let near = self.address(flow.near).unwrap();
         match flow.route {
             Route::Outward => {
-                self.slot(flow.far).is_none() && !self.rules.forbidden.contains(&(near, flow.far))
+                let forward = (flow.protocol, flow.outer_port, near, flow.near_port);
+                self.slot(flow.far).is_none()
+                    && (!flow.by_forward || self.rules.forwards.contains(&forward))
+                    && !self.rules.forbidden.contains(&(near, flow.far))
             }
             Route::Between(peer) => {
                 self.slot(flow.far) == Some(peer) && self.rules.permits.contains(&(near, flow.far))
@@ -606,7 +613,7 @@ impl Model {
     }
 
     fn open_outward(&mut self, from: Slot, sent: &Sent, hint: &Hint) -> Expected {
-        let far = sent.destination.0;
+        let (address, far) = (sent.source.0, sent.destination.0);
         if far == self.gateway || far == self.uplink {
             return match sent.load {
                 Load::EchoRequest => Expected::Forward {
@@ -639,7 +646,17 @@ impl Model {
             Load::EchoReply => return Expected::Drop(Drop::EchoUnasked, None),
             _ => {}
         }
+        if route == Route::Outward {
+            let endpoint = (flow.protocol, address, near_port);
+            let forward = self.rules.forwards.iter().find(|it| (it.0, it.2, it.3) == endpoint).map(|it| it.1);
+            let free =
+                forward.filter(|port| self.find_outside(flow.protocol, *port, (far, far_port)).is_none());
+            if let Some(port) = free {
+                (flow.outer_port, flow.by_forward) = (port, true);
+            }
+        }
         match self.make_room(&flow, hint) {
+            Ok(0) => {}
             Ok(port) => flow.outer_port = port,
             Err(why) => return Self::prohibited(why),
         }
@@ -677,6 +694,7 @@ impl Model {
             far_port,
             outer_port: 0,
             route,
+            by_forward: false,
             turns: 0,
             tcp,
             deadline: 0,
@@ -729,8 +747,13 @@ impl Model {
         }
         let mut flow = self.new_flow(near, sent, near_port, sent.source.0, far_port, Route::Forwarded);
         flow.outer_port = port;
-        if self.find_inside(near, protocol, near_port, (flow.far, far_port)).is_some() {
-            return Expected::Drop(Drop::ProtocolBusy, None);
+        if let Some(at) = self.find_inside(near, protocol, near_port, (flow.far, far_port)) {
+            let other = self.flows[at];
+            let is_older = other.route == Route::Outward && !other.by_forward;
+            if !is_older || other.tcp.is_some() && other.is_assured() {
+                return Expected::Drop(Drop::ProtocolBusy, None);
+            }
+            self.end(at);
         }
         let none = Hint { choice: None, held: vec![] };
         if let Err(why) = self.make_room(&flow, &none) {

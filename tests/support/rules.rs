@@ -45,13 +45,18 @@ pub fn rules_of(sections: &[(Ipv4Addr, &[&str])]) -> RuleTable {
 
 /// Rules that let clients out and forward uplink ports: (protocol, uplink port, client, client port).
 pub fn forwarding(forwards: &[(u8, u16, Ipv4Addr, u16)]) -> RuleTable {
+    forwarding_by(&["action=accept"], forwards)
+}
+
+/// The same, and clients may go out as these lines say.
+pub fn forwarding_by(lines: &[&str], forwards: &[(u8, u16, Ipv4Addr, u16)]) -> RuleTable {
     let mut ports = PortForwards::default();
     for (protocol, port, client, client_port) in forwards {
         let range = PortRange::new(*port, *port).unwrap();
         let to = SocketAddrV4::new(*client, *client_port);
         ports.add(PortForward::new(*protocol, range, to).unwrap()).unwrap();
     }
-    RuleTable::new(Parts { default: open(), forwards: ports, ..Parts::default() })
+    RuleTable::new(Parts { default: Some(section(lines)), forwards: ports, ..Parts::default() })
 }
 
 /// Rules that let clients out and to each other.
