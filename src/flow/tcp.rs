@@ -5,6 +5,8 @@
 //! end sent and what it is ready to receive, and is only updated by segments that fit the other half, so
 //! that somebody who guesses addresses and ports alone cannot move it (the idea of RFC 5961).
 
+use bitflags::bitflags;
+
 use super::record::End;
 use crate::wire::tcp::{Flags, Tcp};
 
@@ -60,6 +62,10 @@ pub enum Step {
     Keep,
     /// It opens a new connection between the same ends: the old one is to be forgotten first.
     Reopen,
+    /// It is a SYN of the end that did not open the connection: whether it may pass is for the rules.
+    Turn,
+    /// It answers a SYN of that end: the connection is no more, and the new one is to be opened from that side.
+    Renounce,
     /// It does not belong to the connection and must not pass.
     Refuse,
 }
@@ -89,7 +95,30 @@ pub struct Track {
     far: Half,
     /// Window scale of the near end in the low nibble, of the far end in the high one.
     scales: u8,
+    /// What is known of the last SYN that passed on the open connection: [`Offer`].
+    offer: Offer,
+    /// The low half of that SYN's sequence number: there is no room for more in a cache line, and whoever guesses a RST
+    /// into a window has to guess no more than that.
+    offered: u16,
 }
+
+bitflags! {
+    /// A SYN on an open connection. Its sender may have lost the connection; whether its receiver has, its answer shows.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    struct Offer: u8 {
+        /// Its window scale, [`UNSCALED`] without.
+        const SCALE = 0x0F;
+        /// The near end sent it.
+        const OF_NEAR = 0x10;
+        /// The far end sent it.
+        const OF_FAR = 0x20;
+        /// It carries data.
+        const DATA = 0x40;
+    }
+}
+
+/// The most data of a SYN that its answer may acknowledge, where only its sequence number is known, in bytes.
+const SYN_DATA: u16 = 1460;
 
 /// Whether `number` lies in `first..=last`, in sequence space.
 const fn within(number: u32, first: u32, last: u32) -> bool {
@@ -167,6 +196,68 @@ impl Track {
         within(reset.sequence, receiver.acknowledged, receiver.limit)
     }
 
+    const fn offer_of(end: End) -> Offer {
+        match end {
+            End::Near => Offer::OF_NEAR,
+            End::Far => Offer::OF_FAR,
+        }
+    }
+
+    /// Remembers a `syn` of `sender` on the open connection, unless it is the connection's own, sent again.
+    pub fn remember(&mut self, sender: End, syn: &Tcp) {
+        if within(self.half(sender.other()).acknowledged, syn.sequence, syn.end()) {
+            return;
+        }
+        let scale = Offer::from_bits_truncate(syn.window_scale.unwrap_or(UNSCALED)) & Offer::SCALE;
+        let data = if syn.span > 1 { Offer::DATA } else { Offer::empty() };
+        self.offer = scale | Self::offer_of(sender) | data;
+        self.offered = syn.sequence as u16;
+    }
+
+    /// Whether a segment of `sender` acknowledges the other end's SYN that was remembered.
+    fn answers_offer(&self, sender: End, segment: &Tcp) -> bool {
+        let data = if self.offer.contains(Offer::DATA) { SYN_DATA } else { 0 };
+        let beyond = (segment.acknowledgement as u16).wrapping_sub(self.offered).wrapping_sub(1);
+        segment.flags.contains(Flags::ACK)
+            && self.offer.contains(Self::offer_of(sender.other()))
+            && beyond <= data
+    }
+
+    /// Takes up the new connection of `opener`, whose SYN was remembered and is answered by `answer`.
+    fn take_up(&mut self, opener: End, answer: &Tcp) -> Step {
+        let scale = (self.offer & Offer::SCALE).bits();
+        let scales = match opener {
+            End::Near => scale | UNSCALED << 4,
+            End::Far => UNSCALED | scale << 4,
+        };
+        *self = Track { scales, ..Track::default() };
+        // Of its window nothing is known but what it can be at most.
+        let limit = u32::from(u16::MAX);
+        *self.half_mut(opener) = Half { sent: answer.acknowledgement, acknowledged: 0, limit };
+        self.half_mut(opener.other()).acknowledged = answer.acknowledgement.wrapping_sub(1);
+        self.first_answer(opener, answer)
+    }
+
+    /// A RST or SYN on a connection that both ends may believe open.
+    #[inline(never)]
+    fn syn_or_reset(&mut self, opener: End, sender: End, segment: &Tcp) -> Step {
+        if segment.flags.contains(Flags::RST) {
+            // A refusal of a SYN shows that nobody knows the connection there.
+            let ends = self.closes(sender, segment) || self.answers_offer(sender, segment);
+            return if ends { Step::Restart(TcpStage::Reset) } else { Step::Keep };
+        }
+        if segment.opens() {
+            if sender != opener {
+                return Step::Turn;
+            }
+            // Its receiver answers with a challenge if it knows the connection (RFC 5961 section 4).
+            self.remember(sender, segment);
+        } else if self.answers_offer(sender, segment) {
+            return if sender == opener { Step::Renounce } else { self.take_up(opener, segment) };
+        }
+        Step::Keep
+    }
+
     /// Whether a segment of `sender` can be from that end: it begins near the other end's window, and
     /// acknowledges nothing that was not sent.
     #[inline(always)]
@@ -202,14 +293,15 @@ impl Track {
     pub const fn is_in_flight(&self, sender: End, sequence: u32) -> bool {
         let own = self.half(sender);
         let begins = self.half(sender.other()).acknowledged.wrapping_sub(SLACK);
-        within(sequence, begins, own.sent)
+        let is_offer = self.offer.contains(Self::offer_of(sender)) && sequence as u16 == self.offered;
+        within(sequence, begins, own.sent) || is_offer
     }
 
     /// Takes a `segment` that `sender` sent on a connection of `opener` that is at `stage`.
     #[inline(always)]
     pub fn step(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
         if stage.is_assured() {
-            return self.open_connection(stage, sender, segment);
+            return self.open_connection(stage, opener, sender, segment);
         }
         // A copy, so that the one of an open connection stays in registers.
         self.step_at_an_end(stage, opener, sender, &{ *segment })
@@ -223,13 +315,13 @@ impl Track {
             TcpStage::Opening => self.first_answer(opener, segment),
             TcpStage::Crossed | TcpStage::Answered => self.handshake(stage, opener, sender, segment),
             TcpStage::Established | TcpStage::NearFinished | TcpStage::FarFinished => {
-                self.open_connection(stage, sender, segment)
+                self.open_connection(stage, opener, sender, segment)
             }
             TcpStage::Closed | TcpStage::Reset if segment.opens() => {
                 if sender == opener {
                     Step::Reopen
                 } else {
-                    Step::Refuse
+                    Step::Turn
                 }
             }
             TcpStage::Closed => Step::Keep,
@@ -283,11 +375,10 @@ impl Track {
 
     /// Both ends sent a SYN; the handshake is complete when both were acknowledged.
     fn handshake(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
-        if segment.flags.contains(Flags::RST) {
-            return if self.closes(sender, segment) { Step::Restart(TcpStage::Reset) } else { Step::Keep };
-        }
-        if segment.opens() && sender == opener {
-            return Step::Keep;
+        let is_answer = segment.flags.contains(Flags::SYN) && self.answers_offer(sender, segment);
+        let opens = segment.opens() && (sender == opener || stage == TcpStage::Answered);
+        if segment.flags.contains(Flags::RST) || opens || is_answer {
+            return self.syn_or_reset(opener, sender, segment);
         }
         if !self.fits(sender, segment) {
             return Step::Keep;
@@ -308,18 +399,14 @@ impl Track {
         if segment.flags.contains(Flags::SYN) {
             return Step::Restart(TcpStage::Established);
         }
-        self.open_connection(TcpStage::Established, sender, segment)
+        self.open_connection(TcpStage::Established, opener, sender, segment)
     }
 
     /// Data, FIN or RST on an open connection.
     #[inline(always)]
-    fn open_connection(&mut self, stage: TcpStage, sender: End, segment: &Tcp) -> Step {
-        if segment.flags.contains(Flags::RST) {
-            return if self.closes(sender, segment) { Step::Restart(TcpStage::Reset) } else { Step::Keep };
-        }
-        if segment.flags.contains(Flags::SYN) {
-            // A SYN on an open connection is answered with a challenge by its receiver (RFC 5961 section 4).
-            return Step::Keep;
+    fn open_connection(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
+        if segment.flags.intersects(Flags::RST | Flags::SYN) {
+            return self.syn_or_reset(opener, sender, &{ *segment });
         }
         if !self.fits(sender, segment) {
             return Step::Restart(stage);

@@ -9,8 +9,9 @@ use crate::counters::Drop;
 use crate::flow::record::{End, Flow, Route, Stage};
 use crate::flow::slab::Id;
 use crate::flow::table::Entry;
-use crate::flow::tcp::Step;
+use crate::flow::tcp::{Step, TcpStage};
 use crate::flow::tick::Tick;
+use crate::guard::Answer;
 use crate::nat::ident::UNCUT_BYTES;
 use crate::nat::rewrite::{Heading, PortChange, readdress, repoint};
 use crate::packet::Gso;
@@ -76,6 +77,12 @@ impl Engine {
                 self.end(id, now);
                 return None;
             }
+            Err(Step::Renounce) => {
+                // The SYN comes again within a second or so, and opens a flow of its own.
+                self.end(id, now);
+                return Some(Verdict::Discard(Drop::TcpState));
+            }
+            Err(Step::Turn) => return self.turn(now, id, sender, &mut parcel.again()),
             Err(_) => return Some(Verdict::Discard(Drop::TcpState)),
         }
         let names = Names::of(entry.flow());
@@ -92,6 +99,44 @@ impl Engine {
         parcel: &mut Parcel<'_>,
     ) -> Option<Verdict> {
         if self.is_alive(id, now) { self.pass_seldom(now, id, sender, parcel) } else { None }
+    }
+
+    /// Takes a SYN of the end that did not open the flow `id`, if the rules let that end open one. `None` when the flow
+    /// was over: it has been ended, and the SYN may open its own.
+    #[cold]
+    fn turn(&mut self, now: Moment, id: Id<Flow>, sender: End, parcel: &mut Parcel<'_>) -> Option<Verdict> {
+        let flow = *self.flows.get(id)?;
+        if self.turned(&flow).is_none_or(|turned| self.judge(&turned, now) != Answer::Accept) {
+            return Some(Verdict::Discard(Drop::TcpState));
+        }
+        if matches!(flow.stage, Stage::Tcp(TcpStage::Closed | TcpStage::Reset)) {
+            self.end(id, now);
+            return None;
+        }
+        let transport = match read_transport(parcel, parcel.ip.protocol) {
+            Ok(transport) => transport,
+            Err(why) => return Some(Verdict::Discard(why)),
+        };
+        if let (Some(mut entry), Transport::Tcp(syn)) = (self.flows.entry(id), &transport) {
+            entry.tcp().remember(sender, syn);
+        }
+        Some(self.translate(Names::of(&flow), sender, flow.sides(sender).1, parcel, &transport))
+    }
+
+    /// The flow as its other end would have opened it.
+    fn turned(&self, flow: &Flow) -> Option<Flow> {
+        Some(match flow.route {
+            Route::Outward => Flow { route: Route::Forwarded, ..*flow },
+            Route::Forwarded => Flow { route: Route::Outward, ..*flow },
+            Route::Between(peer) => Flow {
+                near: peer,
+                near_port: flow.far_port,
+                far: self.clients.get(flow.near)?.address,
+                far_port: flow.near_port,
+                route: Route::Between(flow.near),
+                ..*flow
+            },
+        })
     }
 
     /// Takes a packet along the flow `id`: once for all who call it seldom.
@@ -249,7 +294,7 @@ fn motion(entry: &mut Entry<'_>, sender: End, transport: &Transport) -> Result<M
                 Step::Restart(next) if next == stage => Ok(Motion::Refresh),
                 Step::Restart(next) => Ok(Motion::Enter(Stage::Tcp(next))),
                 Step::Keep => Ok(Motion::Keep),
-                step @ (Step::Reopen | Step::Refuse) => Err(step),
+                step => Err(step),
             }
         }
         (stage, _) => {

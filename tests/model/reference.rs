@@ -780,6 +780,11 @@ impl Model {
                     self.end(at);
                     return None;
                 }
+                Effect::Renounce => {
+                    self.end(at);
+                    return Some(Expected::Drop(Drop::TcpState, None));
+                }
+                Effect::Turn => return self.turn(at, sender, sent, &segment),
                 Effect::Refuse => return Some(Expected::Drop(Drop::TcpState, None)),
             },
             _ => {
@@ -798,6 +803,27 @@ impl Model {
             flow.listed = event;
         }
         let flow = *flow;
+        Some(self.destination_of(&flow, sender, sent))
+    }
+
+    /// A SYN of the end that did not open the flow.
+    fn turn(&mut self, at: usize, sender: usize, sent: &Sent, syn: &Segment) -> Option<Expected> {
+        let flow = self.flows[at];
+        let near = self.address(flow.near).unwrap();
+        let may_open = match flow.route {
+            Route::Outward => self.rules.forwards.contains(&(6, flow.outer_port, near, flow.near_port)),
+            Route::Forwarded => !self.rules.forbidden.contains(&(near, flow.far)),
+            Route::Between(_) => self.rules.permits.contains(&(flow.far, near)),
+        };
+        let connection = flow.tcp.unwrap();
+        if !may_open {
+            return Some(Expected::Drop(Drop::TcpState, None));
+        }
+        if matches!(connection.stage, Stage::Reset | Stage::Finished { near: true, far: true }) {
+            self.end(at);
+            return None;
+        }
+        self.flows[at].tcp.as_mut().unwrap().remember(sender, syn);
         Some(self.destination_of(&flow, sender, sent))
     }
 

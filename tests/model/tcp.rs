@@ -53,6 +53,8 @@ impl Segment {
 pub struct Connection {
     pub stage: Stage,
     pub halves: [Half; 2],
+    /// The last SYN on the open connection: who sent it, its number, and whether it carried data.
+    pub offer: Option<(usize, i64, bool)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub enum Effect {
     Refresh,
     Nothing,
     Reopen,
+    Turn,
+    Renounce,
     Refuse,
 }
 
@@ -72,7 +76,7 @@ impl Connection {
         let mut halves = [Half::default(); 2];
         halves[end] = Half { sent: syn.end(), acknowledged: 0, limit: 0 };
         halves[1 - end].acknowledged = syn.sequence;
-        Connection { stage: Stage::Opening, halves }
+        Connection { stage: Stage::Opening, halves, offer: None }
     }
 
     pub fn is_assured(&self) -> bool {
@@ -118,7 +122,7 @@ impl Connection {
                 if from_opener {
                     Effect::Reopen
                 } else {
-                    Effect::Refuse
+                    Effect::Turn
                 }
             }
             Stage::Finished { near: true, far: true } => Effect::Nothing,
@@ -129,7 +133,7 @@ impl Connection {
                 self.learn(from, segment);
                 self.go(Stage::Established)
             }
-            Stage::Established | Stage::Finished { .. } => self.open(from, segment),
+            Stage::Established | Stage::Finished { .. } => self.open(opener, from, segment),
         }
     }
 
@@ -167,11 +171,51 @@ impl Connection {
         self.go(if answered { Stage::Answered } else { Stage::Crossed })
     }
 
-    fn handshake(&mut self, opener: usize, from: usize, segment: &Segment) -> Effect {
-        if segment.rst {
-            return if self.is_closed_by(from, segment) { self.go(Stage::Reset) } else { Effect::Nothing };
+    pub fn remember(&mut self, from: usize, syn: &Segment) {
+        // The connection's own SYN once more is none.
+        if !(syn.sequence..=syn.end()).contains(&self.halves[1 - from].acknowledged) {
+            self.offer = Some((from, syn.sequence, syn.data > 0));
         }
-        if (segment.opens() && from == opener) || !self.fits(from, segment) {
+    }
+
+    /// Of that SYN's number only the lower sixteen bits are known.
+    fn answers_offer(&self, from: usize, segment: &Segment) -> bool {
+        self.offer.is_some_and(|(asker, number, data)| {
+            let beyond = (segment.acknowledgement - number - 1).rem_euclid(0x1_0000);
+            segment.ack && asker != from && beyond <= if data { 1460 } else { 0 }
+        })
+    }
+
+    fn syn_or_reset(&mut self, opener: usize, from: usize, segment: &Segment) -> Effect {
+        if segment.rst {
+            let ends = self.is_closed_by(from, segment) || self.answers_offer(from, segment);
+            return if ends { self.go(Stage::Reset) } else { Effect::Nothing };
+        }
+        if segment.opens() {
+            if from != opener {
+                return Effect::Turn;
+            }
+            self.remember(from, segment);
+        } else if self.answers_offer(from, segment) {
+            if from == opener {
+                return Effect::Renounce;
+            }
+            let (acknowledged, first) = (segment.acknowledgement, segment.sequence);
+            self.offer = None;
+            self.halves[opener] = Half { sent: acknowledged, acknowledged: first, limit: first + 1 + 65_535 };
+            self.halves[from] = Half { sent: segment.end(), acknowledged, limit: acknowledged + WINDOW };
+            return self.go(Stage::Answered);
+        }
+        Effect::Nothing
+    }
+
+    fn handshake(&mut self, opener: usize, from: usize, segment: &Segment) -> Effect {
+        let is_answer = segment.syn && self.answers_offer(from, segment);
+        let opens = segment.opens() && (from == opener || self.stage == Stage::Answered);
+        if segment.rst || opens || is_answer {
+            return self.syn_or_reset(opener, from, segment);
+        }
+        if !self.fits(from, segment) {
             return Effect::Nothing;
         }
         let takes_first = segment.ack && segment.acknowledgement > self.halves[from].acknowledged;
@@ -186,15 +230,12 @@ impl Connection {
             return Effect::Refresh;
         }
         self.stage = Stage::Established;
-        if segment.syn { Effect::Refresh } else { self.open(from, segment) }
+        if segment.syn { Effect::Refresh } else { self.open(opener, from, segment) }
     }
 
-    fn open(&mut self, from: usize, segment: &Segment) -> Effect {
-        if segment.rst {
-            return if self.is_closed_by(from, segment) { self.go(Stage::Reset) } else { Effect::Nothing };
-        }
-        if segment.syn {
-            return Effect::Nothing;
+    fn open(&mut self, opener: usize, from: usize, segment: &Segment) -> Effect {
+        if segment.rst || segment.syn {
+            return self.syn_or_reset(opener, from, segment);
         }
         if self.fits(from, segment) {
             self.learn(from, segment);
