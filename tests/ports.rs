@@ -438,7 +438,7 @@ fn p_11_without_entropy_nothing_begins_and_the_log_says_so() {
 fn running_out_of_ports_is_told_once_a_minute_and_existing_flows_go_on() {
     let mut settings = settings();
     settings.quotas.ports_per_client = 1000;
-    let forwards: Vec<_> = (600..610).map(|port| (6, port, C1, 80)).collect();
+    let forwards: Vec<_> = (600..610).map(|port| (6, port, C1, 8080)).collect();
     let mut world = World::with(settings, forwarding(&forwards));
     // Two clients take all ports below 1024 that there are: 424 less ten that are forwarded.
     let mut left = vec![];
