@@ -118,7 +118,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             (holders.posted, holders.sent) = netfront.lent();
             holders.kept += netfront.kept();
         }
-        let clients = (0..=u8::MAX).map(|slot| Account::client(ClientSlot(slot)));
+        // A number is a vif's slot for the neighbours and an account of the journey for fragments: only sums mean something.
+        let clients = (0..=u8::MAX).map(|number| Account::client(ClientSlot(number)));
         for account in clients.chain([Account::UPLINK]) {
             holders.neighbours += self.exits.neighbours.holdings(account).pages as usize;
             holders.fragments += self.journey.fragments().waiting_bytes(account) / PAGE_BYTES;
