@@ -45,7 +45,7 @@ THIS_FILE = Path(__file__)
 DEBIAN_FILE = Path(debian.__file__)
 DOM0_INITRD_INIT = cache.HERE / "dom0" / "initrd-init"
 CLIENT_FILES = cache.HERE / "client"
-TOOL_FILES = CLIENT_FILES / "tools"
+TOOL_FILES = cache.HERE / "tools"
 
 
 def archives() -> Path:
@@ -103,7 +103,7 @@ def dom0() -> Path:
 
 def client() -> Path:
     """`vmlinuz` and `initrd` of a Linux domU that obeys dom0 (see client/init), and `initrd-tools`, which has curl, Python
-    and the programs of client/tools/ besides."""
+    and the programs of tools/ besides."""
     packages = archives()
 
     def make(work: Path) -> None:
@@ -119,7 +119,8 @@ def client() -> Path:
                 shutil.copytree(TOOL_FILES, root / "tools")
                 pack(root, work / "initrd-tools")
 
-    return cache.made("client", [THIS_FILE, DEBIAN_FILE, packages.name, CLIENT_FILES, *CLIENT_MODULES], make)
+    inputs: list[str | Path] = [THIS_FILE, DEBIAN_FILE, packages.name, CLIENT_FILES, TOOL_FILES, *CLIENT_MODULES]
+    return cache.made("client", inputs, make)
 
 
 @contextmanager
@@ -132,8 +133,7 @@ def client_root(kernel: Path, packages: Path) -> Iterator[Path]:
         link(root / "usr/bin/nc", "nc.openbsd")
         link_applets(root)
         for file in CLIENT_FILES.iterdir():
-            if file.is_file():
-                shutil.copy(file, root / file.name)
+            shutil.copy(file, root / file.name)
         yield root
 
 
