@@ -42,6 +42,7 @@ fn the_fixed_seeds_hold_everything() {
     assert!(attacked(&|attacker| matches!(attacker, Attacker::Packets(..))));
     assert!(attacked(&|attacker| matches!(attacker, Attacker::Flood(..))));
     assert!(attacked(&|attacker| matches!(attacker, Attacker::Hoarder(_))));
+    assert!(attacked(&|attacker| matches!(attacker, Attacker::Greedy(..))));
     assert!(some(&|world| world.conduct.mischief_per_mille > 0));
     assert!(some(&|world| world.is_lossless()));
     assert!(some(&|world| world.is_steady() && !world.attackers.is_empty()));

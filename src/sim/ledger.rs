@@ -38,6 +38,10 @@ pub struct Outcome {
 pub struct Ledger {
     /// The uplink's backend keeps to the protocol: what comes from there can be relied on.
     pub uplink_is_honest: bool,
+    /// It is slower than the clients: they wait for it.
+    pub uplink_is_narrow: bool,
+    /// It takes nothing at present.
+    pub uplink_is_full: bool,
     outcomes: BTreeMap<(DomainId, Service), Outcome>,
     bytes: BTreeMap<DomainId, u64>,
     complaints: Vec<(&'static str, String)>,
@@ -108,6 +112,11 @@ impl Ledger {
     /// Outcome of one service for one client.
     pub fn of(&self, client: DomainId, service: Service) -> Outcome {
         self.outcomes.get(&(client, service)).copied().unwrap_or_default()
+    }
+
+    /// Bytes of content carried for one client.
+    pub fn content_of(&self, client: DomainId) -> u64 {
+        self.bytes.get(&client).copied().unwrap_or(0)
     }
 
     /// Bytes of content carried for all clients.

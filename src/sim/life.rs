@@ -258,6 +258,7 @@ fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
         bundle_bytes: 0,
         takes_bundles: true,
         split_channels: true,
+        line: None,
         lazy_per_mille: 0,
         mischief_per_mille: 0,
         mischief_until: Moment::default(),

@@ -11,6 +11,7 @@ use super::ledger::Ledger;
 use super::model::Model;
 use super::oracle::Violation;
 use super::peer::frontend::Deed;
+use super::rivals::Rivals;
 use super::shown::Shown;
 use super::store::StoreServer;
 use super::trace::{Recording, Trace};
@@ -82,6 +83,8 @@ pub struct Machine {
     pub(super) shown: Shown,
     /// What the firewall may do with packets.
     pub model: Model,
+    /// How an uplink that is slower than its clients is divided.
+    pub rivals: Rivals,
     /// What honest peers and the network counted.
     pub ledger: Ledger,
 }
@@ -110,6 +113,7 @@ impl Machine {
             violations: Vec::new(),
             shown: Shown::default(),
             model: Model::default(),
+            rivals: Rivals::default(),
             ledger: Ledger::default(),
         };
         machine.create(TOOLSTACK);

@@ -38,6 +38,11 @@ pub struct SlowRules {
 }
 
 impl SlowRules {
+    /// Rules that refuse nothing.
+    pub fn open() -> Self {
+        Self { lines: Vec::new() }
+    }
+
     /// Some rules that leave the scenario's services open.
     pub fn of_dice(dice: &mut Dice, open: &[Ipv4Addr]) -> Self {
         let mut lines = Vec::new();

@@ -10,6 +10,7 @@ use super::memory::MemoryWatch;
 use super::net::Host;
 use super::net::apps::{Datagrams, Pace, Pings, Probes, Transfers};
 use super::net::flood::Flood;
+use super::net::greedy::{self, Greedy};
 use super::net::host::{Address, StackHost};
 use super::net::moody::Moody;
 use super::net::names::{Lookups, NameServer};
@@ -253,6 +254,11 @@ pub(super) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, Client
                     let frontend = Frontend::new(domain, shape.style, host, storm.reload_every());
                     Box::new(Storming::new(frontend, storm, until))
                 }
+                Attacker::Greedy(style, bytes) => {
+                    let span = (machine.now, until);
+                    let host = Box::new(Greedy::new(domain, mac, address, bytes, span));
+                    Box::new(Frontend::new(domain, style, host, None))
+                }
                 Attacker::Hoarder(shape) => {
                     let host = honest_host(index, shape, until, machine);
                     Box::new(Frontend::new(domain, shape.style, host, None))
@@ -264,7 +270,7 @@ pub(super) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, Client
     honest.chain(hostile).collect()
 }
 
-fn client_plan(index: usize, peer: MakePeer) -> ClientPlan {
+pub(super) fn client_plan(index: usize, peer: MakePeer) -> ClientPlan {
     let text: Vec<String> = client_mac(index).iter().map(|byte| format!("{byte:02x}")).collect();
     let ip = format!("{}", client_address(index));
     ClientPlan { domain: domain_of(index), mac: text.join(":"), ip, peer }
@@ -325,6 +331,13 @@ pub(super) fn populate(
     });
     let honest = (0..scenario.clients.len()).chain(hoarders);
     model.clients = honest.map(|index| (domain_of(index), client_address(index))).collect();
+    for (number, attacker) in scenario.attackers.iter().enumerate() {
+        let domain = domain_of(scenario.clients.len() + number);
+        let is_open = scenario.rules.accept(greedy::target(domain), 17, Some(greedy::PORT));
+        if is_open && matches!(attacker, Attacker::Greedy(..)) {
+            world.machine.rivals.watch(domain);
+        }
+    }
     let now = world.machine.now;
     let mut network = StackHost::new(&address, dice, now);
     network.run(|sockets| Echo::start(ECHO, sockets));
@@ -343,6 +356,7 @@ pub(super) fn populate(
     world.machine.clock.every = scenario.upset_every;
     let conduct = Conduct { mischief_until: traffic_ends, ..scenario.conduct };
     world.machine.ledger.uplink_is_honest = conduct.mischief_per_mille == 0;
+    world.machine.ledger.uplink_is_narrow = conduct.line.is_some();
     world.add(Box::new(Backend::new(conduct, network)));
     world.add(Box::new(toolstack));
 }

@@ -3,7 +3,7 @@
 use super::console::Reader;
 use super::dice::Dice;
 use super::net::flood::{Burst, Kind};
-use super::peer::backend::Conduct;
+use super::peer::backend::{Conduct, Line};
 use super::peer::hostile::Malice;
 use super::peer::nic::Style;
 use super::peer::storm::{Storm, Words};
@@ -38,6 +38,8 @@ pub enum Attacker {
     Packets(Style, Duration),
     /// Sends far too much of one thing.
     Flood(Style, Kind, Burst),
+    /// Always has a datagram of so many bytes for the uplink.
+    Greedy(Style, usize),
     /// Behaves like an honest client, and never takes what it receives out of its ring.
     Hoarder(ClientShape),
     /// Behaves like an honest client, and writes its nodes in XenStore far too often.
@@ -97,6 +99,7 @@ impl Scenario {
             bundle_bytes: *dice.pick(&[0, 9_000, 65_535]),
             takes_bundles: dice.chance(700),
             split_channels: dice.chance(500),
+            line: None,
             lazy_per_mille: if calm { 0 } else { *dice.pick(&[0, 0, 300]) },
             mischief_per_mille: if dice.chance(120) { *dice.pick(&[1, 10, 100]) } else { 0 },
             mischief_until: Moment::default(),
@@ -106,7 +109,7 @@ impl Scenario {
         // Whoever strikes between two reads of one slot must get to run there.
         let swaps = |attacker: &Attacker| matches!(attacker, Attacker::Rings(malice) if malice.swaps > 900);
         let most_accesses = if attackers.iter().any(swaps) { 5 } else { u64::MAX };
-        Self {
+        let mut scenario = Self {
             seed,
             traffic: Duration::from_secs(*dice.pick(&[1, 2, 5])),
             tempo: Tempo {
@@ -127,6 +130,25 @@ impl Scenario {
             rules: SlowRules::of_dice(&mut dice, &[SERVER, GATEWAY]),
             store_noise: *dice.pick(&[0, 20, 200]),
             store_latency: Duration::from_micros(*dice.pick(&[0, 0, 100, 1_000, 20_000])),
+        };
+        if dice.chance(150) {
+            scenario.narrow(&mut dice);
+        }
+        scenario
+    }
+
+    /// Makes the uplink slower than its clients, and adds some that compete for it.
+    fn narrow(&mut self, dice: &mut Dice) {
+        let (outward, inward) = (*dice.pick(&[4 << 10, 32 << 10]), 128 << 10);
+        let bytes_per_second = *dice.pick(&[300_000, 1_000_000]);
+        self.conduct.line = Some(Line { bytes_per_second, outward_bytes: outward, inward_bytes: inward });
+        // Whoever always has something to send would else send without end what goes nowhere, which shows nothing.
+        (self.conduct.lazy_per_mille, self.conduct.mischief_per_mille, self.uplink_restarts) = (0, 0, 0);
+        self.rules = SlowRules::open();
+        self.traffic = self.traffic.min(Duration::from_secs(2));
+        for _ in 0..dice.between(2, 3) {
+            let style = Style { lazy_per_mille: 0, ..client(dice, true).style };
+            self.attackers.push(Attacker::Greedy(style, *dice.pick(&[60, 500, 1514])));
         }
     }
 
@@ -166,6 +188,9 @@ impl Scenario {
         if self.conduct.mischief_per_mille > 0 {
             with(&mut |scenario| scenario.conduct.mischief_per_mille = 0);
         }
+        if self.conduct.line.is_some() {
+            with(&mut |scenario| scenario.conduct.line = None);
+        }
         if self.conduct.loss_per_mille > 0 {
             with(&mut |scenario| scenario.conduct.loss_per_mille = 0);
         }
@@ -187,10 +212,11 @@ impl Scenario {
         self.attackers.is_empty() && self.is_steady()
     }
 
-    /// Whether nothing but attackers keeps clients from what they ask for: nothing is lost on purpose, and
-    /// nobody goes away.
+    /// Whether nothing but attackers keeps clients from what they ask for: nothing is lost on purpose, the uplink is
+    /// as fast as they are, and nobody goes away.
     pub fn is_steady(&self) -> bool {
         self.conduct.mischief_per_mille == 0
+            && self.conduct.line.is_none()
             && self.conduct.loss_per_mille == 0
             && self.clients.iter().all(|client| client.reload_every.is_none())
             && self.moods_every.is_none()

@@ -1,9 +1,11 @@
 //! What is behind the simulated vifs: hosts with TCP/IP stacks, and generators of nonsense.
 
 pub mod apps;
+pub mod bulk;
 pub mod bundle;
 pub mod flood;
 pub mod frame;
+pub mod greedy;
 pub mod host;
 pub mod link;
 pub mod moody;

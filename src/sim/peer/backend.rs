@@ -6,7 +6,7 @@ use super::uplink_pages::{fill_buffer, read_slot};
 use crate::sim::machine::{KERNEL, Machine, UPLINK};
 use crate::sim::model::{self, WILD};
 use crate::sim::net::bundle::{Bundle, cuts};
-use crate::sim::net::{Host, frame};
+use crate::sim::net::{Host, frame, greedy};
 use crate::sim::store::home;
 use crate::sim::world::{Peer, Rest};
 use crate::time::Moment;
@@ -28,6 +28,33 @@ const RX_BLANK: u16 = 2;
 /// Slots of packets moved in one step.
 const SLOTS_PER_STEP: u32 = 32;
 
+/// What the way beyond the backend carries, in either direction.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// In the long run.
+    pub bytes_per_second: u64,
+    /// Bytes that may wait for it at the backend: more wait in the ring.
+    pub outward_bytes: u64,
+    /// Bytes that may wait for it at its far end: more are lost.
+    pub inward_bytes: u64,
+}
+
+impl Line {
+    fn time_for(self, bytes: u64) -> Duration {
+        Duration::from_nanos(bytes * 1_000_000_000 / self.bytes_per_second)
+    }
+
+    /// When the backend takes another packet, if the line is done with what it was given at `free`.
+    fn takes_from(self, free: Moment) -> Moment {
+        free - self.time_for(self.outward_bytes)
+    }
+
+    /// Whether its far end has room for another packet, likewise.
+    fn has_room(self, free: Moment, now: Moment) -> bool {
+        free <= now + self.time_for(self.inward_bytes)
+    }
+}
+
 /// How the backend and the way beyond it behave.
 #[derive(Clone, Copy, Debug)]
 pub struct Conduct {
@@ -47,6 +74,8 @@ pub struct Conduct {
     pub takes_bundles: bool,
     /// Offers an event channel for each ring.
     pub split_channels: bool,
+    /// The way beyond it is limited: it takes packets no faster than that carries them, and loses what comes faster.
+    pub line: Option<Line>,
     /// Of thousand steps so many do nothing: a slow backend.
     pub lazy_per_mille: u64,
     /// Of thousand steps so many break the protocol.
@@ -88,6 +117,9 @@ pub struct Backend {
     /// Frames on their way to the kernel and to the network.
     inward: VecDeque<(Moment, Vec<u8>)>,
     outward: VecDeque<(Moment, Vec<u8>)>,
+    /// When a limited line is done with what it was given, in either direction.
+    inward_free: Moment,
+    outward_free: Moment,
     /// Mappings of pages that it does not let go.
     pub(super) clutched: Vec<u32>,
     watching: bool,
@@ -110,6 +142,8 @@ impl Backend {
             own: 0,
             inward: VecDeque::new(),
             outward: VecDeque::new(),
+            inward_free: Moment::default(),
+            outward_free: Moment::default(),
             clutched: Vec::new(),
             watching: false,
             seen: 0,
@@ -206,13 +240,23 @@ impl Backend {
     }
 
     /// Puts a frame on its way, unless it is lost.
-    fn dispatch(queue: &mut VecDeque<(Moment, Vec<u8>)>, conduct: &Conduct, m: &mut Machine, frame: Vec<u8>) {
+    fn dispatch(
+        queue: &mut VecDeque<(Moment, Vec<u8>)>,
+        free: &mut Moment,
+        conduct: &Conduct,
+        m: &mut Machine,
+        frame: Vec<u8>,
+    ) {
         if queue.len() >= MOST_UNDERWAY || m.dice.chance(conduct.loss_per_mille) {
             return;
         }
         let latency =
             m.dice.between(conduct.latency.as_nanos() as u64 / 2, conduct.latency.as_nanos() as u64);
-        let due = m.now + Duration::from_nanos(latency);
+        let mut due = m.now + Duration::from_nanos(latency);
+        if let Some(line) = conduct.line {
+            *free = m.now.max(*free) + line.time_for(frame.len() as u64);
+            due = *free + Duration::from_nanos(latency);
+        }
         // A cable keeps the order.
         let due = queue.back().map_or(due, |(last, _)| due.max(*last));
         queue.push_back((due, frame));
@@ -223,8 +267,10 @@ impl Backend {
         let Some(rings) = &mut self.rings else { return false };
         let mut waiting = rings.tx.waiting(machine);
         let mut left = SLOTS_PER_STEP;
-        let busy = waiting > 0;
-        while waiting > 0 && left > 0 {
+        let line = self.conduct.line;
+        let is_full = |free: Moment, now: Moment| line.is_some_and(|line| line.takes_from(free) > now);
+        let busy = waiting > 0 && !is_full(self.outward_free, machine.now);
+        while waiting > 0 && left > 0 && !is_full(self.outward_free, machine.now) {
             let mut packet = Vec::new();
             let (mut total, mut rest) = (0, 0);
             let mut segment_bytes = None;
@@ -308,8 +354,15 @@ impl Backend {
             }
             for frame in bundle.split() {
                 model::uplink_receives(machine, &frame);
-                Self::dispatch(&mut self.outward, &self.conduct, machine, frame);
+                if let Some(client) = greedy::sender(&frame) {
+                    machine.rivals.sent(client, frame.len());
+                }
+                Self::dispatch(&mut self.outward, &mut self.outward_free, &self.conduct, machine, frame);
             }
+        }
+        let unfair = machine.rivals.close_window(machine.now);
+        if let Some(what) = unfair.filter(|_| line.is_some() && machine.ledger.uplink_is_honest) {
+            machine.violate("fairness", what);
         }
         // Answers come when they come, in any order.
         let Some(rings) = &mut self.rings else { return busy };
@@ -398,7 +451,10 @@ impl Backend {
         let Machine { now, ledger, dice, .. } = machine;
         self.network.poll(*now, ledger, dice);
         while let Some(frame) = self.network.transmit() {
-            Self::dispatch(&mut self.inward, &self.conduct, machine, frame);
+            let line = self.conduct.line;
+            if line.is_none_or(|line| line.has_room(self.inward_free, machine.now)) {
+                Self::dispatch(&mut self.inward, &mut self.inward_free, &self.conduct, machine, frame);
+            }
             busy = true;
         }
         busy
@@ -439,6 +495,9 @@ impl Peer for Backend {
                 machine.unmap_grant(UPLINK, handle);
             }
         }
+        let blocked = self.conduct.line.map(|line| line.takes_from(self.outward_free));
+        let blocked = blocked.filter(|until| *until > machine.now && self.rings.is_some());
+        machine.ledger.uplink_is_full = blocked.is_some();
         if let Some(rings) = &mut self.rings {
             let told = [rings.tx.publish(&machine.memory), rings.rx.publish(&machine.memory)];
             for (port, told) in rings.ports.into_iter().zip(told) {
@@ -446,7 +505,7 @@ impl Peer for Backend {
                     machine.send_event(UPLINK, port);
                 }
             }
-            busy |= rings.tx.arm(machine, 1) || !rings.held.is_empty();
+            busy |= (blocked.is_none() && rings.tx.arm(machine, 1)) || !rings.held.is_empty();
             if self.inward.front().is_some_and(|(due, _)| *due <= machine.now) {
                 busy |= rings.rx.arm(machine, self.conduct.buffers());
             }
@@ -459,7 +518,7 @@ impl Peer for Backend {
         let due =
             |queue: &VecDeque<(Moment, Vec<u8>)>| queue.front().map(|(due, _)| *due).filter(|due| *due > now);
         let network = self.network.deadline(now).map(|due| due.max(now + Duration::from_micros(50)));
-        match [due(&self.inward), due(&self.outward), network].into_iter().flatten().min() {
+        match [due(&self.inward), due(&self.outward), network, blocked].into_iter().flatten().min() {
             Some(due) => Rest::Until(due),
             None => Rest::Asleep,
         }

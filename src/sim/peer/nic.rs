@@ -164,6 +164,7 @@ impl Nic {
         if self.reap(machine) > 0 || self.sent.is_empty() {
             self.served_at = self.served_at.map(|_| machine.batches);
         }
+        machine.rivals.wants(self.domain, self.served_at.is_some() && !self.sent.is_empty());
         let mut busy = self.receive(machine, host);
         if !machine.dice.chance(self.style.lazy_per_mille) {
             self.post(machine);
@@ -379,12 +380,17 @@ impl Nic {
 
     /// Whether the kernel has served others so long that it must have passed this client over.
     pub fn is_starved(&self, machine: &Machine) -> bool {
-        let waits_since = self.served_at.filter(|_| !self.sent.is_empty());
+        // Whoever waits for a slow uplink is not passed over.
+        let waits_since =
+            self.served_at.filter(|_| !self.sent.is_empty() && !machine.ledger.uplink_is_narrow);
         waits_since.is_some_and(|since| machine.batches.saturating_sub(since) > MOST_BATCHES)
     }
 
     /// Tells it whether the kernel serves it.
-    pub fn set_served(&mut self, served: bool, machine: &Machine) {
+    pub fn set_served(&mut self, served: bool, machine: &mut Machine) {
+        if !served {
+            machine.rivals.wants(self.domain, false);
+        }
         self.served_at = if served { self.served_at.or(Some(machine.batches)) } else { None };
     }
 
@@ -397,7 +403,8 @@ impl Nic {
     pub fn check_idle(&self, machine: &mut Machine) {
         // The kernel may have let go of the rings, and xenstored not have said so yet.
         let connected = self.ports.iter().all(|&port| machine.channels.is_bound(self.domain, port));
-        if !self.sent.is_empty() && connected {
+        // Whoever waits for a line that is full is not forgotten.
+        if !self.sent.is_empty() && connected && !machine.ledger.uplink_is_full {
             let (domain, count) = (self.domain.0, self.sent.len());
             machine.violate(
                 "lost-wakeup",
@@ -415,6 +422,7 @@ impl Nic {
 
     /// Takes everything back after the kernel let go; what it still uses is lost to the domain.
     pub fn close(self, machine: &mut Machine, expected: Expected) {
+        machine.rivals.wants(self.domain, false);
         for port in self.ports {
             machine.channels.close(self.domain, port);
         }
