@@ -26,13 +26,15 @@ use crate::vif::held::HeldPages;
 use crate::vif::in_flight::InFlight;
 use crate::vif::intake::{Flow, Gate, Intake};
 use crate::vif::lifecycle::frontend::Link;
-use crate::vif::netback::COPIES_PER_PACKET;
+use crate::vif::netback::{COPIES_PER_PACKET, Netback};
+use crate::vif::netfront::Netfront;
 use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::vif::uplink::{self, Uplink};
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
 use crate::xen::copy::CopyBatch;
 use crate::xen::event::Port;
+use crate::xen::page::PagePool;
 use crate::xen::{Shutdown, Xen};
 use alloc::vec::Vec;
 use control_plane::{Asked, Inquiries, Work};
@@ -277,7 +279,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
             if batch.room() < COPIES_PER_PACKET {
                 turned_away = turned_away.or(Some(slot));
             }
-            let room = uplink.as_ref().map_or(0, |netfront| netfront.room(Account::client(slot)));
+            let room = uplink.as_ref().map_or(0, |front| uplink_room(front, slot, netback, pages));
             let intake = netback.intake(Intake::of(flow, room), now);
             let delivered = netback.deliver(batch, in_flight, pages, now);
             if let Err(why) =
@@ -376,7 +378,8 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         self.replenished = None;
         let mut quiet = true;
         for (slot, netback) in clients.rings() {
-            let room = uplink.as_ref().map_or(0, |netfront| netfront.room(Account::client(slot)));
+            let pages = self.xen.pages();
+            let room = uplink.as_ref().map_or(0, |front| uplink_room(front, slot, netback, pages));
             let intake = netback.intake(Intake::of(flow, room), now);
             // Every ring is armed, whatever the others say.
             quiet &= netback.arm(intake) == Ok(Wakeup::Armed);
@@ -413,6 +416,13 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
             }
         }
     }
+}
+
+/// Slots that may be taken from a client: as many as its lane to the uplink has room for, and its account pages while
+/// something waits there, for then those come back.
+fn uplink_room(uplink: &Netfront, slot: ClientSlot, client: &Netback, pages: &PagePool) -> usize {
+    let (account, lane) = (Account::client(slot), uplink.room(Account::client(slot)));
+    if uplink.waiting_of(account) > 0 { lane.min(pages.room(client.charges().sent())) } else { lane }
 }
 
 /// The IPv4 source address, if the packet is long enough to have one.

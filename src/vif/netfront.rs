@@ -381,6 +381,11 @@ impl Netfront {
         self.kept.len()
     }
 
+    /// Pages of the frames of `account` that wait for the backend.
+    pub fn waiting_of(&self, account: Account) -> usize {
+        self.queue.pages_of(account)
+    }
+
     /// Slots that the backend has answered, modulo 2³².
     pub fn answered(&self) -> u32 {
         self.answered
