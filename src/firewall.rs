@@ -268,7 +268,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         let flow = self.uplink_flow(now);
         let first = self.first;
         let Exits { clients, uplink, .. } = &mut self.exits;
-        let uplink = uplink.as_mut().and_then(Uplink::netfront);
+        let mut uplink = uplink.as_mut().and_then(Uplink::netfront);
         // Who found no room in the batch, and who comes behind the first.
         let (mut turned_away, mut second) = (None, None);
         for (place, (slot, netback)) in clients.rings_from(first).enumerate() {
@@ -279,8 +279,8 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
             if batch.room() < COPIES_PER_PACKET {
                 turned_away = turned_away.or(Some(slot));
             }
-            let room = uplink.as_ref().map_or(0, |front| uplink_room(front, slot, netback, pages));
-            let intake = netback.intake(Intake::of(flow, room), now);
+            let intake =
+                netback.intake(Intake::of(flow, uplink_room(&mut uplink, slot, netback, pages)), now);
             let delivered = netback.deliver(batch, in_flight, pages, now);
             if let Err(why) =
                 delivered.and_then(|()| netback.collect(batch, in_flight, pages, intake.slots()))
@@ -364,7 +364,10 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         let uplink = self.exits.uplink.as_mut();
         let (link, waiting, answered) = uplink.map_or((Link::Down, 0, 0), |uplink| {
             let link = uplink.link();
-            uplink.netfront().map_or((link, 0, 0), |front| (link, front.waiting(), front.answered()))
+            let front = uplink.netfront();
+            front.map_or((link, 0, 0), |front| {
+                (link, front.waiting() + front.take_awaited(), front.answered())
+            })
         });
         self.gate.look(link, waiting, answered, now)
     }
@@ -378,8 +381,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         self.replenished = None;
         let mut quiet = true;
         for (slot, netback) in clients.rings() {
-            let pages = self.xen.pages();
-            let room = uplink.as_ref().map_or(0, |front| uplink_room(front, slot, netback, pages));
+            let room = uplink_room(&mut uplink, slot, netback, self.xen.pages());
             let intake = netback.intake(Intake::of(flow, room), now);
             // Every ring is armed, whatever the others say.
             quiet &= netback.arm(intake) == Ok(Wakeup::Armed);
@@ -418,11 +420,15 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     }
 }
 
-/// Slots that may be taken from a client: as many as its lane to the uplink has room for, and its account pages while
-/// something waits there, for then those come back.
-fn uplink_room(uplink: &Netfront, slot: ClientSlot, client: &Netback, pages: &PagePool) -> usize {
-    let (account, lane) = (Account::client(slot), uplink.room(Account::client(slot)));
-    if uplink.waiting_of(account) > 0 { lane.min(pages.room(client.charges().sent())) } else { lane }
+/// Slots that may be taken from a client as far as the uplink is concerned.
+fn uplink_room(
+    uplink: &mut Option<&mut Netfront>,
+    slot: ClientSlot,
+    client: &Netback,
+    pages: &PagePool,
+) -> usize {
+    let room = |front: &mut Netfront| front.room(Account::client(slot), client.charges().sent(), pages);
+    uplink.as_deref_mut().map_or(0, room)
 }
 
 /// The IPv4 source address, if the packet is long enough to have one.

@@ -45,6 +45,7 @@ fn busy_world(latency: Duration) -> Scenario {
         bundle_bytes: 0,
         takes_bundles: false,
         split_channels: true,
+        line: None,
         lazy_per_mille: 0,
         mischief_per_mille: 0,
         mischief_until: Moment::default(),

@@ -52,7 +52,7 @@ pub struct Outcome {
 }
 
 /// Bytes per second that the uplink carries in either direction.
-pub const UPLINK_RATE: u64 = 1_000_000;
+pub const UPLINK_RATE: u64 = 500_000;
 
 /// When everybody is at work, and for how long that is measured.
 const SETTLED: Duration = Duration::from_millis(3200);

@@ -10,7 +10,7 @@ use crate::vif::slots::MAX_SLOTS;
 use core::time::Duration;
 
 /// A client has no room when it cannot be given that of a packet of the largest kind.
-const LEAST_ROOM: usize = MAX_SLOTS + 1;
+pub const LEAST_ROOM: usize = MAX_SLOTS + 1;
 
 /// How long clients wait for an uplink that does not move.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -13,6 +13,7 @@ use crate::vif::channels::Channels;
 use crate::vif::extra::Extra;
 use crate::vif::fair_queue::{FairQueue, Room};
 use crate::vif::frame::Frame;
+use crate::vif::intake::LEAST_ROOM;
 use crate::vif::ring::{FrontRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
 use crate::vif::segments::{MAX_SEGMENTS, Segments};
@@ -97,6 +98,8 @@ pub struct Netfront {
     /// Posted buffers by ring slot, which is also their id.
     rx_pages: Box<[Option<GrantedPage>; SLOTS]>,
     queue: FairQueue,
+    /// Clients that were found to wait for pages of theirs that are here.
+    awaited: usize,
     limit: ByteLimit,
     /// Slots that the backend has answered, modulo 2³².
     answered: u32,
@@ -175,6 +178,7 @@ impl Netfront {
             rx: FrontRing::create(rx),
             rx_pages: Box::new([const { None }; SLOTS]),
             queue: FairQueue::with_capacity(QUEUE_PAGES as u16),
+            awaited: 0,
             limit: ByteLimit::default(),
             answered: 0,
             kept: Vec::new(),
@@ -360,9 +364,33 @@ impl Netfront {
         }
     }
 
-    /// Slots that packets of `account` may take up without displacing what others have waiting.
-    pub fn room(&self, account: Account) -> usize {
-        self.queue.room(account)
+    /// Slots that may be taken from a client with that account and that charge for what it sends: as many as its lane
+    /// has room for without displacing what others have waiting. While it has no pages left for another packet and some
+    /// of them are here, it waits for them.
+    pub fn room(&mut self, account: Account, sent: Charge, pages: &PagePool) -> usize {
+        let lane = self.queue.room(account);
+        let room = lane.min(pages.room(sent));
+        if room >= LEAST_ROOM || lane < LEAST_ROOM {
+            return room;
+        }
+        if !self.has_pages_of(account, sent) {
+            // Whatever comes is dropped, but who knows when that ends?
+            return lane;
+        }
+        self.awaited += 1;
+        room
+    }
+
+    /// Whether a client's pages are in its lane, or at the backend.
+    #[cold]
+    fn has_pages_of(&self, account: Account, sent: Charge) -> bool {
+        let mut lent = self.tx_pages.iter().flatten();
+        self.queue.pages_of(account) > 0 || lent.any(|(granted, _)| granted.charge() == sent)
+    }
+
+    /// Clients that wait for pages of theirs, as [found](Self::room) since the last call.
+    pub fn take_awaited(&mut self) -> usize {
+        core::mem::take(&mut self.awaited)
     }
 
     /// Pages of the frames that wait for the backend.
@@ -379,11 +407,6 @@ impl Netfront {
     /// Pages that it answered and still uses.
     pub fn kept(&self) -> usize {
         self.kept.len()
-    }
-
-    /// Pages of the frames of `account` that wait for the backend.
-    pub fn waiting_of(&self, account: Account) -> usize {
-        self.queue.pages_of(account)
     }
 
     /// Slots that the backend has answered, modulo 2³².
@@ -543,7 +566,10 @@ impl Netfront {
     pub fn arm(&mut self) -> Result<Wakeup, Broken> {
         let received = self.rx.arm(1)?;
         let outstanding = self.tx.outstanding();
-        let waits = !self.queue.is_empty() || self.rx.room() > 0 || self.tx.room() < RING_SIZE / 2;
+        let waits = !self.queue.is_empty()
+            || self.awaited > 0
+            || self.rx.room() > 0
+            || self.tx.room() < RING_SIZE / 2;
         if outstanding == 0 || !waits || received == Wakeup::MoreToDo {
             return Ok(received);
         }

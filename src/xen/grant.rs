@@ -48,6 +48,11 @@ impl GrantedPage {
         self.reference
     }
 
+    /// On whose account the page is.
+    pub fn charge(&self) -> Charge {
+        self.charge
+    }
+
     /// The bytes, which the peer may be reading or writing.
     pub fn shared(&self) -> &SharedPage {
         &self.page

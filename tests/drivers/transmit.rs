@@ -1,14 +1,18 @@
 //! What netfront writes into the uplink's ring.
 
 use crate::stub::Stub;
+use ravelin::client::ClientSlot;
+use ravelin::flow::share::Account;
 use ravelin::packet::Offload;
 use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::frame::Frame;
+use ravelin::vif::intake::{Flow, Intake};
 use ravelin::vif::netfront::Netfront;
+use ravelin::vif::ring::Wakeup;
 use ravelin::vif::segments::Segments;
 use ravelin::xen::charge::Charge;
 use ravelin::xen::grant::{Access, GrantedPage};
-use ravelin::xen::page::Segment;
+use ravelin::xen::page::{PagePool, Segment};
 use ravelin::xen::{DomainId, Xen};
 
 const KERNEL: u32 = 4000;
@@ -66,4 +70,51 @@ fn frame_that_cannot_be_granted_whole_leaves_nothing_in_the_ring() {
         (xen.memory.word(ring, at + 4) >> 16, xen.memory.word(ring, at + 8) >> 16)
     };
     assert_eq!((halves(0), halves(1)), ((4, 2000), (0, 1000)));
+}
+
+/// A frame that a client sent.
+fn sent_by(account: Account, charge: Charge, pages: &mut PagePool) -> Frame {
+    let segment = Segment { page: pages.take(charge).unwrap(), offset: 0, bytes: 60 };
+    let mut frame = Frame::new(Segments::one(segment), Offload::NONE, pages).unwrap();
+    frame.charge_to(account);
+    frame
+}
+
+#[test]
+fn s_5_a_client_whose_last_pages_the_backend_has_waits_until_they_come_back() {
+    let mut xen = Stub::new(KERNEL, 8);
+    let all =
+        Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+    let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
+    netfront.publish(&mut xen);
+    let ring = xen.granted(TABLE, netfront.addresses().tx_ring.0);
+    let (account, sent) = (Account::client(ClientSlot(3)), xen.pages().open(DomainId(9)).unwrap().sent());
+    let open = netfront.room(account, sent, xen.pages());
+    // All that it has left is elsewhere: nobody knows for how long, and it does not wait.
+    let mut elsewhere: Vec<_> = std::iter::from_fn(|| xen.pages().take(sent)).collect();
+    assert_eq!((netfront.room(account, sent, xen.pages()), netfront.take_awaited()), (open, 0));
+
+    const FRAMES: u32 = 4;
+    for page in elsewhere.drain(..FRAMES as usize) {
+        xen.pages().give(page);
+    }
+    for _ in 0..FRAMES {
+        let frame = sent_by(account, sent, xen.pages());
+        netfront.send(frame, xen.pages());
+    }
+    netfront.transmit(&mut xen);
+    netfront.publish(&mut xen);
+    assert_eq!((netfront.waiting(), xen.memory.word(ring, 0)), (0, FRAMES));
+    let room = netfront.room(account, sent, xen.pages());
+    assert_eq!(Intake::of(Flow::Moving, room), Intake::Held);
+    // An answer wakes us.
+    assert_eq!(netfront.arm(), Ok(Wakeup::Armed));
+    assert_eq!(xen.memory.word(ring, 12), FRAMES / 2 + 1);
+    assert_eq!(netfront.take_awaited(), 1);
+
+    for page in elsewhere.drain(..30) {
+        xen.pages().give(page);
+    }
+    assert_ne!(Intake::of(Flow::Moving, netfront.room(account, sent, xen.pages())), Intake::Held);
+    assert_eq!(netfront.take_awaited(), 0);
 }
