@@ -144,17 +144,19 @@ impl Trial {
 
     fn change_clients(&mut self) {
         let slot = 1 + self.random.below(4) as u8;
-        if self.random.one_in(2) {
-            self.world.journey.detach(ClientSlot(slot), self.world.now);
-            self.model.detach(slot);
-        } else {
-            let address = self.random.pick(&CLIENTS);
-            self.world.journey.attach(ClientSlot(slot), address, self.world.now);
-            self.model.attach(slot, address);
+        let address = if self.random.one_in(2) { None } else { Some(self.random.pick(&CLIENTS)) };
+        match address {
+            None => self.world.journey.detach(ClientSlot(slot), self.world.now),
+            Some(address) => self.world.journey.attach(ClientSlot(slot), address, self.world.now),
         }
-        // What others had with a client that left, and what nobody meets any more, goes within a second.
+        // What others had with a client that left, and what nobody meets any more, goes within a second: its ports rest
+        // from then on.
         self.world.now = self.world.now + Duration::from_secs(1);
         self.model.now += 1;
+        match address {
+            None => self.model.detach(slot),
+            Some(address) => self.model.attach(slot, address),
+        }
         self.advance();
     }
 
