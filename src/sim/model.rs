@@ -264,8 +264,7 @@ impl Model {
         if !rules.accept(to, packet.protocol(), None) && to == super::rules::FORBIDDEN {
             return Err(format!("protocol {} to {to}, which the rules refuse", packet.protocol()));
         }
-        let is_wild = to.octets()[..3] == WILD[..3] || to == super::rules::FORBIDDEN;
-        if is_wild && rules.accept(to, packet.protocol(), None) {
+        if to.octets()[..3] == WILD[..3] && rules.accept(to, packet.protocol(), None) {
             // Nobody knows what a hostile client meant to send there.
             return Ok(());
         }
