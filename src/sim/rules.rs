@@ -4,6 +4,7 @@ use super::clock::Clock;
 use super::dice::Dice;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
@@ -20,6 +21,10 @@ pub struct Line {
     service: Option<(u8, u16, u16)>,
     expiry: Expiry,
 }
+
+/// What every client's rules have.
+const REFUSED: Line =
+    Line { accepts: false, network: FORBIDDEN, bits: 24, service: None, expiry: Expiry::None };
 
 /// When a line ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +43,9 @@ pub struct SlowRules {
 }
 
 impl SlowRules {
-    /// Rules that refuse nothing.
+    /// Rules that refuse one host and nothing else.
     pub fn open() -> Self {
-        Self { lines: Vec::new() }
+        Self { lines: vec![REFUSED] }
     }
 
     /// Some rules that leave the scenario's services open.
@@ -52,9 +57,7 @@ impl SlowRules {
                 lines.push(Line { accepts: true, network: host, bits: 32, service, expiry: Expiry::None });
             }
         }
-        let forbidden =
-            Line { accepts: false, network: FORBIDDEN, bits: 24, service: None, expiry: Expiry::None };
-        lines.insert(dice.below(lines.len() as u64 + 1) as usize, forbidden);
+        lines.insert(dice.below(lines.len() as u64 + 1) as usize, REFUSED);
         for _ in 0..dice.below(20) {
             let low = dice.between(1, 65_000) as u16;
             let service = dice.chance(800).then(|| (*dice.pick(&[6, 17]), low, low + dice.below(500) as u16));
