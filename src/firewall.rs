@@ -427,7 +427,9 @@ fn uplink_room(
     client: &Netback,
     pages: &PagePool,
 ) -> usize {
-    let room = |front: &mut Netfront| front.room(Account::client(slot), client.charges().sent(), pages);
+    let room = |front: &mut Netfront| {
+        front.room(Account::client(slot), client.charges().sent(), client.usual_slots(), pages)
+    };
     uplink.as_deref_mut().map_or(0, room)
 }
 

@@ -55,6 +55,9 @@ use core::time::Duration;
 pub(super) const FRAMES: usize = 8192;
 /// Pages that the kernel has for packets.
 pub(super) const PAGES: usize = 1024;
+/// The same where clients compete for a slow uplink: so many that it is the uplink that is short. Where pages are short
+/// they are what is divided, and whoever sends small packets gets fewer bytes out.
+const ENOUGH_PAGES: usize = 3072;
 /// Our address on the uplink.
 pub const FIREWALL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// The uplink's router.
@@ -127,7 +130,8 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
         + Duration::from_secs(60 + 25 * (scenario.clients.len() + scenario.attackers.len()) as u64);
     let world = Rc::new(RefCell::new(World::new(machine, scenario.tempo, ends)));
     world.borrow_mut().machine.create(UPLINK);
-    let boot = SimXen::boot(&world, PAGES);
+    let pages = if scenario.conduct.line.is_some() { ENOUGH_PAGES } else { PAGES };
+    let boot = SimXen::boot(&world, pages);
     let tasks = tasks.into_iter().map(|(at, task)| (When::At(at), task));
     populate(&world, scenario, &mut dice, boot.store_ring, Toolstack::new(tasks), traffic_ends);
     let console = console::open(&world);

@@ -169,3 +169,12 @@ fn a_lane_keeps_its_order_and_nothing_is_lost() {
         assert_eq!((rig.queue.pages(), rig.queue.is_empty()), (0, true));
     }
 }
+
+#[test]
+fn s_5_a_client_with_nothing_waiting_has_room_when_another_filled_the_queue() {
+    let mut rig = Rig::new(512);
+    for _ in 0..512 {
+        rig.push(A, 60);
+    }
+    assert_eq!((rig.queue.room(A), rig.queue.room(B)), (0, LEAST_ROOM));
+}

@@ -113,6 +113,8 @@ pub struct Netback {
     /// What the client may still send in this round (deficit round robin); negative if its last packet was
     /// larger than that.
     credit: i32,
+    /// Slots of the largest of its last packets; shrinks by an eighth with each smaller one.
+    usual_slots: usize,
     /// What it may send in the long run, if the toolstack set a limit.
     bucket: Option<TokenBucket>,
     /// How many of the arrivals in flight are ours: the oldest ones when our turn to settle comes.
@@ -150,6 +152,7 @@ impl Netback {
             queue: FairQueue::with_capacity(QUEUE_PAGES as u16),
             expiry: Moment::default(),
             credit: 0,
+            usual_slots: 1,
             bucket: None,
             arriving: 0,
             departing: 0,
@@ -206,6 +209,8 @@ impl Netback {
                 waiting = waiting.checked_sub(1)?;
                 Some(self.tx.take())
             });
+            let smaller = self.usual_slots - self.usual_slots.div_ceil(8);
+            self.usual_slots = smaller.max(packet.fragments.len()).max(1);
             match outcome.map_err(Broken::Transmit)? {
                 Ok(()) => self.fetch(&packet, batch, in_flight, pages),
                 Err(_) => {
@@ -269,6 +274,11 @@ impl Netback {
             offload: packet.offload,
         });
         packet.answers.respond(TxStatus::Okay, |response| self.tx.respond(response));
+    }
+
+    /// Slots that its next packet is expected to take: as many as the largest of its last ones.
+    pub fn usual_slots(&self) -> usize {
+        self.usual_slots
     }
 
     /// What the client can take.

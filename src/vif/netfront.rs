@@ -365,11 +365,11 @@ impl Netfront {
     }
 
     /// Slots that may be taken from a client with that account and that charge for what it sends: as many as its lane
-    /// has room for without displacing what others have waiting. While it has no pages left for another packet and some
-    /// of them are here, it waits for them.
-    pub fn room(&mut self, account: Account, sent: Charge, pages: &PagePool) -> usize {
+    /// has room for without displacing what others have waiting. While it has no pages left for another packet of
+    /// `usual_slots` and some of them are here, it waits for them.
+    pub fn room(&mut self, account: Account, sent: Charge, usual_slots: usize, pages: &PagePool) -> usize {
         let lane = self.queue.room(account);
-        let room = lane.min(pages.room(sent));
+        let room = lane.min((pages.room(sent) + LEAST_ROOM).saturating_sub(usual_slots));
         if room >= LEAST_ROOM || lane < LEAST_ROOM {
             return room;
         }

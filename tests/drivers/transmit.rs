@@ -10,6 +10,7 @@ use ravelin::vif::intake::{Flow, Intake};
 use ravelin::vif::netfront::Netfront;
 use ravelin::vif::ring::Wakeup;
 use ravelin::vif::segments::Segments;
+use ravelin::vif::slots::MAX_SLOTS;
 use ravelin::xen::charge::Charge;
 use ravelin::xen::grant::{Access, GrantedPage};
 use ravelin::xen::page::{PagePool, Segment};
@@ -89,10 +90,10 @@ fn s_5_a_client_whose_last_pages_the_backend_has_waits_until_they_come_back() {
     netfront.publish(&mut xen);
     let ring = xen.granted(TABLE, netfront.addresses().tx_ring.0);
     let (account, sent) = (Account::client(ClientSlot(3)), xen.pages().open(DomainId(9)).unwrap().sent());
-    let open = netfront.room(account, sent, xen.pages());
+    let open = netfront.room(account, sent, MAX_SLOTS, xen.pages());
     // All that it has left is elsewhere: nobody knows for how long, and it does not wait.
     let mut elsewhere: Vec<_> = std::iter::from_fn(|| xen.pages().take(sent)).collect();
-    assert_eq!((netfront.room(account, sent, xen.pages()), netfront.take_awaited()), (open, 0));
+    assert_eq!((netfront.room(account, sent, MAX_SLOTS, xen.pages()), netfront.take_awaited()), (open, 0));
 
     const FRAMES: u32 = 4;
     for page in elsewhere.drain(..FRAMES as usize) {
@@ -105,16 +106,21 @@ fn s_5_a_client_whose_last_pages_the_backend_has_waits_until_they_come_back() {
     netfront.transmit(&mut xen);
     netfront.publish(&mut xen);
     assert_eq!((netfront.waiting(), xen.memory.word(ring, 0)), (0, FRAMES));
-    let room = netfront.room(account, sent, xen.pages());
+    let room = netfront.room(account, sent, MAX_SLOTS, xen.pages());
     assert_eq!(Intake::of(Flow::Moving, room), Intake::Held);
+    // A packet of one slot would find none either.
+    assert_eq!(Intake::of(Flow::Moving, netfront.room(account, sent, 1, xen.pages())), Intake::Held);
     // An answer wakes us.
     assert_eq!(netfront.arm(), Ok(Wakeup::Armed));
     assert_eq!(xen.memory.word(ring, 12), FRAMES / 2 + 1);
-    assert_eq!(netfront.take_awaited(), 1);
+    assert_eq!(netfront.take_awaited(), 2);
 
+    // For small packets a page or two are enough.
+    elsewhere.drain(..2).for_each(|page| xen.pages().give(page));
+    assert_ne!(Intake::of(Flow::Moving, netfront.room(account, sent, 1, xen.pages())), Intake::Held);
     for page in elsewhere.drain(..30) {
         xen.pages().give(page);
     }
-    assert_ne!(Intake::of(Flow::Moving, netfront.room(account, sent, xen.pages())), Intake::Held);
+    assert_ne!(Intake::of(Flow::Moving, netfront.room(account, sent, MAX_SLOTS, xen.pages())), Intake::Held);
     assert_eq!(netfront.take_awaited(), 0);
 }
