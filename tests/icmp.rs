@@ -441,6 +441,33 @@ fn v_4_so_is_one_in_fragments() {
 }
 
 #[test]
+fn v_4_one_whose_answer_is_too_large_for_the_way_back_is_cut_or_its_sender_told() {
+    let mut world = World::new();
+    world.journey.set_mtu(Side::Uplink, 1400);
+    world.journey.set_mtu(Side::Client(ONE), 1300);
+    let large = |from, to| echo(from, to, 8, 7, &[6; 1400]);
+    let too_big = |out: Vec<Out>| match out.as_slice() {
+        [Out::Answer(_, error), Out::Discard(Drop::TooBig)] => (error[20], error[21], error[26..28].to_vec()),
+        other => panic!("{other:?}"),
+    };
+    let told = |mtu: u16| (3, 4, mtu.to_be_bytes().to_vec());
+    assert_eq!(too_big(world.uplink(large(R, F))), told(1400));
+    assert_eq!(too_big(world.client(ONE, large(C1, G))), told(1300));
+    assert_eq!(world.journey.counters().between, 0);
+    let pings = [world.uplink(large(R, F).no_df()), world.client(ONE, large(C1, G).no_df())];
+    for (out, largest) in pings.iter().zip([1400, 1300]) {
+        assert!(matches!(out.as_slice(), [Out::Fragment(_, _, mtu)] if *mtu == largest), "{out:?}");
+    }
+}
+
+#[test]
+fn v_4_the_largest_mtu_leaves_room_for_an_ethernet_header() {
+    let mut world = World::new();
+    world.journey.set_mtu(Side::Uplink, u16::MAX);
+    assert_eq!(world.journey.engine().mtu(Side::Uplink), 65_521);
+}
+
+#[test]
 fn v_4_not_to_addresses_that_cannot_have_sent_it() {
     let mut world = World::new();
     for source in [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 1], [255; 4], [203, 0, 113, 255]] {

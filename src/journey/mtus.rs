@@ -2,9 +2,13 @@
 
 use super::settings::Settings;
 use crate::client::{ClientSlot, Side};
+use crate::wire::ethernet::HEADER_BYTES;
 
 /// The least MTU there may be: every link carries a packet of 68 bytes uncut (RFC 791 section 3.2).
 pub const LEAST: u16 = 68;
+
+/// The largest: a request says in 16 bits how large its packet is, Ethernet header included (`netif.h`).
+pub const MOST: u16 = u16::MAX - HEADER_BYTES as u16;
 
 /// Client slots that can be named.
 const SLOTS: usize = 1 << u8::BITS;
@@ -21,8 +25,8 @@ pub struct Mtus {
 impl Mtus {
     /// Those of `settings`.
     pub fn new(settings: &Settings) -> Mtus {
-        let usual = settings.client_mtu.max(LEAST);
-        Mtus { uplink: settings.uplink_mtu.max(LEAST), clients: [usual; SLOTS], usual }
+        let usual = settings.client_mtu.clamp(LEAST, MOST);
+        Mtus { uplink: settings.uplink_mtu.clamp(LEAST, MOST), clients: [usual; SLOTS], usual }
     }
 
     /// The MTU of `side`.
@@ -34,13 +38,17 @@ impl Mtus {
         }
     }
 
-    /// Changes the MTU of `side`; one below [`LEAST`] counts as that.
+    /// Changes the MTU of `side`; one below [`LEAST`] or above [`MOST`] counts as that.
     pub const fn set(&mut self, side: Side, bytes: u16) {
         let place = match side {
             Side::Uplink => &mut self.uplink,
             Side::Client(ClientSlot(slot)) => &mut self.clients[slot as usize],
         };
-        *place = if bytes < LEAST { LEAST } else { bytes };
+        *place = match bytes {
+            ..LEAST => LEAST,
+            LEAST..=MOST => bytes,
+            _ => MOST,
+        };
     }
 
     /// Forgets what was said of the client on `slot`.

@@ -119,7 +119,7 @@ impl Engine {
     ) -> Verdict {
         match transport {
             Transport::Icmp(Icmp::Request { query: Query::Echo, .. }) => {
-                self.answer_client_ping(from, parcel)
+                self.answer_client_ping(now, from, parcel)
             }
             Transport::Tcp(_) | Transport::Udp(_) if parcel.ip.destination == self.settings.uplink => {
                 Verdict::Discard(Drop::Hairpin)

@@ -3,7 +3,8 @@
 //! Clients have theirs answered from the gateway's address and from ours on the uplink; whatever they cost, they cost
 //! their sender, whose rings they go by. From the uplink our address there is pinged (RFC 1812 section 4.3.3.6), by
 //! whoever likes to: those answers take room that clients' packets want, so they are few, and the command line may ask
-//! for none. An answer is never larger than its request.
+//! for none. An answer is as large as its request: it is cut where that is too large for the way back, and where that was
+//! forbidden the request's sender is told.
 
 use super::engine::{Engine, Hop, Parcel, Passage, Verdict};
 use super::settings::UplinkPings;
@@ -11,12 +12,22 @@ use crate::client::{ClientSlot, Side};
 use crate::counters::Drop;
 use crate::flow::allowance::Taken;
 use crate::nat::rewrite::{answer_echo, readdress};
+use crate::route::report::Report;
 use crate::time::Moment;
+use crate::wire::ipv4::Cutting;
 
 impl Engine {
     /// Answers the client on `from`.
-    pub(super) fn answer_client_ping(&mut self, from: ClientSlot, parcel: &mut Parcel<'_>) -> Verdict {
-        self.turn_ping_round(Side::Client(from), parcel)
+    pub(super) fn answer_client_ping(
+        &mut self,
+        now: Moment,
+        from: ClientSlot,
+        parcel: &mut Parcel<'_>,
+    ) -> Verdict {
+        match self.fits_back(now, Side::Client(from), parcel) {
+            Ok(()) => self.turn_ping_round(Side::Client(from), parcel),
+            Err(why) => Verdict::Discard(why),
+        }
     }
 
     /// Answers a ping from the uplink, if its sender can be answered and it is not one too many.
@@ -28,7 +39,8 @@ impl Engine {
         if let Err(why) = self.check_stranger(parcel.ip.source) {
             return Verdict::Discard(why);
         }
-        match self.allow_uplink_ping(now) {
+        let fits = self.fits_back(now, Side::Uplink, parcel);
+        match fits.and_then(|()| self.allow_uplink_ping(now)) {
             Ok(()) => self.turn_ping_round(Side::Uplink, parcel),
             Err(why) => Verdict::Discard(why),
         }
@@ -53,9 +65,21 @@ impl Engine {
         match (passage.hop, passage.to) {
             (Hop::Next, to) => self.fits(now, from, to, parcel),
             // It has arrived; what it is turned into begins here.
-            (Hop::First, Side::Client(_)) => Ok(()),
-            (Hop::First, Side::Uplink) => self.allow_uplink_ping(now),
+            (Hop::First, Side::Client(_)) => self.fits_back(now, from, parcel),
+            (Hop::First, Side::Uplink) => {
+                self.fits_back(now, from, parcel).and_then(|()| self.allow_uplink_ping(now))
+            }
         }
+    }
+
+    /// Whether what goes back to `to`, as large as it came, fits the MTU there or may be cut; else its sender is told.
+    fn fits_back(&mut self, now: Moment, to: Side, parcel: &Parcel<'_>) -> Result<(), Drop> {
+        let mtu = self.mtus.of(to);
+        if parcel.ip.total_bytes <= mtu || parcel.ip.cutting == Cutting::Allowed {
+            return Ok(());
+        }
+        self.report(now, to, parcel, Report::TooBig { mtu });
+        Err(Drop::TooBig)
     }
 
     fn turn_ping_round(&mut self, to: Side, parcel: &mut Parcel<'_>) -> Verdict {

@@ -31,6 +31,9 @@ const SLOTS: usize = RING_SIZE as usize;
 /// Pages of the frames that may wait for the backend. One client alone may take half of them.
 const QUEUE_PAGES: usize = 2 * SLOTS;
 
+/// Bytes of the largest frame: its first request says how many in 16 bits.
+const MOST_BYTES: usize = u16::MAX as usize;
+
 /// Packets taken in one pass.
 const PACKETS_PER_PASS: usize = SLOTS;
 
@@ -345,7 +348,8 @@ impl Netfront {
     /// most waiting, when too much waits already.
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool) {
         let Self { queue, traffic, .. } = self;
-        let fits = frame.segments().len() == 1 || self.abilities.scatter_gather == Support::Yes;
+        let fits = frame.segments().len() == 1
+            || self.abilities.scatter_gather == Support::Yes && frame.bytes() <= MOST_BYTES;
         let mut give_up = |frame: Frame| {
             traffic.queue_full += 1;
             frame.release(pages);
@@ -435,8 +439,9 @@ impl Netfront {
 
     /// Grants the pieces of a frame and writes their requests, for which there is room.
     fn grant_frame(&mut self, frame: Frame, xen: &mut impl Xen) {
+        debug_assert!(frame.bytes() <= MOST_BYTES, "larger than any that is queued");
         // The first slot says the whole packet's size, the others their own.
-        let mut size = Some(frame.bytes() as u16);
+        let mut size = Some(u16::try_from(frame.bytes()).unwrap_or(u16::MAX));
         let (mut segments, offload) = frame.into_parts();
         segments.drop_empty(xen.pages());
         let mut left = segments.len();

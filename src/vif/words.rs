@@ -34,7 +34,7 @@ const OWN: &str = "feature-";
 
 /// Reads an `mtu` node: bytes of the largest IP packet. `None` where it is none.
 pub fn parse_mtu(text: &str) -> Option<u16> {
-    decimal(text).filter(|&bytes| bytes >= mtus::LEAST)
+    decimal(text).filter(|bytes| (mtus::LEAST..=mtus::MOST).contains(bytes))
 }
 
 /// The nodes of a client's vif that the toolstack chose, as they were read.
@@ -78,8 +78,8 @@ impl Words {
             all.push(format!("rate {} is no limit: what it sends is not limited", Excerpt::of(rate)));
         }
         if let Some(mtu) = self.mtu.as_deref().filter(|_| self.mtu().is_none()) {
-            let (least, mtu) = (mtus::LEAST, Excerpt::of(mtu));
-            all.push(format!("mtu {mtu} is none from {least} to {}: 1500 is used", u16::MAX));
+            let (least, most, mtu) = (mtus::LEAST, mtus::MOST, Excerpt::of(mtu));
+            all.push(format!("mtu {mtu} is none from {least} to {most}: 1500 is used"));
         }
         if let Some(kind) = self.kind.as_deref().filter(|&kind| !matches!(kind, "vif" | "vif_ioemu")) {
             all.push(format!("type {} is not known: it is served as a vif", Excerpt::of(kind)));
@@ -114,7 +114,7 @@ mod tests {
     fn v_1_the_mtu_of_a_vif_is_what_the_toolstack_wrote() {
         assert_eq!(words("10.137.0.5", None, Some("1400"), None).mtu(), Some(1400));
         assert_eq!(words("10.137.0.5", None, None, None).mtu(), None);
-        for wrong in ["", "67", "65536", "-1", "1400 "] {
+        for wrong in ["", "67", "65522", "65536", "-1", "1400 "] {
             let words = words("10.137.0.5", None, Some(wrong), None);
             assert_eq!(words.mtu(), None, "{wrong}");
             assert_eq!(words.not_done(&usual_names()).len(), 1, "{wrong}");
@@ -132,7 +132,7 @@ mod tests {
             odd.not_done(&names),
             [
                 "rate \"fast\" is no limit: what it sends is not limited",
-                "mtu \"tiny\" is none from 68 to 65535: 1500 is used",
+                "mtu \"tiny\" is none from 68 to 65521: 1500 is used",
                 "type \"sriov\" is not known: it is served as a vif",
                 "ip: IPv6 is not forwarded: fd00::5 is not used",
                 "not supported and without effect: \"gatewaydev\", \"vlan\"",

@@ -21,10 +21,15 @@ const KERNEL: u32 = 4000;
 const TABLE: ravelin::xen::host::Frame = ravelin::xen::host::Frame(KERNEL);
 const BACKEND: DomainId = DomainId(8);
 
-/// Sends a frame of as many pieces, each on a page of its own.
+/// Sends a frame of as many pieces of 1,000 bytes, each on a page of its own.
 fn send(netfront: &mut Netfront, xen: &mut Stub, pieces: usize) {
+    send_pieces(netfront, xen, pieces, 1000);
+}
+
+/// The same, of so many bytes each.
+fn send_pieces(netfront: &mut Netfront, xen: &mut Stub, pieces: usize, bytes: u16) {
     let pages = xen.pages();
-    let mut segment = || Segment { page: pages.take(Charge::NOBODY).unwrap(), offset: 0, bytes: 1000 };
+    let mut segment = || Segment { page: pages.take(Charge::NOBODY).unwrap(), offset: 0, bytes };
     let mut segments = Segments::one(segment());
     let others: Vec<_> = (1..pieces).map(|_| segment()).collect();
     others.into_iter().for_each(|other| segments.push(other, xen.pages()).unwrap());
@@ -71,6 +76,21 @@ fn frame_that_cannot_be_granted_whole_leaves_nothing_in_the_ring() {
         (xen.memory.word(ring, at + 4) >> 16, xen.memory.word(ring, at + 8) >> 16)
     };
     assert_eq!((halves(0), halves(1)), ((4, 2000), (0, 1000)));
+}
+
+#[test]
+fn v_4_a_frame_is_no_larger_than_a_request_can_say() {
+    let mut xen = Stub::new(KERNEL, 8);
+    let all =
+        Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+    let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
+    netfront.publish(&mut xen);
+    let (ring, free) = (xen.granted(TABLE, netfront.addresses().tx_ring.0), xen.pages().free());
+    send_pieces(&mut netfront, &mut xen, 16, 4096);
+    assert_eq!((netfront.traffic().queue_full, xen.memory.word(ring, 0), xen.pages().free()), (1, 0, free));
+    send_pieces(&mut netfront, &mut xen, 17, 3855);
+    assert_eq!((netfront.traffic().sent, xen.memory.word(ring, 0)), (1, 17));
+    assert_eq!(xen.memory.word(ring, 64 + 8) >> 16, 0xffff);
 }
 
 /// A frame that a client sent.
