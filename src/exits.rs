@@ -17,13 +17,16 @@ use crate::vif::uplink::Uplink;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Header, Mac};
 use crate::wire::ipv4::Ipv4;
-use crate::xen::charge::Charge;
+use crate::xen::charge::{Charge, OWN_PAGES};
 use crate::xen::page::PagePool;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 /// The Ethernet address that every client sees as its gateway's: the one that Xen's backends use.
 pub const GATEWAY_MAC: Mac = Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
+
+// What the firewall itself has to say waits for next hops on the uplink's account: beside it there are pages for questions.
+const _: () = assert!(waiting::PAGES.per_account <= OWN_PAGES * 3 / 4);
 
 /// Our address on the uplink and the way beyond.
 #[derive(Clone, Copy, Debug)]

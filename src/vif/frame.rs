@@ -416,7 +416,7 @@ mod tests {
         let mut pages = PagePool::with_capacity(8);
         let mut frame = frame(&[600, 100], &mut pages);
         // One more than is reserved for others.
-        (0..4).for_each(|_| pages.add(on_heap::page()));
+        (0..6).for_each(|_| pages.add(on_heap::page()));
         frame.charge_to(Account::client(ClientSlot(3)));
         let mut fragment = frame.piece(&[0xaa; 20], 580..600, &mut pages).unwrap();
         assert_eq!(fragment.account(), frame.account());

@@ -49,8 +49,9 @@ impl ClientCharges {
 /// Clients that may have accounts: those that are connected, and those that left pages behind that are still in use.
 const CLIENTS: usize = 256;
 
-/// Pages for the firewall's own packets, if the pool is not small.
-const OWN_PAGES: u32 = 64;
+/// Pages for the firewall's own packets, if the pool is not tiny. Packets that wait for next hops fit into them and leave
+/// some: else nobody could be asked where those hops are.
+pub const OWN_PAGES: u32 = 64;
 
 /// Both rings of the uplink, and a ring full of buffers.
 const RING_PAGES: u32 = 2 + 256;
@@ -126,9 +127,9 @@ impl Accounts {
     /// Accounts for a pool of so many pages.
     pub fn new(pages: usize) -> Self {
         let pages = u32::try_from(pages).unwrap_or(u32::MAX);
-        let (own, kept) = (OWN_PAGES.min(pages / 16), pages / KEPT_SHARE);
-        // Beside rings and buffers: fragments that wait.
-        let uplink = (RING_PAGES + pages / 16).min(pages / 3);
+        let (own, kept) = (OWN_PAGES.min(pages / 4), pages / KEPT_SHARE);
+        // Beside rings and buffers: fragments that wait, and what goes back and waits for its next hop.
+        let uplink = (RING_PAGES + pages / 16 + OWN_PAGES).min(pages / 3);
         let clients = (pages - own - kept - uplink) / 2;
         // What one way does not use the other may, but for a quarter.
         let common = (clients - clients / 2) * 3 / 2;

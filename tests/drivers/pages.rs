@@ -7,6 +7,7 @@ use ravelin::flow::share::Account;
 use ravelin::guard::RuleTable;
 use ravelin::journey::{Journey, Outlet, Settings};
 use ravelin::packet::{Datagram, Offload};
+use ravelin::route::neighbour::waiting;
 use ravelin::vif::frame::{Complete, Frame};
 use ravelin::vif::ring::RING_SIZE;
 use ravelin::vif::segments::Segments;
@@ -48,6 +49,22 @@ fn s_2_what_is_behind_a_short_packet_is_given_back() {
     assert_eq!((pages.free(), pages.free_chains(), pages.charged(client.sent())), (free - 1, chains, 1));
     frame.release(pages);
     assert_eq!(pages.charged(client.sent()), 0);
+}
+
+#[test]
+fn s_2_what_waits_for_next_hops_leaves_pages_to_ask_for_them_and_to_receive_the_answers() {
+    for total in [300, 600, KERNEL] {
+        let mut xen = Stub::new(total, 8);
+        let pages = xen.pages();
+        let most = waiting::PAGES.per_account as usize;
+        let errors: Vec<Page> = std::iter::from_fn(|| pages.take(Charge::OWN)).take(most).collect();
+        assert!(errors.len() == most && pages.take(Charge::OWN).is_some(), "{total}: {}", errors.len());
+    }
+    // Both rings and a ring full of buffers, fragments, and pings that were turned round.
+    let mut xen = Stub::new(KERNEL, 8);
+    let limits = Settings::for_memory(16 << 20, Ipv4Addr::LOCALHOST).fragments;
+    let most = 2 + RING_SIZE + limits.bytes_from_uplink as u32 / 4096 + waiting::PAGES.per_account;
+    assert!(xen.pages().guaranteed(Charge::UPLINK) >= most as usize);
 }
 
 #[test]
