@@ -362,14 +362,12 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// Whether clients are to wait for the uplink.
     fn uplink_flow(&mut self, now: Moment) -> Flow {
         let uplink = self.exits.uplink.as_mut();
-        let (link, waiting, answered) = uplink.map_or((Link::Down, 0, 0), |uplink| {
+        let (link, backlog, answered) = uplink.map_or((Link::Down, 0, 0), |uplink| {
             let link = uplink.link();
             let front = uplink.netfront();
-            front.map_or((link, 0, 0), |front| {
-                (link, front.waiting() + front.take_awaited(), front.answered())
-            })
+            front.map_or((link, 0, 0), |front| (link, front.take_backlog(), front.answered()))
         });
-        self.gate.look(link, waiting, answered, now)
+        self.gate.look(link, backlog, answered, now)
     }
 
     /// Asks every ring to wake us; whether none has something already. A broken one counts as having: the
@@ -395,7 +393,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
 
     fn deadline(&self) -> Option<Moment> {
         let devices = self.control_deadline();
-        let gate = self.gate.deadline();
+        let gate = self.gate.deadline(self.now);
         let neighbours = self.exits.neighbours.deadline();
         let deadlines = [self.journey.next_deadline(), neighbours, devices, gate, self.replenished];
         deadlines.into_iter().flatten().min()

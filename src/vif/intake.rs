@@ -2,7 +2,8 @@
 //!
 //! A packet that waits in its sender's ring costs nothing and slows its sender down, and it alone; one that is taken and
 //! then finds no room was copied for nothing. But an uplink that does not move must not stop clients from reaching each
-//! other and the firewall: then packets are taken again, and what is for the uplink is dropped.
+//! other and the firewall, nor one that moves as good as not: then packets are taken again, and what of those for the
+//! uplink finds no room is dropped.
 
 use crate::time::Moment;
 use crate::vif::lifecycle::frontend::Link;
@@ -12,8 +13,12 @@ use core::time::Duration;
 /// A client has no room when it cannot be given that of a packet of the largest kind.
 pub const LEAST_ROOM: usize = MAX_SLOTS + 1;
 
-/// How long clients wait for an uplink that does not move.
+/// How long clients wait for an uplink that answers nothing.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long what waits for the uplink may take to leave. Behind it there is as much again in a client's ring, and in that
+/// also what is for other clients and for the firewall: one that takes longer counts as one that does not move.
+const TURNOVER: Duration = Duration::from_secs(2);
 
 /// Whether packets are taken from a client at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,45 +63,75 @@ pub enum Gate {
     /// Nothing waits for it.
     #[default]
     Idle,
-    /// Frames wait, and it has answered nothing since then.
-    Waiting {
-        /// When it last answered, or the first frame had to wait.
-        since: Moment,
-        /// Slots that it had answered.
-        answered: u32,
-    },
-    /// It has answered nothing for longer than clients wait.
-    Stalled {
-        /// Slots that it had answered.
-        answered: u32,
-    },
+    /// Frames wait.
+    Watching(Watch),
 }
 
-impl Gate {
-    /// Looks at the uplink: whether its backend has taken up the rings, frames that wait for it, and how many slots it
-    /// has answered.
-    pub fn look(&mut self, link: Link, waiting: usize, answered: u32, now: Moment) -> Flow {
-        *self =
-            match *self {
-                _ if waiting == 0 || link == Link::Down => Self::Idle,
-                Self::Waiting { since, answered: before } if before == answered => {
-                    if now >= since + PATIENCE { Self::Stalled { answered } } else { *self }
-                }
-                Self::Stalled { answered: before } if before == answered => *self,
-                _ => Self::Waiting { since: now, answered },
-            };
-        match (*self, link) {
-            // Nobody waits for a backend that is not there yet.
-            (_, Link::Down) | (Self::Stalled { .. }, _) => Flow::Stalled,
-            _ => Flow::Moving,
+/// An uplink that frames wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Slots that it had answered when it was last looked at.
+    answered: u32,
+    /// When it last answered, or the first frame had to wait.
+    moved: Moment,
+    /// When it was last noted what waits.
+    noted: Moment,
+    /// Slots that it has answered when that has left.
+    goal: u32,
+    /// Whether what was noted before left in time.
+    pace: Flow,
+}
+
+impl Watch {
+    fn new(backlog: u32, answered: u32, now: Moment) -> Self {
+        Self { answered, moved: now, noted: now, goal: answered.wrapping_add(backlog), pace: Flow::Moving }
+    }
+
+    fn look(&mut self, backlog: u32, answered: u32, now: Moment) {
+        if answered != self.answered {
+            (self.answered, self.moved) = (answered, now);
+        }
+        let has_left = answered.wrapping_sub(self.goal) as i32 >= 0;
+        let is_late = now >= self.noted + TURNOVER;
+        if has_left || is_late {
+            self.pace = if is_late { Flow::Stalled } else { Flow::Moving };
+            (self.noted, self.goal) = (now, answered.wrapping_add(backlog));
         }
     }
 
-    /// When it is to be looked at again without an event.
-    pub fn deadline(self) -> Option<Moment> {
+    fn flow(&self, now: Moment) -> Flow {
+        if now >= self.moved + PATIENCE { Flow::Stalled } else { self.pace }
+    }
+}
+
+impl Gate {
+    /// Looks at the uplink: whether its backend has taken up the rings, slots that it has to answer until what waits now
+    /// has left, and how many it has answered.
+    pub fn look(&mut self, link: Link, backlog: usize, answered: u32, now: Moment) -> Flow {
+        // Nobody waits for a backend that is not there yet.
+        if backlog == 0 || link == Link::Down {
+            *self = Self::Idle;
+            return if link == Link::Down { Flow::Stalled } else { Flow::Moving };
+        }
+        let backlog = u32::try_from(backlog).unwrap_or(u32::MAX);
+        let watch = match self {
+            Self::Watching(watch) => {
+                watch.look(backlog, answered, now);
+                *watch
+            }
+            Self::Idle => Watch::new(backlog, answered, now),
+        };
+        *self = Self::Watching(watch);
+        watch.flow(now)
+    }
+
+    /// When it is to be looked at again without an event, if clients wait for it at `now`.
+    pub fn deadline(self, now: Moment) -> Option<Moment> {
         match self {
-            Self::Waiting { since, .. } => Some(since + PATIENCE),
-            Self::Idle | Self::Stalled { .. } => None,
+            Self::Watching(watch) if watch.flow(now) == Flow::Moving => {
+                Some((watch.moved + PATIENCE).min(watch.noted + TURNOVER))
+            }
+            Self::Watching(_) | Self::Idle => None,
         }
     }
 }
@@ -104,6 +139,8 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::ops::Range;
+    use std::vec::Vec;
 
     fn at(milliseconds: u64) -> Moment {
         Moment::from_nanoseconds(milliseconds * 1_000_000)
@@ -117,17 +154,46 @@ mod tests {
         assert_eq!(Intake::of(Flow::Stalled, 0), Intake::Open(usize::MAX));
     }
 
-    #[test]
-    fn clients_wait_for_an_uplink_that_moves_however_slowly() {
+    /// What is said of an uplink for which `backlog` slots always wait, and that answers one every so many milliseconds;
+    /// it is looked at every ten.
+    fn flows(every: u64, backlog: usize, milliseconds: Range<u64>) -> Vec<Flow> {
         let mut gate = Gate::default();
-        assert_eq!(gate.look(Link::Up, 0, 0, at(0)), Flow::Moving);
-        assert_eq!(gate.deadline(), None);
-        for answered in 0..100 {
-            assert_eq!(gate.look(Link::Up, 9, answered, at(99 * u64::from(answered))), Flow::Moving);
+        let mut look = |ms| {
+            gate.look(Link::Up, backlog, u32::MAX.wrapping_sub(50).wrapping_add((ms / every) as u32), at(ms))
+        };
+        let all = (0..milliseconds.end).step_by(10).map(|ms| (ms, look(ms)));
+        all.filter(|(ms, _)| milliseconds.contains(ms)).map(|(_, flow)| flow).collect()
+    }
+
+    #[test]
+    fn clients_wait_for_an_uplink_that_takes_what_waits_within_two_seconds() {
+        assert!(flows(10, 190, 0..20_000).iter().all(|flow| *flow == Flow::Moving));
+        assert!(flows(90, 20, 0..20_000).iter().all(|flow| *flow == Flow::Moving));
+    }
+
+    #[test]
+    fn s_5_clients_do_not_wait_for_an_uplink_that_moves_as_good_as_not() {
+        for (every, backlog) in [(10, 210), (90, 256), (20, 256)] {
+            assert!(flows(every, backlog, 0..2_000).iter().all(|flow| *flow == Flow::Moving));
+            assert!(flows(every, backlog, 2_000..20_000).iter().all(|flow| *flow == Flow::Stalled));
         }
-        assert_eq!(gate.deadline(), Some(at(99 * 99 + 100)));
-        assert_eq!(gate.look(Link::Up, 0, 99, at(99 * 99 + 1)), Flow::Moving);
-        assert_eq!(gate.deadline(), None);
+    }
+
+    #[test]
+    fn s_5_clients_wait_again_when_what_waited_left_in_time() {
+        let mut gate = Gate::default();
+        gate.look(Link::Up, 100, 0, at(0));
+        assert_eq!(gate.deadline(at(0)), Some(at(100)));
+        for ms in (50..2000).step_by(50) {
+            assert_eq!(gate.look(Link::Up, 100, ms as u32 / 50, at(ms)), Flow::Moving);
+        }
+        assert_eq!(gate.deadline(at(1950)), Some(at(2000)));
+        assert_eq!(gate.look(Link::Up, 100, 40, at(2000)), Flow::Stalled);
+        assert_eq!(gate.deadline(at(2000)), None);
+        assert_eq!(gate.look(Link::Up, 100, 139, at(2050)), Flow::Stalled);
+        assert_eq!(gate.look(Link::Up, 100, 140, at(2051)), Flow::Moving);
+        assert_eq!(gate.look(Link::Up, 0, 140, at(2052)), Flow::Moving);
+        assert_eq!(gate.deadline(at(2052)), None);
     }
 
     #[test]
@@ -136,19 +202,23 @@ mod tests {
         gate.look(Link::Up, 9, 7, at(0));
         assert_eq!(gate.look(Link::Up, 9, 7, at(99)), Flow::Moving);
         assert_eq!(gate.look(Link::Up, 9, 7, at(100)), Flow::Stalled);
-        assert_eq!(gate.deadline(), None);
-        assert_eq!(gate.look(Link::Up, 9, 7, at(5000)), Flow::Stalled);
-        assert_eq!(gate.look(Link::Up, 9, 8, at(5001)), Flow::Moving);
-        assert_eq!(gate.look(Link::Up, 9, 8, at(5101)), Flow::Stalled);
+        assert_eq!(gate.deadline(at(100)), None);
+        assert_eq!(gate.look(Link::Up, 9, 8, at(1000)), Flow::Moving);
+        assert_eq!(gate.look(Link::Up, 9, 8, at(1100)), Flow::Stalled);
+        assert_eq!(gate.look(Link::Up, 9, 8, at(5000)), Flow::Stalled);
+        // For so long that it has to show first how fast it is.
+        assert_eq!(gate.look(Link::Up, 9, 9, at(5001)), Flow::Stalled);
+        assert_eq!(gate.look(Link::Up, 9, 17, at(5002)), Flow::Moving);
+        assert_eq!(gate.look(Link::Up, 9, 17, at(5102)), Flow::Stalled);
     }
 
     #[test]
     fn nobody_waits_for_a_backend_that_has_not_taken_up_the_rings() {
         let mut gate = Gate::default();
         assert_eq!(gate.look(Link::Down, 9, 0, at(0)), Flow::Stalled);
-        assert_eq!(gate.deadline(), None);
+        assert_eq!(gate.deadline(at(0)), None);
         gate.look(Link::Up, 9, 0, at(1));
         assert_eq!(gate.look(Link::Down, 9, 0, at(2)), Flow::Stalled);
-        assert_eq!(gate.deadline(), None);
+        assert_eq!(gate.deadline(at(2)), None);
     }
 }

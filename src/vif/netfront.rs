@@ -397,6 +397,15 @@ impl Netfront {
         core::mem::take(&mut self.awaited)
     }
 
+    /// Slots that the backend has to answer until what waits for it now has left, if frames wait, or
+    /// [clients](Self::room) did since the last call.
+    pub fn take_backlog(&mut self) -> usize {
+        match self.queue.pages() + self.take_awaited() {
+            0 => 0,
+            _ => self.queue.pages() + self.tx.outstanding() as usize,
+        }
+    }
+
     /// Pages of the frames that wait for the backend.
     pub fn waiting(&self) -> usize {
         self.queue.pages()
