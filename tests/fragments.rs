@@ -85,6 +85,68 @@ fn x_1_a_refused_datagram_takes_its_fragments_with_it() {
 }
 
 #[test]
+/// C1's and the server's connection, of which `who` sends every segment in fragments; it is closed, or reset by `who`.
+fn segments_in_pieces(who: Side, last: &str) {
+    let (client, server) = ((C1, 40_000), (R, 80));
+    let mut world = World::new();
+    let outer = world.open_tcp(client.1);
+    let (mut sent, mut received) = (1101, 5101);
+    // More than a window of them.
+    for ident in 0..60 {
+        match who {
+            Side::Client(_) => {
+                let segment = tcp_with(client, server, "PA", sent, received, &[1; 1400]).no_df().id(ident);
+                segment.cut(800).into_iter().for_each(|piece| drop(world.out_u(ONE, piece)));
+                sent += 1400;
+                world.out_c(ONE, tcp_with(server, outer, "PA", received, sent, &[2; 200]));
+                received += 200;
+            }
+            Side::Uplink => {
+                world.out_u(ONE, tcp_with(client, server, "PA", sent, received, &[2; 200]));
+                sent += 200;
+                let segment = tcp_with(server, outer, "PA", received, sent, &[1; 1400]).no_df().id(ident);
+                segment.cut(800).into_iter().for_each(|piece| drop(world.out_c(ONE, piece)));
+                received += 1400;
+            }
+        }
+        world.out_u(ONE, tcp(client, server, "A", sent, received));
+    }
+    match who {
+        Side::Client(_) => drop(world.out_u(ONE, tcp(client, server, last, sent, received))),
+        Side::Uplink => drop(world.out_c(ONE, tcp(server, outer, last, received, sent))),
+    }
+    if last == "FA" {
+        match who {
+            Side::Client(_) => drop(world.out_c(ONE, tcp(server, outer, "FA", received, sent + 1))),
+            Side::Uplink => drop(world.out_u(ONE, tcp(client, server, "FA", sent, received + 1))),
+        }
+    }
+    world.wait(242);
+    assert_eq!(world.flows(), 0, "{who:?} {last}");
+}
+
+#[test]
+fn x_1_a_connection_whose_segments_come_in_fragments_is_tracked() {
+    for who in [Side::Client(ONE), Side::Uplink] {
+        segments_in_pieces(who, "FA");
+        segments_in_pieces(who, "R");
+    }
+}
+
+#[test]
+fn x_1_fragments_with_df_pass_and_keep_it() {
+    let has_df = |packet: &Packet| packet.u16_at(6) & 0x4000 != 0;
+    let mut world = World::new();
+    let (passed, _) = send(&mut world, large(4000).df().cut(1500));
+    assert!(passed.iter().all(has_df));
+    let whole = reassemble(&passed);
+    whole.assert_sums();
+    let answer = udp_with((R, 53), whole.from(), &[7; 4000]).id(9);
+    let back: Vec<Packet> = answer.cut(1500).into_iter().map(|piece| world.out_c(ONE, piece)).collect();
+    assert!(back.iter().all(has_df));
+    reassemble(&back).assert_sums();
+}
+
 fn x_2_once_fragments_contradict_nothing_more_leaves() {
     let datagram = large(4000);
     let pieces = datagram.cut(1500);

@@ -72,14 +72,15 @@ pub struct Tcp {
     pub flags: Flags,
     /// Window, unscaled.
     pub window: u16,
-    /// Sequence numbers the segment takes: its data, and one for SYN and one for FIN.
+    /// Sequence numbers the segment takes: its data, and one for SYN and one for FIN. Of a first fragment the most that
+    /// its segment can take.
     pub span: u32,
     /// Window scale option of a SYN (RFC 7323 section 2.2), at most 14.
     pub window_scale: Option<u8>,
 }
 
 impl Tcp {
-    /// Reads the header at the start of `bytes`, of a segment of `segment_bytes` in all.
+    /// Reads the header at the start of `bytes`, of a segment of `segment_bytes` in all, or at most.
     #[inline(always)]
     pub fn read(bytes: &[u8], segment_bytes: u16) -> Result<Tcp, TcpFault> {
         let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(TcpFault::Short)?;

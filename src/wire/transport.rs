@@ -41,13 +41,11 @@ impl Transport {
             || header.get(usize::from(ip.header_bytes)..header.len().min(usize::from(ip.total_bytes)));
         match protocol {
             protocol::TCP => {
-                let read =
-                    bytes().ok_or(TcpFault::Short).and_then(|bytes| Tcp::read(bytes, ip.payload_bytes()));
+                let read = bytes().ok_or(TcpFault::Short).and_then(|bytes| Tcp::read(bytes, most_bytes(ip)));
                 read.map(Transport::Tcp).map_err(TransportFault::Tcp)
             }
             protocol::UDP => {
-                let limit = if ip.part == Part::Whole { ip.payload_bytes() } else { u16::MAX };
-                let read = bytes().ok_or(UdpFault::Short).and_then(|bytes| Udp::read(bytes, limit));
+                let read = bytes().ok_or(UdpFault::Short).and_then(|bytes| Udp::read(bytes, most_bytes(ip)));
                 read.map(Transport::Udp).map_err(TransportFault::Udp)
             }
             protocol::ICMP => {
@@ -57,4 +55,10 @@ impl Transport {
             _ => Ok(Transport::Other),
         }
     }
+}
+
+/// Bytes of layer-4 header and data at most: how long its datagram is, a first fragment does not say.
+#[inline(always)]
+fn most_bytes(ip: &Ipv4) -> u16 {
+    if ip.part == Part::Whole { ip.payload_bytes() } else { u16::MAX - u16::from(ip.header_bytes) }
 }

@@ -41,7 +41,7 @@ pub struct Udp {
 
 impl Udp {
     /// Reads the header at the start of `bytes`; `limit_bytes` is what its length field may say at most:
-    /// the IP payload of a whole datagram, 65,515 in a first fragment.
+    /// the IP payload of a whole datagram, the most that there can be in a first fragment.
     pub fn read(bytes: &[u8], limit_bytes: u16) -> Result<Udp, UdpFault> {
         let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(UdpFault::Short)?;
         let length = u16::from_be_bytes([head[4], head[5]]);
