@@ -3,6 +3,7 @@
 
 mod support;
 use ravelin::client::{ClientSlot, Side};
+use ravelin::clients::MAX_CLIENTS;
 use ravelin::counters::Drop;
 use ravelin::flow::share::Account;
 use ravelin::packet::Checksum;
@@ -84,7 +85,6 @@ fn x_1_a_refused_datagram_takes_its_fragments_with_it() {
     world.client_nothing(ONE, fragments[2].clone(), Drop::FragmentRefused);
 }
 
-#[test]
 /// C1's and the server's connection, of which `who` sends every segment in fragments; it is closed, or reset by `who`.
 fn segments_in_pieces(who: Side, last: &str) {
     let (client, server) = ((C1, 40_000), (R, 80));
@@ -147,6 +147,7 @@ fn x_1_fragments_with_df_pass_and_keep_it() {
     reassemble(&back).assert_sums();
 }
 
+#[test]
 fn x_2_once_fragments_contradict_nothing_more_leaves() {
     let datagram = large(4000);
     let pieces = datagram.cut(1500);
@@ -234,6 +235,26 @@ fn x_4_a_flood_of_fragments_is_bounded_and_costs_only_its_sender() {
     let out = world.client(TWO, other[0].clone());
     assert_eq!(out.iter().filter(|out| matches!(out, Out::Forward(..))).count(), 2);
     only_forward(world.client(TWO, other[2].clone()), Side::Uplink);
+}
+
+#[test]
+fn x_4_every_client_may_have_a_datagram_in_pieces_whoever_floods() {
+    let address = |slot: u8| std::net::Ipv4Addr::new(10, 137, 1, slot);
+    let mut world = World::new();
+    for slot in 3..MAX_CLIENTS as u8 {
+        world.journey.attach(ClientSlot(slot), address(slot), world.now);
+    }
+    let later = |from, to, ident| udp_with(from, to, &[1; 4000]).no_df().id(ident).cut(1500)[1].clone();
+    for ident in 0..300 {
+        for slot in 3..20 {
+            world.client(ClientSlot(slot), later((address(slot), 5000), (R, 53), ident));
+        }
+        world.uplink(later((S, 5000), (F, 53), ident));
+    }
+    let pieces = large(4000).cut(1500);
+    let (passed, dropped) = send(&mut world, [1, 0, 2].map(|n| pieces[n].clone()));
+    assert!(dropped.is_empty(), "{dropped:?}");
+    reassemble(&passed).assert_sums();
 }
 
 #[test]

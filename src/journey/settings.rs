@@ -46,7 +46,8 @@ pub enum UplinkPings {
 /// How many fragments may wait for the rest of their datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FragmentLimits {
-    /// Incomplete datagrams in all.
+    /// Incomplete datagrams in all. Half of them are guaranteed in equal parts, so there should be two for every client
+    /// that there can be.
     pub datagrams: u16,
     /// Incomplete datagrams of one client.
     pub datagrams_per_client: u16,
@@ -121,7 +122,7 @@ impl Settings {
                 uplink_pings: Rate { per_second: 100, burst: 50 },
             },
             fragments: FragmentLimits {
-                datagrams: 64,
+                datagrams: 256,
                 datagrams_per_client: 16,
                 packets,
                 packets_per_client: (packets / 2).min(256),
