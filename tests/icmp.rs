@@ -281,6 +281,54 @@ fn errors_pass_between_permitted_clients() {
 }
 
 #[test]
+fn f_6_an_error_from_an_address_that_nobody_has_is_dropped() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    for martian in
+        [[0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4], [203, 0, 113, 255]]
+    {
+        world.uplink_nothing(icmp_error(martian.into(), F, 3, 3, &asked, 28), Drop::Martian);
+    }
+    // Routers have private addresses, too.
+    world.out_c(ONE, icmp_error([10, 0, 0, 1].into(), F, 11, 0, &asked, 28));
+}
+
+#[test]
+fn f_7_an_error_from_our_own_address_or_a_clients_is_dropped() {
+    let mut world = World::new();
+    let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    for source in [F, C1, C2] {
+        world.uplink_nothing(icmp_error(source, F, 3, 3, &asked, 28), Drop::InsideSource);
+    }
+}
+
+#[test]
+fn i_5_an_error_about_what_a_service_behind_a_forwarded_port_sent_is_translated() {
+    let mut world = World::with(settings(), forwarding(&[(6, 8080, C1, 80), (17, 5061, C1, 5060)]));
+    let remote = (R, 50_000);
+    world.out_c(ONE, tcp(remote, (F, 8080), "S", 1000, 0));
+    world.out_u(ONE, tcp((C1, 80), remote, "SA", 5000, 1001));
+    world.out_c(ONE, tcp(remote, (F, 8080), "A", 1001, 5001));
+    let answer = world.out_u(ONE, tcp_with((C1, 80), remote, "A", 5001, 1001, &[1; 1400]));
+    let called = world.out_u(ONE, udp((C1, 5060), remote));
+    for (left, near) in [(answer, (C1, 80)), (called, (C1, 5060))] {
+        let error = world.out_c(ONE, icmp_error(S, F, 3, 4, &left, 28));
+        error.assert_sums();
+        assert_eq!((error.quoted().from(), error.quoted().to()), (near, remote));
+    }
+}
+
+#[test]
+fn i_7_an_error_of_a_service_behind_a_forwarded_port_hides_it() {
+    let mut world = World::with(settings(), forwarding(&[(17, 5061, C1, 5060)]));
+    let received = world.out_c(ONE, udp((R, 50_000), (F, 5061)));
+    let error = world.out_u(ONE, icmp_error(C1, R, 3, 3, &received, 200));
+    error.assert_sums();
+    assert_eq!((error.source(), error.quoted().to()), (F, (F, 5061)));
+    error.quoted().assert_sums();
+}
+
+#[test]
 fn i_14_no_error_is_sent_about_errors_many_fragments_and_bad_sources() {
     let mut world = World::new();
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));

@@ -63,9 +63,7 @@ impl Engine {
         let flow = self.quoted_flow(now, id, End::Near, &quote)?;
         let near = self.clients.get(flow.near).ok_or(Drop::NoClient)?.address;
         let (to, ip) = (Side::Client(flow.near), parcel.ip);
-        if self.clients.slot_of(ip.source).is_some() {
-            return Err(Drop::InsideSource);
-        }
+        self.check_stranger(ip.source)?;
         self.fits(now, Side::Uplink, to, parcel)?;
         let message_at = usize::from(ip.header_bytes);
         quote.translate(parcel.header, message_at, near, PortChange::Source(flow.near_port));

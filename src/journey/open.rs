@@ -148,7 +148,7 @@ impl Engine {
         }
     }
 
-    /// Whether `source` can be that of somebody on the uplink who is not known yet.
+    /// Whether `source` can be that of somebody on the uplink who is not known yet (conformance F-6, F-7).
     pub(super) fn check_stranger(&self, source: Ipv4Addr) -> Result<(), Drop> {
         if !is_host(source) || self.settings.network().reach(source) != Reach::Host {
             return Err(Drop::Martian);
