@@ -8,8 +8,8 @@ use core::time::Duration;
 /// After this, an answer is asked for again while it goes on being used.
 const FRESH_FOR: Duration = Duration::from_secs(60);
 
-/// Between two changes that nobody asked for: else two hosts that both claim an address, or one that forges, would make
-/// it go to and fro with every packet. Linux has the same second (`locktime`).
+/// Between two changes that nobody asked for, and from an answer to another: else two hosts that both claim an address,
+/// or one that forges, would make it go to and fro with every packet. Linux has the same second (`locktime`).
 const LOCK_TIME: Duration = Duration::from_secs(1);
 
 /// How an ARP packet came.
@@ -58,9 +58,16 @@ impl Binding {
     pub fn hear(&mut self, mac: Mac, claim: Claim, now: Moment) {
         if claim == Claim::Reply && self.asked.is_some() {
             *self = Self { mac, confirmed: Some(now), asked: None, questions: 0, ..*self };
-        } else if mac != self.mac && self.changed.is_none_or(|changed| now >= changed + LOCK_TIME) {
+        } else if mac != self.mac && !self.is_locked(claim, now) {
             *self = Self { mac, confirmed: None, changed: Some(now), questions: 0, ..*self };
         }
+    }
+
+    /// Whether it is too early to believe a change that nobody asked for. Where two hosts have an address and both answer,
+    /// the first is taken, at every question; an announcement says that something has changed.
+    fn is_locked(&self, claim: Claim, now: Moment) -> bool {
+        let is_recent = |since: Option<Moment>| since.is_some_and(|since| now < since + LOCK_TIME);
+        is_recent(self.changed) || claim == Claim::Reply && is_recent(self.confirmed)
     }
 
     /// Until when there is nothing to ask.

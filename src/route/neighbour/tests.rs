@@ -219,11 +219,42 @@ fn a_8_the_first_answer_is_taken_and_the_next_one_is_unasked() {
     rig.resolve(HOST, 1);
     rig.learn(HOST);
     assert_eq!(rig.hear(HOST, MOVED, Claim::Reply), []);
+    assert_eq!(rig.after(999).resolve(HOST, 2), [Send(MAC, 2)]);
+    rig.after(1).hear(HOST, MOVED, Claim::Reply);
     // Used, and asked about.
-    assert_eq!(rig.resolve(HOST, 2), [Ask(HOST), Send(MOVED, 2)]);
+    assert_eq!(rig.resolve(HOST, 3), [Ask(HOST), Send(MOVED, 3)]);
     rig.learn(HOST);
     assert_eq!(rig.hear(HOST, MOVED, Claim::Reply), []);
-    assert_eq!(rig.resolve(HOST, 3), [Send(MAC, 3)]);
+    assert_eq!(rig.resolve(HOST, 4), [Send(MAC, 4)]);
+}
+
+#[test]
+fn a_8_of_two_hosts_that_both_answer_the_first_gets_every_packet() {
+    for hop in [HOST, GATEWAY] {
+        let mut rig = Rig::new();
+        // For five minutes, in which it is asked several times.
+        for number in 0..3000 {
+            let events = rig.after(100).resolve(hop, number);
+            assert!(!events.contains(&Send(MOVED, number)), "packet {number}");
+            if events.contains(&Ask(hop)) {
+                rig.hear(hop, MAC, Claim::Reply);
+                rig.after(5).hear(hop, MOVED, Claim::Reply);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_8_what_is_announced_twice_within_a_second_is_asked_about() {
+    let mut rig = Rig::new();
+    rig.resolve(GATEWAY, 0);
+    rig.learn(GATEWAY);
+    // A router takes over, and its predecessor comes back at once.
+    rig.after(5000).hear(GATEWAY, MOVED, Claim::Unasked);
+    rig.after(200).hear(GATEWAY, MAC, Claim::Unasked);
+    assert_eq!(rig.resolve(GATEWAY, 1), [Ask(GATEWAY), Send(MOVED, 1)]);
+    rig.learn(GATEWAY);
+    assert_eq!(rig.resolve(GATEWAY, 2), [Send(MAC, 2)]);
 }
 
 #[test]
