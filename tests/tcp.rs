@@ -466,6 +466,24 @@ fn tc_12_only_the_answer_to_the_syn_that_passed_takes_the_place_of_a_connection(
 }
 
 #[test]
+fn tc_12_of_two_answers_to_a_syn_the_one_counts_that_is_taken() {
+    for (taken, syns) in [(5000, 1), (5000, 2), (900_000_000, 1), (900_000_000, 2)] {
+        let mut world = World::new();
+        let outer = world.out_u(ONE, tcp(CLIENT, SERVER, "S", 1000, 0)).from();
+        world.out_c(ONE, tcp(SERVER, outer, "SA", 5000, 1001));
+        if syns == 2 {
+            world.out_u(ONE, tcp(CLIENT, SERVER, "S", 1000, 0));
+        }
+        world.out_c(ONE, tcp(SERVER, outer, "SA", 900_000_000, 1001));
+        // A third one is nobody's: it acknowledges what was not sent.
+        world.out_c(ONE, tcp(SERVER, outer, "SA", 7_000_000, 9001));
+        world.out_u(ONE, tcp(CLIENT, SERVER, "A", 1001, taken + 1));
+        lives_on(&mut world, outer, taken + 1, 1001);
+        is_tracked(&mut world, outer, 1001, taken + 1);
+    }
+}
+
+#[test]
 fn tc_12_a_refusal_of_the_new_connection_ends_the_old_one() {
     let mut world = World::new();
     let outer = world.open_tcp(40000);

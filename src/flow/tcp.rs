@@ -103,7 +103,8 @@ pub struct Track {
 }
 
 bitflags! {
-    /// A SYN on an open connection. Its sender may have lost the connection; whether its receiver has, its answer shows.
+    /// A SYN on an open connection, or a second answer to the SYN of one that opens. Its sender may have lost the
+    /// connection, or be another host; what its receiver makes of it, its answer shows.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     struct Offer: u8 {
         /// Its window scale, [`UNSCALED`] without.
@@ -153,13 +154,16 @@ impl Track {
         }
     }
 
-    /// Notes the SYN of `end`.
-    fn begin(&mut self, end: End, syn: &Tcp) {
-        let scale = syn.window_scale.unwrap_or(UNSCALED);
+    const fn set_scale(&mut self, end: End, scale: u8) {
         self.scales = match end {
             End::Near => self.scales & 0xF0 | scale,
             End::Far => self.scales & 0x0F | scale << 4,
         };
+    }
+
+    /// Notes the SYN of `end`.
+    fn begin(&mut self, end: End, syn: &Tcp) {
+        self.set_scale(end, syn.window_scale.unwrap_or(UNSCALED));
         *self.half_mut(end) = Half { sent: syn.end(), acknowledged: 0, limit: u32::from(syn.window) };
     }
 
@@ -238,6 +242,21 @@ impl Track {
         self.first_answer(opener, answer)
     }
 
+    /// The opener has taken another answer to its SYN than the first that passed: the one that was remembered. It is
+    /// another server's behind one address, or the same one's that had forgotten the first SYN.
+    fn take_other_answer(&mut self, opener: End, acknowledgement: &Tcp) {
+        let responder = opener.other();
+        self.set_scale(responder, (self.offer & Offer::SCALE).bits());
+        self.offer = Offer::empty();
+        let (taken, sent) = (self.half(responder).acknowledged, acknowledgement.acknowledgement);
+        // Of its window nothing is known but what it can be at most.
+        let limit = taken.wrapping_add(u32::from(u16::MAX));
+        *self.half_mut(responder) = Half { sent, acknowledged: taken, limit };
+        let own = self.half_mut(opener);
+        own.acknowledged = sent.wrapping_sub(1);
+        own.limit = own.acknowledged;
+    }
+
     /// A RST or SYN on a connection that both ends may believe open.
     #[inline(never)]
     fn syn_or_reset(&mut self, opener: End, sender: End, segment: &Tcp) -> Step {
@@ -263,10 +282,15 @@ impl Track {
     #[inline(always)]
     const fn fits(&self, sender: End, segment: &Tcp) -> bool {
         let receiver = self.half(sender.other());
-        let own = self.half(sender);
         within(segment.sequence, receiver.acknowledged.wrapping_sub(SLACK), receiver.limit)
-            && (!segment.flags.contains(Flags::ACK)
-                || within(segment.acknowledgement, own.acknowledged.wrapping_sub(SLACK), receiver.sent))
+            && (!segment.flags.contains(Flags::ACK) || self.can_acknowledge(sender, segment))
+    }
+
+    /// Whether `sender` can acknowledge what `segment` does.
+    #[inline(always)]
+    const fn can_acknowledge(&self, sender: End, segment: &Tcp) -> bool {
+        let (own, receiver) = (self.half(sender), self.half(sender.other()));
+        within(segment.acknowledgement, own.acknowledged.wrapping_sub(SLACK), receiver.sent)
     }
 
     /// Takes over what a segment that fits says.
@@ -380,13 +404,29 @@ impl Track {
         if segment.flags.contains(Flags::RST) || opens || is_answer {
             return self.syn_or_reset(opener, sender, segment);
         }
+        let is_answered = stage == TcpStage::Answered;
+        if is_answered
+            && sender != opener
+            && segment.flags.contains(Flags::SYN)
+            && self.can_acknowledge(sender, segment)
+        {
+            // If it is another answer than the first, it depends on the opener which of them counts.
+            self.remember(sender, segment);
+        }
+        if is_answered
+            && sender == opener
+            && !self.fits(sender, segment)
+            && self.answers_offer(sender, segment)
+        {
+            self.take_other_answer(opener, segment);
+        }
         if !self.fits(sender, segment) {
             return Step::Keep;
         }
         let takes_first = segment.flags.contains(Flags::ACK)
             && is_after(segment.acknowledgement, self.half(sender).acknowledged);
         self.update(sender, segment);
-        if stage == TcpStage::Answered {
+        if is_answered {
             if sender != opener || !segment.flags.contains(Flags::ACK) {
                 return Step::Restart(stage);
             }

@@ -88,10 +88,14 @@ impl Connection {
     }
 
     fn fits(&self, from: usize, segment: &Segment) -> bool {
-        let (own, other) = (self.halves[from], self.halves[1 - from]);
+        let other = self.halves[1 - from];
         let sequence_fits = (other.acknowledged - SLACK..=other.limit).contains(&segment.sequence);
-        let ack_fits = (own.acknowledged - SLACK..=other.sent).contains(&segment.acknowledgement);
-        sequence_fits && (!segment.ack || ack_fits)
+        sequence_fits && (!segment.ack || self.can_acknowledge(from, segment))
+    }
+
+    fn can_acknowledge(&self, from: usize, segment: &Segment) -> bool {
+        let (own, other) = (self.halves[from], self.halves[1 - from]);
+        (own.acknowledged - SLACK..=other.sent).contains(&segment.acknowledgement)
     }
 
     fn learn(&mut self, from: usize, segment: &Segment) {
@@ -214,6 +218,18 @@ impl Connection {
         let opens = segment.opens() && (from == opener || self.stage == Stage::Answered);
         if segment.rst || opens || is_answer {
             return self.syn_or_reset(opener, from, segment);
+        }
+        let answered = self.stage == Stage::Answered;
+        // Of two answers to its SYN the opener may take either.
+        if answered && from != opener && segment.syn && self.can_acknowledge(from, segment) {
+            self.remember(from, segment);
+        }
+        let other = answered && from == opener && self.answers_offer(from, segment);
+        if other && !self.fits(from, segment) {
+            let (first, taken) = (segment.acknowledgement - 1, self.halves[1 - from].acknowledged);
+            self.halves[1 - from] = Half { sent: first + 1, acknowledged: taken, limit: taken + 65_535 };
+            self.halves[from] = Half { acknowledged: first, limit: first, ..self.halves[from] };
+            self.offer = None;
         }
         if !self.fits(from, segment) {
             return Effect::Nothing;
