@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
-use smoltcp::iface::{Config, Interface, SocketSet};
+use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 /// Addresses of a host.
@@ -23,6 +23,9 @@ pub struct Address {
     /// Its router, if it has one.
     pub gateway: Option<Ipv4Addr>,
 }
+
+/// Frames that are taken in before applications look at their sockets.
+const FRAMES_AT_ONCE: usize = 8;
 
 /// A host.
 pub struct StackHost {
@@ -61,6 +64,27 @@ impl StackHost {
         let app = make(&mut self.sockets);
         self.apps.push(app);
     }
+
+    /// Whether frames wait that it has room to answer.
+    fn takes_more(&self) -> bool {
+        !self.queues.arrived.is_empty() && self.queues.has_room()
+    }
+
+    /// Takes in as many frames as any socket has room for, so that none is lost here.
+    fn take_in(&mut self, now: Moment) {
+        for _ in 0..FRAMES_AT_ONCE {
+            if !self.takes_more() {
+                break;
+            }
+            self.interface.poll_ingress_single(instant(now), &mut self.queues, &mut self.sockets);
+        }
+    }
+
+    /// Lets the applications do what is due; when the first of them is to be called again.
+    fn drive(&mut self, now: Moment, ledger: &mut Ledger, dice: &mut Dice) -> Option<Moment> {
+        let Self { apps, sockets, interface, .. } = self;
+        apps.iter_mut().filter_map(|app| app.drive(sockets, interface, now, ledger, dice)).min()
+    }
 }
 
 impl Host for StackHost {
@@ -70,13 +94,16 @@ impl Host for StackHost {
 
     fn poll(&mut self, now: Moment, ledger: &mut Ledger, dice: &mut Dice) {
         self.announces = false;
-        self.interface.poll(instant(now), &mut self.queues, &mut self.sockets);
-        let mut due: Option<Moment> = None;
-        for app in &mut self.apps {
-            let next = app.drive(&mut self.sockets, &mut self.interface, now, ledger, dice);
-            due = due.into_iter().chain(next).min();
-        }
-        self.interface.poll(instant(now), &mut self.queues, &mut self.sockets);
+        let due = loop {
+            self.take_in(now);
+            let due = self.drive(now, ledger, dice);
+            while self.interface.poll_egress(instant(now), &mut self.queues, &mut self.sockets)
+                != PollResult::None
+            {}
+            if !self.takes_more() {
+                break due;
+            }
+        };
         let stack = self.interface.poll_at(instant(now), &self.sockets).map(moment);
         self.next = due.into_iter().chain(stack).min();
     }
@@ -86,7 +113,7 @@ impl Host for StackHost {
     }
 
     fn deadline(&mut self, now: Moment) -> Option<Moment> {
-        if self.announces {
+        if self.announces || self.takes_more() {
             return Some(now);
         }
         self.next

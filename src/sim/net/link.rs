@@ -24,6 +24,13 @@ impl Default for Queues {
     }
 }
 
+impl Queues {
+    /// Whether frames are taken from the host.
+    pub fn has_room(&self) -> bool {
+        self.leaving.len() < self.room
+    }
+}
+
 /// A frame that is being received.
 pub struct Arriving(Vec<u8>);
 
@@ -55,7 +62,7 @@ impl phy::Device for Queues {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Sending<'_>> {
-        (self.leaving.len() < self.room).then_some(Sending(&mut self.leaving))
+        self.has_room().then_some(Sending(&mut self.leaving))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
