@@ -90,9 +90,7 @@ fn tu_4_five_hundred_exchanges_a_second_lock_nobody_out() {
             let outer = world.out_u(ONE, udp((C1, port), far)).from();
             world.out_c(ONE, udp(far, outer));
         }
-        if !random_ports {
-            world.open_tcp(40_000);
-        }
+        world.open_tcp(40_000);
         world.out_u(TWO, tcp((C2, 40_000), (R, 80), "S", 1, 0));
     }
 }
