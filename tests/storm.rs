@@ -3,69 +3,36 @@
 //! In virtual time, where a kernel that waits for xenstored loses what it waits. Needs `--features sim`.
 #![cfg(feature = "sim")]
 
-use ravelin::sim::console::Reader;
-use ravelin::sim::peer::backend::Conduct;
+use ravelin::sim::peer::conduct::Conduct;
 use ravelin::sim::peer::nic::Style;
 use ravelin::sim::peer::storm::{Storm, Words};
 use ravelin::sim::run::{Report, run};
 use ravelin::sim::scenario::{Attacker, ClientShape, Scenario};
 use ravelin::sim::trace::Recording;
-use ravelin::sim::world::Tempo;
-use ravelin::time::Moment;
 use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A world with one client that loads as much as it can, behind a xenstored that takes `latency` to answer.
 fn busy_world(latency: Duration) -> Scenario {
-    let style = Style {
-        blank_per_mille: 1000,
-        takes_blank: true,
-        bundle_bytes: 0,
-        takes_bundles: false,
-        split_channels: true,
-        most_slots: 1,
-        buffers: 256,
-        start: 0,
-        lazy_per_mille: 0,
-    };
     let client = ClientShape {
-        style,
+        style: Style { takes_bundles: false, ..Style::PLAIN },
         starts_after: Duration::ZERO,
         reload_every: None,
         pace: MILLISECOND,
         largest_transfer: 100_000,
     };
-    let conduct = Conduct {
-        loss_per_mille: 0,
-        latency: 5 * MILLISECOND,
-        blank_per_mille: 1000,
-        most_slots: 1,
-        refuses_blank: false,
-        bundle_bytes: 0,
-        takes_bundles: false,
-        split_channels: true,
-        line: None,
-        lazy_per_mille: 0,
-        mischief_per_mille: 0,
-        mischief_until: Moment::default(),
-    };
     Scenario {
         traffic: Duration::from_secs(2),
-        tempo: Tempo { accesses: 2000, steps: 1, call_nanoseconds: 1000 },
-        conduct,
+        conduct: Conduct {
+            latency: 5 * MILLISECOND,
+            blank_per_mille: 1000,
+            takes_bundles: false,
+            ..Conduct::CALM
+        },
         clients: vec![client],
-        attackers: Vec::new(),
-        detaches: 0,
-        destroyed: 0,
-        moods_every: None,
-        outside_every: None,
-        uplink_restarts: 0,
-        upset_every: None,
-        reader: Reader::Prompt,
-        store_noise: 0,
         store_latency: latency,
-        ..Scenario::of_seed(1)
+        ..Scenario::calm(1)
     }
 }
 

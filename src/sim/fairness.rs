@@ -1,7 +1,6 @@
 //! Clients that compete for an uplink which is slower than they are: who gets how much, in virtual time.
 
 use super::books::KernelStory;
-use super::console::Reader;
 use super::dice::Dice;
 use super::domain::SimXen;
 use super::machine::{Machine, TOOLSTACK, UPLINK};
@@ -10,18 +9,17 @@ use super::net::bulk::{Bulk, Way};
 use super::net::greedy::Greedy;
 use super::net::host::{Address, StackHost};
 use super::oracle::Violation;
-use super::peer::backend::{Conduct, Line};
+use super::peer::conduct::{Conduct, Line};
 use super::peer::frontend::Frontend;
 use super::peer::nic::Style;
 use super::peer::toolstack::{Task, Toolstack, When};
-use super::rules::SlowRules;
 use super::run::{
     FRAMES, PAGES, SERVER, boot_kernel, client_address, client_mac, client_plan, domain_of,
     gateway_of_clients, populate,
 };
 use super::scenario::Scenario;
 use super::trace::Recording;
-use super::world::{Peer, Rest, Tempo, World};
+use super::world::{Peer, Rest, World};
 use crate::time::Moment;
 use crate::xen::{DomainId, touch};
 use alloc::boxed::Box;
@@ -141,52 +139,14 @@ fn client(index: usize, work: Work, span: (Moment, Moment), machine: &mut Machin
         Work::Large(way) => (bulk(machine, way), 65_535),
         Work::Datagrams(bytes) => (Box::new(Greedy::new(domain, mac, address, bytes, span)), 0),
     };
-    let style = Style {
-        blank_per_mille: 1000,
-        takes_blank: true,
-        bundle_bytes,
-        takes_bundles: true,
-        split_channels: true,
-        most_slots: if bundle_bytes > 0 { 18 } else { 1 },
-        buffers: 256,
-        start: 0,
-        lazy_per_mille: 0,
-    };
+    let most_slots = if bundle_bytes > 0 { 18 } else { 1 };
+    let style = Style { bundle_bytes, most_slots, ..Style::PLAIN };
     Box::new(Frontend::new(domain, style, host, None))
 }
 
 /// A calm world with a narrow uplink.
 fn scenario(seed: u64) -> Scenario {
-    let conduct = Conduct {
-        loss_per_mille: 0,
-        latency: Duration::from_millis(2),
-        blank_per_mille: 0,
-        most_slots: 1,
-        refuses_blank: false,
-        bundle_bytes: 0,
-        takes_bundles: true,
-        split_channels: true,
-        line: Some(Line { bytes_per_second: UPLINK_RATE, outward_bytes: 8 << 10, inward_bytes: 128 << 10 }),
-        lazy_per_mille: 0,
-        mischief_per_mille: 0,
-        mischief_until: Moment::default(),
-    };
-    Scenario {
-        seed,
-        traffic: SETTLED + MEASURED,
-        tempo: Tempo { accesses: 2000, steps: 1, call_nanoseconds: 1000 },
-        conduct,
-        clients: Vec::new(),
-        attackers: Vec::new(),
-        detaches: 0,
-        destroyed: 0,
-        moods_every: None,
-        outside_every: None,
-        uplink_restarts: 0,
-        upset_every: None,
-        reader: Reader::Prompt,
-        rules: SlowRules::open(),
-        store_noise: 0,
-        store_latency: Duration::ZERO,
-    }
+    let line = Line { bytes_per_second: UPLINK_RATE, outward_bytes: 8 << 10, inward_bytes: 128 << 10 };
+    let conduct = Conduct { latency: Duration::from_millis(2), line: Some(line), ..Conduct::CALM };
+    Scenario { traffic: SETTLED + MEASURED, conduct, ..Scenario::calm(seed) }
 }

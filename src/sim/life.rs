@@ -4,12 +4,11 @@
 //! be served, and leaves; then the kernel must hold nothing.
 
 use super::books::KernelStory;
-use super::console::Reader;
 use super::dice::Dice;
 use super::domain::SimXen;
 use super::machine::{Machine, UPLINK};
 use super::oracle::Violation;
-use super::peer::backend::Conduct;
+use super::peer::conduct::Conduct;
 use super::peer::frontend::Deed;
 use super::peer::nic::Style;
 use super::peer::toolstack::{Task, Toolstack, When, back_of, uplink_back};
@@ -17,7 +16,7 @@ use super::rules::SlowRules;
 use super::run::{FRAMES, GATEWAY, PAGES, SERVER, boot_kernel, domain_of, plans, populate};
 use super::scenario::{ClientShape, Scenario};
 use super::trace::Recording;
-use super::world::{Tempo, World};
+use super::world::World;
 use crate::time::Moment;
 use crate::xen::{Shutdown, touch};
 use alloc::boxed::Box;
@@ -231,17 +230,8 @@ fn contested(happenings: &[Option<Happening>]) -> BTreeSet<String> {
 
 /// Two calm clients with little traffic.
 fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
-    let style = Style {
-        blank_per_mille: 500,
-        takes_blank: true,
-        bundle_bytes: 0,
-        takes_bundles: true,
-        split_channels: true,
-        most_slots: 2,
-        buffers: 64,
-        start: u32::MAX - 30,
-        lazy_per_mille: 0,
-    };
+    let style =
+        Style { blank_per_mille: 500, most_slots: 2, buffers: 64, start: u32::MAX - 30, ..Style::PLAIN };
     let client = |starts_after| ClientShape {
         style,
         starts_after,
@@ -249,37 +239,13 @@ fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
         pace: Duration::from_secs(1),
         largest_transfer: 2000,
     };
-    let conduct = Conduct {
-        loss_per_mille: 0,
-        latency: Duration::from_micros(500),
-        blank_per_mille: 500,
-        most_slots: 2,
-        refuses_blank: false,
-        bundle_bytes: 0,
-        takes_bundles: true,
-        split_channels: true,
-        line: None,
-        lazy_per_mille: 0,
-        mischief_per_mille: 0,
-        mischief_until: Moment::default(),
-    };
     Scenario {
-        seed,
-        traffic: Duration::ZERO,
-        tempo: Tempo { accesses: 2000, steps: 1, call_nanoseconds: 1000 },
-        conduct,
+        conduct: Conduct { blank_per_mille: 500, most_slots: 2, ..Conduct::CALM },
         // In this order: what is interrupted is the appearance of the first.
         clients: vec![client(APPEARS), client(Duration::from_millis(1500))],
-        attackers: Vec::new(),
-        detaches: 0,
-        destroyed: 0,
-        moods_every: None,
-        outside_every: None,
-        uplink_restarts: 0,
-        upset_every: None,
-        reader: Reader::Prompt,
         rules: SlowRules::of_dice(dice, &[SERVER, GATEWAY]),
         store_noise: 20,
         store_latency: Duration::from_micros(500),
+        ..Scenario::calm(seed)
     }
 }

@@ -3,7 +3,7 @@
 use super::console::Reader;
 use super::dice::Dice;
 use super::net::flood::{Burst, Kind};
-use super::peer::backend::{Conduct, Line};
+use super::peer::conduct::{Conduct, Line};
 use super::peer::hostile::Malice;
 use super::peer::nic::Style;
 use super::peer::storm::{Storm, Words};
@@ -135,6 +135,28 @@ impl Scenario {
             scenario.narrow(&mut dice);
         }
         scenario
+    }
+
+    /// A world in which nothing goes wrong and nobody is yet: the uplink, open rules, no traffic.
+    pub fn calm(seed: u64) -> Self {
+        Self {
+            seed,
+            traffic: Duration::ZERO,
+            tempo: Tempo { accesses: 2000, steps: 1, call_nanoseconds: 1000 },
+            conduct: Conduct::CALM,
+            clients: Vec::new(),
+            attackers: Vec::new(),
+            detaches: 0,
+            destroyed: 0,
+            moods_every: None,
+            outside_every: None,
+            uplink_restarts: 0,
+            upset_every: None,
+            reader: Reader::Prompt,
+            rules: SlowRules::open(),
+            store_noise: 0,
+            store_latency: Duration::ZERO,
+        }
     }
 
     /// Makes the uplink slower than its clients, and adds some that compete for it.

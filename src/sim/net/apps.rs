@@ -1,5 +1,6 @@
 //! What client hosts do: ping, exchange datagrams, transfer bulk data; everything that comes back is checked.
 
+use super::transfer::{Exchange, Request};
 use crate::sim::dice::{Dice, content};
 use crate::sim::ledger::{Ledger, Service};
 use crate::time::Moment;
@@ -7,7 +8,6 @@ use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec;
-use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
@@ -231,9 +231,6 @@ impl App for Pings {
     }
 }
 
-/// Bytes of a transfer's header: key, bytes up, bytes down.
-pub const REQUEST: usize = 24;
-
 /// Transfers bulk data up and down over TCP, one connection after the other.
 pub struct Transfers {
     client: DomainId,
@@ -247,11 +244,7 @@ pub struct Transfers {
 }
 
 struct Transfer {
-    key: u64,
-    sending: Vec<u8>,
-    sent: usize,
-    down: usize,
-    received: usize,
+    exchange: Exchange,
     begun: Moment,
 }
 
@@ -275,13 +268,8 @@ impl Transfers {
 
     fn begin(&mut self, now: Moment, dice: &mut Dice) -> Transfer {
         let (key, up) = (dice.bits(), dice.below(self.largest) as usize);
-        let down = dice.below(self.largest) as usize;
-        let mut sending = Vec::with_capacity(REQUEST + up);
-        for number in [key, up as u64, down as u64] {
-            sending.extend(number.to_le_bytes());
-        }
-        sending.extend(content(key ^ 1, 0, up));
-        Transfer { key, sending, sent: 0, down, received: 0, begun: now }
+        let request = Request { key, up, down: dice.below(self.largest) as usize };
+        Transfer { exchange: Exchange::new(self.client, request), begun: now }
     }
 }
 
@@ -311,31 +299,12 @@ impl App for Transfers {
             }
             return Some(self.next.max(now + Duration::from_millis(1)));
         };
-        if socket.can_send() && transfer.sent < transfer.sending.len() {
-            let rest = transfer.sending.get(transfer.sent..).unwrap_or_default();
-            transfer.sent += socket.send_slice(rest).unwrap_or(0);
-        }
-        while socket.can_recv() {
-            let (key, at) = (transfer.key, transfer.received);
-            let taken =
-                socket.recv(|bytes| (bytes.len(), (bytes.len(), bytes == content(key, at, bytes.len()))));
-            match taken {
-                Ok((count, true)) => transfer.received += count,
-                Ok((count, false)) => {
-                    transfer.received += count;
-                    ledger.complain("content", format!("transfer to {:?} changed at byte {at}", self.client));
-                }
-                Err(_) => break,
-            }
-        }
-        let done = transfer.received == transfer.down && transfer.sent == transfer.sending.len();
-        if transfer.received > transfer.down {
-            ledger.complain("content", format!("transfer to {:?} has too many bytes", self.client));
-        }
-        if done && !socket.may_recv() && socket.state() != tcp::State::SynSent {
+        let Transfer { exchange, begun } = transfer;
+        exchange.go_on(socket, ledger);
+        if exchange.is_over() && !socket.may_recv() && socket.state() != tcp::State::SynSent {
             ledger.answered(self.client, Service::Transfer);
-            ledger.carried(self.client, transfer.sending.len() + transfer.down);
-            ledger.took(now.since(transfer.begun));
+            ledger.carried(self.client, Request::BYTES + exchange.up.at() + exchange.down.at());
+            ledger.took(now.since(*begun));
             self.current = None;
             socket.close();
             // Its last state is of no use to us.

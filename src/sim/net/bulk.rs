@@ -2,14 +2,13 @@
 
 use super::apps::App;
 use super::server::TRANSFER;
-use crate::sim::dice::{Dice, content};
+use super::transfer::{Exchange, Request};
+use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
 use crate::time::Moment;
 use crate::xen::DomainId;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::vec;
-use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
@@ -24,8 +23,8 @@ pub enum Way {
     Down,
 }
 
-/// More than is ever transferred.
-const ALL: u64 = 1 << 40;
+/// More bytes than are ever transferred.
+const ALL: usize = 1 << 40;
 
 /// A client of the transfer server that asks for more than there is time for.
 pub struct Bulk {
@@ -34,10 +33,8 @@ pub struct Bulk {
     server: Ipv4Addr,
     way: Way,
     from: Moment,
-    key: u64,
-    header: Vec<u8>,
-    sent: usize,
-    received: usize,
+    port: u16,
+    exchange: Exchange,
     /// Bytes that arrived, as far as they are in the ledger.
     counted: usize,
 }
@@ -56,8 +53,9 @@ impl Bulk {
         let socket = sockets.add(tcp::Socket::new(buffer(), buffer()));
         let key = dice.bits();
         let (up, down) = if way == Way::Up { (ALL, 0) } else { (0, ALL) };
-        let header = [key, up, down].iter().flat_map(|number| number.to_le_bytes()).collect();
-        Box::new(Self { client, socket, server, way, from, key, header, sent: 0, received: 0, counted: 0 })
+        let exchange = Exchange::new(client, Request { key, up, down });
+        let port = 20_000 + (key % 20_000) as u16;
+        Box::new(Self { client, socket, server, way, from, port, exchange, counted: 0 })
     }
 }
 
@@ -75,33 +73,12 @@ impl App for Bulk {
         }
         let socket = sockets.get_mut::<tcp::Socket<'_>>(self.socket);
         if !socket.is_open() {
-            let port = 20_000 + (self.key % 20_000) as u16;
-            let _ = socket.connect(interface.context(), (self.server, TRANSFER), port);
+            let _ = socket.connect(interface.context(), (self.server, TRANSFER), self.port);
         }
-        if !self.header.is_empty() && socket.can_send() {
-            let taken = socket.send_slice(&self.header).unwrap_or(0);
-            self.header.drain(..taken);
-        }
-        while self.way == Way::Up && self.header.is_empty() && socket.can_send() {
-            let bytes = content(self.key ^ 1, self.sent, 4096);
-            match socket.send_slice(&bytes) {
-                Ok(taken) if taken > 0 => self.sent += taken,
-                _ => break,
-            }
-        }
-        while socket.can_recv() {
-            let (key, at) = (self.key, self.received);
-            let taken =
-                socket.recv(|bytes| (bytes.len(), (bytes.len(), bytes == content(key, at, bytes.len()))));
-            let Ok((count, same)) = taken else { break };
-            self.received += count;
-            if !same {
-                ledger.complain("content", format!("bulk data to {:?} changed at byte {at}", self.client));
-            }
-        }
+        self.exchange.go_on(socket, ledger);
         let arrived = match self.way {
-            Way::Up => self.sent.saturating_sub(socket.send_queue()),
-            Way::Down => self.received,
+            Way::Up => self.exchange.up.at().saturating_sub(socket.send_queue()),
+            Way::Down => self.exchange.down.at(),
         };
         ledger.carried(self.client, arrived.saturating_sub(self.counted));
         self.counted = self.counted.max(arrived);

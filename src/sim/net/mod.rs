@@ -13,6 +13,7 @@ pub mod names;
 pub mod nonsense;
 pub mod outside;
 pub mod server;
+pub mod transfer;
 pub mod web;
 
 use crate::sim::dice::Dice;

@@ -1,7 +1,8 @@
 //! The host beyond the uplink: gateway and servers in one, with what the clients' applications ask for.
 
-use super::apps::{App, REQUEST};
-use crate::sim::dice::{Dice, content};
+use super::apps::App;
+use super::transfer::{Request, Stream};
+use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
 use crate::time::Moment;
 use alloc::boxed::Box;
@@ -53,8 +54,8 @@ impl App for Echo {
 #[derive(Default)]
 struct Connection {
     header: Vec<u8>,
-    received: usize,
-    sent: usize,
+    /// What comes and what goes, once the header says so.
+    streams: Option<[Stream; 2]>,
 }
 
 /// Takes and gives bulk data.
@@ -100,39 +101,30 @@ impl App for TransferServer {
     }
 }
 
-fn number(header: &[u8], index: usize) -> u64 {
-    header.as_chunks::<8>().0.get(index).map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
-fn serve(socket: &mut tcp::Socket<'_>, connection: &mut Connection, ledger: &mut Ledger) {
+fn serve(socket: &mut tcp::Socket<'_>, Connection { header, streams }: &mut Connection, ledger: &mut Ledger) {
     while socket.can_recv() {
         let taken = socket.recv(|bytes| (bytes.len(), bytes.to_vec()));
         let Ok(mut bytes) = taken else { break };
-        let lacking = REQUEST.saturating_sub(connection.header.len()).min(bytes.len());
-        connection.header.extend(bytes.drain(..lacking));
-        let key = number(&connection.header, 0) ^ 1;
-        if bytes != content(key, connection.received, bytes.len()) {
-            ledger.complain("content", format!("upload changed at byte {}", connection.received));
+        if streams.is_none() {
+            let lacking = Request::BYTES.saturating_sub(header.len()).min(bytes.len());
+            header.extend(bytes.drain(..lacking));
+            *streams = Request::read(header).map(Request::streams);
         }
-        connection.received += bytes.len();
+        if let Some([up, _]) = streams
+            && let Err(what) = up.check(&bytes)
+        {
+            ledger.complain("content", format!("upload {what}"));
+        }
     }
-    if connection.header.len() < REQUEST {
+    let Some([up, down]) = streams else {
         // It closed without having asked.
         if !socket.may_recv() && socket.state() == tcp::State::CloseWait {
             socket.close();
         }
         return;
-    }
-    let (up, down) = (number(&connection.header, 1) as usize, number(&connection.header, 2) as usize);
-    while socket.can_send() && connection.sent < down {
-        let count = (down - connection.sent).min(4096);
-        let bytes = content(number(&connection.header, 0), connection.sent, count);
-        match socket.send_slice(&bytes) {
-            Ok(sent) if sent > 0 => connection.sent += sent,
-            _ => break,
-        }
-    }
-    if connection.received >= up && connection.sent == down {
+    };
+    down.send(socket);
+    if up.is_over() && down.is_over() {
         socket.close();
     }
 }

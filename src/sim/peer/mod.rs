@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod buffers;
+pub mod conduct;
 pub mod evil;
 pub mod frontend;
 pub mod hostile;

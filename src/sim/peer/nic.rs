@@ -52,6 +52,21 @@ pub struct Style {
     pub lazy_per_mille: u64,
 }
 
+impl Style {
+    /// Checksums left blank, one slot per packet, a full ring of buffers: a driver that makes nothing difficult.
+    pub const PLAIN: Self = Self {
+        blank_per_mille: 1000,
+        takes_blank: true,
+        bundle_bytes: 0,
+        takes_bundles: true,
+        split_channels: true,
+        most_slots: 1,
+        buffers: 256,
+        start: 0,
+        lazy_per_mille: 0,
+    };
+}
+
 /// What the kernel must have done before a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
