@@ -60,8 +60,9 @@ pub struct Backend {
     seen: u64,
 }
 
-/// Frames on the way in either direction: more are lost.
-const MOST_UNDERWAY: usize = 1024;
+/// Frames on the way in either direction: more are lost. That is more than two floods
+/// send at once, who are not to cost anybody else anything here.
+const MOST_UNDERWAY: usize = 8192;
 
 impl Backend {
     /// The backend of the kernel's device 0, with `network` behind it.
