@@ -398,7 +398,8 @@ fn p_12_for_want_of_a_mapping_one_of_another_pool_is_freed() {
     for port in 0..12 {
         world.open_tcp(40_000 + port);
     }
-    assert_eq!(world.journey.engine().mappings().free(PoolKind::Icmp), free + 12);
+    let mappings = world.journey.engine().mappings();
+    assert_eq!((mappings.free(PoolKind::Icmp), mappings.unrested()), (free + 12, 12));
     assert_eq!(world.client_error(ONE, echo_request(C1, R, 77), Drop::PortLimit), (3, 13));
     assert_sound(&world);
 }

@@ -206,6 +206,7 @@ fn p_6_a_port_rests_before_another_client_gets_it() {
     let again: Vec<u16> =
         (500..600).map(|port| world.out_u(TWO, udp((C2, port), (R, 5000))).source_port()).collect();
     assert!(again.iter().any(|port| own.contains(port)));
+    assert_eq!(world.journey.engine().mappings().unrested(), 0);
 }
 
 #[test]

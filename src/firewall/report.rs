@@ -85,6 +85,12 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         for line in self.journey.counters().lines() {
             log::info!("{line}");
         }
+        let mappings = self.journey.engine().mappings();
+        log::info!(
+            "ports: {} in use or resting, {} given up before their rest was over",
+            mappings.len(),
+            mappings.unrested()
+        );
     }
 
     /// Says on the console what is held of others and lent to them: the same before and after any number of

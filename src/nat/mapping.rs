@@ -96,6 +96,8 @@ pub struct Mappings {
     resting: Box<[Resting]>,
     links: Links<Mapping>,
     rest: Seconds,
+    /// See [`Self::unrested`].
+    unrested: u64,
 }
 
 impl Mappings {
@@ -132,6 +134,7 @@ impl Mappings {
             resting: per_pool(|_| Resting::new()),
             links: Links::new(places),
             rest,
+            unrested: 0,
         };
         mappings.reserve(core::iter::empty());
         mappings
@@ -201,6 +204,11 @@ impl Mappings {
         ids.filter_map(|id| Some((id, self.slab.get(id)?)))
     }
 
+    /// Ports that somebody else could get before their rest was over, because mappings or ports were short.
+    pub const fn unrested(&self) -> u64 {
+        self.unrested
+    }
+
     /// Mappings on `account`.
     pub fn held(&self, account: Account) -> u32 {
         self.records.held(account)
@@ -254,6 +262,7 @@ impl Mappings {
             let debtor = if self.records.is_owed(owner) { self.records.debtor() } else { None };
             let oldest = self.oldest_resting(owner).or_else(|| self.oldest_resting(debtor?));
             self.set_free(oldest.ok_or(Shortage { reason, want: Want::Mapping, debtor })?);
+            self.unrested += 1;
         }
         let want = Want::Port(pool);
         let Some(share) = self.shares.get(pool.position()) else {
@@ -267,11 +276,12 @@ impl Mappings {
             self.free_one(pool, now);
         }
         let port = self.pools.get_mut(pool.position()).and_then(|free| free.take(&mut self.dice));
-        port.or_else(|| self.recycle(owner, pool)).or_else(|| self.recycle(debtor?, pool)).ok_or(Shortage {
-            reason: NoPort::PoolEmpty,
-            want,
-            debtor,
-        })
+        let port = port.or_else(|| self.recycle(owner, pool)).or_else(|| {
+            let port = self.recycle(debtor?, pool)?;
+            self.unrested += 1;
+            Some(port)
+        });
+        port.ok_or(Shortage { reason: NoPort::PoolEmpty, want, debtor })
     }
 
     /// Takes the port of `pool` of `owner` that rested longest, with its mapping.

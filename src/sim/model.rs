@@ -86,6 +86,8 @@ pub struct Model {
     pub rules: Option<SlowRules>,
     /// Our address on the uplink.
     pub firewall: Option<Ipv4Addr>,
+    /// The kernel had to give up ports before their rest was over: another client may have them then.
+    pub ports_are_short: bool,
     /// Each honest client's address.
     pub clients: BTreeMap<DomainId, Ipv4Addr>,
     outward: BTreeMap<Fingerprint, Vec<Sent>>,
@@ -278,14 +280,14 @@ impl Model {
         let port = matches!(print.protocol, 6 | 17).then_some(print.far_port);
         let outer: Outer = (print.protocol, outer_port, print.far, print.far_port);
         let present = self.bindings.get(&outer).copied();
+        let ports_are_short = self.ports_are_short;
         let fits = |sent: &Sent| {
             sent.ttl.checked_sub(1) == Some(ttl)
                 && present.is_none_or(|bound| {
+                    let is_unused = bound.phase.is_over() || now.since(bound.used) > QUIET;
                     bound.rival == Some(sent.client)
-                        || bound.client == sent.client
-                            && (bound.near_port == sent.near_port
-                                || bound.phase.is_over()
-                                || now.since(bound.used) > QUIET)
+                        || bound.client == sent.client && (bound.near_port == sent.near_port || is_unused)
+                        || ports_are_short && is_unused
                 })
         };
         let list = self.outward.get_mut(&print);

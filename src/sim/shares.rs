@@ -19,9 +19,12 @@ pub struct SharesWatch {
 }
 
 impl SharesWatch {
-    /// Complains when the books are wrong.
+    /// Complains when the books are wrong; tells the model when ports had to be given up early.
     pub(super) fn check(&mut self, firewall: &Firewall<SimXen, SimRing>, world: &SharedWorld) {
         let engine = firewall.journey().engine();
+        if engine.mappings().unrested() > 0 {
+            world.borrow_mut().machine.model.ports_are_short = true;
+        }
         let flows = engine.flows().fault().map(|fault| ("flows", fault));
         let at_mappings = self.turns.is_multiple_of(TURNS);
         self.turns += 1;
