@@ -8,6 +8,7 @@ pub use ownership::{Owners, Ownership};
 
 use crate::client::ClientSlot;
 use crate::flow::allowance::Taken;
+use crate::flow::share::Account;
 use crate::store::{Job, Nodes, Store, StoreError, StoreRing};
 use crate::text::decimal;
 use crate::time::Moment;
@@ -368,13 +369,21 @@ impl Clients {
         self.vifs().filter_map(|(slot, vif)| Some((slot, vif.netback()?)))
     }
 
-    /// As [`Self::rings`], beginning with slot `first`.
-    pub fn rings_from(&mut self, first: usize) -> impl Iterator<Item = (ClientSlot, &mut Netback)> {
+    /// The rings of the client whose account that is, while it is connected.
+    pub fn rings_on(&mut self, account: Account) -> Option<&mut Netback> {
+        let mut vifs = self.slots.iter_mut().filter_map(Place::vif);
+        vifs.find(|vif| vif.account() == account)?.netback()
+    }
+
+    /// As [`Self::rings`], with their clients' accounts and beginning with slot `first`.
+    pub fn rings_from(&mut self, first: usize) -> impl Iterator<Item = (ClientSlot, Account, &mut Netback)> {
         let start = first.min(self.slots.len());
         let (before, from) = self.slots.split_at_mut(start);
         let from = from.iter_mut().enumerate().map(move |(index, place)| (start + index, place));
-        from.chain(before.iter_mut().enumerate())
-            .filter_map(|(index, place)| Some((slot_of(index), place.vif()?.netback()?)))
+        from.chain(before.iter_mut().enumerate()).filter_map(|(index, place)| {
+            let vif = place.vif()?;
+            Some((slot_of(index), vif.account(), vif.netback()?))
+        })
     }
 
     /// Whether an address belongs to a connected client: then it cannot come from the uplink.

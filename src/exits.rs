@@ -8,7 +8,7 @@ use crate::journey::Outlet;
 use crate::packet::Datagram;
 use crate::prefix::Ipv4Prefix;
 use crate::route::cut;
-use crate::route::neighbour::{Event, Neighbours, waiting};
+use crate::route::neighbour::{Asked, Event, Neighbours, Output, waiting};
 use crate::time::Moment;
 use crate::vif::abilities::Support;
 use crate::vif::drops::{FrameDrop, FrameDrops};
@@ -117,8 +117,8 @@ impl Leaving<'_> {
         match (self.exits.route, destination) {
             (Some(route), Some(destination)) => {
                 let now = self.now;
-                self.with_neighbours(|neighbours, emit| {
-                    neighbours.resolve(route.next_hop(destination), frame, now, emit);
+                self.with_neighbours(|neighbours, output| {
+                    neighbours.resolve(route.next_hop(destination), frame, now, output);
                 });
             }
             _ => self.drop_frame(frame, FrameDrop::NoUplink),
@@ -126,50 +126,40 @@ impl Leaving<'_> {
     }
 
     /// Runs `act` on the neighbour table and does what it asks for.
-    pub fn with_neighbours(
-        &mut self,
-        act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn FnMut(Event<Frame>)),
-    ) {
-        let Exits { uplink, neighbours, route, undeliverable, drops, .. } = &mut *self.exits;
+    pub fn with_neighbours(&mut self, act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn Output<Frame>)) {
+        let Exits { uplink, clients, neighbours, route, undeliverable, drops } = &mut *self.exits;
         let pages = &mut *self.pages;
-        act(neighbours, &mut |event| match event {
-            Event::Send(mac, frame) => transmit(uplink, mac, frame, pages, drops),
-            Event::Ask(address) => ask(uplink, *route, address, pages, drops),
-            Event::Unreachable(frame) => undeliverable.push(frame),
-            Event::Displaced(frame) => {
-                drops.count(FrameDrop::NeighbourSilent);
-                frame.release(pages);
-            }
-        });
+        act(neighbours, &mut Outgoing { uplink, clients, route, undeliverable, drops, pages });
     }
 
-    /// Sends an ARP packet to the uplink.
+    /// Sends an ARP packet of the firewall's own to the uplink.
     pub fn arp(&mut self, arp: &Arp, destination: Mac) {
         let Exits { uplink, drops, .. } = &mut *self.exits;
-        send_arp(uplink, arp, destination, self.pages, drops);
+        send_arp(uplink, arp, destination, (Charge::OWN, Account::UPLINK), self.pages, drops);
     }
 
     /// Sends an ARP packet to a client.
     pub fn arp_to_client(&mut self, slot: ClientSlot, arp: &Arp) {
-        let Some(netback) = self.exits.clients.vif(slot).and_then(|vif| vif.netback()) else {
+        let target = self.exits.clients.vif(slot).and_then(|vif| Some((vif.account(), vif.netback()?)));
+        let Some((account, netback)) = target else {
             return self.exits.drops.count(FrameDrop::NoClient);
         };
         let page = self.pages.take(netback.charges().waiting());
         match page.and_then(|page| Frame::with_bytes(page, &arp.frame(arp.target_mac), self.pages)) {
             Some(mut frame) => {
-                frame.charge_to(Account::client(slot));
+                frame.charge_to(account);
                 netback.send(frame, self.pages, self.now);
             }
             None => self.exits.drops.count(FrameDrop::NoPage),
         }
     }
 
-    /// On whose account a packet of our own to `to` is.
-    fn charge_of_answer(&mut self, to: Side) -> Option<Charge> {
-        match to {
-            Side::Uplink => Some(Charge::OWN),
-            Side::Client(slot) => Some(self.exits.clients.vif(slot)?.netback()?.charges().waiting()),
-        }
+    /// On whose accounts a packet of our own to `to` is: its page, and its turn.
+    fn payer_of_answer(&mut self, to: Side) -> Option<(Charge, Account)> {
+        let Side::Client(slot) = to else { return Some((Charge::OWN, Account::UPLINK)) };
+        let vif = self.exits.clients.vif(slot)?;
+        let account = vif.account();
+        Some((vif.netback()?.charges().waiting(), account))
     }
 
     /// Tells the uplink's network where our address is.
@@ -198,14 +188,14 @@ impl Outlet<Frame> for Leaving<'_> {
     }
 
     fn answer(&mut self, to: Side, packet: &[u8]) {
-        let Some(charge) = self.charge_of_answer(to) else {
+        // It goes back to whoever caused it.
+        let Some((charge, account)) = self.payer_of_answer(to) else {
             return self.exits.drops.count(FrameDrop::NoClient);
         };
         let page = self.pages.take(charge);
         match page.and_then(|page| Frame::with_packet(page, packet, self.pages)) {
             Some(mut frame) => {
-                // It goes back to whoever caused it.
-                frame.charge_to(account_of(to));
+                frame.charge_to(account);
                 self.forward(to, frame);
             }
             None => self.exits.drops.count(FrameDrop::NoPage),
@@ -236,14 +226,6 @@ impl Outlet<Frame> for Leaving<'_> {
     fn discard(&mut self, frame: Frame, _: Drop) {
         // The journey has counted it.
         frame.release(self.pages);
-    }
-}
-
-/// On whose account something goes back to where it was caused.
-fn account_of(side: Side) -> Account {
-    match side {
-        Side::Uplink => Account::UPLINK,
-        Side::Client(slot) => Account::client(slot),
     }
 }
 
@@ -290,36 +272,71 @@ fn segment(
     frame.release(pages);
 }
 
-fn ask(
-    uplink: &mut Option<Uplink>,
-    route: Option<UplinkRoute>,
-    target: Ipv4Addr,
-    pages: &mut PagePool,
-    drops: &mut FrameDrops,
-) {
-    let Some((device, route)) = uplink.as_ref().zip(route) else { return };
-    let arp = Arp {
-        operation: Operation::Request,
-        sender_mac: device.mac(),
-        sender: route.address.address(),
-        target_mac: Mac([0; 6]),
-        target,
-    };
-    send_arp(uplink, &arp, Mac::BROADCAST, pages, drops);
+/// What the neighbour table has done, and what that takes.
+struct Outgoing<'a> {
+    uplink: &'a mut Option<Uplink>,
+    clients: &'a mut Clients,
+    route: &'a Option<UplinkRoute>,
+    undeliverable: &'a mut Vec<Frame>,
+    drops: &'a mut FrameDrops,
+    pages: &'a mut PagePool,
 }
 
+impl Output<Frame> for Outgoing<'_> {
+    fn ask(&mut self, target: Ipv4Addr, asker: Account) -> Asked {
+        let Some((device, route)) = self.uplink.as_ref().zip(*self.route) else { return Asked::No };
+        let arp = Arp {
+            operation: Operation::Request,
+            sender_mac: device.mac(),
+            sender: route.address.address(),
+            target_mac: Mac([0; 6]),
+            target,
+        };
+        let charge = match asker {
+            Account::UPLINK => Some(Charge::OWN),
+            client => self.clients.rings_on(client).map(|netback| netback.charges().sent()),
+        };
+        // A client that has left has nothing to wait for.
+        let Some(charge) = charge else { return Asked::No };
+        match send_arp(self.uplink, &arp, Mac::BROADCAST, (charge, asker), self.pages, self.drops) {
+            Complete::Yes => Asked::Yes,
+            Complete::No => Asked::No,
+        }
+    }
+
+    fn emit(&mut self, event: Event<Frame>) {
+        match event {
+            Event::Send(mac, frame) => transmit(self.uplink, mac, frame, self.pages, self.drops),
+            Event::Unreachable(frame) => self.undeliverable.push(frame),
+            Event::Displaced(frame) => {
+                self.drops.count(FrameDrop::NeighbourSilent);
+                frame.release(self.pages);
+            }
+        }
+    }
+}
+
+/// Sends an ARP packet; its page and its turn are on those accounts.
 fn send_arp(
     uplink: &mut Option<Uplink>,
     arp: &Arp,
     destination: Mac,
+    (charge, account): (Charge, Account),
     pages: &mut PagePool,
     drops: &mut FrameDrops,
-) {
+) -> Complete {
     let Some(netfront) = uplink.as_mut().and_then(Uplink::netfront) else {
-        return drops.count(FrameDrop::NoUplink);
+        drops.count(FrameDrop::NoUplink);
+        return Complete::No;
     };
-    match pages.take(Charge::OWN).and_then(|page| Frame::with_bytes(page, &arp.frame(destination), pages)) {
-        Some(frame) => netfront.send(frame, pages),
-        None => drops.count(FrameDrop::NoPage),
+    match pages.take(charge).and_then(|page| Frame::with_bytes(page, &arp.frame(destination), pages)) {
+        Some(mut frame) => {
+            frame.charge_to(account);
+            netfront.send(frame, pages)
+        }
+        None => {
+            drops.count(FrameDrop::NoPage);
+            Complete::No
+        }
     }
 }

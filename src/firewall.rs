@@ -200,7 +200,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         self.judge_arrivals(now);
         let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
         self.journey.advance(now, &mut leaving);
-        leaving.with_neighbours(|neighbours, emit| neighbours.advance(now, emit));
+        leaving.with_neighbours(|neighbours, output| neighbours.advance(now, output));
         while let Some(frame) = leaving.exits.undeliverable.pop() {
             self.journey.unreachable(now, frame, &mut leaving);
         }
@@ -271,7 +271,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         let mut uplink = uplink.as_mut().and_then(Uplink::netfront);
         // Who found no room in the batch, and who comes behind the first.
         let (mut turned_away, mut second) = (None, None);
-        for (place, (slot, netback)) in clients.rings_from(first).enumerate() {
+        for (place, (slot, account, netback)) in clients.rings_from(first).enumerate() {
             let (batch, in_flight, pages) = (&mut self.batch, &mut self.in_flight, self.xen.pages());
             if place == 1 {
                 second = Some(slot);
@@ -280,7 +280,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
                 turned_away = turned_away.or(Some(slot));
             }
             let intake =
-                netback.intake(Intake::of(flow, uplink_room(&mut uplink, slot, netback, pages)), now);
+                netback.intake(Intake::of(flow, uplink_room(&mut uplink, account, netback, pages)), now);
             let delivered = netback.deliver(batch, in_flight, pages, now);
             if let Err(why) =
                 delivered.and_then(|()| netback.collect(batch, in_flight, pages, intake.slots()))
@@ -296,7 +296,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
             self.xen.copy(&mut self.batch);
         }
         let arrived = &mut self.arrived;
-        for (slot, netback) in self.exits.clients.rings_from(first) {
+        for (slot, _, netback) in self.exits.clients.rings_from(first) {
             let (batch, in_flight) = (&self.batch, &mut self.in_flight);
             netback.settle(batch, in_flight, &mut self.xen, |frame| arrived.push((slot, frame)));
         }
@@ -322,7 +322,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         let (Some(header), Some(vif)) = (header, leaving.exits.clients.vif(slot)) else {
             return leaving.drop_frame(frame, FrameDrop::Protocol);
         };
-        frame.charge_to(Account::client(slot));
+        frame.charge_to(vif.account());
         match header.ether_type {
             EtherType::Ipv4 if header.destination != GATEWAY_MAC => {
                 leaving.drop_frame(frame, FrameDrop::NotForUs)
@@ -378,8 +378,8 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         let mut uplink = uplink.as_mut().and_then(Uplink::netfront);
         self.replenished = None;
         let mut quiet = true;
-        for (slot, netback) in clients.rings() {
-            let room = uplink_room(&mut uplink, slot, netback, self.xen.pages());
+        for (_, account, netback) in clients.rings_from(0) {
+            let room = uplink_room(&mut uplink, account, netback, self.xen.pages());
             let intake = netback.intake(Intake::of(flow, room), now);
             // Every ring is armed, whatever the others say.
             quiet &= netback.arm(intake) == Ok(Wakeup::Armed);
@@ -404,15 +404,20 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         for change in self.ownership.drain(..) {
             match change {
                 Ownership::Gained(slot, address) => {
-                    self.journey.attach(slot, address, now);
-                    // As long as it is attached.
-                    if let Some(mtu) =
-                        self.exits.clients.vif(slot).and_then(|vif| vif.directory().words().mtu())
-                    {
+                    let account = self.journey.attach(slot, address, now);
+                    let Some(vif) = self.exits.clients.vif(slot) else { continue };
+                    // Both as long as it is attached.
+                    vif.charge_to(account.unwrap_or(Account::UPLINK));
+                    if let Some(mtu) = vif.directory().words().mtu() {
                         self.journey.set_mtu(Side::Client(slot), mtu);
                     }
                 }
-                Ownership::Lost(slot) => self.journey.detach(slot, now),
+                Ownership::Lost(slot) => {
+                    self.journey.detach(slot, now);
+                    if let Some(vif) = self.exits.clients.vif(slot) {
+                        vif.charge_to(Account::UPLINK);
+                    }
+                }
             }
         }
     }
@@ -421,13 +426,12 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
 /// Slots that may be taken from a client as far as the uplink is concerned.
 fn uplink_room(
     uplink: &mut Option<&mut Netfront>,
-    slot: ClientSlot,
+    account: Account,
     client: &Netback,
     pages: &PagePool,
 ) -> usize {
-    let room = |front: &mut Netfront| {
-        front.room(Account::client(slot), client.charges().sent(), client.usual_slots(), pages)
-    };
+    let room =
+        |front: &mut Netfront| front.room(account, client.charges().sent(), client.usual_slots(), pages);
     uplink.as_deref_mut().map_or(0, room)
 }
 

@@ -104,15 +104,16 @@ impl<D: Datagram> Journey<D> {
         Journey { engine, fragments }
     }
 
-    /// Attaches a client with its one `address`. A client that had the slot or the address is detached first.
-    pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr, now: Moment) {
+    /// Attaches a client with its one `address`. A client that had the slot or the address is detached first. Returns its
+    /// account, which belongs to the address.
+    pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr, now: Moment) -> Option<Account> {
         self.detach(slot, now);
         if let Some(other) = self.engine.clients().slot_of(address) {
             self.detach_number(other, now);
         }
-        if let Some(number) = self.engine.attach(slot, address, now) {
-            self.fragments.set_membership(Account::client(number), Membership::Member);
-        }
+        let account = Account::client(self.engine.attach(slot, address, now)?);
+        self.fragments.set_membership(account, Membership::Member);
+        Some(account)
     }
 
     /// Detaches the client on `slot`: its flows are over and its ports rest before anybody else gets them. What it

@@ -5,6 +5,14 @@
 
 use ravelin::sim::fairness::{UPLINK_RATE, Work, compete};
 use ravelin::sim::net::bulk::Way;
+use ravelin::sim::net::flood::{Burst, Kind};
+use ravelin::sim::peer::conduct::{Conduct, Line};
+use ravelin::sim::peer::nic::Style;
+use ravelin::sim::rules::SlowRules;
+use ravelin::sim::run::run;
+use ravelin::sim::scenario::{Attacker, Scenario};
+use ravelin::sim::trace::Recording;
+use std::time::Duration;
 
 /// Bytes per second of each; no oracle may speak.
 fn rates(works: &[Work]) -> Vec<u64> {
@@ -53,4 +61,34 @@ fn one_client_alone_fills_the_uplink() {
         let rates = rates(&[work]);
         assert!(rates[0] >= UPLINK_RATE * 8 / 10, "{work:?}: {rates:?}");
     }
+}
+
+/// A world in which such clients come and go on an uplink slower than they are; no oracle may speak.
+fn crowd(attackers: usize, kind: Kind, frames: usize) {
+    let burst = Burst { frames, every: Duration::from_millis(100) };
+    let base = Scenario::of_seed(1);
+    let style = Style { lazy_per_mille: 0, ..base.clients[0].style };
+    let line = Line { bytes_per_second: UPLINK_RATE, outward_bytes: 8 << 10, inward_bytes: 128 << 10 };
+    let scenario = Scenario {
+        traffic: Duration::from_secs(2),
+        conduct: Conduct { line: Some(line), lazy_per_mille: 0, mischief_per_mille: 0, ..base.conduct },
+        attackers: vec![Attacker::Flood(style, kind, burst); attackers],
+        outside_every: None,
+        upset_every: None,
+        uplink_restarts: 0,
+        rules: SlowRules::open(),
+        ..base
+    };
+    let report = run(&scenario, Recording::Off);
+    assert!(report.violations.is_empty(), "{:#?}", report.violations);
+}
+
+#[test]
+fn s_4_questions_that_a_scan_causes_are_on_its_account() {
+    crowd(1, Kind::Scan, 200);
+}
+
+#[test]
+fn s_5_an_account_is_its_address_s_whatever_slot_that_comes_back_on() {
+    crowd(8, Kind::Pings, 1);
 }

@@ -147,7 +147,9 @@ impl Trial {
         let address = if self.random.one_in(2) { None } else { Some(self.random.pick(&CLIENTS)) };
         match address {
             None => self.world.journey.detach(ClientSlot(slot), self.world.now),
-            Some(address) => self.world.journey.attach(ClientSlot(slot), address, self.world.now),
+            Some(address) => {
+                self.world.journey.attach(ClientSlot(slot), address, self.world.now);
+            }
         }
         // What others had with a client that left, and what nobody meets any more, goes within a second: its ports rest
         // from then on.

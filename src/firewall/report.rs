@@ -1,16 +1,17 @@
 //! What the firewall says of itself when it is asked (`xl sysrq`): what passed, and what it holds.
 
 use super::{Effort, Firewall};
-use crate::client::ClientSlot;
 use crate::flow::share::Account;
 use crate::store::StoreRing;
 use crate::text::counts;
+use crate::vif::frame::Frame;
 use crate::vif::uplink::Uplink;
 use crate::xen::charge::ClientCharges;
 use crate::xen::page::PAGE_BYTES;
 use crate::xen::{Holdings, Xen};
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::Ipv4Addr;
 
 /// Pages that are not free, by what holds them between two turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,6 +115,19 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         self.exits.clients.rings().map(|(_, netback)| netback.charges()).collect()
     }
 
+    /// The clients that are attached: their addresses, and on whose account it is what they send. To look at.
+    pub fn accounts(&mut self) -> Vec<(Ipv4Addr, Account)> {
+        let vifs = self.exits.clients.vifs();
+        let all = vifs.filter_map(|(_, vif)| Some((vif.identity().address()?, vif.account())));
+        all.filter(|(_, account)| *account != Account::UPLINK).collect()
+    }
+
+    /// The oldest frame of each account that waits for the uplink, to look at.
+    pub fn waiting_for_uplink(&mut self) -> impl Iterator<Item = &Frame> {
+        let netfront = self.exits.uplink.as_mut().and_then(Uplink::netfront);
+        netfront.into_iter().flat_map(|netfront| netfront.oldest())
+    }
+
     /// What holds the pages that are not free. Every one is counted where it is.
     pub fn holders(&mut self) -> Holders {
         let mut holders = Holders { kept: self.held.len(), ..Holders::default() };
@@ -124,9 +138,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             (holders.posted, holders.sent) = netfront.lent();
             holders.kept += netfront.kept();
         }
-        // A number is a vif's slot for the neighbours and an account of the journey for fragments: only sums mean something.
-        let clients = (0..=u8::MAX).map(|number| Account::client(ClientSlot(number)));
-        for account in clients.chain([Account::UPLINK]) {
+        for account in Account::all() {
             holders.neighbours += self.exits.neighbours.holdings(account).pages as usize;
             holders.fragments += self.journey.fragments().waiting_bytes(account) / PAGE_BYTES;
         }

@@ -114,7 +114,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
                 self.settle_address();
                 let now = self.xen.now();
                 let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
-                leaving.with_neighbours(|neighbours, emit| neighbours.clear(emit));
+                leaving.with_neighbours(|neighbours, output| neighbours.clear(output));
                 leaving.announce_address();
             }
             Change::Down => log::warn!("uplink: disconnected"),
@@ -201,8 +201,8 @@ pub(super) fn answer_arp(frame: Frame, mac: Mac, leaving: &mut Leaving<'_>) {
         Ok(Heard { claim, answer }) => {
             let now = leaving.now;
             if let Some(claim) = claim {
-                leaving.with_neighbours(|neighbours, emit| {
-                    neighbours.learn(arp.sender, arp.sender_mac, claim, now, emit);
+                leaving.with_neighbours(|neighbours, output| {
+                    neighbours.learn(arp.sender, arp.sender_mac, claim, now, output);
                 });
             }
             if let Some(answer) = answer {
@@ -218,6 +218,8 @@ pub(super) fn answer_arp(frame: Frame, mac: Mac, leaving: &mut Leaving<'_>) {
 mod tests {
     use super::*;
     use crate::exits::{Exits, UplinkRoute};
+    use crate::flow::share::Account;
+    use crate::route::neighbour::{Asked, Event, Output};
     use crate::wire::arp::Operation;
     use crate::xen::charge::Charge;
     use crate::xen::page::{PagePool, on_heap};
@@ -240,13 +242,24 @@ mod tests {
     fn goes_to(leaving: &mut Leaving<'_>) -> Option<Mac> {
         let page = leaving.pages.take(Charge::UPLINK).unwrap();
         let frame = Frame::with_packet(page, &[0x45; 40], leaving.pages).unwrap();
-        let mut to = None;
-        leaving.exits.neighbours.resolve(GATEWAY, frame, leaving.now, &mut |event| {
-            if let crate::route::neighbour::Event::Send(mac, _) = event {
-                to = Some(mac);
+        let mut last = Last(None);
+        leaving.exits.neighbours.resolve(GATEWAY, frame, leaving.now, &mut last);
+        last.0
+    }
+
+    /// Where the last packet went.
+    struct Last(Option<Mac>);
+
+    impl Output<Frame> for Last {
+        fn ask(&mut self, _: Ipv4Addr, _: Account) -> Asked {
+            Asked::Yes
+        }
+
+        fn emit(&mut self, event: Event<Frame>) {
+            if let Event::Send(mac, _) = event {
+                self.0 = Some(mac);
             }
-        });
-        to
+        }
     }
 
     /// Where packets for the gateway go after it answered as `OLD` and then said something else.

@@ -21,11 +21,10 @@ impl Account {
     /// Number of accounts: a table per account has this length.
     pub const COUNT: usize = 257;
 
-    /// What hosts on the uplink opened to forwarded ports, or sent as fragments.
+    /// What hosts on the uplink opened to forwarded ports or sent, and what the firewall itself has to say there.
     pub const UPLINK: Account = Account(256);
 
-    /// The client of that number: in the engine that of its account (see [`crate::journey::clients`]), elsewhere the
-    /// slot of its vif.
+    /// The client of that number, which is that of its account and not its slot (see [`crate::journey::clients`]).
     pub const fn client(number: ClientSlot) -> Account {
         Account(number.0 as u16)
     }

@@ -1,14 +1,15 @@
 //! Neighbours on the uplink: from next hop to Ethernet address, by ARP (RFC 826, RFC 1122 section 2.3.2).
 //!
-//! Pure: what is to be sent comes out as [`Event`]s. A hop is asked for once a second while there are packets for it;
-//! after three questions without an answer those that wait are given up. Only hops that are in use are listened to:
+//! Pure: what is to be sent goes to an [`Output`]. A hop is asked for once a second while there are packets for it;
+//! after three questions without an answer those that wait are given up. A question that could not be sent counts as not
+//! asked: it is asked with the next packet. Only hops that are in use are listened to:
 //! nothing that is heard makes an entry.
 //!
-//! What packets cause is on their senders' accounts and bounded there: hops that have not answered ([`silent`]), packets
-//! that wait ([`waiting`]), questions ([`questions`]). Hops that answered have a room of their own, which silent ones
+//! What packets cause is on their senders' accounts and bounded there: questions and their pages, hops that have not answered ([`silent`]), packets
+//! that wait ([`waiting`]). Hops that answered have a room of their own, which silent ones
 //! never take.
 //!
-//! The gateway is special. It has its place before anybody asks for it, and no account pays for its questions. When it
+//! The gateway is special. It has its place before anybody asks for it, and no client pays for its questions. When it
 //! does not answer, the address of every Xen backend is used, because some backends forward without speaking ARP; it is
 //! asked for all the same, and the first answer is taken.
 
@@ -23,8 +24,9 @@ use self::binding::{Binding, Claim};
 use self::bounded::Bounds;
 use self::hops::Hops;
 use self::questions::Questions;
-use self::silent::{Ask, Due, Silent};
+use self::silent::{Due, Silence, Silent, Tries};
 use self::waiting::{Charged, Line, Waiting};
+use crate::flow::allowance::Taken;
 use crate::flow::share::Account;
 use crate::time::Moment;
 use crate::wire::ethernet::Mac;
@@ -37,20 +39,38 @@ const KNOWN: Bounds = Bounds { total: 512, per_account: 512 };
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Questions before packets for a hop are given up.
 const QUESTIONS: u8 = 3;
+/// On whose account the gateway is asked for.
+const GATEWAY_ASKER: Account = Account::UPLINK;
 /// Where packets for the gateway wait: behind the lines of silent hops.
 const GATEWAY_LINE: Line = Line(silent::HOPS.total as usize);
 
-/// What is to be done.
+/// What becomes of a packet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<P> {
-    /// Broadcast a question for this hop.
-    Ask(Ipv4Addr),
     /// Send the packet to this address.
     Send(Mac, P),
     /// The packet's next hop does not answer.
     Unreachable(P),
     /// Others took its place while it waited.
     Displaced(P),
+}
+
+/// Where that goes.
+pub trait Output<P> {
+    /// Broadcasts a question for `hop` on the account of `asker`; says whether it could.
+    fn ask(&mut self, hop: Ipv4Addr, asker: Account) -> Asked;
+
+    /// Does with a packet what it says.
+    fn emit(&mut self, event: Event<P>);
+}
+
+/// Whether a question is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It is.
+    Yes,
+    /// It could not be sent, or its account has none left.
+    No,
 }
 
 /// The gateway: never forgotten, never given up.
@@ -65,8 +85,8 @@ struct Gateway {
 enum State {
     /// Nobody wanted it yet.
     Unused,
-    /// It was asked for so often, at last then, and packets wait.
-    Asked(Moment, u8),
+    /// It has not answered, and packets wait.
+    Silent(Silence),
     /// It is there, or taken to be.
     Bound(Binding),
 }
@@ -104,77 +124,71 @@ impl<P: Charged> Neighbours<P> {
     }
 
     /// Sends `packet` to `hop`, or has it wait until the hop answers.
-    pub fn resolve(&mut self, hop: Ipv4Addr, packet: P, now: Moment, emit: &mut dyn FnMut(Event<P>)) {
+    pub fn resolve(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn Output<P>) {
         match self.last {
-            Some(last) if last.hop == hop && now < last.until => emit(Event::Send(last.mac, packet)),
-            _ if hop == self.gateway.address => self.resolve_gateway(packet, now, emit),
-            _ => self.look_up(hop, packet, now, emit),
+            Some(last) if last.hop == hop && now < last.until => output.emit(Event::Send(last.mac, packet)),
+            _ if hop == self.gateway.address => self.resolve_gateway(packet, now, output),
+            _ => self.look_up(hop, packet, now, output),
         }
     }
 
-    fn resolve_gateway(&mut self, packet: P, now: Moment, emit: &mut dyn FnMut(Event<P>)) {
+    fn resolve_gateway(&mut self, packet: P, now: Moment, output: &mut dyn Output<P>) {
         let hop = self.gateway.address;
+        let mut ask = || output.ask(hop, GATEWAY_ASKER);
         match &mut self.gateway.state {
             State::Bound(binding) => {
-                if now >= binding.quiet_until() {
+                if now >= binding.quiet_until() && ask() == Asked::Yes {
                     binding.ask(now);
-                    emit(Event::Ask(hop));
                 }
                 let binding = *binding;
-                return self.send(hop, binding, packet, now, emit);
+                return self.send(hop, binding, packet, now, output);
             }
-            State::Asked(..) => {}
+            State::Silent(silence) if silence.is_asked(now) => {}
+            State::Silent(silence) => silence.note(ask(), now),
             State::Unused => {
-                self.gateway.state = State::Asked(now, 1);
-                emit(Event::Ask(hop));
+                let mut silence = Silence::new(now);
+                silence.note(ask(), now);
+                self.gateway.state = State::Silent(silence);
             }
         }
-        self.waiting.join(GATEWAY_LINE, packet, |packet| emit(Event::Displaced(packet)));
+        self.waiting.join(GATEWAY_LINE, packet, |packet| output.emit(Event::Displaced(packet)));
     }
 
-    fn look_up(&mut self, hop: Ipv4Addr, packet: P, now: Moment, emit: &mut dyn FnMut(Event<P>)) {
+    fn look_up(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn Output<P>) {
         if let Some(place) = self.known.find(hop, |_, _| true) {
             self.known.renew(place);
             if let Some(binding) = self.known.get_mut(place).filter(|binding| !binding.gave_up(now)) {
-                if now >= binding.quiet_until() && self.questions.take(packet.account(), now) == Ask::Now {
+                if now >= binding.quiet_until()
+                    && ask(&mut self.questions, packet.account(), hop, now, output) == Asked::Yes
+                {
                     binding.ask(now);
-                    emit(Event::Ask(hop));
                 }
                 let binding = *binding;
-                return self.send(hop, binding, packet, now, emit);
+                return self.send(hop, binding, packet, now, output);
             }
             self.known.remove(place);
         }
-        self.wait(hop, packet, now, emit);
+        self.wait(hop, packet, now, output);
     }
 
     /// Sends to a hop whose address is known, and remembers it for the next packet. Not for longer than a second, so that
     /// it stays known which hops are used.
-    fn send(
-        &mut self,
-        hop: Ipv4Addr,
-        binding: Binding,
-        packet: P,
-        now: Moment,
-        emit: &mut dyn FnMut(Event<P>),
-    ) {
+    fn send(&mut self, hop: Ipv4Addr, binding: Binding, packet: P, now: Moment, output: &mut dyn Output<P>) {
         let until = binding.quiet_until().min(now + ASK_EVERY);
         self.last = Some(Known { hop, mac: binding.mac(), until });
-        emit(Event::Send(binding.mac(), packet));
+        output.emit(Event::Send(binding.mac(), packet));
     }
 
-    fn wait(&mut self, hop: Ipv4Addr, packet: P, now: Moment, emit: &mut dyn FnMut(Event<P>)) {
+    fn wait(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn Output<P>) {
         let Self { silent, waiting, questions, .. } = self;
-        let entered = silent.enter(packet.account(), hop, now, questions, |line| {
+        let entered = silent.enter(packet.account(), hop, now, |line| {
             while let Some(packet) = waiting.next(line) {
-                emit(Event::Displaced(packet));
+                output.emit(Event::Displaced(packet));
             }
         });
-        let Some((line, ask)) = entered else { return emit(Event::Displaced(packet)) };
-        if ask == Ask::Now {
-            emit(Event::Ask(hop));
-        }
-        self.waiting.join(line, packet, |packet| emit(Event::Displaced(packet)));
+        let Some(place) = entered else { return output.emit(Event::Displaced(packet)) };
+        silent.ask(place, now, |account, hop| ask(questions, account, hop, now, output));
+        waiting.join(silent::line(place), packet, |packet| output.emit(Event::Displaced(packet)));
     }
 
     /// Takes in an ARP packet, whatever its opcode: `address` says it is at `mac`. Nothing, unless that is a hop in use.
@@ -184,11 +198,11 @@ impl<P: Charged> Neighbours<P> {
         mac: Mac,
         claim: Claim,
         now: Moment,
-        emit: &mut dyn FnMut(Event<P>),
+        output: &mut dyn Output<P>,
     ) {
         self.last = self.last.filter(|last| last.hop != address);
         if address == self.gateway.address {
-            return self.hear_gateway(mac, claim, now, emit);
+            return self.hear_gateway(mac, claim, now, output);
         }
         if let Some(place) = self.known.find(address, |_, _| true)
             && let Some(binding) = self.known.get_mut(place)
@@ -202,77 +216,79 @@ impl<P: Charged> Neighbours<P> {
                 // Whichever hop made room for it, if any, is not used any more.
                 self.known.insert(account, address, binding, |_| self.last = None);
             }
-            self.send_waiting(line, mac, emit);
+            self.send_waiting(line, mac, output);
         }
     }
 
-    fn hear_gateway(&mut self, mac: Mac, claim: Claim, now: Moment, emit: &mut dyn FnMut(Event<P>)) {
+    fn hear_gateway(&mut self, mac: Mac, claim: Claim, now: Moment, output: &mut dyn Output<P>) {
         match &mut self.gateway.state {
             State::Bound(binding) => binding.hear(mac, claim, now),
-            State::Asked(asked, _) => {
-                self.gateway.state = State::Bound(Binding::heard(mac, claim, Some(*asked), now));
-                self.send_waiting(GATEWAY_LINE, mac, emit);
+            State::Silent(silence) => {
+                self.gateway.state = State::Bound(Binding::heard(mac, claim, silence.asked, now));
+                self.send_waiting(GATEWAY_LINE, mac, output);
             }
             State::Unused => {}
         }
     }
 
-    fn send_waiting(&mut self, line: Line, mac: Mac, emit: &mut dyn FnMut(Event<P>)) {
+    fn send_waiting(&mut self, line: Line, mac: Mac, output: &mut dyn Output<P>) {
         while let Some(packet) = self.waiting.next(line) {
-            emit(Event::Send(mac, packet));
+            output.emit(Event::Send(mac, packet));
         }
     }
 
     /// Asks again, and gives up on hops that did not answer.
-    pub fn advance(&mut self, now: Moment, emit: &mut dyn FnMut(Event<P>)) {
-        while let Some(due) = self.silent.advance(now, &mut self.questions) {
+    pub fn advance(&mut self, now: Moment, output: &mut dyn Output<P>) {
+        while let Some(due) = self.silent.advance(now) {
             match due {
-                Due::Try(hop, Ask::Now) => emit(Event::Ask(hop)),
-                Due::Try(_, Ask::No) => {}
-                Due::GiveUp(line) => self.give_up(line, emit),
+                Due::Try(place) => {
+                    let questions = &mut self.questions;
+                    self.silent.ask(place, now, |account, hop| ask(questions, account, hop, now, output));
+                }
+                Due::GiveUp(line) => self.give_up(line, output),
             }
         }
-        let Gateway { address, fallback, ref state } = self.gateway;
-        match *state {
-            State::Asked(asked, _) if now < asked + ASK_EVERY => {}
-            State::Asked(_, questions) if questions < QUESTIONS => {
-                self.gateway.state = State::Asked(now, questions + 1);
-                emit(Event::Ask(address));
+        let Gateway { address, fallback, ref mut state } = self.gateway;
+        let State::Silent(silence) = state else { return };
+        if now < silence.due() {
+            return;
+        }
+        match silence.try_again(now) {
+            Tries::Left if silence.is_asked(now) => {}
+            Tries::Left => silence.note(output.ask(address, GATEWAY_ASKER), now),
+            Tries::Over => {
+                *state = State::Bound(Binding::assumed(fallback, silence.asked));
+                self.send_waiting(GATEWAY_LINE, fallback, output);
             }
-            State::Asked(asked, _) => {
-                self.gateway.state = State::Bound(Binding::assumed(fallback, Some(asked)));
-                self.send_waiting(GATEWAY_LINE, fallback, emit);
-            }
-            State::Unused | State::Bound(_) => {}
         }
     }
 
-    fn give_up(&mut self, line: Line, emit: &mut dyn FnMut(Event<P>)) {
+    fn give_up(&mut self, line: Line, output: &mut dyn Output<P>) {
         while let Some(packet) = self.waiting.next(line) {
-            emit(Event::Unreachable(packet));
+            output.emit(Event::Unreachable(packet));
         }
     }
 
     /// When [`Self::advance`] has something to do.
     pub fn deadline(&self) -> Option<Moment> {
-        let gateway = match self.gateway.state {
-            State::Asked(asked, _) => Some(asked + ASK_EVERY),
+        let gateway = match &self.gateway.state {
+            State::Silent(silence) => Some(silence.due()),
             State::Unused | State::Bound(_) => None,
         };
         self.silent.deadline().into_iter().chain(gateway).min()
     }
 
     /// Forgets everything, for a new uplink. What waits comes out as unreachable.
-    pub fn clear(&mut self, emit: &mut dyn FnMut(Event<P>)) {
+    pub fn clear(&mut self, output: &mut dyn Output<P>) {
         self.last = None;
         self.gateway.state = State::Unused;
         while let Some(place) = self.known.any() {
             self.known.remove(place);
         }
         while let Some(line) = self.silent.pop() {
-            self.give_up(line, emit);
+            self.give_up(line, output);
         }
-        self.give_up(GATEWAY_LINE, emit);
+        self.give_up(GATEWAY_LINE, output);
     }
 
     /// What `account` has: pages that wait, hops that have not answered, hops that did. To look at.
@@ -282,6 +298,20 @@ impl<P: Charged> Neighbours<P> {
             silent: self.silent.held(account),
             known: self.known.held(account),
         }
+    }
+}
+
+/// Sends a question if `account` has one left.
+fn ask<P>(
+    questions: &mut Questions,
+    account: Account,
+    hop: Ipv4Addr,
+    now: Moment,
+    output: &mut dyn Output<P>,
+) -> Asked {
+    match questions.take(account, now) {
+        Taken::Granted => output.ask(hop, account),
+        Taken::Exhausted => Asked::No,
     }
 }
 

@@ -7,8 +7,6 @@ use super::memory::MemoryWatch;
 use super::run::domain_of;
 use super::scenario::Scenario;
 use super::world::SharedWorld;
-use crate::client::ClientSlot;
-use crate::clients::MAX_CLIENTS;
 use crate::counters::Drop;
 use crate::firewall::Firewall;
 use crate::flow::share::Account;
@@ -60,8 +58,7 @@ impl KernelStory {
 pub(super) fn check_neighbours(world: &SharedWorld, firewall: &Firewall<SimXen, SimRing>) {
     let neighbours = &firewall.exits().neighbours;
     let (mut pages, mut silent) = (0, 0);
-    let clients = (0..MAX_CLIENTS as u8).map(|slot| Account::client(ClientSlot(slot)));
-    for account in clients.chain([Account::UPLINK]) {
+    for account in Account::all() {
         let held = neighbours.holdings(account);
         pages += held.pages;
         silent += held.silent;

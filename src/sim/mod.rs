@@ -21,6 +21,7 @@ pub mod model;
 pub mod net;
 pub mod oracle;
 pub mod pages;
+pub mod payers;
 pub mod peer;
 pub mod rivals;
 pub mod rules;

@@ -20,6 +20,7 @@ use super::net::server::{ECHO, Echo, TRANSFER, TransferServer};
 use super::net::web::{Browser, WebServer};
 use super::oracle::Violation;
 use super::pages::PageWatch;
+use super::payers::PayerWatch;
 use super::peer::backend::Backend;
 use super::peer::conduct::Conduct;
 use super::peer::frontend::Frontend;
@@ -401,12 +402,14 @@ pub(super) fn boot_kernel(
     let memory = MemoryWatch::begin();
     let mut pages = PageWatch::default();
     let mut shares = SharesWatch::default();
+    let mut payers = PayerWatch::default();
     loop {
         let reason = firewall.turn();
         memory.check(world);
         pages.check(world, &mut firewall);
         shares.check(&firewall, world);
         check_neighbours(world, &firewall);
+        payers.check(world, &mut firewall);
         if reason.is_some() || world.borrow().is_over() {
             let _world = meter::charge(Account::World);
             *told = KernelStory::of(&firewall, &memory);

@@ -4,6 +4,7 @@
 //! the reply comes. What needs no XenStore waits for none: rings are let go of at once, whatever is under way.
 
 use crate::clients::World;
+use crate::flow::share::Account;
 use crate::guard::antispoof::Identity;
 use crate::store::{Job, Store, StoreError, StoreRing};
 use crate::time::Moment;
@@ -75,6 +76,7 @@ pub struct Steps {
 pub struct ClientVif {
     directory: Rc<BackendDirectory>,
     life: Backend,
+    account: Account,
     /// What is left of how much its client may send, while no rings are in use.
     bucket: Option<TokenBucket>,
     netback: Option<Netback>,
@@ -97,6 +99,7 @@ impl ClientVif {
             bucket: directory.words().rate().map(|limit| TokenBucket::new(limit, now)),
             directory: Rc::new(directory),
             life: Backend::new(now),
+            account: Account::UPLINK,
             netback: None,
             job: None,
             stale: true,
@@ -114,6 +117,17 @@ impl ClientVif {
     /// The addresses that the toolstack gave the client.
     pub fn identity(&self) -> &Identity {
         self.directory.identity()
+    }
+
+    /// On whose account it is what its client sends. The uplink's until it is told otherwise: then nothing of that goes
+    /// anywhere.
+    pub fn account(&self) -> Account {
+        self.account
+    }
+
+    /// Sets the account: that of its address while traffic for that goes here.
+    pub fn charge_to(&mut self, account: Account) {
+        self.account = account;
     }
 
     /// What its client may send, if the toolstack set a limit (`rate=`).

@@ -1,20 +1,17 @@
-//! Frames that wait to leave by one vif, in a lane for each account.
+//! Frames that wait to leave by one vif, in a lane for each account: one for each client, whatever slot it is on, and one for
+//! everything else.
 //!
 //! Lanes are served by deficit round robin over bytes (Shreedhar and Varghese, 1995), so what one account has waiting
 //! neither delays nor displaces another's: whoever has something waiting gets the same number of bytes through, and
 //! when all room is used up the account that holds most of it loses its oldest frame. A frame larger than a turn is
 //! sent and owed for; what is owed is not forgotten when the lane runs empty, only as rounds go by.
 
-use crate::clients::MAX_CLIENTS;
 use crate::flow::share::Account;
 use crate::vif::frame::Frame;
 use crate::vif::intake::LEAST_ROOM;
 use crate::xen::page::PagePool;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-
-/// One for each client, and one for everything else: the uplink's and what the firewall itself has to say.
-const LANES: usize = MAX_CLIENTS + 1;
 
 /// Bytes that a lane may send in its turn: two packets of the usual MTU.
 const QUANTUM: i32 = 2 * 1514;
@@ -81,7 +78,7 @@ pub struct FairQueue {
     places: Vec<Place>,
     /// The first free place.
     free: u16,
-    lanes: Box<[Lane; LANES]>,
+    lanes: Box<[Lane; Account::COUNT]>,
     /// The lane whose turn it is, and the one whose turn is last.
     turn: u16,
     last: u16,
@@ -91,7 +88,7 @@ pub struct FairQueue {
 }
 
 fn lane_of(account: Account) -> usize {
-    account.position().min(LANES - 1)
+    account.position()
 }
 
 impl FairQueue {
@@ -111,7 +108,7 @@ impl FairQueue {
         Self {
             places: places.collect(),
             free: if pages > 0 { 0 } else { NOWHERE },
-            lanes: Box::new([lane; LANES]),
+            lanes: Box::new([lane; Account::COUNT]),
             turn: NOWHERE,
             last: NOWHERE,
             round: 0,
@@ -298,7 +295,7 @@ impl FairQueue {
     /// Takes an account's oldest frame, whose turn this need not be, if it is `wanted`.
     #[cold]
     pub fn take_oldest_if(&mut self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
-        (0..LANES).find_map(|at| self.take_first(at, &wanted))
+        (0..Account::COUNT).find_map(|at| self.take_first(at, &wanted))
     }
 
     /// Takes the oldest frame of the lane that holds most; `None` if lane `newcomer` holds as much.

@@ -12,7 +12,7 @@ use crate::vif::byte_limit::ByteLimit;
 use crate::vif::channels::Channels;
 use crate::vif::extra::Extra;
 use crate::vif::fair_queue::{FairQueue, Room};
-use crate::vif::frame::Frame;
+use crate::vif::frame::{Complete, Frame};
 use crate::vif::intake::LEAST_ROOM;
 use crate::vif::ring::{FrontRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
@@ -345,8 +345,8 @@ impl Netfront {
     }
 
     /// Queues a frame for the backend, which must be able to [take](Abilities::take) it; drops it, or one of whoever has
-    /// most waiting, when too much waits already.
-    pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool) {
+    /// most waiting, when too much waits already. Says whether it was queued.
+    pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool) -> Complete {
         let Self { queue, traffic, .. } = self;
         let fits = frame.segments().len() == 1
             || self.abilities.scatter_gather == Support::Yes && frame.bytes() <= MOST_BYTES;
@@ -358,13 +358,18 @@ impl Netfront {
             || self.abilities.take(frame.offload()) == Support::No
             || queue.make_room(frame.account(), QUEUE_PAGES, &mut give_up) == Room::None
         {
-            return give_up(frame);
+            give_up(frame);
+            return Complete::No;
         }
         if self.abilities.blank_checksum == Support::No {
             frame.complete_checksum();
         }
-        if let Err(frame) = queue.push(frame) {
-            give_up(frame);
+        match queue.push(frame) {
+            Ok(()) => Complete::Yes,
+            Err(frame) => {
+                give_up(frame);
+                Complete::No
+            }
         }
     }
 
@@ -404,6 +409,11 @@ impl Netfront {
             0 => 0,
             _ => self.queue.pages() + self.tx.outstanding() as usize,
         }
+    }
+
+    /// The oldest frame of each account that waits for the backend. To look at.
+    pub fn oldest(&self) -> impl Iterator<Item = &Frame> {
+        self.queue.oldest()
     }
 
     /// Pages of the frames that wait for the backend.

@@ -1,6 +1,5 @@
 //! How often accounts may have the uplink's network asked.
 
-use super::silent::Ask;
 use crate::flow::allowance::{Allowance, Rate, Taken};
 use crate::flow::share::Account;
 use crate::time::Moment;
@@ -11,7 +10,7 @@ use alloc::vec;
 /// be swept at once; all accounts together come to three thousand a second at worst.
 pub const RATE: Rate = Rate { per_second: 32, burst: 256 };
 
-/// What each account has left. It stays with the client's slot, so coming back gives no fresh ones.
+/// What each account has left. Accounts are the journey's, so coming back gives no fresh ones.
 pub struct Questions(Box<[Allowance]>);
 
 impl Default for Questions {
@@ -22,10 +21,7 @@ impl Default for Questions {
 
 impl Questions {
     /// Uses one up, if there is one.
-    pub fn take(&mut self, account: Account, now: Moment) -> Ask {
-        match self.0.get_mut(account.position()).map(|allowance| allowance.take(now)) {
-            Some(Taken::Granted) => Ask::Now,
-            _ => Ask::No,
-        }
+    pub fn take(&mut self, account: Account, now: Moment) -> Taken {
+        self.0.get_mut(account.position()).map_or(Taken::Exhausted, |allowance| allowance.take(now))
     }
 }

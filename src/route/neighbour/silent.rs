@@ -5,9 +5,8 @@
 
 use super::bounded::Bounds;
 use super::hops::{Hops, Place, Record};
-use super::questions::Questions;
 use super::waiting::{Line, PAGES};
-use super::{ASK_EVERY, QUESTIONS};
+use super::{ASK_EVERY, Asked, QUESTIONS};
 use crate::flow::share::Account;
 use crate::flow::slab::{Ends, Links};
 use crate::time::Moment;
@@ -23,24 +22,56 @@ pub struct Silence {
     tried: Moment,
     /// How often one was.
     tries: u8,
-    /// When one was last on the wire: its account may have had none left.
+    /// When one was last on the wire: it may not have been possible to send one.
     pub asked: Option<Moment>,
 }
 
-/// Whether a question is to be sent.
+impl Silence {
+    /// Of a hop for which a question is due for the first time.
+    pub fn new(now: Moment) -> Self {
+        Self { tried: now, tries: 1, asked: None }
+    }
+
+    /// Whether a question is on the wire that can still be answered in time.
+    pub fn is_asked(&self, now: Moment) -> bool {
+        self.asked.is_some_and(|asked| now < asked + ASK_EVERY)
+    }
+
+    /// Notes whether a question was sent.
+    pub fn note(&mut self, asked: Asked, now: Moment) {
+        if asked == Asked::Yes {
+            self.asked = Some(now);
+        }
+    }
+
+    /// When the next question is due, or the hop to be given up.
+    pub fn due(&self) -> Moment {
+        self.tried + ASK_EVERY
+    }
+
+    /// Begins another try, if there was not one too many already.
+    pub fn try_again(&mut self, now: Moment) -> Tries {
+        if self.tries >= QUESTIONS {
+            return Tries::Over;
+        }
+        (self.tried, self.tries) = (now, self.tries + 1);
+        Tries::Left
+    }
+}
+
+/// Whether a hop is asked for once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// One is.
-    Now,
-    /// Another was, or the account has none left.
-    No,
+pub enum Tries {
+    /// It is.
+    Left,
+    /// It is given up.
+    Over,
 }
 
 /// What has come due.
-#[derive(Debug, PartialEq, Eq)]
 pub enum Due {
-    /// A try for this hop.
-    Try(Ipv4Addr, Ask),
+    /// A [question](Silent::ask) for this hop.
+    Try(Place<Silence>),
     /// Whoever waits in this line waits in vain.
     GiveUp(Line),
 }
@@ -65,76 +96,61 @@ impl Silent {
         self.hops.held(account)
     }
 
-    /// Where to wait for `address`, and whether to ask for it. Who waits in a line that had to make room is told to
-    /// `gave_way`: the account's oldest question, or that of the account with most of them.
+    /// The hop `address` as `account` knows it: [there](line) its packets wait. Who waits in a line that had to make room
+    /// is told to `gave_way`: the account's oldest hop, or that of the account with most of them.
     pub fn enter(
         &mut self,
         account: Account,
         address: Ipv4Addr,
         now: Moment,
-        questions: &mut Questions,
         mut gave_way: impl FnMut(Line),
-    ) -> Option<(Line, Ask)> {
+    ) -> Option<Place<Silence>> {
         let hops = &self.hops;
         let known =
             hops.find(address, |place, _| hops.name(place).is_some_and(|(asker, _)| asker == account));
-        if let Some(known) = known {
-            return Some((line(known), Ask::No));
+        if known.is_some() {
+            return known;
         }
-        let (asked, ask) = self.question(account, address, None, now, questions);
-        let silence = Silence { tried: now, tries: 1, asked };
         let (order, links) = (&mut self.order, &mut self.links);
-        let place = self.hops.insert(account, address, silence, |gone| {
+        let place = self.hops.insert(account, address, Silence::new(now), |gone| {
             links.remove(order, gone);
             gave_way(line(gone));
         })?;
         self.links.push(&mut self.order, place);
-        Some((line(place), ask))
+        Some(place)
     }
 
-    /// Whether a question is to be sent, and when the last one was then.
-    fn question(
-        &self,
-        account: Account,
-        address: Ipv4Addr,
-        asked: Option<Moment>,
-        now: Moment,
-        questions: &mut Questions,
-    ) -> (Option<Moment>, Ask) {
-        let is_recent = |silence: &Silence| silence.asked.is_some_and(|asked| now < asked + ASK_EVERY);
-        let recent = self.hops.find(address, |_, silence| is_recent(silence));
-        match recent.and_then(|place| self.hops.get(place)) {
-            Some(other) => (other.asked, Ask::No),
-            None => match questions.take(account, now) {
-                Ask::Now => (Some(now), Ask::Now),
-                Ask::No => (asked, Ask::No),
-            },
+    /// Has `send` send a question for a hop, unless one is on the wire, whoever asked it.
+    pub fn ask(&mut self, place: Place<Silence>, now: Moment, send: impl FnOnce(Account, Ipv4Addr) -> Asked) {
+        let Some((account, address)) = self.hops.name(place) else { return };
+        let other = self.hops.find(address, |_, silence| silence.is_asked(now));
+        let other = other.and_then(|other| self.hops.get(other)).and_then(|silence| silence.asked);
+        let Some(silence) = self.hops.get_mut(place) else { return };
+        match other {
+            Some(_) => silence.asked = other,
+            None => silence.note(send(account, address), now),
         }
     }
 
     /// Takes the next thing that is due.
-    pub fn advance(&mut self, now: Moment, questions: &mut Questions) -> Option<Due> {
+    pub fn advance(&mut self, now: Moment) -> Option<Due> {
         let place = self.order.first()?;
-        let silence = *self.hops.get(place)?;
-        if now < silence.tried + ASK_EVERY {
+        let silence = self.hops.get_mut(place)?;
+        if now < silence.due() {
             return None;
         }
-        if silence.tries >= QUESTIONS {
+        if silence.try_again(now) == Tries::Over {
             self.remove(place)?;
             return Some(Due::GiveUp(line(place)));
         }
-        let (account, address) = self.hops.name(place)?;
-        let (asked, ask) = self.question(account, address, silence.asked, now, questions);
-        *self.hops.get_mut(place)? = Silence { tried: now, tries: silence.tries + 1, asked };
         self.links.remove(&mut self.order, place);
         self.links.push(&mut self.order, place);
-        Some(Due::Try(address, ask))
+        Some(Due::Try(place))
     }
 
     /// When [`Self::advance`] has something.
     pub fn deadline(&self) -> Option<Moment> {
-        let first = self.hops.get(self.order.first()?)?;
-        Some(first.tried + ASK_EVERY)
+        Some(self.hops.get(self.order.first()?)?.due())
     }
 
     /// Takes out one that is not silent any more: who asked, and where packets wait for it.
@@ -157,7 +173,7 @@ impl Silent {
     }
 }
 
-/// Each has a line of its own.
-fn line(place: Place<Silence>) -> Line {
+/// Where packets wait for a hop: each has a line of its own.
+pub fn line(place: Place<Silence>) -> Line {
     Line(place.position())
 }

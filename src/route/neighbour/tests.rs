@@ -1,6 +1,6 @@
 //! What the table does for packets, and what hosts and senders can do to it.
 
-use super::Event::*;
+use self::Event::*;
 use super::*;
 use crate::client::ClientSlot;
 use std::vec;
@@ -34,13 +34,30 @@ impl Charged for Packet {
     }
 }
 
-/// With the packet's number only.
-fn number(event: Event<Packet>) -> Event<u32> {
-    match event {
-        Ask(hop) => Ask(hop),
-        Send(mac, packet) => Send(mac, packet.2),
-        Unreachable(packet) => Unreachable(packet.2),
-        Displaced(packet) => Displaced(packet.2),
+/// What the table did, with packets' numbers only.
+#[derive(Debug, PartialEq, Eq)]
+enum Event<N> {
+    Ask(Ipv4Addr),
+    Send(Mac, N),
+    Unreachable(N),
+    Displaced(N),
+}
+
+/// What the table did, and whether questions can be sent.
+struct Record(Vec<Event<u32>>, Asked);
+
+impl Output<Packet> for Record {
+    fn ask(&mut self, hop: Ipv4Addr, _: Account) -> Asked {
+        self.0.push(Ask(hop));
+        self.1
+    }
+
+    fn emit(&mut self, event: super::Event<Packet>) {
+        self.0.push(match event {
+            super::Event::Send(mac, packet) => Send(mac, packet.2),
+            super::Event::Unreachable(packet) => Unreachable(packet.2),
+            super::Event::Displaced(packet) => Displaced(packet.2),
+        });
     }
 }
 
@@ -55,11 +72,14 @@ fn delivered(event: Event<u32>) -> Option<u32> {
 struct Rig {
     table: Neighbours<Packet>,
     now: Moment,
+    /// Whether questions can be sent.
+    asked: Asked,
 }
 
 impl Rig {
     fn new() -> Self {
-        Self { table: Neighbours::new(GATEWAY, FALLBACK), now: Moment::from_nanoseconds(5_000_000_000) }
+        let now = Moment::from_nanoseconds(5_000_000_000);
+        Self { table: Neighbours::new(GATEWAY, FALLBACK), now, asked: Asked::Yes }
     }
 
     fn after(&mut self, milliseconds: u64) -> &mut Self {
@@ -68,9 +88,9 @@ impl Rig {
     }
 
     fn send(&mut self, packet: Packet, hop: Ipv4Addr) -> Vec<Event<u32>> {
-        let mut events = Vec::new();
-        self.table.resolve(hop, packet, self.now, &mut |event| events.push(number(event)));
-        events
+        let mut record = Record(Vec::new(), self.asked);
+        self.table.resolve(hop, packet, self.now, &mut record);
+        record.0
     }
 
     fn resolve(&mut self, hop: Ipv4Addr, number: u32) -> Vec<Event<u32>> {
@@ -78,9 +98,9 @@ impl Rig {
     }
 
     fn hear(&mut self, hop: Ipv4Addr, mac: Mac, claim: Claim) -> Vec<Event<u32>> {
-        let mut events = Vec::new();
-        self.table.learn(hop, mac, claim, self.now, &mut |event| events.push(number(event)));
-        events
+        let mut record = Record(Vec::new(), self.asked);
+        self.table.learn(hop, mac, claim, self.now, &mut record);
+        record.0
     }
 
     fn learn(&mut self, hop: Ipv4Addr) -> Vec<Event<u32>> {
@@ -88,9 +108,9 @@ impl Rig {
     }
 
     fn advance(&mut self) -> Vec<Event<u32>> {
-        let mut events = Vec::new();
-        self.table.advance(self.now, &mut |event| events.push(number(event)));
-        events
+        let mut record = Record(Vec::new(), self.asked);
+        self.table.advance(self.now, &mut record);
+        record.0
     }
 
     /// `account` sends a packet to each of so many hosts, beginning with 10.0.16.0. What came of it.
@@ -129,9 +149,9 @@ fn a_hop_in_use_is_forgotten_with_the_uplink() {
     rig.learn(HOST);
     assert_eq!(rig.resolve(HOST, 2), [Send(MAC, 2)]);
     rig.resolve(GATEWAY, 3);
-    let mut events = vec![];
-    rig.table.clear(&mut |event| events.push(number(event)));
-    assert_eq!(events, [Unreachable(3)]);
+    let mut record = Record(vec![], Asked::Yes);
+    rig.table.clear(&mut record);
+    assert_eq!(record.0, [Unreachable(3)]);
     assert_eq!(rig.resolve(HOST, 4), [Ask(HOST)]);
     assert_eq!(rig.resolve(GATEWAY, 5), [Ask(GATEWAY)]);
 }
@@ -424,6 +444,27 @@ fn s_4_hosts_that_all_answer_push_out_only_the_scan_s_own() {
     assert_eq!(rig.table.holdings(ONE).known, 511);
     let events = rig.send(Packet(TWO, 1, 2), HOST);
     assert!(events.contains(&Send(MAC, 2)), "{events:?}");
+}
+
+#[test]
+fn s_4_a_hop_that_could_not_be_asked_for_is_asked_for_with_the_next_packet() {
+    for hop in [HOST, GATEWAY] {
+        let mut rig = Rig::new();
+        rig.asked = Asked::No;
+        assert_eq!(rig.resolve(hop, 1), [Ask(hop)]);
+        rig.asked = Asked::Yes;
+        assert_eq!(rig.after(1).send(Packet(TWO, 1, 2), hop), [Ask(hop)]);
+        assert_eq!(rig.after(1).resolve(hop, 3), []);
+        assert_eq!(rig.learn(hop).len(), 3);
+        // When the answer is old.
+        rig.after(60_000).asked = Asked::No;
+        for number in 4..20 {
+            assert_eq!(rig.after(1000).resolve(hop, number), [Ask(hop), Send(MAC, number)]);
+        }
+        rig.asked = Asked::Yes;
+        assert_eq!(rig.resolve(hop, 20), [Ask(hop), Send(MAC, 20)]);
+        assert_eq!(rig.resolve(hop, 21), [Send(MAC, 21)]);
+    }
 }
 
 #[test]
