@@ -292,13 +292,10 @@ impl Output<Frame> for Outgoing<'_> {
             target_mac: Mac([0; 6]),
             target,
         };
-        let charge = match asker {
-            Account::UPLINK => Some(Charge::OWN),
-            client => self.clients.rings_on(client).map(|netback| netback.charges().sent()),
-        };
+        let sent = |client| self.clients.rings_on(client).map(|netback| netback.charges().sent());
         // A client that has left has nothing to wait for.
-        let Some(charge) = charge else { return Asked::No };
-        match send_arp(self.uplink, &arp, Mac::BROADCAST, (charge, asker), self.pages, self.drops) {
+        let Some(payer) = payer_of_question(asker, sent) else { return Asked::No };
+        match send_arp(self.uplink, &arp, Mac::BROADCAST, payer, self.pages, self.drops) {
             Complete::Yes => Asked::Yes,
             Complete::No => Asked::No,
         }
@@ -314,6 +311,16 @@ impl Output<Frame> for Outgoing<'_> {
             }
         }
     }
+}
+
+/// On whose accounts a question is for whoever wants to know: its page, and its turn. `sent` says on what a client pays
+/// for what it sends.
+fn payer_of_question(
+    asker: Account,
+    sent: impl FnOnce(Account) -> Option<Charge>,
+) -> Option<(Charge, Account)> {
+    let charge = if asker == Account::UPLINK { Charge::OWN } else { sent(asker)? };
+    Some((charge, asker))
 }
 
 /// Sends an ARP packet; its page and its turn are on those accounts.
@@ -338,5 +345,20 @@ fn send_arp(
             drops.count(FrameDrop::NoPage);
             Complete::No
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xen::DomainId;
+
+    #[test]
+    fn s_4_a_question_is_on_the_accounts_of_whoever_wants_to_know() {
+        let client = Account::client(ClientSlot(3));
+        let sent = PagePool::with_capacity(8).open(DomainId(7)).unwrap().sent();
+        assert_eq!(payer_of_question(client, |_| Some(sent)), Some((sent, client)));
+        assert_eq!(payer_of_question(client, |_| None), None);
+        assert_eq!(payer_of_question(Account::UPLINK, |_| None), Some((Charge::OWN, Account::UPLINK)));
     }
 }

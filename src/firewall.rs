@@ -20,11 +20,12 @@ use crate::prefix::Ipv4Prefix;
 use crate::route::proxy_arp;
 use crate::store::{Store, StoreError, StoreRing};
 use crate::time::Moment;
+use crate::vif::abilities::{Abilities, Support};
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::{CannotSegment, Frame};
 use crate::vif::held::HeldPages;
 use crate::vif::in_flight::InFlight;
-use crate::vif::intake::{Flow, Gate, Intake};
+use crate::vif::intake::{Flow, Gate, Intake, WayOut};
 use crate::vif::lifecycle::frontend::Link;
 use crate::vif::netback::{COPIES_PER_PACKET, Netback};
 use crate::vif::netfront::Netfront;
@@ -269,6 +270,11 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         let first = self.first;
         let Exits { clients, uplink, .. } = &mut self.exits;
         let mut uplink = uplink.as_mut().and_then(Uplink::netfront);
+        let abilities = uplink.as_ref().map(|front| front.abilities());
+        let way_out = WayOut {
+            segmentation: abilities.map_or(Support::Yes, Abilities::take_unsegmented),
+            mtu: self.journey.engine().mtu(Side::Uplink),
+        };
         // Who found no room in the batch, and who comes behind the first.
         let (mut turned_away, mut second) = (None, None);
         for (place, (slot, account, netback)) in clients.rings_from(first).enumerate() {
@@ -283,7 +289,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
                 netback.intake(Intake::of(flow, uplink_room(&mut uplink, account, netback, pages)), now);
             let delivered = netback.deliver(batch, in_flight, pages, now);
             if let Err(why) =
-                delivered.and_then(|()| netback.collect(batch, in_flight, pages, intake.slots()))
+                delivered.and_then(|()| netback.collect(batch, in_flight, pages, intake.slots(), way_out))
             {
                 broken.push((slot, why));
             }

@@ -84,11 +84,6 @@ fn crowd(attackers: usize, kind: Kind, frames: usize) {
 }
 
 #[test]
-fn s_4_questions_that_a_scan_causes_are_on_its_account() {
-    crowd(1, Kind::Scan, 200);
-}
-
-#[test]
 fn s_5_an_account_is_its_address_s_whatever_slot_that_comes_back_on() {
     crowd(8, Kind::Pings, 1);
 }

@@ -13,6 +13,7 @@ use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::channels::Channels;
 use ravelin::vif::frame::Frame as Packet;
 use ravelin::vif::in_flight::InFlight;
+use ravelin::vif::intake::WayOut;
 use ravelin::vif::netback::Netback;
 use ravelin::vif::netfront::Netfront;
 use ravelin::wire::checksum;
@@ -34,6 +35,8 @@ const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const SLOT: ClientSlot = ClientSlot(1);
 const ALL: Abilities =
     Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+
+const WAY_OUT: WayOut = WayOut { segmentation: Support::Yes, mtu: 65_521 };
 
 /// How much of it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +228,7 @@ impl Loopback {
         if shape == Shape::Whole {
             let (batch, in_flight) = (&mut self.batch, &mut self.in_flight);
             let pages = self.xen.pages();
-            assert_eq!(self.netback.collect(batch, in_flight, pages, 512), Ok(slots as usize));
+            assert_eq!(self.netback.collect(batch, in_flight, pages, 512, WAY_OUT), Ok(slots as usize));
             port = self.exchange_and_judge();
             self.netfront.transmit(&mut self.xen);
             self.netfront.publish(&mut self.xen);

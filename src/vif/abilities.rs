@@ -16,13 +16,15 @@ pub struct Abilities {
 impl Abilities {
     /// Whether a packet that is left like this can be given to the peer, its checksum aside.
     pub fn take(self, offload: Offload) -> Support {
-        match offload.gso {
-            Some(_) if self.blank_checksum == Support::No || self.scatter_gather == Support::No => {
-                Support::No
-            }
-            Some(_) => self.segmentation,
-            None => Support::Yes,
+        if offload.gso.is_some() { self.take_unsegmented() } else { Support::Yes }
+    }
+
+    /// Whether TCP packets that are still to be segmented can be given to the peer.
+    pub fn take_unsegmented(self) -> Support {
+        if self.blank_checksum == Support::No || self.scatter_gather == Support::No {
+            return Support::No;
         }
+        self.segmentation
     }
 }
 

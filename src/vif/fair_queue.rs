@@ -8,7 +8,6 @@
 
 use crate::flow::share::Account;
 use crate::vif::frame::Frame;
-use crate::vif::intake::LEAST_ROOM;
 use crate::xen::page::PagePool;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -133,12 +132,12 @@ impl FairQueue {
 
     /// Pages that may be taken from `account` without displacing anything: its lane grows as long as it holds less than
     /// what is free (Choudhury and Hahne, 1998). So a lane alone takes half of all, n lanes take 1/(n + 1) each, and
-    /// as much is left for the next one to come. Where the others left nothing, an empty lane has room for one packet:
-    /// it displaces what the largest lane has.
-    pub fn room(&self, account: Account) -> usize {
+    /// as much is left for the next one to come. Where the others left nothing, an empty lane has room for one packet of
+    /// `packet_pages`: it displaces what the largest lane has.
+    pub fn room(&self, account: Account, packet_pages: usize) -> usize {
         let lane = self.pages_of(account);
         let free = self.places.len().saturating_sub(self.pages).saturating_sub(lane);
-        if lane == 0 { free.max(LEAST_ROOM) } else { free }
+        if lane == 0 { free.max(packet_pages) } else { free }
     }
 
     /// Makes room for a frame of `account` where frames of `most_pages` or more wait: frames of the account that holds

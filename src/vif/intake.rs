@@ -5,12 +5,17 @@
 //! other and the firewall, nor one that moves as good as not: then packets are taken again, and what of those for the
 //! uplink finds no room is dropped.
 
+use crate::packet::Gso;
+use crate::route::segmentation::LEAST_SEGMENT;
 use crate::time::Moment;
+use crate::vif::abilities::Support;
 use crate::vif::lifecycle::frontend::Link;
-use crate::vif::slots::MAX_SLOTS;
+use crate::vif::slots::{MAX_SLOTS, TxPacket};
+use crate::wire::ethernet::HEADER_BYTES;
+use crate::wire::{ipv4, tcp};
 use core::time::Duration;
 
-/// A client has no room when it cannot be given that of a packet of the largest kind.
+/// A client has no room when it cannot be given that of a packet of the largest kind that leaves as it came.
 pub const LEAST_ROOM: usize = MAX_SLOTS + 1;
 
 /// How long clients wait for an uplink that answers nothing.
@@ -45,6 +50,47 @@ impl Intake {
             Self::Open(slots) => slots,
             Self::Held => 0,
         }
+    }
+}
+
+/// How packets leave by the uplink: what its backend does not segment, or is larger than its MTU, leaves in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WayOut {
+    /// Whether the backend takes packets that are still to be segmented.
+    pub segmentation: Support,
+    /// Bytes of the largest IP packet.
+    pub mtu: u16,
+}
+
+impl WayOut {
+    /// Slots that a packet takes up until it has left: those it came in, and for each piece that it leaves in another, as
+    /// every piece takes a page and a slot of its own.
+    #[inline(always)]
+    pub fn slots(self, packet: &TxPacket) -> usize {
+        let came_in = packet.fragments.len() + packet.answers.extras;
+        match packet.offload.gso {
+            None if usize::from(packet.bytes) <= usize::from(self.mtu) + HEADER_BYTES => came_in,
+            Some(_) if self.segmentation == Support::Yes => came_in,
+            gso => came_in + self.pieces(packet.bytes, gso),
+        }
+    }
+
+    /// Pieces that a frame of so many bytes leaves in if its headers are the usual ones.
+    #[inline(never)]
+    fn pieces(self, bytes: u16, gso: Option<Gso>) -> usize {
+        let (headers, each) = match gso {
+            Some(gso) => {
+                let headers = ipv4::HEADER_BYTES + tcp::HEADER_BYTES;
+                let most = usize::from(self.mtu).saturating_sub(headers);
+                (headers, usize::from(gso.segment_bytes.get()).min(most).max(LEAST_SEGMENT.into()))
+            }
+            // Fragments but the last are a multiple of 8 bytes (RFC 791 section 3.2).
+            None => {
+                let most = usize::from(self.mtu).saturating_sub(ipv4::HEADER_BYTES);
+                (ipv4::HEADER_BYTES, (most & !7).max(8))
+            }
+        };
+        usize::from(bytes).saturating_sub(HEADER_BYTES + headers).div_ceil(each)
     }
 }
 

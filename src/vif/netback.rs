@@ -15,7 +15,7 @@ use crate::vif::extra::Extra;
 use crate::vif::fair_queue::{FairQueue, Room};
 use crate::vif::frame::Frame;
 use crate::vif::in_flight::{Arrival, Departure, InFlight};
-use crate::vif::intake::Intake;
+use crate::vif::intake::{Intake, WayOut};
 use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
 use crate::vif::segments::{MAX_SEGMENTS, Segments};
@@ -113,7 +113,7 @@ pub struct Netback {
     /// What the client may still send in this round (deficit round robin); negative if its last packet was
     /// larger than that.
     credit: i32,
-    /// Slots of the largest of its last packets; shrinks by an eighth with each smaller one.
+    /// Slots that the largest of its last packets took up on the way out; shrinks by an eighth with each smaller one.
     usual_slots: usize,
     /// What it may send in the long run, if the toolstack set a limit.
     bucket: Option<TokenBucket>,
@@ -185,13 +185,14 @@ impl Netback {
     }
 
     /// Takes packets that the client sent, as many as its turn allows, and queues the copies into pages of ours.
-    /// Takes no packets that may take up more than `slots`; says how many slots it took.
+    /// Takes no packets that may take up more than `slots` if all leave by `way_out`; says how many they do.
     pub fn collect(
         &mut self,
         batch: &mut CopyBatch,
         in_flight: &mut InFlight,
         pages: &mut PagePool,
         slots: usize,
+        way_out: WayOut,
     ) -> Result<usize, Broken> {
         let mut waiting = self.tx.waiting()?;
         if waiting == 0 {
@@ -201,7 +202,11 @@ impl Netback {
         self.credit = (self.credit + QUANTUM).min(QUANTUM);
         let mut packet = TxPacket::default();
         let mut taken = 0;
-        while waiting > 0 && self.credit > 0 && taken + MAX_SLOTS < slots && batch.room() >= MAX_SLOTS {
+        while waiting > 0
+            && self.credit > 0
+            && taken + self.usual_slots.max(MAX_SLOTS) < slots
+            && batch.room() >= MAX_SLOTS
+        {
             if self.bucket.as_ref().is_some_and(TokenBucket::is_empty) {
                 break;
             }
@@ -210,7 +215,7 @@ impl Netback {
                 Some(self.tx.take())
             });
             let smaller = self.usual_slots - self.usual_slots.div_ceil(8);
-            self.usual_slots = smaller.max(packet.fragments.len()).max(1);
+            self.usual_slots = smaller.max(1);
             match outcome.map_err(Broken::Transmit)? {
                 Ok(()) => self.fetch(&packet, batch, in_flight, pages),
                 Err(_) => {
@@ -222,7 +227,9 @@ impl Netback {
             if let Some(bucket) = &mut self.bucket {
                 bucket.take(packet.bytes);
             }
-            taken += packet.fragments.len() + packet.answers.extras;
+            let leaving = way_out.slots(&packet);
+            self.usual_slots = self.usual_slots.max(leaving);
+            taken += leaving;
         }
         Ok(taken)
     }
@@ -276,7 +283,7 @@ impl Netback {
         packet.answers.respond(TxStatus::Okay, |response| self.tx.respond(response));
     }
 
-    /// Slots that its next packet is expected to take: as many as the largest of its last ones.
+    /// Slots that its next packet is expected to take up on the way out: as many as the largest of its last ones.
     pub fn usual_slots(&self) -> usize {
         self.usual_slots
     }

@@ -374,12 +374,16 @@ impl Netfront {
     }
 
     /// Slots that may be taken from a client with that account and that charge for what it sends: as many as its lane
-    /// has room for without displacing what others have waiting. While it has no pages left for another packet of
-    /// `usual_slots` and some of them are here, it waits for them.
+    /// has room for without displacing what others have waiting; none when that is not enough for another packet of
+    /// `usual_slots`. While it has no pages left for one and some of them are here, it waits for them.
     pub fn room(&mut self, account: Account, sent: Charge, usual_slots: usize, pages: &PagePool) -> usize {
-        let lane = self.queue.room(account);
-        let room = lane.min((pages.room(sent) + LEAST_ROOM).saturating_sub(usual_slots));
-        if room >= LEAST_ROOM || lane < LEAST_ROOM {
+        let least = LEAST_ROOM.max(usual_slots + 1);
+        let lane = self.queue.room(account, least);
+        if lane < least {
+            return 0;
+        }
+        let room = lane.min((pages.room(sent) + least).saturating_sub(usual_slots));
+        if room >= least {
             return room;
         }
         if !self.has_pages_of(account, sent) {
@@ -387,7 +391,7 @@ impl Netfront {
             return lane;
         }
         self.awaited += 1;
-        room
+        0
     }
 
     /// Whether a client's pages are in its lane, or at the backend.

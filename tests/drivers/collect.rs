@@ -4,6 +4,7 @@ use crate::stub::Stub;
 use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::channels::Channels;
 use ravelin::vif::in_flight::InFlight;
+use ravelin::vif::intake::WayOut;
 use ravelin::vif::netback::Netback;
 use ravelin::vif::slots::MAX_SLOTS;
 use ravelin::xen::copy::CopyBatch;
@@ -16,6 +17,8 @@ use ravelin::xen::{DomainId, Xen};
 const CLIENT: DomainId = DomainId(9);
 const ALL: Abilities =
     Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+/// An uplink that takes everything as it comes.
+const WAY_OUT: WayOut = WayOut { segmentation: Support::Yes, mtu: 1500 };
 const PAGES: u32 = 256;
 const TX: Frame = Frame(PAGES);
 const RX: Frame = Frame(PAGES + 1);
@@ -44,7 +47,7 @@ fn extra_info_slots_count_against_the_room_that_the_uplink_has() {
     let mut batch = CopyBatch::with_capacity(512);
     let mut in_flight = InFlight::with_capacity(512);
     let room = 40;
-    let slots = netback.collect(&mut batch, &mut in_flight, &mut pages, room).unwrap();
+    let slots = netback.collect(&mut batch, &mut in_flight, &mut pages, room, WAY_OUT).unwrap();
     // Each packet went into a page of its own.
     let packets = PAGES as usize - pages.free();
     assert_eq!(slots, 2 * packets);
@@ -70,7 +73,7 @@ fn packet_that_cannot_be_read_fails_all_its_slots_and_no_other() {
     xen.memory.set_word(ring, 0, 4);
 
     let (mut batch, mut in_flight) = (CopyBatch::with_capacity(64), InFlight::with_capacity(64));
-    assert_eq!(netback.collect(&mut batch, &mut in_flight, xen.pages(), 256), Ok(4));
+    assert_eq!(netback.collect(&mut batch, &mut in_flight, xen.pages(), 256, WAY_OUT), Ok(4));
     // Of the two copies of the first packet, the second.
     batch.run(|copies| copies.iter_mut().zip([0, -3, 0]).for_each(|(copy, status)| copy.status = status));
     let mut arrived = Vec::new();

@@ -111,6 +111,9 @@ fn s_5_a_client_whose_last_pages_the_backend_has_waits_until_they_come_back() {
     let ring = xen.granted(TABLE, netfront.addresses().tx_ring.0);
     let (account, sent) = (Account::client(ClientSlot(3)), xen.pages().open(DomainId(9)).unwrap().sent());
     let open = netfront.room(account, sent, MAX_SLOTS, xen.pages());
+    assert!(open >= 63);
+    let for_pieces = netfront.room(account, sent, 62, xen.pages());
+    assert_eq!(Intake::of(Flow::Moving, for_pieces), Intake::Open(for_pieces));
     // All that it has left is elsewhere: nobody knows for how long, and it does not wait.
     let mut elsewhere: Vec<_> = std::iter::from_fn(|| xen.pages().take(sent)).collect();
     assert_eq!((netfront.room(account, sent, MAX_SLOTS, xen.pages()), netfront.take_awaited()), (open, 0));

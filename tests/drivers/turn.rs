@@ -5,7 +5,7 @@ use ravelin::time::Moment;
 use ravelin::vif::abilities::{Abilities, Support};
 use ravelin::vif::channels::Channels;
 use ravelin::vif::in_flight::InFlight;
-use ravelin::vif::intake::Intake;
+use ravelin::vif::intake::{Intake, WayOut};
 use ravelin::vif::netback::Netback;
 use ravelin::vif::token_bucket::{RateLimit, TokenBucket};
 use ravelin::xen::copy::CopyBatch;
@@ -17,6 +17,8 @@ use ravelin::xen::{DomainId, Xen};
 const KERNEL: u32 = 2400;
 const RINGS: [u32; 2] = [KERNEL + 4, KERNEL + 5];
 const CLIENT: DomainId = DomainId(9);
+/// An uplink that takes everything as it comes.
+const WAY_OUT: WayOut = WayOut { segmentation: Support::Yes, mtu: 65_521 };
 
 /// `netif_tx_request` of `size` bytes, of a packet of as many if it is the first; whether another slot follows.
 fn slot(size: u16, follows: Follows) -> [u8; 12] {
@@ -57,7 +59,7 @@ fn client(packet: &[[u8; 12]]) -> (Stub, Netback) {
 fn copies(packet: &[[u8; 12]]) -> usize {
     let (mut xen, mut netback) = client(packet);
     let (mut batch, mut in_flight) = (CopyBatch::with_capacity(512), InFlight::with_capacity(512));
-    netback.collect(&mut batch, &mut in_flight, xen.pages(), usize::MAX).unwrap();
+    netback.collect(&mut batch, &mut in_flight, xen.pages(), usize::MAX, WAY_OUT).unwrap();
     batch.waiting()
 }
 
@@ -71,6 +73,36 @@ fn s_5_a_turn_costs_as_many_copies_whatever_the_packets_are_cut_into() {
     }
 }
 
+/// 65,000 bytes in 16 slots, to be segmented into as many as it takes of 1,448 bytes of payload.
+fn large_packet() -> Vec<[u8; 12]> {
+    let mut packet = packet(65_000, 16);
+    packet[0][6] |= 1 | 2 | 8;
+    let [low, high] = 1448u16.to_le_bytes();
+    packet.insert(1, [1, 0, low, high, 1, 0, 0, 0, 0, 0, 0, 0]);
+    packet
+}
+
+#[test]
+fn s_5_a_packet_that_leaves_in_pieces_takes_up_room_for_as_many() {
+    let take = |packet: &[[u8; 12]], way_out| {
+        let (mut xen, mut netback) = client(packet);
+        let (mut batch, mut in_flight) = (CopyBatch::with_capacity(512), InFlight::with_capacity(512));
+        let slots = netback.collect(&mut batch, &mut in_flight, xen.pages(), 100, way_out).unwrap();
+        (slots, std::iter::from_fn(|| in_flight.arrivals.pop()).count(), netback.usual_slots())
+    };
+    let cuts = WayOut { segmentation: Support::No, mtu: 1500 };
+    // 64,946 bytes of payload in 17 slots. A turn would take two or three such packets.
+    let (in_segments, as_it_came) = (64_946usize.div_ceil(1448) + 17, 17);
+    assert_eq!(take(&large_packet(), cuts), (in_segments, 1, in_segments));
+    assert_eq!(take(&large_packet(), WAY_OUT), (2 * as_it_came, 2, as_it_came));
+    // What is not TCP is cut to fragments, of which all but the last are a multiple of 8 bytes.
+    let fragments = 64_966usize.div_ceil(1480) + 16;
+    assert_eq!(take(&packet(65_000, 16), cuts), (fragments, 1, fragments));
+    assert_eq!(take(&packet(65_000, 16), WAY_OUT), (48, 3, 16));
+    assert_eq!(take(&packet(1514, 1), cuts).2, 1);
+    assert_eq!(take(&packet(1515, 1), cuts).2, 3);
+}
+
 #[test]
 fn v_2_what_is_too_much_waits_in_the_ring_until_the_next_interval() {
     let (mut xen, mut netback) = client(&packet(1000, 1));
@@ -80,7 +112,8 @@ fn v_2_what_is_too_much_waits_in_the_ring_until_the_next_interval() {
     let (mut batch, mut in_flight) = (CopyBatch::with_capacity(512), InFlight::with_capacity(512));
     let mut turn = |now| {
         let intake = netback.intake(Intake::Open(usize::MAX), now);
-        let taken = netback.collect(&mut batch, &mut in_flight, xen.pages(), intake.slots()).unwrap();
+        let taken =
+            netback.collect(&mut batch, &mut in_flight, xen.pages(), intake.slots(), WAY_OUT).unwrap();
         (taken, netback.deadline())
     };
     assert_eq!(turn(at(0)), (10, Some(at(50))));
