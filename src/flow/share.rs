@@ -137,15 +137,21 @@ impl Share {
     }
 
     /// Whether `account` holds less than it is guaranteed: there is room for it, and if there is none to be had,
-    /// [`Share::debtor`] has to give.
-    pub fn is_owed(&self, account: Account) -> bool {
+    /// [`Share::debtor_to`] has to give.
+    fn is_owed(&self, account: Account) -> bool {
         let holding = self.holding(account);
         holding.count < self.guaranteed(holding).min(holding.cap)
     }
 
+    /// Who gives to `account`, if it is owed. Asks every account.
+    #[cold]
+    pub fn debtor_to(&self, account: Account) -> Option<Account> {
+        if self.is_owed(account) { self.debtor() } else { None }
+    }
+
     /// Who gives when somebody is owed: of those who are guaranteed nothing who holds most, and if they hold nothing,
     /// the member that is furthest beyond its part.
-    pub fn debtor(&self) -> Option<Account> {
+    fn debtor(&self) -> Option<Account> {
         let excess = |account: &Account| {
             let holding = self.holding(*account);
             (holding.member == Membership::Guest, holding.count.saturating_sub(self.guaranteed(holding)))

@@ -247,7 +247,7 @@ impl FlowTable {
 
     /// Whose flow is to be removed when `account` has no place although one is guaranteed to it.
     pub fn debtor(&self, account: Account) -> Option<Account> {
-        if self.share.is_owed(account) { self.share.debtor() } else { None }
+        self.share.debtor_to(account)
     }
 
     /// What is wrong with the books: for tests and the simulation.

@@ -259,7 +259,7 @@ impl Mappings {
             if let Some(port) = self.recycle(owner, pool) {
                 return Ok(port);
             }
-            let debtor = if self.records.is_owed(owner) { self.records.debtor() } else { None };
+            let debtor = self.records.debtor_to(owner);
             let oldest = self.oldest_resting(owner).or_else(|| self.oldest_resting(debtor?));
             self.set_free(oldest.ok_or(Shortage { reason, want: Want::Mapping, debtor })?);
             self.unrested += 1;
@@ -268,7 +268,6 @@ impl Mappings {
         let Some(share) = self.shares.get(pool.position()) else {
             return Err(Shortage { reason, want, debtor: None });
         };
-        let debtor = if share.is_owed(owner) { share.debtor() } else { None };
         if !share.has_room(owner) {
             return self.recycle(owner, pool).ok_or(Shortage { reason, want, debtor: None });
         }
@@ -276,11 +275,13 @@ impl Mappings {
             self.free_one(pool, now);
         }
         let port = self.pools.get_mut(pool.position()).and_then(|free| free.take(&mut self.dice));
-        let port = port.or_else(|| self.recycle(owner, pool)).or_else(|| {
-            let port = self.recycle(debtor?, pool)?;
-            self.unrested += 1;
-            Some(port)
-        });
+        if let Some(port) = port.or_else(|| self.recycle(owner, pool)) {
+            return Ok(port);
+        }
+        // Asks every account: only when it must be.
+        let debtor = self.shares.get(pool.position()).and_then(|share| share.debtor_to(owner));
+        let port = debtor.and_then(|debtor| self.recycle(debtor, pool));
+        self.unrested += u64::from(port.is_some());
         port.ok_or(Shortage { reason: NoPort::PoolEmpty, want, debtor })
     }
 

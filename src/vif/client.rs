@@ -78,7 +78,7 @@ pub struct ClientVif {
     life: Backend,
     account: Account,
     /// What is left of how much its client may send, while no rings are in use.
-    bucket: Option<TokenBucket>,
+    bucket: TokenBucket,
     netback: Option<Netback>,
     /// What XenStore is asked now.
     job: Option<Job<Outcome>>,
@@ -96,7 +96,7 @@ impl ClientVif {
     /// A device that was found; whatever happened since is seen at the first step.
     pub fn new(directory: BackendDirectory, now: Moment) -> Self {
         Self {
-            bucket: directory.words().rate().map(|limit| TokenBucket::new(limit, now)),
+            bucket: TokenBucket::new(directory.words().rate(), now),
             directory: Rc::new(directory),
             life: Backend::new(now),
             account: Account::UPLINK,
@@ -132,7 +132,7 @@ impl ClientVif {
 
     /// What its client may send, if the toolstack set a limit (`rate=`).
     pub fn rate_limit(&self) -> Option<RateLimit> {
-        self.bucket.map(|bucket| bucket.limit())
+        self.bucket.limit()
     }
 
     /// Where its nodes are.

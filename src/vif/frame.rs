@@ -123,7 +123,7 @@ impl Frame {
 
     /// Moves its pages to another account, if there is room for them.
     pub fn recharge(&mut self, to: Charge, pages: &mut PagePool) -> Complete {
-        if self.charge() != to && pages.room(to) < self.segments.len() {
+        if self.charge() != to && !pages.has_room(to, self.segments.len()) {
             return Complete::No;
         }
         self.move_to(to, pages);
@@ -134,8 +134,7 @@ impl Frame {
     #[inline]
     pub fn move_to(&mut self, to: Charge, pages: &mut PagePool) {
         if self.charge() != to {
-            let count = self.segments.len();
-            pages.recharge(self.segments.iter_mut(), count, to);
+            pages.recharge(self.segments.split_mut(), to);
         }
     }
 

@@ -113,10 +113,11 @@ pub struct Netback {
     /// What the client may still send in this round (deficit round robin); negative if its last packet was
     /// larger than that.
     credit: i32,
-    /// Slots that the largest of its last packets took up on the way out; shrinks by an eighth with each smaller one.
+    /// Slots that the largest packet of its last turns took up on the way out; shrinks by an eighth with each turn of
+    /// smaller ones.
     usual_slots: usize,
-    /// What it may send in the long run, if the toolstack set a limit.
-    bucket: Option<TokenBucket>,
+    /// What it may send in the long run.
+    bucket: TokenBucket,
     /// How many of the arrivals in flight are ours: the oldest ones when our turn to settle comes.
     arriving: usize,
     /// Likewise of the departures.
@@ -153,7 +154,7 @@ impl Netback {
             expiry: Moment::default(),
             credit: 0,
             usual_slots: 1,
-            bucket: None,
+            bucket: TokenBucket::new(None, Moment::default()),
             arriving: 0,
             departing: 0,
             traffic: Traffic::default(),
@@ -161,27 +162,25 @@ impl Netback {
     }
 
     /// Limits what the client may send, from what was left of the limit before.
-    pub fn set_bucket(&mut self, bucket: Option<TokenBucket>) {
+    pub fn set_bucket(&mut self, bucket: TokenBucket) {
         self.bucket = bucket;
     }
 
     /// What is left of its limit.
-    pub fn bucket(&self) -> Option<TokenBucket> {
+    pub fn bucket(&self) -> TokenBucket {
         self.bucket
     }
 
     /// Whether packets are taken from the client: as the uplink allows, and unless it has sent as much as it may.
     pub fn intake(&mut self, uplink: Intake, now: Moment) -> Intake {
-        let Some(bucket) = &mut self.bucket else { return uplink };
-        bucket.refill(now);
-        if bucket.is_empty() { Intake::Held } else { uplink }
+        self.bucket.refill(now);
+        if self.bucket.is_empty() { Intake::Held } else { uplink }
     }
 
     /// When packets are taken again from a client that has sent as much as it may, or what waits for it is dropped.
     pub fn deadline(&self) -> Option<Moment> {
-        let taken = self.bucket.as_ref().filter(|bucket| bucket.is_empty()).map(TokenBucket::due);
         let dropped = (!self.queue.is_empty()).then_some(self.expiry);
-        taken.into_iter().chain(dropped).min()
+        self.bucket.due().into_iter().chain(dropped).min()
     }
 
     /// Takes packets that the client sent, as many as its turn allows, and queues the copies into pages of ours.
@@ -200,22 +199,19 @@ impl Netback {
             return Ok(0);
         }
         self.credit = (self.credit + QUANTUM).min(QUANTUM);
+        self.usual_slots = (self.usual_slots - self.usual_slots.div_ceil(8)).max(1);
         let mut packet = TxPacket::default();
         let mut taken = 0;
         while waiting > 0
             && self.credit > 0
+            && !self.bucket.is_empty()
             && taken + self.usual_slots.max(MAX_SLOTS) < slots
             && batch.room() >= MAX_SLOTS
         {
-            if self.bucket.as_ref().is_some_and(TokenBucket::is_empty) {
-                break;
-            }
             let outcome = read_packet(&mut packet, || {
                 waiting = waiting.checked_sub(1)?;
                 Some(self.tx.take())
             });
-            let smaller = self.usual_slots - self.usual_slots.div_ceil(8);
-            self.usual_slots = smaller.max(1);
             match outcome.map_err(Broken::Transmit)? {
                 Ok(()) => self.fetch(&packet, batch, in_flight, pages),
                 Err(_) => {
@@ -224,9 +220,7 @@ impl Netback {
                 }
             }
             self.credit -= cost(packet.bytes, packet.answers.count());
-            if let Some(bucket) = &mut self.bucket {
-                bucket.take(packet.bytes);
-            }
+            self.bucket.take(packet.bytes);
             let leaving = way_out.slots(&packet);
             self.usual_slots = self.usual_slots.max(leaving);
             taken += leaving;
@@ -242,7 +236,7 @@ impl Netback {
         in_flight: &mut InFlight,
         pool: &mut PagePool,
     ) {
-        if pool.room(self.charges.sent()) < packet.fragments.len() {
+        if !pool.has_room(self.charges.sent(), packet.fragments.len()) {
             self.traffic.no_page += 1;
             return packet.answers.respond(TxStatus::Dropped, |response| self.tx.respond(response));
         }
@@ -304,9 +298,13 @@ impl Netback {
         let charge = self.charges.waiting();
         let Self { queue, traffic, .. } = self;
         let fits = frame.bytes() <= PAGE_BYTES || self.abilities.scatter_gather == Support::Yes;
-        // So many that there is room for its pages below.
-        let room = queue.pages() + 1 + pages.room(charge);
-        let limit = QUEUE_PAGES.min(room.saturating_sub(frame.segments().len()));
+        let count = frame.segments().len();
+        let limit = if pages.has_room(charge, count) {
+            QUEUE_PAGES
+        } else {
+            // So many that there is room for its pages below.
+            QUEUE_PAGES.min((queue.pages() + 1 + pages.room(charge)).saturating_sub(count))
+        };
         let mut give_up = |frame: Frame, pages: &mut PagePool| {
             traffic.queue_full += 1;
             frame.release(pages);

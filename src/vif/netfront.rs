@@ -327,7 +327,7 @@ impl Netfront {
 
     /// Fills the receive ring. The backend can read what it may write: it finds nobody else's bytes there.
     fn post_buffers(&mut self, xen: &mut impl Xen) {
-        while self.rx.room() > 0 {
+        for _ in 0..self.rx.room() {
             let slot = self.rx.next_slot();
             let Some(place) = self.rx_pages.get_mut(usize::from(slot)) else { break };
             let Some(page) = xen.pages().take(Charge::UPLINK) else { break };
@@ -448,12 +448,16 @@ impl Netfront {
 
     /// Grants waiting frames to the backend: as many as it takes until we look again, as far as the ring has room.
     pub fn transmit(&mut self, xen: &mut impl Xen) {
+        let mut free = self.free_slots();
         while self.limit.has_room() {
-            let free = self.free_slots();
-            match self.queue.pop_if(|frame| slots_for(frame) <= free) {
-                Some(frame) => self.grant_frame(frame, xen),
-                None => break,
-            }
+            let mut slots = 0;
+            let next = self.queue.pop_if(|frame| {
+                slots = slots_for(frame);
+                slots <= free
+            });
+            let Some(frame) = next else { break };
+            free -= slots;
+            self.grant_frame(frame, xen);
         }
         if !self.queue.is_empty() {
             self.limit.hold();
@@ -567,18 +571,22 @@ impl Netfront {
         Ok(())
     }
 
-    /// Ends the grant of a page that the backend has answered; `None` when it still uses it. Beyond the part that is
-    /// for such pages the connection ends: in the end the backend would have them all.
+    /// Ends the grant of a page that the backend has answered; `None` when it still uses it.
     fn end(&mut self, granted: GrantedPage, xen: &mut impl Xen) -> Result<Option<Page>, Broken> {
         match xen.end_grant(granted) {
             Ok(page) => Ok(Some(page)),
-            Err(mut granted) => {
-                xen.pages().keep(&mut granted);
-                self.kept.push(granted);
-                self.traffic.kept_page += 1;
-                if xen.pages().is_beyond(Charge::KEPT) { Err(Broken::KeptPages) } else { Ok(None) }
-            }
+            Err(granted) => self.keep(granted, xen).map(|()| None),
         }
+    }
+
+    /// Keeps a page that the backend has answered and still uses. Beyond the part that is for such pages the connection
+    /// ends: in the end the backend would have them all.
+    #[cold]
+    fn keep(&mut self, mut granted: GrantedPage, xen: &mut impl Xen) -> Result<(), Broken> {
+        xen.pages().keep(&mut granted);
+        self.kept.push(granted);
+        self.traffic.kept_page += 1;
+        if xen.pages().is_beyond(Charge::KEPT) { Err(Broken::KeptPages) } else { Ok(()) }
     }
 
     /// Posts fresh buffers, makes requests visible, and tells the backend if it asked to be.

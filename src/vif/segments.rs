@@ -70,7 +70,14 @@ impl Segments {
     }
 
     /// Gives back the pages of pieces behind the first that hold nothing.
+    #[inline]
     pub fn drop_empty(&mut self, pages: &mut PagePool) {
+        if self.rest.is_some() {
+            self.drop_empty_rest(pages);
+        }
+    }
+
+    fn drop_empty_rest(&mut self, pages: &mut PagePool) {
         if let Some(rest) = &mut self.rest {
             for at in (0..rest.len()).rev() {
                 if rest.get(at).is_some_and(|segment| segment.bytes == 0)
@@ -86,6 +93,7 @@ impl Segments {
     }
 
     /// Gives every page back.
+    #[inline]
     pub fn release(self, pages: &mut PagePool) {
         pages.give(self.first.page);
         if let Some(rest) = self.rest {

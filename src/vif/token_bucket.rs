@@ -34,6 +34,10 @@ impl RateLimit {
         }
         Ok(Self { bytes, interval: Duration::from_micros(interval.into()) })
     }
+
+    fn depth(self) -> i64 {
+        i64::try_from(self.bytes).unwrap_or(i64::MAX)
+    }
 }
 
 impl fmt::Display for RateLimit {
@@ -42,11 +46,12 @@ impl fmt::Display for RateLimit {
     }
 }
 
-/// What is left of a limit.
+/// What is left of a limit, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
-    limit: RateLimit,
-    /// Bytes that may still be sent in this interval; negative when a packet took more.
+    limit: Option<RateLimit>,
+    /// Bytes that may still be sent in this interval; negative when a packet took more. Without a limit, more than
+    /// anybody ever sends.
     tokens: i64,
     /// When the interval began.
     began: Moment,
@@ -54,27 +59,23 @@ pub struct TokenBucket {
 
 impl TokenBucket {
     /// A full bucket.
-    pub fn new(limit: RateLimit, now: Moment) -> Self {
-        Self { limit, tokens: Self::depth(limit), began: now }
-    }
-
-    fn depth(limit: RateLimit) -> i64 {
-        i64::try_from(limit.bytes).unwrap_or(i64::MAX)
+    pub fn new(limit: Option<RateLimit>, now: Moment) -> Self {
+        Self { limit, tokens: limit.map_or(i64::MAX, RateLimit::depth), began: now }
     }
 
     /// The limit that it keeps.
-    pub fn limit(&self) -> RateLimit {
+    pub fn limit(&self) -> Option<RateLimit> {
         self.limit
     }
 
     /// Adds what time has brought.
     pub fn refill(&mut self, now: Moment) {
-        let interval = self.limit.interval.as_nanos() as u64;
+        let Some(limit) = self.limit else { return };
+        let interval = limit.interval.as_nanos() as u64;
         let passed = now.since(self.began).as_nanos() as u64 / interval;
         if passed > 0 {
-            let depth = Self::depth(self.limit);
-            let brought = i64::try_from(passed).unwrap_or(i64::MAX).saturating_mul(depth);
-            self.tokens = self.tokens.saturating_add(brought).min(depth);
+            let brought = i64::try_from(passed).unwrap_or(i64::MAX).saturating_mul(limit.depth());
+            self.tokens = self.tokens.saturating_add(brought).min(limit.depth());
             self.began = self.began + Duration::from_nanos(passed * interval);
         }
     }
@@ -89,11 +90,12 @@ impl TokenBucket {
         self.tokens -= i64::from(bytes);
     }
 
-    /// When an empty bucket has something in it again.
-    pub fn due(&self) -> Moment {
-        let owed = self.tokens.min(0).unsigned_abs();
-        let intervals = owed / self.limit.bytes + 1;
-        self.began + Duration::from_nanos((self.limit.interval.as_nanos() as u64).saturating_mul(intervals))
+    /// When an empty bucket has something in it again; `None` if it is not empty.
+    pub fn due(&self) -> Option<Moment> {
+        let limit = self.limit.filter(|_| self.is_empty())?;
+        let intervals = self.tokens.unsigned_abs() / limit.bytes + 1;
+        let wait = (limit.interval.as_nanos() as u64).saturating_mul(intervals);
+        Some(self.began + Duration::from_nanos(wait))
     }
 }
 
@@ -142,7 +144,7 @@ mod tests {
 
     #[test]
     fn v_2_bytes_are_limited_in_the_long_run_and_a_pause_saves_up_one_interval() {
-        let limit = RateLimit::parse("12500,50000").unwrap();
+        let limit = RateLimit::parse("12500,50000").ok();
         let mut bucket = TokenBucket::new(limit, at(0));
         let sent = send(&mut bucket, 10_000);
         assert!((2_500_000..2_500_000 + 1500).contains(&sent), "{sent}");
@@ -155,13 +157,22 @@ mod tests {
 
     #[test]
     fn v_2_a_packet_larger_than_an_interval_s_bytes_passes_and_is_paid_for() {
-        let mut bucket = TokenBucket::new(RateLimit::parse("1000,50000").unwrap(), at(0));
+        let mut bucket = TokenBucket::new(RateLimit::parse("1000,50000").ok(), at(0));
         bucket.take(65_000);
         assert!(bucket.is_empty());
-        assert_eq!(bucket.due(), at(65 * 50));
+        assert_eq!(bucket.due(), Some(at(65 * 50)));
         bucket.refill(at(65 * 50 - 1));
         assert!(bucket.is_empty());
         bucket.refill(at(65 * 50));
         assert!(!bucket.is_empty());
+        assert_eq!(bucket.due(), None);
+    }
+
+    #[test]
+    fn v_2_without_a_limit_a_bucket_never_runs_empty() {
+        let mut bucket = TokenBucket::new(None, at(0));
+        (0..1_000_000).for_each(|_| bucket.take(u16::MAX));
+        bucket.refill(at(1));
+        assert_eq!((bucket.is_empty(), bucket.due(), bucket.limit()), (false, None, None));
     }
 }

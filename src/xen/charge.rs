@@ -193,14 +193,32 @@ impl Accounts {
             debug_assert!(line.held >= pages || from == Charge::NOBODY, "{from:?} has nothing to give");
             let before = *line;
             line.held = before.held.saturating_sub(pages);
-            self.unclaimed += line.unclaimed() - before.unclaimed();
-            self.groups[line.kind as usize].used -= before.beyond() - line.beyond();
+            if before.held <= before.guaranteed {
+                self.unclaimed += before.held - line.held;
+            } else {
+                self.unclaimed += line.unclaimed();
+                self.groups[line.kind as usize].used -= before.beyond() - line.beyond();
+            }
         }
         if let Some(line) = self.lines.get_mut(usize::from(to.0)) {
             let before = *line;
             line.held += pages;
-            self.unclaimed -= before.unclaimed() - line.unclaimed();
-            self.groups[line.kind as usize].used += line.beyond() - before.beyond();
+            if line.held <= line.guaranteed {
+                self.unclaimed -= pages;
+            } else {
+                self.unclaimed -= before.unclaimed();
+                self.groups[line.kind as usize].used += line.beyond() - before.beyond();
+            }
+        }
+    }
+
+    /// Whether so many pages may be taken on `charge` now, of a pool of which `free` are free.
+    #[inline]
+    pub(super) fn has_room(&self, charge: Charge, pages: usize, free: usize) -> bool {
+        match self.lines.get(usize::from(charge.0)) {
+            // The usual case: all of them are guaranteed to it.
+            Some(line) if line.unclaimed() as usize >= pages => free >= pages,
+            _ => self.room(charge, free) >= pages,
         }
     }
 

@@ -91,11 +91,13 @@ impl Page {
         if shown.start == 0 && unseen <= shown.end {
             return;
         }
-        let bytes = self.whole_mut();
-        if let Some(before) = bytes.get_mut(..shown.start.min(unseen)) {
+        // An empty slice would be a call of memset all the same.
+        if shown.start > 0
+            && let Some(before) = self.whole_mut().get_mut(..shown.start.min(unseen))
+        {
             before.fill(0);
         }
-        if let Some(after) = bytes.get_mut(shown.end..unseen) {
+        if let Some(after) = self.whole_mut().get_mut(shown.end..unseen) {
             after.fill(0);
         }
     }
@@ -311,21 +313,21 @@ impl PagePool {
         self.accounts.room(charge, self.free.len())
     }
 
-    /// Moves a packet's pages, of which there are `count`, to another account, which must have room.
+    /// Whether [`Self::take`] would give so many pages on this account now.
     #[inline]
-    pub fn recharge<'a>(
-        &mut self,
-        segments: impl Iterator<Item = &'a mut Segment>,
-        count: usize,
-        to: Charge,
-    ) {
-        let mut from = None;
-        for Segment { page, .. } in segments {
-            from = Some(core::mem::replace(&mut page.charge, to));
+    pub fn has_room(&self, charge: Charge, pages: usize) -> bool {
+        self.accounts.has_room(charge, pages, self.free.len())
+    }
+
+    /// Moves a packet's pages to another account, which must have room.
+    #[inline]
+    pub fn recharge(&mut self, (first, rest): (&mut Segment, &mut [Segment]), to: Charge) {
+        let count = 1 + rest.len() as u32;
+        let from = core::mem::replace(&mut first.page.charge, to);
+        for Segment { page, .. } in rest {
+            page.charge = to;
         }
-        if let Some(from) = from {
-            self.accounts.transfer(from, to, count as u32);
-        }
+        self.accounts.transfer(from, to, count);
     }
 
     /// Notes that the uplink's backend has answered a page and still uses it.

@@ -108,7 +108,7 @@ fn v_2_what_is_too_much_waits_in_the_ring_until_the_next_interval() {
     let (mut xen, mut netback) = client(&packet(1000, 1));
     let at = |milliseconds: u64| Moment::from_nanoseconds((1000 + milliseconds) * 1_000_000);
     let limit = RateLimit::parse("10000,50000").unwrap();
-    netback.set_bucket(Some(TokenBucket::new(limit, at(0))));
+    netback.set_bucket(TokenBucket::new(Some(limit), at(0)));
     let (mut batch, mut in_flight) = (CopyBatch::with_capacity(512), InFlight::with_capacity(512));
     let mut turn = |now| {
         let intake = netback.intake(Intake::Open(usize::MAX), now);
