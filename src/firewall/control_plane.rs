@@ -73,7 +73,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
             }
             news = News::Some;
         }
-        self.silence.look(self.now, self.store.unanswered(), self.store.replies());
+        self.silence.look(self.now, &self.store);
         // A port to sleep on is for the next round to see.
         Ok(Work::Done)
     }

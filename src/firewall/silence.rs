@@ -1,5 +1,6 @@
 //! Says on the console, once, that xenstored is slow or silent: packets go on, and clients cannot come or go.
 
+use crate::store::{Store, StoreRing};
 use crate::time::Moment;
 use core::time::Duration;
 
@@ -20,13 +21,23 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// Looks at how many requests are unanswered now, and how many `replies` there were since boot.
-    pub(super) fn look(&mut self, now: Moment, unanswered: usize, replies: u64) {
+    /// Looks at how many requests are unanswered now, and how many `replies` there were since boot; says how things stand
+    /// when that is too long.
+    pub(super) fn look<R: StoreRing>(&mut self, now: Moment, store: &Store<R>) {
+        let waited = self.note(now, store.unanswered(), store.replies());
+        if let Some(waited) = waited {
+            let (asked, ring) = store.status();
+            let seconds = waited.as_secs();
+            log::warn!("xenstored takes {seconds} s to answer: clients wait, packets go on ({asked:?}; {ring})");
+        }
+    }
+
+    /// Notes that; how long it has been silent if that is to be said now.
+    fn note(&mut self, now: Moment, unanswered: usize, replies: u64) -> Option<Duration> {
         let waited = self.since.map_or(Duration::ZERO, |since| now.since(since));
+        let mut say = None;
         if waited >= SLOW {
-            if self.slow.is_none() {
-                log::warn!("xenstored takes {} s to answer: clients wait, packets go on", waited.as_secs());
-            }
+            say = self.slow.is_none().then_some(waited);
             self.slow = Some(now);
         } else if self.slow.is_some_and(|slow| now >= slow + PROMPT) {
             log::info!("xenstored answers promptly again");
@@ -38,6 +49,7 @@ impl Silence {
             self.since = Some(now);
         }
         self.replies = replies;
+        say
     }
 
     /// When to look again, if nothing happens before.
@@ -58,18 +70,18 @@ mod tests {
     #[test]
     fn a_slow_xenstored_is_noticed_once_until_it_was_prompt_for_a_minute() {
         let mut silence = Silence::default();
-        silence.look(at(10), 1, 0);
+        silence.note(at(10), 1, 0);
         assert_eq!(silence.deadline(), Some(at(11)));
-        silence.look(at(11), 1, 0);
+        silence.note(at(11), 1, 0);
         assert_eq!((silence.slow, silence.deadline()), (Some(at(11)), None));
         // One reply a second is still slow.
-        silence.look(at(12), 1, 1);
-        silence.look(at(13), 1, 1);
+        silence.note(at(12), 1, 1);
+        silence.note(at(13), 1, 1);
         assert_eq!(silence.slow, Some(at(13)));
-        silence.look(at(14), 0, 2);
-        silence.look(at(72), 0, 2);
+        silence.note(at(14), 0, 2);
+        silence.note(at(72), 0, 2);
         assert_eq!(silence.slow, Some(at(14)));
-        silence.look(at(74), 0, 2);
+        silence.note(at(74), 0, 2);
         assert_eq!((silence.slow, silence.deadline()), (None, None));
     }
 }

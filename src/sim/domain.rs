@@ -3,7 +3,7 @@
 use super::machine::{GRANT_FRAMES, KERNEL, Machine, STORE, UPLINK};
 use super::watcher;
 use super::world::{SharedWorld, Wait, World};
-use crate::store::{StoreRing, Timeout};
+use crate::store::{RingStatus, StoreRing, Timeout};
 use crate::time::{Moment, UnixSeconds};
 use crate::xen::copy::CopyBatch;
 use crate::xen::event::{self, Notices, Port, RemotePort};
@@ -335,6 +335,10 @@ impl StoreRing for SimRing {
             self.notify();
         }
         moved
+    }
+
+    fn status(&self) -> RingStatus {
+        self.ring.status()
     }
 
     fn wait(&mut self) -> Result<(), Timeout> {

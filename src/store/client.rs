@@ -1,6 +1,6 @@
 //! The XenStore client: what can be asked, each question a future that is ready when its reply has come.
 
-use super::StoreRing;
+use super::{RingStatus, StoreRing};
 use super::connection::{Connection, Polled, Ticket, without_nul};
 use super::error::StoreError;
 use super::events::{Added, WatchEvent};
@@ -102,6 +102,11 @@ impl<R: StoreRing> Store<R> {
     /// Requests whose reply has not come.
     pub fn unanswered(&self) -> usize {
         self.connection().unanswered()
+    }
+
+    /// What is asked and not answered, and how far both ends are with the ring: to be said when no reply comes.
+    pub fn status(&self) -> (Option<Kind>, RingStatus) {
+        self.connection().status()
     }
 
     /// Replies that have come since boot.

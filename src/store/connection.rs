@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits.
 
-use super::StoreRing;
+use super::{RingStatus, StoreRing};
 use super::error::StoreError;
 use super::events::EventQueue;
 use super::wire::{Decoder, Kind, Message, RequestId, TransactionId, Violation, encode};
@@ -107,6 +107,12 @@ impl<R: StoreRing> Connection<R> {
     /// Requests whose reply has not come.
     pub fn unanswered(&self) -> usize {
         self.pending.iter().filter(|pending| pending.reply.is_none()).count()
+    }
+
+    /// What is asked and not answered, and how far both ends are with the ring.
+    pub fn status(&self) -> (Option<Kind>, RingStatus) {
+        let mut unanswered = self.pending.iter().filter(|pending| pending.reply.is_none());
+        (unanswered.next().map(|pending| pending.kind), self.ring.status())
     }
 
     /// Replies that have come.

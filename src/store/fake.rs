@@ -4,7 +4,7 @@
 //! time, and commits a transaction only if nothing changed meanwhile.
 
 use super::wire::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES};
-use super::{StoreRing, Timeout};
+use super::{RingStatus, StoreRing, Timeout};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::rc::Rc;
@@ -113,6 +113,10 @@ impl StoreRing for FakeRing {
             *to = from;
         }
         count
+    }
+
+    fn status(&self) -> RingStatus {
+        RingStatus::default()
     }
 
     fn wait(&mut self) -> Result<(), Timeout> {

@@ -25,9 +25,29 @@ pub use events::WatchEvent;
 pub use job::Job;
 pub use nodes::Nodes;
 
+use core::fmt;
+
 /// xenstored gave no sign of life for as long as the ring waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeout;
+
+/// How far both ends are with the ring, to look at when a reply does not come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingStatus {
+    /// Bytes of requests that xenstored has not taken.
+    pub asked: u32,
+    /// Bytes of replies that we have not taken.
+    pub answered: u32,
+    /// Why xenstored has given us up, if it has (`XENSTORE_ERROR_*`).
+    pub error: u32,
+}
+
+impl fmt::Display for RingStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, answered, error } = self;
+        write!(f, "{asked} bytes of requests not taken by it, {answered} of replies not by us, error {error}")
+    }
+}
 
 /// Bytes to and from xenstored, and the event channel that tells of them.
 pub trait StoreRing {
@@ -39,4 +59,7 @@ pub trait StoreRing {
 
     /// Sleeps until xenstored notifies us; at once when it has done so already. Waking for nothing is fine.
     fn wait(&mut self) -> Result<(), Timeout>;
+
+    /// How far both ends are.
+    fn status(&self) -> RingStatus;
 }

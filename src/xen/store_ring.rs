@@ -5,20 +5,10 @@
 
 use super::abi::store::{ERROR, REQ, REQ_CONS, REQ_PROD, RING_BYTES, RSP, RSP_CONS, RSP_PROD};
 use super::page::SharedPage;
+use crate::store::RingStatus;
 
 /// How many bytes moved; notify xenstored when it is not zero.
 pub type Moved = usize;
-
-/// How things stand on the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Bytes of requests that xenstored has not taken.
-    pub asked: u32,
-    /// Bytes of answers that we have not taken.
-    pub answered: u32,
-    /// Why xenstored has given us up, if it has.
-    pub error: u32,
-}
 
 /// Our ends of the two byte rings.
 #[derive(Debug)]
@@ -47,10 +37,10 @@ impl StoreBytes {
         moved
     }
 
-    /// What an answer that does not come may be waiting for.
-    pub fn standing(&self) -> Standing {
+    /// What a reply that does not come may be waiting for.
+    pub fn status(&self) -> RingStatus {
         let distance = |producer, consumer| self.ring.load(producer).wrapping_sub(self.ring.load(consumer));
-        Standing {
+        RingStatus {
             asked: distance(REQ_PROD, REQ_CONS),
             answered: distance(RSP_PROD, RSP_CONS),
             error: self.ring.load(ERROR),

@@ -1,7 +1,7 @@
 //! The XenStore ring together with its event channel.
 
 use super::{notify_and_sleep, sleep};
-use crate::store::{StoreRing, Timeout};
+use crate::store::{RingStatus, StoreRing, Timeout};
 use crate::time::Moment;
 use crate::xen::event::{self, Port};
 use crate::xen::store_ring::StoreBytes;
@@ -47,7 +47,11 @@ impl StoreRing for StoreLink {
         if woken || super::clock_now() < deadline {
             return Ok(());
         }
-        log::error!("xenstored does not answer: {:?}", self.ring.standing());
+        log::error!("xenstored does not answer: {}", self.status());
         Err(Timeout)
+    }
+
+    fn status(&self) -> RingStatus {
+        self.ring.status()
     }
 }
