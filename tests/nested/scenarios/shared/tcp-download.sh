@@ -1,4 +1,5 @@
 # 50 MB arrive as they were sent.
+# limit 400
 shared_client alice
-sum=$(in_client alice "timeout 90 wget -q -O - http://$UPLINK/large | sha256sum")
+sum=$(in_client alice "timeout 300 wget -q -O - http://$UPLINK/large | sha256sum")
 expect 'the SHA-256 of the file' [ "${sum%% *}" = "$(cat /srv/large.sha256)" ]

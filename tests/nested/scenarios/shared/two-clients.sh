@@ -11,7 +11,7 @@ in_client alice "nc -z -w 3 127.0.0.1 7000"
 in_client alice 'kill $(pidof nc)'
 # Both at the same time, each with its own answers.
 for name in alice bob; do
-    in_client $name "for n in 1 2 3; do timeout 30 wget -q -O - http://$UPLINK/block | sha256sum; done" &
+    in_client $name "for n in 1 2 3; do timeout 120 wget -q -O - http://$UPLINK/block | sha256sum; done" &
 done
 wait
 sum=$(sha256sum </srv/block)
