@@ -28,7 +28,9 @@ impl Silence {
         if let Some(waited) = waited {
             let (asked, ring) = store.status();
             let seconds = waited.as_secs();
-            log::warn!("xenstored takes {seconds} s to answer: clients wait, packets go on ({asked:?}; {ring})");
+            log::warn!(
+                "xenstored takes {seconds} s to answer: clients wait, packets go on ({asked:?}; {ring})"
+            );
         }
     }
 

@@ -1,12 +1,12 @@
 //! The XenStore client: what can be asked, each question a future that is ready when its reply has come.
 
-use super::{RingStatus, StoreRing};
 use super::connection::{Connection, Polled, Ticket, without_nul};
 use super::error::StoreError;
 use super::events::{Added, WatchEvent};
 use super::nodes::Nodes;
 use super::path;
 use super::wire::{Kind, TransactionId, Violation};
+use super::{RingStatus, StoreRing};
 use crate::text::decimal;
 use alloc::rc::Rc;
 use alloc::vec::Vec;

@@ -2,10 +2,10 @@
 //!
 //! Nothing here waits.
 
-use super::{RingStatus, StoreRing};
 use super::error::StoreError;
 use super::events::EventQueue;
 use super::wire::{Decoder, Kind, Message, RequestId, TransactionId, Violation, encode};
+use super::{RingStatus, StoreRing};
 use alloc::vec::Vec;
 
 /// Requests that may wait for a reply at once (C xenstored allows 20).
