@@ -6,6 +6,7 @@ Writes /run/uplink-ready when all of them listen.
 import hashlib
 import http.server
 import pathlib
+import shutil
 import socket
 import socketserver
 import struct
@@ -27,7 +28,7 @@ class Files(http.server.BaseHTTPRequestHandler):
         if self.path == "/peer":
             self.answer(200, self.client_address[0].encode())
         elif file.is_file():
-            self.answer(200, file.read_bytes())
+            self.send(file)
         else:
             self.answer(404, b"no such file\n")
 
@@ -38,6 +39,14 @@ class Files(http.server.BaseHTTPRequestHandler):
             total.update(data)
             left -= len(data)
         self.answer(200, total.hexdigest().encode())
+
+    def send(self, file: pathlib.Path) -> None:
+        """In pieces: a client that is destroyed on the way is waited for, a quarter of an hour and with all that is held."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(file.stat().st_size))
+        self.end_headers()
+        with file.open("rb") as content:
+            shutil.copyfileobj(content, self.wfile)
 
     def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
