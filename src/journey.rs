@@ -145,8 +145,9 @@ impl<D: Datagram> Journey<D> {
         self.fragments.condemn(|_, _| true);
     }
 
-    /// Sets the MTU of `side`, in bytes of an IP packet; less than [`mtus::LEAST`] or more than [`mtus::MOST`] counts as that. Holds from the next
-    /// packet on: larger ones are answered with "too big" or cut. A client's holds until the slot is attached anew.
+    /// Sets the MTU of `side`, in bytes of an IP packet; less than [`mtus::LEAST`] or more than [`mtus::MOST`] counts as
+    /// that. Holds from the next packet on: larger ones are answered with "too big" or cut. A client's holds until the
+    /// slot is attached anew.
     pub fn set_mtu(&mut self, side: Side, bytes: u16) {
         if let Some(side) = self.engine.clients().inside(side) {
             self.engine.set_mtu(side, bytes);

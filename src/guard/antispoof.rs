@@ -39,7 +39,8 @@ pub enum Spoof {
 
 impl Identity {
     /// Reads the vif's `mac` and `ip` nodes. `ip` is a list separated by spaces, of which the first IPv4 address is
-    /// used: rules, flows and shares are per client and so per address. IPv6 addresses are passed over. What cannot be read gives the client no address: nothing it sends is accepted.
+    /// used: rules, flows and shares are per client and so per address. IPv6 addresses are passed over. What cannot be
+    /// read gives the client no address: nothing it sends is accepted.
     pub fn parse(mac: &str, addresses: &str) -> Self {
         let mac: Result<Mac, NotAMac> = mac.parse();
         let (mut address, mut not_done) = (None, Vec::new());

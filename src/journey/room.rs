@@ -43,7 +43,8 @@ impl Engine {
         gives.map(Some).ok_or(Drop::FlowLimit)
     }
 
-    /// Makes room for `flow`, which its client's rate allows or not; returns its outer port if it needs one from `pool`. Nothing is taken if it is refused.
+    /// Makes room for `flow`, which its client's rate allows or not; returns its outer port if it needs one from `pool`.
+    /// Nothing is taken if it is refused.
     pub(super) fn make_room(
         &mut self,
         now: Moment,

@@ -2,11 +2,11 @@
 //!
 //! Pure: what is to be sent goes to an [`Output`]. A hop is asked for once a second while there are packets for it;
 //! after three questions without an answer those that wait are given up. A question that could not be sent counts as not
-//! asked: it is asked with the next packet. Only hops that are in use are listened to:
-//! nothing that is heard makes an entry.
+//! asked: it is asked with the next packet. Only hops that are in use are listened to: nothing that is heard makes an
+//! entry.
 //!
-//! What packets cause is on their senders' accounts and bounded there: questions and their pages, hops that have not answered ([`silent`]), packets
-//! that wait ([`waiting`]). Hops that answered have a room of their own, which silent ones
+//! What packets cause is on their senders' accounts and bounded there: questions and their pages, hops that have not
+//! answered ([`silent`]), packets that wait ([`waiting`]). Hops that answered have a room of their own, which silent ones
 //! never take.
 //!
 //! The gateway is special. It has its place before anybody asks for it, and no client pays for its questions. When it

@@ -216,7 +216,8 @@ fn end(repairs: Moment) -> Vec<(When, Task)> {
     tasks
 }
 
-/// Two work on one vif: what libxl promises to one alone is not promised to them. The directories in which libxl may be in its own way: it is paused along with the firewall, too.
+/// Two work on one vif: what libxl promises to one alone is not promised to them. The directories in which libxl may be
+/// in its own way: it is paused along with the firewall, too.
 fn contested(happenings: &[Option<Happening>]) -> BTreeSet<String> {
     let mut all = BTreeSet::from([back_of(domain_of(0))]);
     if happenings.contains(&Some(Happening::Pause)) {

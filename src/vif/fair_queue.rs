@@ -1,5 +1,5 @@
-//! Frames that wait to leave by one vif, in a lane for each account: one for each client, whatever slot it is on, and one for
-//! everything else.
+//! Frames that wait to leave by one vif, in a lane for each account: one for each client, whatever slot it is on, and one
+//! for everything else.
 //!
 //! Lanes are served by deficit round robin over bytes (Shreedhar and Varghese, 1995), so what one account has waiting
 //! neither delays nor displaces another's: whoever has something waiting gets the same number of bytes through, and
