@@ -1,4 +1,4 @@
-"""The servers on the uplink side: HTTP, UDP echo and DNS, on every address of dom0.
+"""The servers on the uplink side: HTTP, UDP echo, DNS, and one that only opens and closes, on every address of dom0.
 
 Writes /run/uplink-ready when all of them listen.
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable
 HTTP_PORTS = (80, 81, 8080)
 UDP_ECHO_PORTS = (7, 9007)
 DNS_PORT = 53
+CLOSED_AT_ONCE_PORT = 9
 NAMES = {b"\x06uplink\x04test\x00": "10.0.0.1"}
 SERVED = pathlib.Path("/srv")
 
@@ -69,6 +70,17 @@ def serve_udp(port: int, answer: Callable[[bytes], bytes | None]) -> None:
     threading.Thread(target=run, daemon=True).start()
 
 
+def close_at_once(port: int) -> None:
+    """Accepts every TCP connection to `port` and closes it."""
+    door = socket.create_server(("", port), backlog=1024)
+
+    def run() -> None:
+        while True:
+            door.accept()[0].close()
+
+    threading.Thread(target=run, daemon=True).start()
+
+
 def resolve(query: bytes) -> bytes | None:
     """The DNS reply to a query with one question: an address, an empty answer, or NXDOMAIN (RFC 1035)."""
     if len(query) < 17:
@@ -87,6 +99,7 @@ def main() -> None:
     for port in UDP_ECHO_PORTS:
         serve_udp(port, lambda query: query)
     serve_udp(DNS_PORT, resolve)
+    close_at_once(CLOSED_AT_ONCE_PORT)
     # Not http.server.HTTPServer, which asks the DNS for our own name first.
     servers = [socketserver.ThreadingTCPServer(("", port), Files) for port in HTTP_PORTS]
     for server in servers:
