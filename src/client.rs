@@ -6,6 +6,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientSlot(pub u8);
 
+/// Most client vifs at once. xenstored grants 100 watches (the smaller of its two implementations): one each,
+/// and some are ours.
+pub const MAX_CLIENTS: usize = 90;
+
 /// One side of the firewall that packets enter and leave by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {

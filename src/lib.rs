@@ -10,16 +10,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod client;
-pub mod clients;
 pub mod config;
-pub mod control;
 pub mod counters;
-pub mod exits;
-pub mod firewall;
 pub mod flow;
 pub mod guard;
 pub mod journey;
-pub mod measure;
+pub mod kernel;
 pub mod nat;
 pub mod packet;
 pub mod prefix;

@@ -9,12 +9,11 @@ use alloc::vec::Vec;
 use core::arch::global_asm;
 use core::net::Ipv4Addr;
 use core::panic::PanicInfo;
-use ravelin::config::command_line::{CommandLine, Measurement, Provocation};
-use ravelin::exits::{Exits, UplinkRoute};
-use ravelin::firewall::Firewall;
+use ravelin::config::command_line::{CommandLine, ForcedCrash, Measurement};
 use ravelin::guard::{RuleTable, ruleset};
 use ravelin::journey::{Journey, Settings};
-use ravelin::measure;
+use ravelin::kernel::egress::{Egress, UplinkRoute};
+use ravelin::kernel::{Firewall, measure};
 use ravelin::store::{Nodes, Store, StoreRing};
 use ravelin::xen::metal::{self, Boot};
 use ravelin::xen::{DomainId, Shutdown, Xen};
@@ -42,9 +41,9 @@ fn forward(boot: Boot) -> Shutdown {
     );
     let options = read_options(command_line);
     match options.debug {
-        Some(Provocation::Panic) => panic!("asked for by debug=panic"),
+        Some(ForcedCrash::Panic) => panic!("asked for by debug=panic"),
         // SAFETY: none: page zero is not mapped, which is the point.
-        Some(Provocation::PageFault) => unsafe {
+        Some(ForcedCrash::PageFault) => unsafe {
             core::ptr::without_provenance_mut::<u64>(8).write_volatile(1)
         },
         None => {}
@@ -65,7 +64,7 @@ fn forward(boot: Boot) -> Shutdown {
     let rules = read_rules(ramdisk, &options.dns);
     let entropy = xen.entropy();
     let mut settings = Settings {
-        gateway: options.client_gateway.unwrap_or(uplink),
+        client_gateway: options.client_gateway.unwrap_or(uplink),
         uplink_prefix_bits: route.map_or(32, |route| route.address.length()),
         uplink_pings: options.uplink_pings,
         ..Settings::for_memory(boot.memory_bytes as u64, uplink)
@@ -74,7 +73,7 @@ fn forward(boot: Boot) -> Shutdown {
     log::info!("room for {} flows", settings.flows);
     let journey = Journey::boot(settings, rules, entropy, xen.now());
     let port = store.port();
-    match Firewall::new(xen, Store::new(store), port, journey, Exits::new(route)) {
+    match Firewall::new(xen, Store::new(store), port, journey, Egress::new(route)) {
         Ok(mut firewall) => {
             let reason = firewall.run();
             firewall.report();

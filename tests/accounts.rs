@@ -17,7 +17,7 @@ const THREE: ClientSlot = ClientSlot(3);
 const C3: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 13);
 
 fn firewall(mebibytes: u64) -> World {
-    let settings = Settings { gateway: G, ..Settings::for_memory(mebibytes << 20, F) };
+    let settings = Settings { client_gateway: G, ..Settings::for_memory(mebibytes << 20, F) };
     World::with(settings, RuleTable::allow_all())
 }
 
@@ -126,7 +126,7 @@ fn s_1_what_a_client_left_behind_is_on_its_account_when_it_comes_back() {
 
 #[test]
 fn s_1_two_clients_that_reload_in_turns_leave_a_third_its_part() {
-    let mut settings = Settings { gateway: G, ..Settings::for_memory(16 << 20, F) };
+    let mut settings = Settings { client_gateway: G, ..Settings::for_memory(16 << 20, F) };
     settings.quotas.new_flows.per_second = 1_000_000_000;
     settings.quotas.new_flows.burst = 1_000_000_000;
     let mut world = World::with(settings, RuleTable::allow_all());
@@ -325,7 +325,7 @@ fn s_6_what_others_had_with_a_client_that_left_is_over_and_goes_within_a_second(
 
 /// Short TCP connections to one server, 500 a second and each from another port: what refused one of them, if any was.
 fn short_connections(mebibytes: u64, ports_per_client: u32, count: u32) -> Option<(u32, Vec<Out>)> {
-    let mut settings = Settings { gateway: G, ..Settings::for_memory(mebibytes << 20, F) };
+    let mut settings = Settings { client_gateway: G, ..Settings::for_memory(mebibytes << 20, F) };
     settings.quotas.ports_per_client = ports_per_client;
     let mut world = World::with(settings, RuleTable::allow_all());
     for n in 0..count {

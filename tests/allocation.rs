@@ -160,7 +160,7 @@ fn give(journey: &mut Journey<Flat>, now: Moment, from: Side, packet: Flat, last
 #[test]
 fn no_packet_allocates() {
     let traffic = traffic();
-    let mut settings = Settings { gateway: G, ..Settings::for_memory(16 << 20, F) };
+    let mut settings = Settings { client_gateway: G, ..Settings::for_memory(16 << 20, F) };
     settings.flows = 4096;
     settings.quotas.flows_per_client = 3000;
     settings.quotas.new_flows.per_second = 1_000_000;

@@ -2,8 +2,7 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::client::{ClientSlot, Side};
-use ravelin::clients::MAX_CLIENTS;
+use ravelin::client::{ClientSlot, MAX_CLIENTS, Side};
 use ravelin::counters::Drop;
 use ravelin::flow::share::Account;
 use ravelin::packet::Checksum;

@@ -63,7 +63,7 @@ fn m_4_clients_do_not_reach_each_other_by_the_uplink_address() {
 
 #[test]
 fn m_5_a_pool_that_is_nearly_full_gives_the_same_kind_of_mapping() {
-    let mut settings = Settings { gateway: G, ..Settings::for_memory(64 << 20, F) };
+    let mut settings = Settings { client_gateway: G, ..Settings::for_memory(64 << 20, F) };
     settings.quotas.ports_per_client = 65_536;
     settings.quotas.new_flows.burst = 100_000;
     let mut world = World::with(settings, RuleTable::allow_all());

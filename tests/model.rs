@@ -53,7 +53,7 @@ struct Trial {
 
 impl Trial {
     fn new(seed: u64, limits: Limits, attended: bool) -> Trial {
-        let mut settings = Settings { gateway: G, ..Settings::for_memory(16 << 20, F) };
+        let mut settings = Settings { client_gateway: G, ..Settings::for_memory(16 << 20, F) };
         settings.flows = limits.flows;
         settings.mappings = limits.mappings;
         settings.quotas.flows_per_client = limits.flows_per_client;

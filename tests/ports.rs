@@ -13,7 +13,7 @@ use support::*;
 
 /// A world without limits per client but those of the tables.
 fn unlimited(mebibytes: u64) -> World {
-    let mut settings = Settings { gateway: G, ..Settings::for_memory(mebibytes << 20, F) };
+    let mut settings = Settings { client_gateway: G, ..Settings::for_memory(mebibytes << 20, F) };
     settings.quotas.new_flows.per_second = 1_000_000_000;
     settings.quotas.new_flows.burst = 10_000_000;
     World::with(settings, RuleTable::allow_all())
@@ -142,7 +142,7 @@ fn thirty_thousand_short_connections(world: &mut World) {
 #[test]
 fn p_13_thirty_thousand_short_connections_pass_at_any_speed() {
     for mebibytes in [16, 64] {
-        let settings = Settings { gateway: G, ..Settings::for_memory(mebibytes << 20, F) };
+        let settings = Settings { client_gateway: G, ..Settings::for_memory(mebibytes << 20, F) };
         let mut world = World::with(settings, RuleTable::allow_all());
         let waiting = world.out_u(TWO, udp((C2, 5000), (R, 5000))).from();
         thirty_thousand_short_connections(&mut world);

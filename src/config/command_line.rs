@@ -41,7 +41,7 @@ pub struct CommandLine {
     /// How much is logged to the console.
     pub log: LevelFilter,
     /// A crash to provoke once the kernel is up, for tests.
-    pub debug: Option<Provocation>,
+    pub debug: Option<ForcedCrash>,
     /// What to measure instead of forwarding packets.
     pub measure: Option<Measurement>,
 }
@@ -67,13 +67,13 @@ impl Default for CommandLine {
 /// What the kernel can measure about the machine it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measurement {
-    /// `measure=copy`: grant copies ([`crate::measure`]).
+    /// `measure=copy`: grant copies ([`crate::kernel::measure`]).
     Copy,
 }
 
 /// A crash that a test asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Provocation {
+pub enum ForcedCrash {
     /// `debug=panic`: a Rust panic.
     Panic,
     /// `debug=page-fault`: a write to an address that is not mapped.
@@ -193,8 +193,8 @@ impl Reader {
             }
             OptionName::Debug => {
                 self.line.debug = Some(match value.text {
-                    "panic" => Provocation::Panic,
-                    "page-fault" => Provocation::PageFault,
+                    "panic" => ForcedCrash::Panic,
+                    "page-fault" => ForcedCrash::PageFault,
                     _ => return Err(malformed()),
                 })
             }
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(line.dns.as_slice(), [Ipv4Addr::new(10, 139, 1, 1), Ipv4Addr::new(10, 139, 1, 2)]);
         assert_eq!(line.uplink_pings, UplinkPings::Ignored);
         assert_eq!(line.log, LevelFilter::Debug);
-        assert_eq!(line.debug, Some(Provocation::PageFault));
+        assert_eq!(line.debug, Some(ForcedCrash::PageFault));
         assert_eq!(line.measure, Some(Measurement::Copy));
     }
 

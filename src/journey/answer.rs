@@ -19,7 +19,7 @@ impl Engine {
         let (allowance, source) = match to {
             Side::Uplink => (Some(&mut self.uplink_errors), self.settings.uplink),
             Side::Client(slot) => {
-                (self.clients.get_mut(slot).map(|client| &mut client.errors), self.settings.gateway)
+                (self.clients.get_mut(slot).map(|client| &mut client.errors), self.settings.client_gateway)
             }
         };
         if allowance.is_none_or(|allowance| allowance.take(now) == Taken::Exhausted) {

@@ -329,8 +329,8 @@ impl Engine {
         if address == self.settings.uplink {
             return;
         }
-        if self.settings.gateway == self.settings.uplink {
-            self.settings.gateway = address;
+        if self.settings.client_gateway == self.settings.uplink {
+            self.settings.client_gateway = address;
         }
         self.settings.uplink = address;
         self.judge_all_again();

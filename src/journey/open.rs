@@ -161,7 +161,7 @@ impl Engine {
 
     /// Where a packet from a client to `destination` would go.
     fn outward_route(&self, destination: Ipv4Addr) -> Result<Route, Drop> {
-        if destination == self.settings.gateway || destination == self.settings.uplink {
+        if destination == self.settings.client_gateway || destination == self.settings.uplink {
             return Err(Drop::ForFirewall);
         }
         if let Some(peer) = self.clients.slot_of(destination) {

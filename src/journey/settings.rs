@@ -69,7 +69,7 @@ pub struct Settings {
     /// Prefix length of the uplink's network, for its broadcast address; 32 if not known.
     pub uplink_prefix_bits: u8,
     /// The address that clients see as their gateway: it answers pings and is the source of errors to them.
-    pub gateway: Ipv4Addr,
+    pub client_gateway: Ipv4Addr,
     /// Bytes of the largest IP packet the uplink takes, until [`set_mtu`](super::Journey::set_mtu) says otherwise.
     pub uplink_mtu: u16,
     /// Bytes of the largest IP packet a client takes of which nothing else is said.
@@ -105,7 +105,7 @@ impl Settings {
         Settings {
             uplink,
             uplink_prefix_bits: 32,
-            gateway: uplink,
+            client_gateway: uplink,
             uplink_mtu: 1500,
             client_mtu: 1500,
             flows,

@@ -8,8 +8,8 @@ use super::run::domain_of;
 use super::scenario::Scenario;
 use super::world::SharedWorld;
 use crate::counters::Drop;
-use crate::firewall::Firewall;
 use crate::flow::share::Account;
+use crate::kernel::Firewall;
 use crate::route::neighbour::silent::HOPS;
 use crate::route::neighbour::waiting::PAGES;
 use crate::vif::drops::FrameDrop;
@@ -37,7 +37,7 @@ impl KernelStory {
         let drops = Drop::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
         let drops: Vec<String> =
             drops.map(|&why| format!("{} {}", why.name(), counters.dropped(why))).collect();
-        let frames = &firewall.exits().drops;
+        let frames = &firewall.egress().drops;
         let text = format!(
             "{} outward, {} inward, {} between; packets dropped: {}; frames dropped: {frames}",
             counters.outward,
@@ -56,7 +56,7 @@ impl KernelStory {
 
 /// Nobody has more in the neighbour table than its bounds.
 pub(super) fn check_neighbours(world: &SharedWorld, firewall: &Firewall<SimXen, SimRing>) {
-    let neighbours = &firewall.exits().neighbours;
+    let neighbours = &firewall.egress().neighbours;
     let (mut pages, mut silent) = (0, 0);
     for account in Account::all() {
         let held = neighbours.holdings(account);

@@ -2,7 +2,7 @@
 
 use super::domain::{SimRing, SimXen};
 use super::world::SharedWorld;
-use crate::firewall::Firewall;
+use crate::kernel::Firewall;
 use crate::xen::Xen;
 use crate::xen::charge::{Charge, ClientCharges};
 use crate::xen::meter::{self, Account};

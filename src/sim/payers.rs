@@ -3,8 +3,8 @@
 
 use super::domain::{SimRing, SimXen};
 use super::world::SharedWorld;
-use crate::firewall::Firewall;
 use crate::flow::share;
+use crate::kernel::Firewall;
 use crate::vif::frame::Frame;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::HEADER_BYTES;
@@ -43,9 +43,9 @@ impl PayerWatch {
 
 /// Of each account the oldest frame that waits for the uplink is looked at.
 fn check_waiting(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
-    let gateway = firewall.exits().route.map(|route| route.gateway);
+    let gateway = firewall.egress().route.map(|route| route.gateway);
     // Whoever answers hosts there has them asked for.
-    let held = firewall.exits().neighbours.holdings(OURS);
+    let held = firewall.egress().neighbours.holdings(OURS);
     let asks = held.silent + held.known > 0;
     for frame in firewall.waiting_for_uplink() {
         let (account, charge) = (frame.account(), frame.charge());

@@ -34,10 +34,10 @@ use super::store::daemon::Daemon;
 use super::trace::Recording;
 use super::watcher::{self, CLIENT_MAC};
 use super::world::{Peer, SharedWorld, World};
-use crate::exits::{Exits, UplinkRoute};
-use crate::firewall::Firewall;
 use crate::guard::ruleset;
 use crate::journey::{Journey, Settings};
+use crate::kernel::Firewall;
+use crate::kernel::egress::{Egress, UplinkRoute};
 use crate::store::Store;
 use crate::time::Moment;
 use crate::xen::meter::{self, Account};
@@ -379,7 +379,7 @@ pub(super) fn boot_kernel(
     meter::reset();
     let route = UplinkRoute { address: "10.0.0.2/24".parse().ok()?, gateway: GATEWAY };
     let settings = Settings {
-        gateway: gateway_of_clients(),
+        client_gateway: gateway_of_clients(),
         uplink_prefix_bits: 24,
         ..Settings::for_memory(4 << 20, FIREWALL)
     };
@@ -390,9 +390,9 @@ pub(super) fn boot_kernel(
         world.machine.violate("rule-file", format!("{problems:?}"));
     }
     let journey = Journey::new(settings, rules, secret, xen.now());
-    let exits = Exits::new(Some(route));
+    let egress = Egress::new(Some(route));
     let port = store.port();
-    let mut firewall = match Firewall::new(xen, Store::new(store), port, journey, exits) {
+    let mut firewall = match Firewall::new(xen, Store::new(store), port, journey, egress) {
         Ok(firewall) => firewall,
         Err(error) => {
             world.borrow_mut().machine.violate("store", format!("the kernel gave up XenStore: {error}"));

@@ -5,7 +5,7 @@
 
 use super::domain::{SimRing, SimXen};
 use super::world::SharedWorld;
-use crate::firewall::Firewall;
+use crate::kernel::Firewall;
 use crate::xen::meter::{self, Account};
 use alloc::format;
 

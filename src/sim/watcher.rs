@@ -4,7 +4,7 @@ use super::domain::POISON;
 use super::machine::Machine;
 use super::net::frame;
 use super::run::UPLINK_MAC;
-use crate::exits::GATEWAY_MAC;
+use crate::kernel::egress::GATEWAY_MAC;
 use crate::xen::grant::Access;
 use crate::xen::host::Frame;
 use crate::xen::page::PAGE_BYTES;

@@ -3,7 +3,7 @@
 //! What its life wants of XenStore is asked of its [`BackendDirectory`], one thing after the other, and carried on when
 //! the reply comes. What needs no XenStore waits for none: rings are let go of at once, whatever is under way.
 
-use crate::clients::World;
+use crate::flow::allowance::Taken;
 use crate::flow::share::Account;
 use crate::guard::antispoof::Identity;
 use crate::store::{Job, Store, StoreError, StoreRing};
@@ -12,6 +12,7 @@ use crate::vif::announcement::{Announcement, Unusable};
 use crate::vif::backend_directory::BackendDirectory;
 use crate::vif::lifecycle::backend::{Action, Backend, Event, Sight};
 use crate::vif::netback::Netback;
+use crate::vif::platform::Platform;
 use crate::vif::token_bucket::{RateLimit, TokenBucket};
 use crate::xen::{DomainId, Xen};
 use alloc::rc::Rc;
@@ -171,20 +172,20 @@ impl ClientVif {
     }
 
     /// Goes on with what replies and time allow. The caller drops the device on [`Change::Gone`].
-    pub fn advance<X: Xen, R: StoreRing + 'static>(&mut self, world: &mut World<'_, X, R>) -> Steps {
+    pub fn advance<X: Xen, R: StoreRing + 'static>(&mut self, platform: &mut Platform<'_, X, R>) -> Steps {
         let before = self.netback.is_some();
         let mut error = None;
         while !self.life.is_forgotten() {
             if let Some(job) = &mut self.job {
                 let Poll::Ready(outcome) = job.poll() else { break };
                 self.job = None;
-                error = self.settle(outcome, world).or(error);
+                error = self.settle(outcome, platform).or(error);
             } else if self.broke {
                 self.broke = false;
-                self.handle(Event::Broke, world);
-            } else if self.may_look(world) {
+                self.handle(Event::Broke, platform);
+            } else if self.may_look(platform) {
                 self.stale = false;
-                let (directory, store) = (self.directory.clone(), world.store.clone());
+                let (directory, store) = (self.directory.clone(), platform.store.clone());
                 self.job = Some(Job::new(async move { Outcome::Saw(directory.look(&store).await) }));
             } else {
                 break;
@@ -203,13 +204,13 @@ impl ClientVif {
     pub fn break_off<X: Xen, R: StoreRing + 'static>(
         &mut self,
         why: impl fmt::Display,
-        world: &mut World<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) -> Steps {
         let id = self.id();
-        world.say(Level::Warn, id, format_args!("broke the protocol ({why}): connection ended"));
+        platform.say(Level::Warn, id, format_args!("broke the protocol ({why}): connection ended"));
         self.broke = true;
-        self.let_go(world.xen);
-        let mut steps = self.advance(world);
+        self.let_go(platform.xen);
+        let mut steps = self.advance(platform);
         if steps.change == Change::None {
             steps.change = Change::Detached;
         }
@@ -217,21 +218,22 @@ impl ClientVif {
     }
 
     /// Whether there is a reason to look at XenStore, and the client has a look left.
-    fn may_look<X: Xen, R: StoreRing>(&self, world: &mut World<'_, X, R>) -> bool {
-        let due = self.stale || self.life.deadline().is_some_and(|due| due <= world.now);
-        due && world.now >= self.rests_until && world.may_look(self.id())
+    fn may_look<X: Xen, R: StoreRing>(&self, platform: &mut Platform<'_, X, R>) -> bool {
+        let due = self.stale || self.life.deadline().is_some_and(|due| due <= platform.now);
+        due && platform.now >= self.rests_until
+            && platform.attention.look(self.id().domain, platform.now) == Taken::Granted
     }
 
     /// Hands an event to the device's life and begins what comes of it.
-    fn handle<X: Xen, R: StoreRing + 'static>(&mut self, event: Event, world: &mut World<'_, X, R>) {
-        let mut action = self.life.handle(event, world.xen.now());
+    fn handle<X: Xen, R: StoreRing + 'static>(&mut self, event: Event, platform: &mut Platform<'_, X, R>) {
+        let mut action = self.life.handle(event, platform.xen.now());
         while let Some(next) = action {
             if next != Action::LetGo {
-                self.job = Some(self.begin(next, world.store));
+                self.job = Some(self.begin(next, platform.store));
                 return;
             }
-            self.let_go(world.xen);
-            action = self.life.handle(Event::Done, world.xen.now());
+            self.let_go(platform.xen);
+            action = self.life.handle(Event::Done, platform.xen.now());
         }
     }
 
@@ -254,16 +256,16 @@ impl ClientVif {
     fn settle<X: Xen, R: StoreRing + 'static>(
         &mut self,
         outcome: Outcome,
-        world: &mut World<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         let ended = match outcome {
             Outcome::Saw(Ok(sight)) => Ok(Event::Saw(sight)),
             Outcome::Saw(Err(error)) => {
                 self.stale = true;
-                self.rests_until = world.now + REST;
+                self.rests_until = platform.now + REST;
                 return self.report(error);
             }
-            Outcome::Announced(Ok(announced)) => Ok(self.take_up(announced, world)),
+            Outcome::Announced(Ok(announced)) => Ok(self.take_up(announced, platform)),
             Outcome::Ended(Ok(event)) => {
                 self.trouble = None;
                 Ok(event)
@@ -272,11 +274,11 @@ impl ClientVif {
         };
         match ended {
             Ok(event) => {
-                self.handle(event, world);
+                self.handle(event, platform);
                 None
             }
             Err(error) => {
-                self.handle(Event::Failed, world);
+                self.handle(Event::Failed, platform);
                 self.report(error)
             }
         }
@@ -292,17 +294,17 @@ impl ClientVif {
     fn take_up<X: Xen, R: StoreRing>(
         &mut self,
         announced: Result<Announcement, Unusable>,
-        world: &mut World<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) -> Event {
         let id = self.id();
-        match announced.and_then(|announcement| announcement.take_up(id.domain, world.xen)) {
+        match announced.and_then(|announcement| announcement.take_up(id.domain, platform.xen)) {
             Ok(mut netback) => {
                 netback.set_bucket(self.bucket);
                 self.netback = Some(netback);
                 Event::Done
             }
             Err(why) => {
-                world.say(Level::Warn, id, format_args!("cannot connect: {why}"));
+                platform.say(Level::Warn, id, format_args!("cannot connect: {why}"));
                 Event::Refused
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod abilities;
 pub mod announcement;
+pub mod attention;
 pub mod backend_directory;
 pub mod blank;
 pub mod byte_limit;
@@ -18,6 +19,7 @@ pub mod intake;
 pub mod lifecycle;
 pub mod netback;
 pub mod netfront;
+pub mod platform;
 pub mod ring;
 pub mod rx;
 pub mod segments;

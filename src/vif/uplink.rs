@@ -6,9 +6,9 @@ use crate::flow::allowance::{Allowance, Rate, Taken};
 use crate::store::{Job, Store, StoreError, StoreRing};
 use crate::time::Moment;
 use crate::vif::frontend_directory::{FrontendDirectory, Talents};
-use crate::vif::held::HeldPages;
 use crate::vif::lifecycle::frontend::{Action, Event, Frontend, Link, Sight};
 use crate::vif::netfront::Netfront;
+use crate::vif::platform::Platform;
 use crate::wire::ethernet::Mac;
 use crate::xen::Xen;
 use crate::xen::charge::Charge;
@@ -78,18 +78,6 @@ pub struct Uplink {
     trouble: Option<StoreError>,
 }
 
-/// What a device's steps take besides its own state.
-pub struct Surroundings<'a, X: Xen, R: StoreRing> {
-    /// The hypervisor.
-    pub xen: &'a mut X,
-    /// XenStore.
-    pub store: &'a Store<R>,
-    /// When this turn began.
-    pub now: Moment,
-    /// Where pages go that the backend does not let go.
-    pub held: &'a mut HeldPages,
-}
-
 impl Uplink {
     /// A device that was found; whatever happened since is seen at the first step.
     pub fn new(directory: FrontendDirectory, now: Moment) -> Self {
@@ -156,20 +144,20 @@ impl Uplink {
     }
 
     /// Goes on with what replies and time allow. The caller drops the device on [`Change::Gone`].
-    pub fn advance<X: Xen, R: StoreRing + 'static>(&mut self, around: &mut Surroundings<'_, X, R>) -> Steps {
+    pub fn advance<X: Xen, R: StoreRing + 'static>(&mut self, platform: &mut Platform<'_, X, R>) -> Steps {
         let before = self.link();
         let mut error = None;
         while !self.life.is_forgotten() {
             if let Some(job) = &mut self.job {
                 let Poll::Ready(outcome) = job.poll() else { break };
                 self.job = None;
-                error = self.settle(outcome, around).or(error);
+                error = self.settle(outcome, platform).or(error);
             } else if self.broke {
-                self.handle(Event::Broke, around);
+                self.handle(Event::Broke, platform);
                 self.broke = false;
-            } else if self.may_look(around.now) {
+            } else if self.may_look(platform.now) {
                 self.stale = false;
-                let (directory, store) = (self.directory.clone(), around.store.clone());
+                let (directory, store) = (self.directory.clone(), platform.store.clone());
                 self.job = Some(Job::new(async move { Outcome::Saw(directory.look(&store).await) }));
             } else {
                 break;
@@ -185,14 +173,11 @@ impl Uplink {
     }
 
     /// Ends the connection to a backend that broke the protocol; it is tried again after a while.
-    pub fn break_off<X: Xen, R: StoreRing + 'static>(
-        &mut self,
-        around: &mut Surroundings<'_, X, R>,
-    ) -> Steps {
+    pub fn break_off<X: Xen, R: StoreRing + 'static>(&mut self, platform: &mut Platform<'_, X, R>) -> Steps {
         let before = self.link();
         self.broke = true;
-        self.let_go(around);
-        let mut steps = self.advance(around);
+        self.let_go(platform);
+        let mut steps = self.advance(platform);
         if steps.change == Change::None && before == Link::Up {
             steps.change = Change::Down;
         }
@@ -206,15 +191,15 @@ impl Uplink {
     }
 
     /// Hands an event to the device's life and begins what comes of it.
-    fn handle<X: Xen, R: StoreRing + 'static>(&mut self, event: Event, around: &mut Surroundings<'_, X, R>) {
-        let mut action = self.life.handle(event, around.xen.now());
+    fn handle<X: Xen, R: StoreRing + 'static>(&mut self, event: Event, platform: &mut Platform<'_, X, R>) {
+        let mut action = self.life.handle(event, platform.xen.now());
         while let Some(next) = action {
             if next != Action::LetGo {
-                self.job = Some(self.begin(next, around.store));
+                self.job = Some(self.begin(next, platform.store));
                 return;
             }
-            self.let_go(around);
-            action = self.life.handle(Event::Done, around.xen.now());
+            self.let_go(platform);
+            action = self.life.handle(Event::Done, platform.xen.now());
         }
     }
 
@@ -237,16 +222,16 @@ impl Uplink {
     fn settle<X: Xen, R: StoreRing + 'static>(
         &mut self,
         outcome: Outcome,
-        around: &mut Surroundings<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         let ended = match outcome {
             Outcome::Saw(Ok(sight)) => Ok(Event::Saw(sight)),
             Outcome::Saw(Err(error)) => {
                 self.stale = true;
-                self.rests_until = around.now + REST;
+                self.rests_until = platform.now + REST;
                 return self.report(error);
             }
-            Outcome::Offered(Ok(talents)) => Ok(self.make_rings(talents, around)),
+            Outcome::Offered(Ok(talents)) => Ok(self.make_rings(talents, platform)),
             Outcome::Ended(Ok(event)) => {
                 self.trouble = None;
                 Ok(event)
@@ -255,11 +240,11 @@ impl Uplink {
         };
         match ended {
             Ok(event) => {
-                self.handle(event, around);
+                self.handle(event, platform);
                 None
             }
             Err(error) => {
-                self.handle(Event::Failed, around);
+                self.handle(Event::Failed, platform);
                 self.report(error)
             }
         }
@@ -275,15 +260,15 @@ impl Uplink {
     fn make_rings<X: Xen, R: StoreRing>(
         &mut self,
         Talents { abilities, split }: Talents,
-        around: &mut Surroundings<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) -> Event {
-        around.held.retry(around.xen);
-        if around.xen.pages().is_beyond(Charge::KEPT) {
-            log::error!("uplink: its backend still holds {} pages: no new rings for it", around.held.len());
+        platform.held.retry(platform.xen);
+        if platform.xen.pages().is_beyond(Charge::KEPT) {
+            log::error!("uplink: its backend still holds {} pages: no new rings for it", platform.held.len());
             return Event::Refused;
         }
         let backend = self.directory.backend();
-        match Netfront::create(around.xen, backend, abilities, split) {
+        match Netfront::create(platform.xen, backend, abilities, split) {
             Ok(netfront) => {
                 self.netfront = Some(netfront);
                 Event::Done
@@ -295,10 +280,10 @@ impl Uplink {
         }
     }
 
-    fn let_go<X: Xen, R: StoreRing>(&mut self, around: &mut Surroundings<'_, X, R>) {
+    fn let_go<X: Xen, R: StoreRing>(&mut self, platform: &mut Platform<'_, X, R>) {
         if let Some(netfront) = self.netfront.take() {
-            around.held.extend(netfront.disconnect(around.xen));
+            platform.held.extend(netfront.disconnect(platform.xen));
         }
-        around.held.retry(around.xen);
+        platform.held.retry(platform.xen);
     }
 }

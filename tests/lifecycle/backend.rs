@@ -3,7 +3,7 @@
 use crate::vif::{Directory, Mishap, Vif};
 use crate::{Dice, LONG, SHORT, START, milliseconds};
 use ravelin::client::ClientSlot;
-use ravelin::clients::{Owners, Ownership};
+use ravelin::kernel::ownership::{Owners, Ownership};
 use ravelin::vif::client::DeviceId;
 use ravelin::vif::lifecycle::backend::Event;
 use ravelin::vif::lifecycle::{BusState, Online, Rings};

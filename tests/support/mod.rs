@@ -74,7 +74,7 @@ pub struct World {
 
 /// Settings of the usual test world: 16 MiB, gateway G.
 pub fn settings() -> Settings {
-    Settings { gateway: G, uplink_prefix_bits: 24, ..Settings::for_memory(16 << 20, F) }
+    Settings { client_gateway: G, uplink_prefix_bits: 24, ..Settings::for_memory(16 << 20, F) }
 }
 
 impl World {

@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::frame::{finish, frame};
-use crate::exits::GATEWAY_MAC;
+use crate::kernel::egress::GATEWAY_MAC;
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
 use crate::sim::model::WILD;

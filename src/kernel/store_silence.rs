@@ -12,7 +12,7 @@ const PROMPT: Duration = Duration::from_secs(60);
 
 /// How long xenstored has been silent.
 #[derive(Debug, Default)]
-pub(super) struct Silence {
+pub(super) struct StoreSilence {
     replies: u64,
     /// Since when something is waited for and nothing has come.
     since: Option<Moment>,
@@ -20,7 +20,7 @@ pub(super) struct Silence {
     slow: Option<Moment>,
 }
 
-impl Silence {
+impl StoreSilence {
     /// Looks at how many requests are unanswered now, and how many `replies` there were since boot; says how things stand
     /// when that is too long.
     pub(super) fn look<R: StoreRing>(&mut self, now: Moment, store: &Store<R>) {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_slow_xenstored_is_noticed_once_until_it_was_prompt_for_a_minute() {
-        let mut silence = Silence::default();
+        let mut silence = StoreSilence::default();
         silence.note(at(10), 1, 0);
         assert_eq!(silence.deadline(), Some(at(11)));
         silence.note(at(11), 1, 0);

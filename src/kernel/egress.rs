@@ -1,7 +1,7 @@
 //! Where packets leave: the vif chosen, the next hop found, Ethernet made anew.
 
+use super::client_vifs::ClientVifs;
 use crate::client::{ClientSlot, Side};
-use crate::clients::Clients;
 use crate::counters::Drop;
 use crate::flow::share::Account;
 use crate::journey::Outlet;
@@ -44,11 +44,11 @@ impl UplinkRoute {
 }
 
 /// The vifs, and what is needed to send through them.
-pub struct Exits {
+pub struct Egress {
     /// The way out, while there is a device for it.
     pub uplink: Option<Uplink>,
     /// The clients.
-    pub clients: Clients,
+    pub clients: ClientVifs,
     /// Who is where on the uplink.
     pub neighbours: Neighbours<Frame>,
     /// Addresses on the uplink; without, nothing goes there.
@@ -59,13 +59,13 @@ pub struct Exits {
     pub drops: FrameDrops,
 }
 
-impl Exits {
+impl Egress {
     /// No vif yet; `route` says how things are on the uplink.
     pub fn new(route: Option<UplinkRoute>) -> Self {
         let gateway = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway);
         Self {
             uplink: None,
-            clients: Clients::default(),
+            clients: ClientVifs::default(),
             neighbours: Neighbours::new(gateway, GATEWAY_MAC),
             route,
             undeliverable: Vec::with_capacity(waiting::PAGES.total as usize),
@@ -74,26 +74,26 @@ impl Exits {
     }
 }
 
-/// The exits together with what sending takes now.
-pub struct Leaving<'a> {
+/// The egress together with what sending takes now.
+pub struct EgressContext<'a> {
     /// The vifs.
-    pub exits: &'a mut Exits,
+    pub egress: &'a mut Egress,
     /// Where frames' pages come from and go back to.
     pub pages: &'a mut PagePool,
     /// The present.
     pub now: Moment,
 }
 
-impl Leaving<'_> {
+impl EgressContext<'_> {
     /// Gives up on a frame.
     pub fn drop_frame(&mut self, frame: Frame, why: FrameDrop) {
-        self.exits.drops.count(why);
+        self.egress.drops.count(why);
         frame.release(self.pages);
     }
 
     fn queue_for_client(&mut self, slot: ClientSlot, mut frame: Frame) {
         let now = self.now;
-        let Exits { clients, drops, .. } = &mut *self.exits;
+        let Egress { clients, drops, .. } = &mut *self.egress;
         let target = clients.vif(slot).and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
         let Some((mac, netback)) = target else { return self.drop_frame(frame, FrameDrop::NoClient) };
         let header = Header { destination: mac, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 };
@@ -114,7 +114,7 @@ impl Leaving<'_> {
 
     fn queue_for_uplink(&mut self, mut frame: Frame) {
         let destination = destination(frame.header());
-        match (self.exits.route, destination) {
+        match (self.egress.route, destination) {
             (Some(route), Some(destination)) => {
                 let now = self.now;
                 self.with_neighbours(|neighbours, output| {
@@ -127,22 +127,22 @@ impl Leaving<'_> {
 
     /// Runs `act` on the neighbour table and does what it asks for.
     pub fn with_neighbours(&mut self, act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn Output<Frame>)) {
-        let Exits { uplink, clients, neighbours, route, undeliverable, drops } = &mut *self.exits;
+        let Egress { uplink, clients, neighbours, route, undeliverable, drops } = &mut *self.egress;
         let pages = &mut *self.pages;
         act(neighbours, &mut Outgoing { uplink, clients, route, undeliverable, drops, pages });
     }
 
     /// Sends an ARP packet of the firewall's own to the uplink.
     pub fn arp(&mut self, arp: &Arp, destination: Mac) {
-        let Exits { uplink, drops, .. } = &mut *self.exits;
+        let Egress { uplink, drops, .. } = &mut *self.egress;
         send_arp(uplink, arp, destination, (Charge::OWN, Account::UPLINK), self.pages, drops);
     }
 
     /// Sends an ARP packet to a client.
     pub fn arp_to_client(&mut self, slot: ClientSlot, arp: &Arp) {
-        let target = self.exits.clients.vif(slot).and_then(|vif| Some((vif.account(), vif.netback()?)));
+        let target = self.egress.clients.vif(slot).and_then(|vif| Some((vif.account(), vif.netback()?)));
         let Some((account, netback)) = target else {
-            return self.exits.drops.count(FrameDrop::NoClient);
+            return self.egress.drops.count(FrameDrop::NoClient);
         };
         let page = self.pages.take(netback.charges().waiting());
         match page.and_then(|page| Frame::with_bytes(page, &arp.frame(arp.target_mac), self.pages)) {
@@ -150,21 +150,21 @@ impl Leaving<'_> {
                 frame.charge_to(account);
                 netback.send(frame, self.pages, self.now);
             }
-            None => self.exits.drops.count(FrameDrop::NoPage),
+            None => self.egress.drops.count(FrameDrop::NoPage),
         }
     }
 
     /// On whose accounts a packet of our own to `to` is: its page, and its turn.
     fn payer_of_answer(&mut self, to: Side) -> Option<(Charge, Account)> {
         let Side::Client(slot) = to else { return Some((Charge::OWN, Account::UPLINK)) };
-        let vif = self.exits.clients.vif(slot)?;
+        let vif = self.egress.clients.vif(slot)?;
         let account = vif.account();
         Some((vif.netback()?.charges().waiting(), account))
     }
 
     /// Tells the uplink's network where our address is.
     pub fn announce_address(&mut self) {
-        let Exits { uplink, route, .. } = &*self.exits;
+        let Egress { uplink, route, .. } = &*self.egress;
         if let (Some(uplink), Some(route)) = (uplink, route) {
             let address = route.address.address();
             let arp = Arp {
@@ -179,7 +179,7 @@ impl Leaving<'_> {
     }
 }
 
-impl Outlet<Frame> for Leaving<'_> {
+impl Outlet<Frame> for EgressContext<'_> {
     fn forward(&mut self, to: Side, frame: Frame) {
         match to {
             Side::Uplink => self.queue_for_uplink(frame),
@@ -190,7 +190,7 @@ impl Outlet<Frame> for Leaving<'_> {
     fn answer(&mut self, to: Side, packet: &[u8]) {
         // It goes back to whoever caused it.
         let Some((charge, account)) = self.payer_of_answer(to) else {
-            return self.exits.drops.count(FrameDrop::NoClient);
+            return self.egress.drops.count(FrameDrop::NoClient);
         };
         let page = self.pages.take(charge);
         match page.and_then(|page| Frame::with_packet(page, packet, self.pages)) {
@@ -198,7 +198,7 @@ impl Outlet<Frame> for Leaving<'_> {
                 frame.charge_to(account);
                 self.forward(to, frame);
             }
-            None => self.exits.drops.count(FrameDrop::NoPage),
+            None => self.egress.drops.count(FrameDrop::NoPage),
         }
     }
 
@@ -213,7 +213,7 @@ impl Outlet<Frame> for Leaving<'_> {
         for piece in pieces {
             match frame.piece(piece.header(), piece.payload.clone(), self.pages) {
                 Some(fragment) => self.forward(to, fragment),
-                None => self.exits.drops.count(FrameDrop::NoPage),
+                None => self.egress.drops.count(FrameDrop::NoPage),
             }
         }
         frame.release(self.pages);
@@ -275,7 +275,7 @@ fn segment(
 /// What the neighbour table has done, and what that takes.
 struct Outgoing<'a> {
     uplink: &'a mut Option<Uplink>,
-    clients: &'a mut Clients,
+    clients: &'a mut ClientVifs,
     route: &'a Option<UplinkRoute>,
     undeliverable: &'a mut Vec<Frame>,
     drops: &'a mut FrameDrops,

@@ -1,11 +1,12 @@
 //! XenStore as the loop sees it: events are noted, replies carry on what was asked, and no packet waits for either.
 
-use super::uplink_life::Listing;
-use super::{CONTROL, DEVICES, Firewall, UPLINK};
-use crate::clients::{BACKENDS, Clients, News, World};
-use crate::control::{self, Request};
+use super::client_vifs::{BACKENDS, ClientVifs, News};
+use super::requests::{self, Request};
+use super::turn::{CONTROL, DEVICES, Firewall, UPLINK};
+use super::uplink_device::Listing;
 use crate::store::{Job, Polled, StoreError, StoreRing, WatchEvent};
 use crate::time::Moment;
+use crate::vif::platform::Platform;
 use crate::xen::{Shutdown, Xen};
 use core::task::Poll;
 
@@ -31,24 +32,24 @@ impl Inquiries {
 
 /// Whether a look at XenStore found something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Work {
+pub(super) enum StoreWork {
     Done,
     None,
 }
 
 /// The toolstack asked for the end.
-pub(super) struct Asked(pub(super) Shutdown);
+pub(super) struct ShutdownRequested(pub(super) Shutdown);
 
 impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// Takes in what XenStore says, and goes on with all that it or time allows.
-    pub(super) fn look_at_store(&mut self) -> Result<Work, Asked> {
+    pub(super) fn look_at_store(&mut self) -> Result<StoreWork, ShutdownRequested> {
         self.xen.take_pending(self.store_port);
         let work = match self.store.poll() {
-            Ok(Polled::Drained) => Work::None,
-            Ok(Polled::More) => Work::Done,
+            Ok(Polled::Drained) => StoreWork::None,
+            Ok(Polled::More) => StoreWork::Done,
             Err(error) => {
                 self.note(Some(error));
-                Work::None
+                StoreWork::None
             }
         };
         while let Some(event) = self.store.next_event() {
@@ -58,13 +59,13 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         // A change of nodes that were looked at often enough is for later.
         let due = self.control_deadline().is_some_and(|due| due <= self.now)
             || self.inquiries.are_wanted()
-            || self.exits.clients.wants_scan();
+            || self.egress.clients.wants_scan();
         if news == News::None && !due {
             return Ok(work);
         }
         // What was just done may be what somebody else waits for.
         loop {
-            let failed = self.with_clients(|clients, world| clients.advance(news, world));
+            let failed = self.with_clients(|clients, platform| clients.advance(news, platform));
             self.note(failed);
             self.advance_uplink(news);
             self.follow_requests()?;
@@ -75,42 +76,42 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         }
         self.silence.look(self.now, &self.store);
         // A port to sleep on is for the next round to see.
-        Ok(Work::Done)
+        Ok(StoreWork::Done)
     }
 
     /// Notes what is to be looked at again.
     fn take_event(&mut self, event: WatchEvent) {
         match event.token.as_str() {
             CONTROL => self.inquiries.request_wanted = true,
-            BACKENDS => self.with_clients(|clients, world| clients.backend_changed(&event.path, world)),
+            BACKENDS => self.with_clients(|clients, platform| clients.backend_changed(&event.path, platform)),
             DEVICES => {
                 self.inquiries.devices_wanted = true;
                 self.look_at_uplink();
             }
             UPLINK => self.look_at_uplink(),
-            token => self.exits.clients.frontend_changed(token),
+            token => self.egress.clients.frontend_changed(token),
         }
     }
 
     fn look_at_uplink(&mut self) {
-        if let Some(device) = self.exits.uplink.as_mut() {
+        if let Some(device) = self.egress.uplink.as_mut() {
             device.look_again();
         }
     }
 
     /// Obeys what the toolstack wants of the domain.
-    fn follow_requests(&mut self) -> Result<(), Asked> {
+    fn follow_requests(&mut self) -> Result<(), ShutdownRequested> {
         loop {
             if self.inquiries.request.is_none() && self.inquiries.request_wanted {
                 self.inquiries.request_wanted = false;
-                self.inquiries.request = Some(Job::new(control::take_request(self.store.clone())));
+                self.inquiries.request = Some(Job::new(requests::take_request(self.store.clone())));
             }
             let Some(Poll::Ready(request)) = self.inquiries.request.as_mut().map(Job::poll) else {
                 return Ok(());
             };
             self.inquiries.request = None;
             match request {
-                Ok(Some(Request::End(reason))) => return Err(Asked(reason)),
+                Ok(Some(Request::End(reason))) => return Err(ShutdownRequested(reason)),
                 Ok(Some(Request::Balance)) => self.report_balance(),
                 Ok(Some(Request::Report)) => self.report(),
                 Ok(None) => {}
@@ -119,15 +120,18 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         }
     }
 
-    pub(super) fn with_clients<T>(&mut self, act: impl FnOnce(&mut Clients, &mut World<'_, X, R>) -> T) -> T {
-        let mut world = World {
+    pub(super) fn with_clients<T>(
+        &mut self,
+        act: impl FnOnce(&mut ClientVifs, &mut Platform<'_, X, R>) -> T,
+    ) -> T {
+        let mut platform = Platform {
             xen: &mut self.xen,
             store: &self.store,
             now: self.now,
             attention: &mut self.attention,
-            changes: &mut self.ownership,
+            held: &mut self.held,
         };
-        act(&mut self.exits.clients, &mut world)
+        act(&mut self.egress.clients, &mut platform)
     }
 
     /// Says what XenStore did not do. That it has failed for good is said once.
@@ -140,7 +144,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
 
     /// When there is something to do without a reply of XenStore.
     pub(super) fn control_deadline(&self) -> Option<Moment> {
-        let clients = self.exits.clients.deadline(&self.attention);
+        let clients = self.egress.clients.deadline(&self.attention);
         [clients, self.uplink_deadline(), self.silence.deadline()].into_iter().flatten().min()
     }
 }

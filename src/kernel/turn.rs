@@ -4,15 +4,13 @@
 //! receive, run every copy in one hypercall, judge what arrived, send, notify. When a pass finds nothing to
 //! do, ask every ring to wake us and sleep.
 
-mod control_plane;
-pub mod report;
-mod silence;
-mod uplink_life;
-
+use super::client_vifs::BACKENDS;
+use super::control::{Inquiries, ShutdownRequested, StoreWork};
+use super::egress::{Egress, EgressContext, GATEWAY_MAC};
+use super::ownership::Ownership;
+use super::store_silence::StoreSilence;
+use super::{requests, uplink_device};
 use crate::client::{ClientSlot, Side};
-use crate::clients::{Attention, BACKENDS, Ownership};
-use crate::control;
-use crate::exits::{Exits, GATEWAY_MAC, Leaving};
 use crate::flow::share::Account;
 use crate::journey::Journey;
 use crate::packet::Datagram;
@@ -21,6 +19,7 @@ use crate::route::proxy_arp;
 use crate::store::{Store, StoreError, StoreRing};
 use crate::time::Moment;
 use crate::vif::abilities::{Abilities, Support};
+use crate::vif::attention::Attention;
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::{CannotSegment, Frame};
 use crate::vif::held::HeldPages;
@@ -38,64 +37,60 @@ use crate::xen::event::Port;
 use crate::xen::page::PagePool;
 use crate::xen::{Shutdown, Xen};
 use alloc::vec::Vec;
-use control_plane::{Asked, Inquiries, Work};
 use core::net::Ipv4Addr;
-use silence::Silence;
 
 /// Copies in one hypercall: a ring of buffers and as much again. Xen itself pauses long batches to let others run.
 const BATCH: usize = 2 * RING_SIZE as usize;
 
 /// The watch on the toolstack's requests to the whole domain.
-const CONTROL: &str = "control";
+pub(super) const CONTROL: &str = "control";
 /// The watch on our own network devices.
-const DEVICES: &str = "devices";
+pub(super) const DEVICES: &str = "devices";
 /// The watch on the uplink's backend.
-const UPLINK: &str = "uplink";
+pub(super) const UPLINK: &str = "uplink";
 
 /// The whole firewall.
 pub struct Firewall<X: Xen, R: StoreRing> {
-    xen: X,
+    pub(super) xen: X,
     /// When this turn began.
-    now: Moment,
-    store: Store<R>,
-    store_port: Port,
-    journey: Journey<Frame>,
-    exits: Exits,
-    batch: CopyBatch,
-    in_flight: InFlight,
+    pub(super) now: Moment,
+    pub(super) store: Store<R>,
+    pub(super) store_port: Port,
+    pub(super) journey: Journey<Frame>,
+    pub(super) egress: Egress,
+    pub(super) batch: CopyBatch,
+    pub(super) in_flight: InFlight,
     /// Frames that arrived from the uplink in this pass.
-    received: Vec<Frame>,
+    pub(super) received: Vec<Frame>,
     /// Frames that arrived from clients in this pass.
-    arrived: Vec<(ClientSlot, Frame)>,
-    /// Address changes to tell the journey.
-    ownership: Vec<Ownership>,
-    ports: Vec<Port>,
+    pub(super) arrived: Vec<(ClientSlot, Frame)>,
+    pub(super) ports: Vec<Port>,
     /// The client slot whose turn is first in the next round.
-    first: usize,
-    gate: Gate,
+    pub(super) first: usize,
+    pub(super) gate: Gate,
     /// When a client that sent as much as it may is served again.
-    replenished: Option<Moment>,
+    pub(super) replenished: Option<Moment>,
     /// Pages that backends of the uplink have not let go yet.
-    held: HeldPages,
+    pub(super) held: HeldPages,
     /// Our address on the uplink, where the toolstack gives the device none.
-    configured_address: Option<Ipv4Prefix>,
+    pub(super) configured_address: Option<Ipv4Prefix>,
     /// Network devices beside the uplink that were reported as not used.
-    unused_devices: Vec<u32>,
-    effort: Effort,
+    pub(super) unused_devices: Vec<u32>,
+    pub(super) stats: LoopStats,
     /// What is asked of XenStore beside the devices.
-    inquiries: Inquiries,
+    pub(super) inquiries: Inquiries,
     /// What each client has left of our attention.
-    attention: Attention,
-    silence: Silence,
+    pub(super) attention: Attention,
+    pub(super) silence: StoreSilence,
 }
 
 /// What the loop did, to see how well it batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Effort {
-    passes: u64,
-    sleeps: u64,
-    batches: u64,
-    copies: u64,
+pub(super) struct LoopStats {
+    pub(super) passes: u64,
+    pub(super) sleeps: u64,
+    pub(super) batches: u64,
+    pub(super) copies: u64,
 }
 
 impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
@@ -106,38 +101,37 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         store: Store<R>,
         store_port: Port,
         journey: Journey<Frame>,
-        exits: Exits,
+        egress: Egress,
     ) -> Result<Self, StoreError> {
         // There are no packets yet: the only time that XenStore is waited for.
         store.wait_for(async {
-            control::announce(&store).await?;
-            store.watch(control::REQUESTS, CONTROL).await?;
+            requests::announce(&store).await?;
+            store.watch(requests::REQUESTS, CONTROL).await?;
             store.watch(BACKENDS, BACKENDS).await?;
             store.watch(uplink::DEVICES, DEVICES).await
         })?;
         Ok(Self {
-            configured_address: exits.route.map(|route| route.address),
+            configured_address: egress.route.map(|route| route.address),
             now: xen.now(),
             xen,
             store,
             store_port,
             journey,
-            exits,
+            egress,
             batch: CopyBatch::with_capacity(BATCH),
             in_flight: InFlight::with_capacity(BATCH),
             received: Vec::with_capacity(RING_SIZE as usize),
             arrived: Vec::with_capacity(BATCH),
-            ownership: Vec::new(),
             ports: Vec::new(),
             first: 0,
             gate: Gate::default(),
             replenished: None,
             held: HeldPages::default(),
             unused_devices: Vec::new(),
-            effort: Effort::default(),
+            stats: LoopStats::default(),
             inquiries: Inquiries::default(),
             attention: Attention::default(),
-            silence: Silence::default(),
+            silence: StoreSilence::default(),
         })
     }
 
@@ -159,11 +153,11 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         self.pass(now);
         let work = match self.look_at_store() {
             Ok(work) => work,
-            Err(Asked(reason)) => return Some(reason),
+            Err(ShutdownRequested(reason)) => return Some(reason),
         };
         // Arming the rings is a look at them, too: no need for a pass that finds nothing.
-        let later = if work == Work::None && self.may_sleep(now) {
-            self.effort.sleeps += 1;
+        let later = if work == StoreWork::None && self.may_sleep(now) {
+            self.stats.sleeps += 1;
             let until = self.deadline();
             self.xen.wait(&self.ports, until)
         } else {
@@ -185,13 +179,13 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     }
 
     /// The vifs, to look at.
-    pub fn exits(&self) -> &Exits {
-        &self.exits
+    pub fn egress(&self) -> &Egress {
+        &self.egress
     }
 
     /// One round over everything that can carry packets.
     fn pass(&mut self, now: Moment) {
-        self.effort.passes += 1;
+        self.stats.passes += 1;
         self.tell_ownership(now);
         // After the steps that bring new ports.
         self.clear_events();
@@ -199,11 +193,11 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         self.receive_from_uplink(now);
         self.exchange_with_clients(now);
         self.judge_arrivals(now);
-        let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
-        self.journey.advance(now, &mut leaving);
-        leaving.with_neighbours(|neighbours, output| neighbours.advance(now, output));
-        while let Some(frame) = leaving.exits.undeliverable.pop() {
-            self.journey.unreachable(now, frame, &mut leaving);
+        let mut context = EgressContext { egress: &mut self.egress, pages: self.xen.pages(), now };
+        self.journey.advance(now, &mut context);
+        context.with_neighbours(|neighbours, output| neighbours.advance(now, output));
+        while let Some(frame) = context.egress.undeliverable.pop() {
+            self.journey.unreachable(now, frame, &mut context);
         }
         self.send_to_uplink();
     }
@@ -212,10 +206,10 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// again. Lists the ports to sleep on.
     fn clear_events(&mut self) {
         self.ports.clear();
-        if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
+        if let Some(netfront) = self.egress.uplink.as_mut().and_then(Uplink::netfront) {
             self.ports.extend(netfront.channels().ports());
         }
-        self.ports.extend(self.exits.clients.rings().flat_map(|(_, netback)| netback.channels().ports()));
+        self.ports.extend(self.egress.clients.rings().flat_map(|(_, netback)| netback.channels().ports()));
         for &port in &self.ports {
             self.xen.take_pending(port);
         }
@@ -224,7 +218,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
 
     /// Passes on what the uplink received.
     fn receive_from_uplink(&mut self, now: Moment) {
-        let Some(device) = self.exits.uplink.as_mut() else { return };
+        let Some(device) = self.egress.uplink.as_mut() else { return };
         let mac = device.mac();
         let Some(netfront) = device.netfront() else { return };
         let mut frames = core::mem::take(&mut self.received);
@@ -243,23 +237,23 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
 
     /// One frame from the uplink.
     fn take_from_uplink(&mut self, mut frame: Frame, mac: Mac, now: Moment) {
-        let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
+        let mut context = EgressContext { egress: &mut self.egress, pages: self.xen.pages(), now };
         let Some(header) = Header::read(frame.head()) else {
-            return leaving.drop_frame(frame, FrameDrop::Protocol);
+            return context.drop_frame(frame, FrameDrop::Protocol);
         };
         match header.ether_type {
-            EtherType::Ipv4 if header.destination != mac => leaving.drop_frame(frame, FrameDrop::NotForUs),
+            EtherType::Ipv4 if header.destination != mac => context.drop_frame(frame, FrameDrop::NotForUs),
             EtherType::Ipv4
-                if source(&mut frame).is_some_and(|source| leaving.exits.clients.owns(source)) =>
+                if source(&mut frame).is_some_and(|source| context.egress.clients.owns(source)) =>
             {
-                leaving.drop_frame(frame, FrameDrop::SpoofedUplink);
+                context.drop_frame(frame, FrameDrop::SpoofedUplink);
             }
             EtherType::Ipv4 => match frame.settle_segmentation() {
-                Ok(()) => self.journey.inbound(now, frame, &mut leaving),
-                Err(CannotSegment) => leaving.drop_frame(frame, FrameDrop::Segmentation),
+                Ok(()) => self.journey.inbound(now, frame, &mut context),
+                Err(CannotSegment) => context.drop_frame(frame, FrameDrop::Segmentation),
             },
-            EtherType::Arp => uplink_life::answer_arp(frame, mac, &mut leaving),
-            EtherType::Other(_) => leaving.drop_frame(frame, FrameDrop::Protocol),
+            EtherType::Arp => uplink_device::answer_arp(frame, mac, &mut context),
+            EtherType::Other(_) => context.drop_frame(frame, FrameDrop::Protocol),
         }
     }
 
@@ -268,7 +262,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         let mut broken = Vec::new();
         let flow = self.uplink_flow(now);
         let first = self.first;
-        let Exits { clients, uplink, .. } = &mut self.exits;
+        let Egress { clients, uplink, .. } = &mut self.egress;
         let mut uplink = uplink.as_mut().and_then(Uplink::netfront);
         let abilities = uplink.as_ref().map(|front| front.abilities());
         let way_out = WayOut {
@@ -297,12 +291,12 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         // Whoever found the batch full begins the next round, or else the turn goes on to the next who is there.
         self.first = turned_away.or(second).map_or(0, |slot| slot.0.into());
         if self.batch.waiting() > 0 {
-            self.effort.batches += 1;
-            self.effort.copies += self.batch.waiting() as u64;
+            self.stats.batches += 1;
+            self.stats.copies += self.batch.waiting() as u64;
             self.xen.copy(&mut self.batch);
         }
         let arrived = &mut self.arrived;
-        for (slot, _, netback) in self.exits.clients.rings_from(first) {
+        for (slot, _, netback) in self.egress.clients.rings_from(first) {
             let (batch, in_flight) = (&self.batch, &mut self.in_flight);
             netback.settle(batch, in_flight, &mut self.xen, |frame| arrived.push((slot, frame)));
         }
@@ -323,24 +317,24 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
 
     /// One frame from a client.
     fn take_from_client(&mut self, slot: ClientSlot, mut frame: Frame, now: Moment) {
-        let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
+        let mut context = EgressContext { egress: &mut self.egress, pages: self.xen.pages(), now };
         let header = Header::read(frame.head());
-        let (Some(header), Some(vif)) = (header, leaving.exits.clients.vif(slot)) else {
-            return leaving.drop_frame(frame, FrameDrop::Protocol);
+        let (Some(header), Some(vif)) = (header, context.egress.clients.vif(slot)) else {
+            return context.drop_frame(frame, FrameDrop::Protocol);
         };
         frame.charge_to(vif.account());
         match header.ether_type {
             EtherType::Ipv4 if header.destination != GATEWAY_MAC => {
-                leaving.drop_frame(frame, FrameDrop::NotForUs)
+                context.drop_frame(frame, FrameDrop::NotForUs)
             }
             EtherType::Ipv4 => {
                 let source = source(&mut frame);
                 let checked = source.map(|source| vif.identity().check(header.source, source));
                 match (checked, frame.settle_segmentation()) {
-                    (Some(Ok(())), Ok(())) => self.journey.outbound(now, slot, frame, &mut leaving),
-                    (Some(Ok(())), Err(CannotSegment)) => leaving.drop_frame(frame, FrameDrop::Segmentation),
-                    (Some(Err(spoof)), _) => leaving.drop_frame(frame, spoof.into()),
-                    (None, _) => leaving.drop_frame(frame, FrameDrop::Protocol),
+                    (Some(Ok(())), Ok(())) => self.journey.outbound(now, slot, frame, &mut context),
+                    (Some(Ok(())), Err(CannotSegment)) => context.drop_frame(frame, FrameDrop::Segmentation),
+                    (Some(Err(spoof)), _) => context.drop_frame(frame, spoof.into()),
+                    (None, _) => context.drop_frame(frame, FrameDrop::Protocol),
                 }
             }
             EtherType::Arp => {
@@ -348,18 +342,18 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
                 let reply =
                     request.and_then(|request| proxy_arp::answer(&request, vif.identity(), GATEWAY_MAC).ok());
                 match reply {
-                    Some(reply) => leaving.arp_to_client(slot, &reply),
-                    None => leaving.exits.drops.count(FrameDrop::ArpUnanswered),
+                    Some(reply) => context.arp_to_client(slot, &reply),
+                    None => context.egress.drops.count(FrameDrop::ArpUnanswered),
                 }
-                frame.release(leaving.pages);
+                frame.release(context.pages);
             }
-            EtherType::Other(_) => leaving.drop_frame(frame, FrameDrop::Protocol),
+            EtherType::Other(_) => context.drop_frame(frame, FrameDrop::Protocol),
         }
     }
 
     /// Hands waiting frames to the uplink's backend.
     fn send_to_uplink(&mut self) {
-        if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
+        if let Some(netfront) = self.egress.uplink.as_mut().and_then(Uplink::netfront) {
             netfront.transmit(&mut self.xen);
             netfront.publish(&mut self.xen);
         }
@@ -367,7 +361,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
 
     /// Whether clients are to wait for the uplink.
     fn uplink_flow(&mut self, now: Moment) -> Flow {
-        let uplink = self.exits.uplink.as_mut();
+        let uplink = self.egress.uplink.as_mut();
         let (link, backlog, answered) = uplink.map_or((Link::Down, 0, 0), |uplink| {
             let link = uplink.link();
             let front = uplink.netfront();
@@ -380,7 +374,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// next pass deals with it.
     fn may_sleep(&mut self, now: Moment) -> bool {
         let flow = self.uplink_flow(now);
-        let Exits { clients, uplink, .. } = &mut self.exits;
+        let Egress { clients, uplink, .. } = &mut self.egress;
         let mut uplink = uplink.as_mut().and_then(Uplink::netfront);
         self.replenished = None;
         let mut quiet = true;
@@ -392,7 +386,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
             self.replenished = self.replenished.into_iter().chain(netback.deadline()).min();
         }
         // What a connection that was broken off has left to tell is for the next pass.
-        self.ownership.is_empty()
+        !clients.has_changes()
             & quiet
             & uplink.as_mut().is_none_or(|netfront| netfront.arm() == Ok(Wakeup::Armed))
     }
@@ -400,18 +394,18 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     fn deadline(&self) -> Option<Moment> {
         let devices = self.control_deadline();
         let gate = self.gate.deadline(self.now);
-        let neighbours = self.exits.neighbours.deadline();
+        let neighbours = self.egress.neighbours.deadline();
         let deadlines = [self.journey.next_deadline(), neighbours, devices, gate, self.replenished];
         deadlines.into_iter().flatten().min()
     }
 
     /// Tells the journey which addresses came and went.
     fn tell_ownership(&mut self, now: Moment) {
-        for change in self.ownership.drain(..) {
+        for change in self.egress.clients.take_changes() {
             match change {
                 Ownership::Gained(slot, address) => {
                     let account = self.journey.attach(slot, address, now);
-                    let Some(vif) = self.exits.clients.vif(slot) else { continue };
+                    let Some(vif) = self.egress.clients.vif(slot) else { continue };
                     // Both as long as it is attached.
                     vif.charge_to(account.unwrap_or(Account::UPLINK));
                     if let Some(mtu) = vif.directory().words().mtu() {
@@ -420,7 +414,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
                 }
                 Ownership::Lost(slot) => {
                     self.journey.detach(slot, now);
-                    if let Some(vif) = self.exits.clients.vif(slot) {
+                    if let Some(vif) = self.egress.clients.vif(slot) {
                         vif.charge_to(Account::UPLINK);
                     }
                 }

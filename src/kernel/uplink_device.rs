@@ -1,9 +1,9 @@
 //! The uplink's life as the loop sees it: found, connected, gone; and ARP on it.
 
-use super::{Firewall, UPLINK};
+use super::client_vifs::{News, directory_or_empty};
+use super::egress::EgressContext;
+use super::turn::{Firewall, UPLINK};
 use crate::client::Side;
-use crate::clients::{News, directory_or_empty};
-use crate::exits::Leaving;
 use crate::prefix::Ipv4Prefix;
 use crate::route::uplink_arp::{self, Heard, Refusal, Us};
 use crate::store::{Job, Store, StoreError, StoreRing};
@@ -12,7 +12,8 @@ use crate::time::Moment;
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::Frame;
 use crate::vif::frontend_directory::{FrontendDirectory, USUAL_MTU};
-use crate::vif::uplink::{self, Change, Steps, Surroundings, Uplink};
+use crate::vif::platform::Platform;
+use crate::vif::uplink::{self, Change, Steps, Uplink};
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{HEADER_BYTES, Header, Mac};
 use crate::xen::Xen;
@@ -66,7 +67,7 @@ enum Need {
 impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// Ends the connection to a backend that broke the protocol.
     pub(super) fn break_uplink_off(&mut self) {
-        let steps = self.with_uplink(|device, around| device.break_off(around));
+        let steps = self.with_uplink(|device, platform| device.break_off(platform));
         self.uplink_took_steps(steps);
     }
 
@@ -76,13 +77,13 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         if self.held.deadline().is_some_and(|due| due <= now) {
             self.held.retry(&mut self.xen);
         }
-        if let Some(device) = self.exits.uplink.as_ref() {
+        if let Some(device) = self.egress.uplink.as_ref() {
             let due = match device.is_asking() {
                 true => news == News::Some,
                 false => device.deadline().is_some_and(|due| due <= now),
             };
             if due {
-                let steps = self.with_uplink(|device, around| device.advance(around));
+                let steps = self.with_uplink(|device, platform| device.advance(platform));
                 self.uplink_took_steps(steps);
             }
         }
@@ -91,16 +92,16 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
 
     /// When [`Self::advance_uplink`] has something to do without a reply of XenStore.
     pub(super) fn uplink_deadline(&self) -> Option<Moment> {
-        let device = self.exits.uplink.as_ref().and_then(Uplink::deadline);
+        let device = self.egress.uplink.as_ref().and_then(Uplink::deadline);
         device.into_iter().chain(self.held.deadline()).min()
     }
 
-    fn with_uplink(&mut self, act: impl FnOnce(&mut Uplink, &mut Surroundings<'_, X, R>) -> Steps) -> Steps {
-        let Some(device) = self.exits.uplink.as_mut() else {
+    fn with_uplink(&mut self, act: impl FnOnce(&mut Uplink, &mut Platform<'_, X, R>) -> Steps) -> Steps {
+        let Some(device) = self.egress.uplink.as_mut() else {
             return Steps { change: Change::None, error: None };
         };
-        let (xen, store, held) = (&mut self.xen, &self.store, &mut self.held);
-        act(device, &mut Surroundings { xen, store, now: self.now, held })
+        let Self { xen, store, now, attention, held, .. } = self;
+        act(device, &mut Platform { xen, store, now: *now, attention, held })
     }
 
     /// Draws the conclusions from what the uplink did.
@@ -109,18 +110,18 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
             Change::None => {}
             Change::Up => {
                 log::info!("uplink: connected");
-                let mtu = self.exits.uplink.as_ref().map_or(USUAL_MTU, Uplink::mtu);
+                let mtu = self.egress.uplink.as_ref().map_or(USUAL_MTU, Uplink::mtu);
                 self.journey.set_mtu(Side::Uplink, mtu);
                 self.settle_address();
                 let now = self.xen.now();
-                let mut leaving = Leaving { exits: &mut self.exits, pages: self.xen.pages(), now };
-                leaving.with_neighbours(|neighbours, output| neighbours.clear(output));
-                leaving.announce_address();
+                let mut context = EgressContext { egress: &mut self.egress, pages: self.xen.pages(), now };
+                context.with_neighbours(|neighbours, output| neighbours.clear(output));
+                context.announce_address();
             }
             Change::Down => log::warn!("uplink: disconnected"),
             Change::Gone => {
                 log::warn!("uplink: the device was removed");
-                self.exits.uplink = None;
+                self.egress.uplink = None;
                 self.inquiries.devices_wanted = true;
             }
         }
@@ -136,7 +137,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         loop {
             if self.inquiries.devices.is_none() && self.inquiries.devices_wanted {
                 self.inquiries.devices_wanted = false;
-                let need = if self.exits.uplink.is_none() { Need::Uplink } else { Need::Names };
+                let need = if self.egress.uplink.is_none() { Need::Uplink } else { Need::Names };
                 self.inquiries.devices = Some(Job::new(Listing::read(need, self.store.clone())));
             }
             let Some(Poll::Ready(listing)) = self.inquiries.devices.as_mut().map(Job::poll) else { return };
@@ -151,11 +152,11 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     fn take_listing(&mut self, Listing { devices, found }: Listing) {
         if let Some(directory) = found {
             log::info!("uplink: device {}, our address there is {}", directory.device(), directory.mac());
-            self.exits.uplink = Some(Uplink::new(directory, self.xen.now()));
-            let steps = self.with_uplink(|device, around| device.advance(around));
+            self.egress.uplink = Some(Uplink::new(directory, self.xen.now()));
+            let steps = self.with_uplink(|device, platform| device.advance(platform));
             self.uplink_took_steps(steps);
         }
-        let used = self.exits.uplink.as_ref().map(Uplink::device);
+        let used = self.egress.uplink.as_ref().map(Uplink::device);
         self.unused_devices.retain(|device| devices.contains(device) && Some(*device) != used);
         for device in devices {
             if used.is_some() && Some(device) != used && !self.unused_devices.contains(&device) {
@@ -168,14 +169,14 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// Our address on the uplink is the one that the toolstack gave the device, or else the configured one. Flows
     /// go on if it is what it was.
     fn settle_address(&mut self) {
-        let given = self.exits.uplink.as_ref().and_then(Uplink::address);
-        let (Some(route), Some(configured)) = (self.exits.route.as_mut(), self.configured_address) else {
+        let given = self.egress.uplink.as_ref().and_then(Uplink::address);
+        let (Some(route), Some(configured)) = (self.egress.route.as_mut(), self.configured_address) else {
             return;
         };
         // The node lies in the backend's directory: what cannot be ours is not believed.
         let given = given.filter(|&given| {
             let unusable = given.is_unspecified() || given.is_multicast() || given.is_loopback();
-            !unusable && !given.is_broadcast() && !self.exits.clients.owns(given)
+            !unusable && !given.is_broadcast() && !self.egress.clients.owns(given)
         });
         let address =
             given.and_then(|given| Ipv4Prefix::new(given, configured.length())).unwrap_or(configured);
@@ -188,37 +189,37 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
 }
 
 /// ARP from the uplink: what it tells is taken in, questions for our address are answered.
-pub(super) fn answer_arp(frame: Frame, mac: Mac, leaving: &mut Leaving<'_>) {
+pub(super) fn answer_arp(frame: Frame, mac: Mac, context: &mut EgressContext<'_>) {
     let header = Header::read(frame.head());
     let arp = Arp::read(frame.head().get(HEADER_BYTES..).unwrap_or_default());
-    frame.release(leaving.pages);
-    let (Some(header), Some(arp), Some(route)) = (header, arp, leaving.exits.route) else {
-        return leaving.exits.drops.count(FrameDrop::ArpUnanswered);
+    frame.release(context.pages);
+    let (Some(header), Some(arp), Some(route)) = (header, arp, context.egress.route) else {
+        return context.egress.drops.count(FrameDrop::ArpUnanswered);
     };
     let us = Us { address: route.address.address(), mac };
-    let clients = &leaving.exits.clients;
+    let clients = &context.egress.clients;
     match uplink_arp::hear(&arp, header.destination, us, |address| clients.owns(address)) {
         Ok(Heard { claim, answer }) => {
-            let now = leaving.now;
+            let now = context.now;
             if let Some(claim) = claim {
-                leaving.with_neighbours(|neighbours, output| {
+                context.with_neighbours(|neighbours, output| {
                     neighbours.learn(arp.sender, arp.sender_mac, claim, now, output);
                 });
             }
             if let Some(answer) = answer {
-                leaving.arp(&answer, answer.target_mac);
+                context.arp(&answer, answer.target_mac);
             }
         }
-        Err(Refusal::NotForUs) => leaving.exits.drops.count(FrameDrop::NotForUs),
-        Err(Refusal::Spoofed) => leaving.exits.drops.count(FrameDrop::SpoofedUplink),
+        Err(Refusal::NotForUs) => context.egress.drops.count(FrameDrop::NotForUs),
+        Err(Refusal::Spoofed) => context.egress.drops.count(FrameDrop::SpoofedUplink),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exits::{Exits, UplinkRoute};
     use crate::flow::share::Account;
+    use crate::kernel::egress::{Egress, UplinkRoute};
     use crate::route::neighbour::{Asked, Event, Output};
     use crate::wire::arp::Operation;
     use crate::xen::charge::Charge;
@@ -231,19 +232,25 @@ mod tests {
     const OLD: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const NEW: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
-    fn says(operation: Operation, sender_mac: Mac, target: Ipv4Addr, to: Mac, leaving: &mut Leaving<'_>) {
+    fn says(
+        operation: Operation,
+        sender_mac: Mac,
+        target: Ipv4Addr,
+        to: Mac,
+        context: &mut EgressContext<'_>,
+    ) {
         let arp = Arp { operation, sender_mac, sender: GATEWAY, target_mac: Mac([0; 6]), target };
-        let page = leaving.pages.take(Charge::UPLINK).unwrap();
-        let frame = Frame::with_bytes(page, &arp.frame(to), leaving.pages).unwrap();
-        answer_arp(frame, MAC, leaving);
+        let page = context.pages.take(Charge::UPLINK).unwrap();
+        let frame = Frame::with_bytes(page, &arp.frame(to), context.pages).unwrap();
+        answer_arp(frame, MAC, context);
     }
 
     /// Sends a packet to the gateway, and says where it goes if it does.
-    fn goes_to(leaving: &mut Leaving<'_>) -> Option<Mac> {
-        let page = leaving.pages.take(Charge::UPLINK).unwrap();
-        let frame = Frame::with_packet(page, &[0x45; 40], leaving.pages).unwrap();
+    fn goes_to(context: &mut EgressContext<'_>) -> Option<Mac> {
+        let page = context.pages.take(Charge::UPLINK).unwrap();
+        let frame = Frame::with_packet(page, &[0x45; 40], context.pages).unwrap();
         let mut last = Last(None);
-        leaving.exits.neighbours.resolve(GATEWAY, frame, leaving.now, &mut last);
+        context.egress.neighbours.resolve(GATEWAY, frame, context.now, &mut last);
         last.0
     }
 
@@ -265,15 +272,15 @@ mod tests {
     /// Where packets for the gateway go after it answered as `OLD` and then said something else.
     fn gateway_is_at(operation: Operation, mac: Mac, target: Ipv4Addr, to: Mac) -> Option<Mac> {
         let address = Ipv4Prefix::new(OURS, 24).unwrap();
-        let mut exits = Exits::new(Some(UplinkRoute { address, gateway: GATEWAY }));
+        let mut egress = Egress::new(Some(UplinkRoute { address, gateway: GATEWAY }));
         let mut pages = PagePool::with_capacity(32);
         (0..32).for_each(|_| pages.add(on_heap::page()));
         let now = Moment::from_nanoseconds(5_000_000_000);
-        let mut leaving = Leaving { exits: &mut exits, pages: &mut pages, now };
-        assert_eq!(goes_to(&mut leaving), None);
-        says(Operation::Reply, OLD, OURS, MAC, &mut leaving);
-        says(operation, mac, target, to, &mut leaving);
-        goes_to(&mut leaving)
+        let mut context = EgressContext { egress: &mut egress, pages: &mut pages, now };
+        assert_eq!(goes_to(&mut context), None);
+        says(Operation::Reply, OLD, OURS, MAC, &mut context);
+        says(operation, mac, target, to, &mut context);
+        goes_to(&mut context)
     }
 
     #[test]

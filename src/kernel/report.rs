@@ -1,6 +1,6 @@
 //! What the firewall says of itself when it is asked (`xl sysrq`): what passed, and what it holds.
 
-use super::{Effort, Firewall};
+use super::turn::{Firewall, LoopStats};
 use crate::flow::share::Account;
 use crate::store::StoreRing;
 use crate::text::counts;
@@ -54,15 +54,15 @@ impl fmt::Display for Holders {
 impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Says on the console what passed and what did not.
     pub fn report(&mut self) {
-        let Effort { passes, sleeps, batches, copies } = self.effort;
+        let LoopStats { passes, sleeps, batches, copies } = self.stats;
         let hypercalls = self.xen.hypercalls();
         log::info!(
             "{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches, {hypercalls} hypercalls"
         );
-        if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
+        if let Some(netfront) = self.egress.uplink.as_mut().and_then(Uplink::netfront) {
             log::info!("uplink: {:?}", netfront.traffic());
         }
-        for (_, vif) in self.exits.clients.vifs() {
+        for (_, vif) in self.egress.clients.vifs() {
             let id = vif.id();
             if let Some(netback) = vif.netback() {
                 log::info!("{id}: {:?}", netback.traffic());
@@ -80,7 +80,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 log::info!("{id}: sends at most {limit}");
             }
         }
-        for line in counts("frames dropped:", self.exits.drops.counts()) {
+        for line in counts("frames dropped:", self.egress.drops.counts()) {
             log::info!("{line}");
         }
         for line in self.journey.counters().lines() {
@@ -98,7 +98,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// connections. And what has the pages that are not free, which changes with every packet.
     pub(super) fn report_balance(&mut self) {
         let Holdings { grants, mappings, ports } = self.xen.holdings();
-        let (watches, clients) = (self.store.watches(), self.exits.clients.vifs().count());
+        let (watches, clients) = (self.store.watches(), self.egress.clients.vifs().count());
         let held = self.held.len();
         log::info!("pages: {}", self.holders());
         let pages = self.xen.pages();
@@ -112,19 +112,19 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
 
     /// The accounts of the clients that are connected.
     pub fn charges(&mut self) -> Vec<ClientCharges> {
-        self.exits.clients.rings().map(|(_, netback)| netback.charges()).collect()
+        self.egress.clients.rings().map(|(_, netback)| netback.charges()).collect()
     }
 
     /// The clients that are attached: their addresses, and on whose account it is what they send. To look at.
     pub fn accounts(&mut self) -> Vec<(Ipv4Addr, Account)> {
-        let vifs = self.exits.clients.vifs();
+        let vifs = self.egress.clients.vifs();
         let all = vifs.filter_map(|(_, vif)| Some((vif.identity().address()?, vif.account())));
         all.filter(|(_, account)| *account != Account::UPLINK).collect()
     }
 
     /// The oldest frame of each account that waits for the uplink, to look at.
     pub fn waiting_for_uplink(&mut self) -> impl Iterator<Item = &Frame> {
-        let netfront = self.exits.uplink.as_mut().and_then(Uplink::netfront);
+        let netfront = self.egress.uplink.as_mut().and_then(Uplink::netfront);
         netfront.into_iter().flat_map(|netfront| netfront.oldest())
     }
 
@@ -132,17 +132,17 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     pub fn holders(&mut self) -> Holders {
         let mut holders = Holders { kept: self.held.len(), ..Holders::default() };
         // Given up when the uplink was connected anew: their senders are told in the next pass.
-        holders.neighbours = self.exits.undeliverable.iter().map(|frame| frame.segments().len()).sum();
-        if let Some(netfront) = self.exits.uplink.as_mut().and_then(Uplink::netfront) {
+        holders.neighbours = self.egress.undeliverable.iter().map(|frame| frame.segments().len()).sum();
+        if let Some(netfront) = self.egress.uplink.as_mut().and_then(Uplink::netfront) {
             holders.to_uplink = netfront.waiting();
             (holders.posted, holders.sent) = netfront.lent();
             holders.kept += netfront.kept();
         }
         for account in Account::all() {
-            holders.neighbours += self.exits.neighbours.holdings(account).pages as usize;
+            holders.neighbours += self.egress.neighbours.holdings(account).pages as usize;
             holders.fragments += self.journey.fragments().waiting_bytes(account) / PAGE_BYTES;
         }
-        holders.to_clients = self.exits.clients.rings().map(|(_, netback)| netback.waiting()).sum();
+        holders.to_clients = self.egress.clients.rings().map(|(_, netback)| netback.waiting()).sum();
         holders
     }
 }

@@ -1,26 +1,21 @@
 //! The client vifs, by slot: who is there, who owns which address, what XenStore says of them.
 
-mod attention;
-mod ownership;
-
-pub use attention::Attention;
-pub use ownership::{Owners, Ownership};
-
-use crate::client::ClientSlot;
-use crate::flow::allowance::Taken;
+use super::ownership::{Owners, Ownership};
+use crate::client::{ClientSlot, MAX_CLIENTS};
 use crate::flow::share::Account;
 use crate::store::{Job, Nodes, Store, StoreError, StoreRing};
 use crate::text::decimal;
 use crate::time::Moment;
 use crate::vif::abilities::Support;
+use crate::vif::attention::Attention;
 use crate::vif::backend_directory::{BackendDirectory, make_room};
 use crate::vif::client::{Change, ClientVif, DeviceId, Steps};
 use crate::vif::netback::{Broken, Netback};
+use crate::vif::platform::Platform;
 use crate::xen::{DomainId, Xen};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::Ipv4Addr;
 use core::task::Poll;
 use log::Level;
@@ -28,43 +23,13 @@ use log::Level;
 /// The directory that the toolstack makes backend devices in, relative to ours.
 pub const BACKENDS: &str = "backend";
 
-/// Most client vifs at once. xenstored grants 100 watches (the smaller of its two implementations): one each,
-/// and some are ours.
-pub const MAX_CLIENTS: usize = 90;
-
-/// Clients that are offered an event channel per ring: Xen polls 128 ports at most, so the others share one.
+/// ClientVifs that are offered an event channel per ring: Xen polls 128 ports at most, so the others share one.
 const SPLIT_CLIENTS: usize = 32;
 
 /// Ports of ours: XenStore's and two of the uplink.
 const OWN_PORTS: usize = 3;
 
 const _: () = assert!(MAX_CLIENTS + SPLIT_CLIENTS + OWN_PORTS <= 128);
-
-/// What acting on a device takes: the hypervisor, XenStore, the time, and where changes of ownership are noted.
-pub struct World<'a, X: Xen, R: StoreRing> {
-    /// The hypervisor.
-    pub xen: &'a mut X,
-    /// XenStore.
-    pub store: &'a Store<R>,
-    /// When this turn began.
-    pub now: Moment,
-    /// What each client has left of ours.
-    pub attention: &'a mut Attention,
-    /// Filled in, in order.
-    pub changes: &'a mut Vec<Ownership>,
-}
-
-impl<X: Xen, R: StoreRing> World<'_, X, R> {
-    /// Says something about a device on the console, unless enough was said about its client.
-    pub fn say(&mut self, level: Level, id: DeviceId, what: fmt::Arguments<'_>) {
-        self.attention.say(level, id.domain, self.now, format_args!("{id}: {what}"));
-    }
-
-    /// Whether a device's nodes may be looked at now; that counts as a look.
-    pub fn may_look(&mut self, id: DeviceId) -> bool {
-        self.attention.look(id.domain, self.now) == Taken::Granted
-    }
-}
 
 /// Whether XenStore has answered since the last time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,27 +43,27 @@ pub enum News {
 /// What is on a slot.
 #[derive(Debug, Default)]
 #[expect(clippy::large_enum_variant, reason = "most places are taken")]
-enum Place {
+enum SlotState {
     #[default]
     Vacant,
     /// A device was announced and is being read.
-    Arriving(Arrival),
+    New(NewDevice),
     Taken(ClientVif),
 }
 
 #[derive(Debug)]
-struct Arrival {
+struct NewDevice {
     id: DeviceId,
     job: Job<Result<BackendDirectory, StoreError>>,
     /// It changed meanwhile: if it was not there yet, it may be now.
     stale: bool,
 }
 
-impl Place {
+impl SlotState {
     fn id(&self) -> Option<DeviceId> {
         match self {
             Self::Vacant => None,
-            Self::Arriving(arrival) => Some(arrival.id),
+            Self::New(device) => Some(device.id),
             Self::Taken(vif) => Some(vif.id()),
         }
     }
@@ -113,9 +78,11 @@ impl Place {
 
 /// All client vifs.
 #[derive(Debug, Default)]
-pub struct Clients {
-    slots: Vec<Place>,
+pub struct ClientVifs {
+    slots: Vec<SlotState>,
     owners: Owners,
+    /// Addresses that came and went since [`Self::take_changes`].
+    changes: Vec<Ownership>,
     /// The listing of all devices that is under way.
     scan: Option<Job<Result<Vec<DeviceId>, StoreError>>>,
     /// Devices are to be listed (again).
@@ -124,15 +91,15 @@ pub struct Clients {
     clearing: Option<Job<Result<(), StoreError>>>,
 }
 
-impl Clients {
+impl ClientVifs {
     /// Notes a change below [`BACKENDS`], at `path` (relative, as watched): devices appear and change.
     pub fn backend_changed<X: Xen, R: StoreRing + 'static>(
         &mut self,
         path: &str,
-        world: &mut World<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) {
         match changed_in(path) {
-            Changed::Device(id) => self.device_changed(id, world),
+            Changed::Device(id) => self.device_changed(id, platform),
             Changed::Devices => self.scan_wanted = true,
             Changed::Nothing => {}
         }
@@ -141,7 +108,7 @@ impl Clients {
     /// Notes a change of the frontend's state, as the watch's `token` tells.
     pub fn frontend_changed(&mut self, token: &str) {
         let index: Option<usize> = token.strip_prefix(TOKEN).and_then(decimal);
-        if let Some(vif) = index.and_then(|index| self.slots.get_mut(index)).and_then(Place::vif) {
+        if let Some(vif) = index.and_then(|index| self.slots.get_mut(index)).and_then(SlotState::vif) {
             vif.look_again();
         }
     }
@@ -151,59 +118,63 @@ impl Clients {
         self.scan_wanted && self.scan.is_none()
     }
 
-    fn device_changed<X: Xen, R: StoreRing + 'static>(&mut self, id: DeviceId, world: &mut World<'_, X, R>) {
+    fn device_changed<X: Xen, R: StoreRing + 'static>(
+        &mut self,
+        id: DeviceId,
+        platform: &mut Platform<'_, X, R>,
+    ) {
         match self.slots.iter_mut().find(|place| place.id() == Some(id)) {
-            Some(Place::Taken(vif)) => vif.look_again(),
-            Some(Place::Arriving(arrival)) => arrival.stale = true,
-            Some(Place::Vacant) | None => self.add(id, world),
+            Some(SlotState::Taken(vif)) => vif.look_again(),
+            Some(SlotState::New(device)) => device.stale = true,
+            Some(SlotState::Vacant) | None => self.add(id, platform),
         }
     }
 
     /// Begins to read what the toolstack wrote about a device that is new, if there is a slot for it.
-    fn add<X: Xen, R: StoreRing + 'static>(&mut self, id: DeviceId, world: &mut World<'_, X, R>) {
-        let vacant = self.slots.iter().position(|place| matches!(place, Place::Vacant));
+    fn add<X: Xen, R: StoreRing + 'static>(&mut self, id: DeviceId, platform: &mut Platform<'_, X, R>) {
+        let vacant = self.slots.iter().position(|place| matches!(place, SlotState::Vacant));
         let index = vacant.unwrap_or(self.slots.len());
         if index >= MAX_CLIENTS {
             let what = format_args!("{MAX_CLIENTS} clients are connected already; this one is not served");
-            return world.say(Level::Error, id, what);
+            return platform.say(Level::Error, id, what);
         }
         let split = if index < SPLIT_CLIENTS { Support::Yes } else { Support::No };
-        let store = world.store.clone();
+        let store = platform.store.clone();
         let job = Job::new(async move { BackendDirectory::discover(id, token(index), split, &store).await });
-        let place = Place::Arriving(Arrival { id, job, stale: false });
+        let place = SlotState::New(NewDevice { id, job, stale: false });
         match self.slots.get_mut(index) {
             Some(vacant) => *vacant = place,
             None => self.slots.push(place),
         }
-        self.welcome(index, world);
+        self.welcome(index, platform);
     }
 
     /// Goes on with what replies and time allow; what XenStore did not do.
     pub fn advance<X: Xen, R: StoreRing + 'static>(
         &mut self,
         news: News,
-        world: &mut World<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
-        world.attention.advance(world.now);
+        platform.attention.advance(platform.now);
         let mut failed = None;
         if news == News::Some || self.scan_wanted {
-            failed = self.follow_scan(world).or(self.follow_clearing());
+            failed = self.follow_scan(platform).or(self.follow_clearing());
         }
         for index in 0..self.slots.len() {
             match self.slots.get_mut(index) {
-                Some(Place::Taken(vif)) => {
-                    let next_look = world.attention.next_look(vif.id().domain);
+                Some(SlotState::Taken(vif)) => {
+                    let next_look = platform.attention.next_look(vif.id().domain);
                     let due = match vif.is_asking() {
                         true => news == News::Some,
-                        false => vif.deadline(next_look).is_some_and(|due| due <= world.now),
+                        false => vif.deadline(next_look).is_some_and(|due| due <= platform.now),
                     };
                     if due {
-                        let steps = vif.advance(world);
-                        failed = self.take_steps(index, steps, world).or(failed);
+                        let steps = vif.advance(platform);
+                        failed = self.take_steps(index, steps, platform).or(failed);
                     }
                 }
-                Some(Place::Arriving(_)) if news == News::Some => {
-                    failed = self.welcome(index, world).or(failed);
+                Some(SlotState::New(_)) if news == News::Some => {
+                    failed = self.welcome(index, platform).or(failed);
                 }
                 _ => {}
             }
@@ -215,28 +186,28 @@ impl Clients {
     fn welcome<X: Xen, R: StoreRing + 'static>(
         &mut self,
         index: usize,
-        world: &mut World<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         let place = self.slots.get_mut(index)?;
-        let Place::Arriving(arrival) = place else { return None };
-        let Poll::Ready(found) = arrival.job.poll() else { return None };
-        let (id, stale) = (arrival.id, arrival.stale);
+        let SlotState::New(device) = place else { return None };
+        let Poll::Ready(found) = device.job.poll() else { return None };
+        let (id, stale) = (device.id, device.stale);
         match found {
             Ok(directory) => {
-                world.say(Level::Info, id, format_args!("new client, {}", directory.identity()));
+                platform.say(Level::Info, id, format_args!("new client, {}", directory.identity()));
                 for what in directory.not_done() {
-                    world.say(Level::Warn, id, format_args!("{what}"));
+                    platform.say(Level::Warn, id, format_args!("{what}"));
                 }
-                let mut vif = ClientVif::new(directory, world.xen.now());
-                let steps = vif.advance(world);
-                *place = Place::Taken(vif);
-                self.take_steps(index, steps, world)
+                let mut vif = ClientVif::new(directory, platform.xen.now());
+                let steps = vif.advance(platform);
+                *place = SlotState::Taken(vif);
+                self.take_steps(index, steps, platform)
             }
             Err(error) => {
-                *place = Place::Vacant;
+                *place = SlotState::Vacant;
                 // It is not there (any more), or not yet.
                 if stale {
-                    self.add(id, world);
+                    self.add(id, platform);
                 }
                 Some(error).filter(|error| *error != StoreError::NoEntry)
             }
@@ -246,23 +217,23 @@ impl Clients {
     /// Lists all devices: those that are new arrive, the others are looked at again.
     fn follow_scan<X: Xen, R: StoreRing + 'static>(
         &mut self,
-        world: &mut World<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         loop {
             if self.scan.is_none() && self.scan_wanted {
                 self.scan_wanted = false;
-                let store = world.store.clone();
+                let store = platform.store.clone();
                 self.scan = Some(Job::new(async move { list(&store).await }));
             }
             let Poll::Ready(listed) = self.scan.as_mut()?.poll() else { return None };
             self.scan = None;
             match listed {
                 Ok(mut devices) => {
-                    devices.extend(self.slots.iter().filter_map(Place::id));
+                    devices.extend(self.slots.iter().filter_map(SlotState::id));
                     devices.sort_unstable();
                     devices.dedup();
                     for id in devices {
-                        self.device_changed(id, world);
+                        self.device_changed(id, platform);
                     }
                 }
                 Err(error) => return Some(error),
@@ -281,10 +252,10 @@ impl Clients {
         &mut self,
         slot: ClientSlot,
         why: Broken,
-        world: &mut World<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
-        let steps = self.vif(slot)?.break_off(why, world);
-        self.take_steps(usize::from(slot.0), steps, world)
+        let steps = self.vif(slot)?.break_off(why, platform);
+        self.take_steps(usize::from(slot.0), steps, platform)
     }
 
     /// Draws the conclusions from what a vif did.
@@ -292,7 +263,7 @@ impl Clients {
         &mut self,
         index: usize,
         steps: Steps,
-        world: &mut World<'_, X, R>,
+        platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         let place = self.slots.get_mut(index)?;
         let vif = place.vif()?;
@@ -300,29 +271,29 @@ impl Clients {
         match steps.change {
             Change::None => {}
             Change::Attached => {
-                world.say(Level::Info, id, format_args!("connected"));
+                platform.say(Level::Info, id, format_args!("connected"));
                 if let Some(address) = address {
-                    self.owners.claim(slot, id, address, world.changes);
+                    self.owners.claim(slot, id, address, &mut self.changes);
                 }
             }
             Change::Detached => {
-                world.say(Level::Info, id, format_args!("disconnected"));
-                self.owners.withdraw(slot, world.changes);
+                platform.say(Level::Info, id, format_args!("disconnected"));
+                self.owners.withdraw(slot, &mut self.changes);
             }
             Change::Gone => {
-                world.say(Level::Info, id, format_args!("gone"));
-                *place = Place::Vacant;
-                self.owners.withdraw(slot, world.changes);
+                platform.say(Level::Info, id, format_args!("gone"));
+                *place = SlotState::Vacant;
+                self.owners.withdraw(slot, &mut self.changes);
                 // It may have been made anew already, and nothing will announce it again.
-                self.add(id, world);
+                self.add(id, platform);
             }
         }
         let error = steps.error?;
         if error.is_about_quota() {
-            self.make_room(world);
+            self.make_room(platform);
         }
         if error.is_about_the_request() {
-            world.say(Level::Error, id, format_args!("{error}"));
+            platform.say(Level::Error, id, format_args!("{error}"));
             return None;
         }
         Some(error)
@@ -330,16 +301,16 @@ impl Clients {
 
     /// Makes room for what clients are to be told when the quota of nodes is used up: the toolstack's own nodes
     /// count too, some 13 per client.
-    fn make_room<X: Xen, R: StoreRing + 'static>(&mut self, world: &mut World<'_, X, R>) {
+    fn make_room<X: Xen, R: StoreRing + 'static>(&mut self, platform: &mut Platform<'_, X, R>) {
         if self.clearing.is_some() {
             return;
         }
         log::warn!(
             "XenStore's quota is used up: nodes that the toolstack made for hotplug scripts are removed"
         );
-        let vifs = self.slots.iter_mut().filter_map(Place::vif);
+        let vifs = self.slots.iter_mut().filter_map(SlotState::vif);
         let devices = vifs.map(|vif| vif.id()).collect();
-        let mut clearing = Job::new(make_room(devices, world.store.clone()));
+        let mut clearing = Job::new(make_room(devices, platform.store.clone()));
         // The first requests go out.
         self.clearing = clearing.poll().is_pending().then_some(clearing);
     }
@@ -347,7 +318,7 @@ impl Clients {
     /// The next moment at which [`Self::advance`] has something to do without a reply of XenStore.
     pub fn deadline(&self, attention: &Attention) -> Option<Moment> {
         let vifs = self.slots.iter().filter_map(|place| match place {
-            Place::Taken(vif) => vif.deadline(attention.next_look(vif.id().domain)),
+            SlotState::Taken(vif) => vif.deadline(attention.next_look(vif.id().domain)),
             _ => None,
         });
         vifs.chain(attention.deadline()).min()
@@ -356,6 +327,16 @@ impl Clients {
     /// The vif on a slot.
     pub fn vif(&mut self, slot: ClientSlot) -> Option<&mut ClientVif> {
         self.slots.get_mut(usize::from(slot.0))?.vif()
+    }
+
+    /// Addresses that came to a slot or left it since the last time, in order.
+    pub fn take_changes(&mut self) -> Vec<Ownership> {
+        core::mem::take(&mut self.changes)
+    }
+
+    /// Whether [`Self::take_changes`] has something.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
     }
 
     /// Every vif with its slot.
@@ -371,7 +352,7 @@ impl Clients {
 
     /// The rings of the client whose account that is, while it is connected.
     pub fn rings_on(&mut self, account: Account) -> Option<&mut Netback> {
-        let mut vifs = self.slots.iter_mut().filter_map(Place::vif);
+        let mut vifs = self.slots.iter_mut().filter_map(SlotState::vif);
         vifs.find(|vif| vif.account() == account)?.netback()
     }
 
