@@ -18,12 +18,13 @@ use ravelin::store::{Nodes, Store, StoreRing};
 use ravelin::xen::metal::{self, Boot};
 use ravelin::xen::{DomainId, Shutdown, Xen};
 
-global_asm!(include_str!("../boot/entry.s"));
+global_asm!(include_str!("../boot/notes.s"));
+global_asm!(include_str!("../boot/pv.s"));
 
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(start_info: *const xen_sys::start_info) -> ! {
     // SAFETY: called once, by the entry code, with what Xen passed.
-    let boot = unsafe { metal::boot(start_info) };
+    let boot = unsafe { metal::pv::boot(start_info) };
     let reason = forward(boot);
     log::info!("shutting down: {reason:?}");
     metal::shutdown(reason)

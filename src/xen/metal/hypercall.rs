@@ -1,10 +1,8 @@
-//! Hypercalls from a 64-bit PV guest: number in rax, arguments in rdi, rsi, rdx, r10, r8, result in rax.
-//!
-//! The `syscall` instruction is issued inline: no hypercall page (XSA-466).
+//! Hypercalls: one, one with a command and its argument, several in one.
 
+use super::pv;
 use crate::xen::XenError;
 use crate::xen::abi::Multicall;
-use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 use xen_sys::{__HYPERVISOR_grant_table_op, __HYPERVISOR_multicall};
 
@@ -24,21 +22,8 @@ pub unsafe fn hypercall<const N: usize>(number: u32, arguments: [u64; N]) -> Res
     const { assert!(N <= 4) };
     let argument = |index: usize| arguments.get(index).copied().unwrap_or(0);
     CALLS.store(calls().wrapping_add(1), Ordering::Relaxed);
-    let result: i64;
-    // SAFETY: the caller's contract. Xen may change the argument registers, rcx and r11, and memory.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") u64::from(number) => result,
-            inlateout("rdi") argument(0) => _,
-            inlateout("rsi") argument(1) => _,
-            inlateout("rdx") argument(2) => _,
-            inlateout("r10") argument(3) => _,
-            lateout("r8") _,
-            lateout("rcx") _,
-            lateout("r11") _,
-        );
-    }
+    // SAFETY: the caller's contract.
+    let result = unsafe { pv::hypercall(number, [argument(0), argument(1), argument(2), argument(3)]) };
     u64::try_from(result).map_err(|_| XenError(result))
 }
 

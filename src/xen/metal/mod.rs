@@ -1,18 +1,19 @@
-//! The real hypervisor: [`Xen`] by hypercalls of a 64-bit PV guest.
+//! The real hypervisor: [`Xen`] by hypercalls. What depends on the kind of guest is in [`pv`].
 
 mod boot;
+mod crash;
 mod entropy;
 mod heap;
 mod hypercall;
+mod image;
 mod logger;
-mod paging;
+pub mod pv;
 mod runstate;
 mod store_link;
-mod trap;
 
-pub use boot::{Boot, boot};
+pub use boot::Boot;
+pub use crash::panic;
 pub use store_link::StoreLink;
-pub use trap::panic;
 
 use super::abi::{
     DOMID_SELF, GNTMAP_HOST_MAP, GNTTABOP_COPY, GNTTABOP_MAP, GNTTABOP_UNMAP, GrantMap, GrantUnmap, Multicall,
@@ -30,7 +31,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::time::Duration;
 use hypercall::{entry, grant_operations, hypercall, operation, together};
-use paging::AddressSpace;
+use pv::AddressSpace;
 use spin::Once;
 use xen_sys::{
     __HYPERVISOR_event_channel_op, __HYPERVISOR_sched_op, EVTCHNOP_alloc_unbound, EVTCHNOP_bind_interdomain,
@@ -112,6 +113,13 @@ pub struct Metal {
     /// Event channels in use.
     ports: usize,
     notices: Notices,
+}
+
+impl Metal {
+    /// A hypervisor that maps pages of peers at `slots`, addresses with page tables and nothing mapped.
+    fn new(space: AddressSpace, grants: GrantTable, pages: PagePool, slots: Vec<usize>) -> Self {
+        Self { space, grants, pages, slots, mappings: 0, ports: 0, notices: Notices::default() }
+    }
 }
 
 impl Xen for Metal {

@@ -12,11 +12,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The way to xenstored.
 pub struct StoreLink {
-    pub(super) ring: StoreBytes,
-    pub(super) port: Port,
+    ring: StoreBytes,
+    port: Port,
 }
 
 impl StoreLink {
+    /// The ring that xenstored serves, and the event channel between us.
+    pub(super) fn new(ring: StoreBytes, port: Port) -> Self {
+        Self { ring, port }
+    }
+
     /// The event channel, to poll on.
     pub fn port(&self) -> Port {
         self.port

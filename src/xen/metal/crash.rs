@@ -1,18 +1,12 @@
-//! CPU exceptions and panics: a report on the console, then the domain ends as crashed.
-//!
-//! The stubs that bring every trap to one shape are in `boot/entry.s`. An exception while the stack itself
-//! is bad (its guard page was hit) cannot be delivered: Xen then crashes the domain and says so in its log.
+//! What is said on the console when the kernel crashes: a CPU exception or a panic. Then the domain ends as crashed.
 
-use super::hypercall::hypercall;
 use super::{logger, shutdown};
-use crate::xen::{Shutdown, XenError};
-use core::mem::offset_of;
+use crate::xen::Shutdown;
 use core::panic::PanicInfo;
-use xen_sys::{__HYPERVISOR_set_trap_table, shared_info, vcpu_info};
 
-/// What `trap_common` pushed, lowest address first, and what Xen pushed before it.
+/// What `trap_common` pushed, lowest address first, and what was pushed before it.
 #[repr(C)]
-struct Frame {
+pub struct TrapFrame {
     r15: u64,
     r14: u64,
     r13: u64,
@@ -39,18 +33,8 @@ struct Frame {
 
 const PAGE_FAULT: u64 = 14;
 
-/// Has Xen deliver exceptions to our stubs.
-pub fn install() -> Result<(), XenError> {
-    unsafe extern "C" {
-        /// In `boot/entry.s`; ends with an all-zero entry.
-        static trap_table: u8;
-    }
-    // SAFETY: a table in the format of set_trap_table; every stub takes the frame that Xen pushes.
-    unsafe { hypercall(__HYPERVISOR_set_trap_table, [&raw const trap_table as u64]) }.map(drop)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn trap_report(frame: &Frame) -> ! {
+/// Reports a CPU exception and ends the domain. `fault_address` is cr2, which counts after a page fault.
+pub fn exception(frame: &TrapFrame, fault_address: u64) -> ! {
     logger::report(format_args!(
         "CRASH {} (vector {}) at rip {:#x}, error code {:#x}",
         name(frame.vector),
@@ -65,7 +49,7 @@ extern "C" fn trap_report(frame: &Frame) -> ! {
             _ => "reading",
         };
         let reason = if frame.error & 1 == 0 { "nothing is mapped there" } else { "not permitted" };
-        logger::report(format_args!("  fault address {:#018x}: {access}, {reason}", fault_address()));
+        logger::report(format_args!("  fault address {fault_address:#018x}: {access}, {reason}"));
     }
     for [(a, x), (b, y), (c, z), (d, w)] in [
         [("rax", frame.rax), ("rbx", frame.rbx), ("rcx", frame.rcx), ("rdx", frame.rdx)],
@@ -83,12 +67,6 @@ extern "C" fn trap_report(frame: &Frame) -> ! {
 pub fn panic(info: &PanicInfo<'_>) -> ! {
     logger::report(format_args!("CRASH panic: {info}"));
     shutdown(Shutdown::Crash)
-}
-
-/// The address that the last page fault was about (Xen's copy of cr2).
-fn fault_address() -> u64 {
-    let cr2 = offset_of!(shared_info, vcpu_info) + offset_of!(vcpu_info, arch);
-    super::shared_info().map_or(0, |page| u64::from(page.load(cr2)) | u64::from(page.load(cr2 + 4)) << 32)
 }
 
 fn name(vector: u64) -> &'static str {

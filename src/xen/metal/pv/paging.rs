@@ -4,7 +4,9 @@
 //! (virtual = pseudo-physical), writable and executable. Page tables are read-only to us; every change is
 //! a hypercall that Xen checks. Facts: `xen/include/public/xen.h`, `tools/libs/guest/xg_dom_x86.c`.
 
-use super::hypercall::hypercall;
+use crate::xen::abi::DOMID_SELF;
+use crate::xen::metal::hypercall::hypercall;
+use crate::xen::metal::image::Image;
 use crate::xen::page::PAGE_BYTES;
 use crate::xen::{FrameNumber, XenError};
 use core::ops::Range;
@@ -12,8 +14,6 @@ use xen_sys::{
     __HYPERVISOR_mmu_update, __HYPERVISOR_mmuext_op, __HYPERVISOR_update_va_mapping, MMUEXT_TLB_FLUSH_LOCAL,
     mmu_update, mmuext_op, start_info,
 };
-
-use crate::xen::abi::DOMID_SELF;
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
@@ -35,16 +35,6 @@ const MACHINE_TO_PHYSICAL: usize = 0xffff_8000_0000_0000;
 const INVALIDATE: u64 = 2;
 /// Addresses covered by one last-level table.
 const TABLE_SPAN: usize = 512 * PAGE_BYTES;
-
-/// Addresses of the image's parts, from the linker script.
-pub struct Image {
-    /// Code.
-    pub text: Range<usize>,
-    /// Constants.
-    pub rodata: Range<usize>,
-    /// The page below the stack.
-    pub stack_guard: usize,
-}
 
 /// The guest's address space.
 pub struct AddressSpace {

@@ -1,29 +1,5 @@
-# Where Xen enters the kernel (64-bit PV), the ELF notes that tell it so, and the trap stubs.
-# Facts: xen/include/public/elfnote.h and arch-x86/xen-x86_64.h.
-
-# ---- ELF notes, owner "Xen" ----------------------------------------------------------------------
-.macro note_string type, text
-    .balign 4
-    .long 4, 2f - 1f, \type
-    .asciz "Xen"
-1:  .asciz "\text"
-2:  .balign 4
-.endm
-
-.macro note_word type, value
-    .balign 4
-    .long 4, 8, \type
-    .asciz "Xen"
-    .quad \value
-.endm
-
-.section .note.Xen, "a", @note
-    note_word   1, entry            # ENTRY
-    note_word   3, 0                # VIRT_BASE
-    note_word   4, 0                # PADDR_OFFSET
-    note_string 5, "xen-3.0"        # XEN_VERSION
-    note_string 6, "ravelin"        # GUEST_OS
-    note_string 8, "generic"        # LOADER
+# Where Xen enters the kernel of a 64-bit PV domain, and the trap stubs.
+# Facts: arch-x86/xen-x86_64.h.
 
 # ---- Entry: rsi = virtual address of start_info --------------------------------------------------
 .section .text.entry, "ax", @progbits
