@@ -17,6 +17,7 @@ mod open;
 mod outbound;
 mod pass;
 mod ping;
+mod reconfigure;
 pub mod review;
 mod room;
 pub mod settings;
@@ -137,12 +138,6 @@ impl<D: Datagram> Journey<D> {
     /// Replaces the rules: flows that are now forbidden stop, those still allowed continue.
     pub fn set_rules(&mut self, rules: RuleTable, now: Moment) {
         self.engine.set_rules(rules, now);
-    }
-
-    /// Replaces our address on the uplink: translated flows end.
-    pub fn set_uplink_address(&mut self, address: Ipv4Addr) {
-        self.engine.set_uplink_address(address);
-        self.fragments.condemn(|_, _| true);
     }
 
     /// Sets the MTU of `side`, in bytes of an IP packet; less than [`mtus::LEAST`] or more than [`mtus::MOST`] counts as

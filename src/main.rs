@@ -7,12 +7,12 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 use core::arch::global_asm;
-use core::net::Ipv4Addr;
 use core::panic::PanicInfo;
+use ravelin::config::Live;
 use ravelin::config::command_line::{CommandLine, ForcedCrash, Measurement};
-use ravelin::guard::{RuleTable, ruleset};
-use ravelin::journey::{Journey, Settings};
-use ravelin::kernel::egress::{Egress, UplinkRoute};
+use ravelin::config::rule_source::RuleSource;
+use ravelin::guard::RuleTable;
+use ravelin::journey::Journey;
 use ravelin::kernel::{Firewall, measure};
 use ravelin::store::{Nodes, Store, StoreRing};
 use ravelin::xen::metal::{self, Boot};
@@ -54,27 +54,18 @@ fn forward(boot: Boot) -> Shutdown {
         return Shutdown::PowerOff;
     }
 
-    let route = match (options.ipv4, options.gateway) {
-        (Some(address), Some(gateway)) => Some(UplinkRoute { address, gateway }),
-        _ => {
-            log::error!("without ipv4= and gateway= on the command line nothing goes to the uplink");
-            None
-        }
-    };
-    let uplink = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.address.address());
-    let rules = read_rules(ramdisk, &options.dns);
+    let rules = ramdisk.map_or(RuleSource::None, |file| RuleSource::File(file.into()));
+    let live = Live::boot(&options, rules, boot.memory_bytes as u64);
+    if live.route().is_none() {
+        log::error!("without ipv4= and gateway= on the command line nothing goes to the uplink");
+    }
+    let rules = compile_rules(&live);
     let entropy = xen.entropy();
-    let mut settings = Settings {
-        client_gateway: options.client_gateway.unwrap_or(uplink),
-        uplink_prefix_bits: route.map_or(32, |route| route.address.length()),
-        uplink_pings: options.uplink_pings,
-        ..Settings::for_memory(boot.memory_bytes as u64, uplink)
-    };
-    options.limit_clients(&mut settings.quotas);
+    let settings = live.settings();
     log::info!("room for {} flows", settings.flows);
-    let journey = Journey::boot(settings, rules, entropy, xen.now());
+    let engine = Journey::boot(settings, rules, entropy, xen.now());
     let port = store.port();
-    match Firewall::new(xen, Store::new(store), port, journey, Egress::new(route)) {
+    match Firewall::new(xen, Store::new(store), port, live, engine) {
         Ok(mut firewall) => {
             let reason = firewall.run();
             firewall.report();
@@ -113,19 +104,9 @@ fn read_options(text: Result<&str, core::str::Utf8Error>) -> CommandLine {
     options
 }
 
-fn read_rules(ramdisk: Option<&[u8]>, resolvers: &[Ipv4Addr]) -> RuleTable {
-    let Some(file) = ramdisk else {
-        log::info!("no rule file: clients may open connections to the uplink, nothing else is permitted");
-        return RuleTable::allow_all();
-    };
-    let (rules, problems) = ruleset::read(file, resolvers);
-    for problem in &problems.list {
-        log::error!("{problem}");
-    }
-    if problems.omitted > 0 {
-        log::error!("rules: {} more problems", problems.omitted);
-    }
-    log::info!("rules: {} bytes read", file.len());
+fn compile_rules(live: &Live) -> RuleTable {
+    let (rules, report) = live.compile_rules();
+    report.log();
     rules
 }
 

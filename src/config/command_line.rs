@@ -5,9 +5,9 @@
 //! that: without address or gateway the uplink stays down, and rules about DNS without a resolver are
 //! refused by the rule table.
 
+use super::limits::ClientLimits;
 use super::mistake::{CommandLineError, Mistake, OptionName, Unusable};
-use crate::flow::allowance::Rate;
-use crate::journey::settings::{Quotas, UplinkPings};
+use crate::journey::settings::UplinkPings;
 use crate::prefix::Ipv4Prefix;
 use crate::text::{Column, Excerpt, Word, decimal, words};
 use alloc::vec::Vec;
@@ -30,12 +30,8 @@ pub struct CommandLine {
     pub client_gateway: Option<Ipv4Addr>,
     /// The name servers that `specialtarget=dns` in a rule stands for; none twice.
     pub dns: ArrayVec<Ipv4Addr, MAX_RESOLVERS>,
-    /// Flows of one client, if not the default.
-    pub client_flows: Option<u32>,
-    /// Outer ports of one client, per protocol and class, if not the default.
-    pub client_ports: Option<u32>,
-    /// New flows of one client per second, if not the default.
-    pub client_new_flows: Option<u32>,
+    /// What one client may take.
+    pub limits: ClientLimits,
     /// Whether our address on the uplink answers pings.
     pub uplink_pings: UplinkPings,
     /// How much is logged to the console.
@@ -53,9 +49,7 @@ impl Default for CommandLine {
             gateway: None,
             client_gateway: None,
             dns: ArrayVec::new(),
-            client_flows: None,
-            client_ports: None,
-            client_new_flows: None,
+            limits: ClientLimits::default(),
             uplink_pings: UplinkPings::default(),
             log: LevelFilter::Info,
             debug: None,
@@ -90,15 +84,6 @@ impl CommandLine {
         reader.judge_gateway();
         reader.errors.sort_by_key(|error| error.column);
         (reader.line, reader.errors)
-    }
-
-    /// Puts what is said about clients' quotas into effect. A second's new flows may also come four times at once.
-    pub fn limit_clients(&self, quotas: &mut Quotas) {
-        quotas.flows_per_client = self.client_flows.unwrap_or(quotas.flows_per_client);
-        quotas.ports_per_client = self.client_ports.unwrap_or(quotas.ports_per_client);
-        if let Some(per_second) = self.client_new_flows {
-            quotas.new_flows = Rate { per_second, burst: per_second * 4 };
-        }
     }
 }
 
@@ -167,13 +152,13 @@ impl Reader {
                 self.line.dns = dns;
             }
             OptionName::ClientFlows => {
-                self.line.client_flows = Some(quota(value.text).ok_or_else(malformed)?)
+                self.line.limits.flows = Some(quota(value.text).ok_or_else(malformed)?)
             }
             OptionName::ClientPorts => {
-                self.line.client_ports = Some(quota(value.text).ok_or_else(malformed)?)
+                self.line.limits.ports = Some(quota(value.text).ok_or_else(malformed)?)
             }
             OptionName::ClientNewFlows => {
-                self.line.client_new_flows = Some(quota(value.text).ok_or_else(malformed)?);
+                self.line.limits.new_flows = Some(quota(value.text).ok_or_else(malformed)?);
             }
             OptionName::UplinkPings => {
                 self.line.uplink_pings = match value.text {
@@ -263,6 +248,7 @@ fn place_in(prefix: Ipv4Prefix, address: Ipv4Addr) -> Result<(), Unusable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::allowance::Rate;
     use crate::journey::Settings;
     use alloc::string::{String, ToString};
 
@@ -296,11 +282,10 @@ mod tests {
 
     #[test]
     fn p_4_the_caps_of_a_client_are_settable() {
-        let mut quotas = Settings::for_memory(16 << 20, Ipv4Addr::UNSPECIFIED).quotas;
-        let defaults = quotas;
-        accepted("").limit_clients(&mut quotas);
-        assert_eq!(quotas, defaults);
-        accepted("client-flows=1000 client-ports=200 client-new-flows=30").limit_clients(&mut quotas);
+        let defaults = Settings::for_memory(16 << 20, Ipv4Addr::UNSPECIFIED).quotas;
+        assert_eq!(accepted("").limits.of(defaults), defaults);
+        let line = accepted("client-flows=1000 client-ports=200 client-new-flows=30");
+        let quotas = line.limits.of(defaults);
         assert_eq!((quotas.flows_per_client, quotas.ports_per_client), (1000, 200));
         assert_eq!(quotas.new_flows, Rate { per_second: 30, burst: 120 });
     }

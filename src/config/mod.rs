@@ -1,4 +1,16 @@
-//! What the user configures: the kernel command line.
+//! What the firewall is told: at boot by the command line and the rule file, later by whoever may change it.
+//!
+//! [`Live`] is the one home of everything that can change while packets pass. Its setters put a [`Change`] into a queue
+//! for the data plane, which takes it up between two passes.
 
+pub mod change;
 pub mod command_line;
+pub mod limits;
+pub mod live;
 pub mod mistake;
+pub mod rule_source;
+pub mod setting;
+pub mod uplink_route;
+
+pub use change::{Change, ChangeQueue};
+pub use live::Live;

@@ -31,6 +31,11 @@ impl Allowance {
         Allowance { used_up_to: 0, interval, burst }
     }
 
+    /// Changes the rate. What was used stays used.
+    pub const fn set_rate(&mut self, rate: Rate) {
+        *self = Allowance { used_up_to: self.used_up_to, ..Self::new(rate) };
+    }
+
     /// Uses one up if there is one.
     pub fn take(&mut self, now: Moment) -> Taken {
         let now = now.as_nanoseconds();
@@ -88,6 +93,19 @@ mod tests {
         assert_eq!(granted(&mut allowance, 3_600_000_000_000, 50), 50);
         assert_eq!(granted(&mut allowance, 10_000_000, 1), 0);
         assert_eq!(granted(&mut allowance, 20_000_000, 1), 1);
+    }
+
+    #[test]
+    fn a_rate_that_changes_gives_nobody_anything_at_once() {
+        let mut allowance = Allowance::new(Rate { per_second: 100, burst: 50 });
+        let start = 7_000_000_000;
+        assert_eq!(granted(&mut allowance, start, 1000), 50);
+        allowance.set_rate(Rate { per_second: 10, burst: 5 });
+        assert_eq!(granted(&mut allowance, start, 1000), 0);
+        assert_eq!(granted(&mut allowance, start + 3_600_000_000_000, 1000), 5);
+        allowance.set_rate(Rate { per_second: 1000, burst: 9 });
+        assert!(granted(&mut allowance, start + 3_600_000_000_000, 1000) <= 9);
+        assert_eq!(granted(&mut allowance, start + 7_200_000_000_000, 1000), 9);
     }
 
     #[test]

@@ -45,6 +45,8 @@ impl Account {
 struct Holding {
     count: u32,
     cap: u32,
+    /// What it held when its cap was last changed.
+    kept: u32,
     member: Membership,
 }
 
@@ -102,6 +104,14 @@ impl Share {
     pub fn set_cap(&mut self, account: Account, cap: u32) {
         if let Some(holding) = self.holdings.get_mut(account.position()) {
             holding.cap = cap;
+        }
+    }
+
+    /// Changes the cap of every account. Who holds more keeps it.
+    pub fn set_caps(&mut self, cap: u32) {
+        for holding in &mut self.holdings {
+            holding.cap = cap;
+            holding.kept = holding.count;
         }
     }
 
@@ -168,7 +178,7 @@ impl Share {
         let common: u32 = self.holdings.iter().map(beyond).sum();
         let over = Account::all().find(|account| {
             let holding = self.holding(*account);
-            holding.count > holding.cap
+            holding.count > holding.cap.max(holding.kept)
         });
         match over {
             Some(account) => Some(Fault::OverCap(account)),
@@ -226,6 +236,21 @@ mod tests {
             share.take(account);
         }
         share.held(account)
+    }
+
+    #[test]
+    fn a_cap_that_is_lowered_leaves_what_is_held_and_allows_nothing_more() {
+        let mut share = Share::new(100, 75);
+        share.set_membership(ONE, Membership::Member);
+        assert_eq!(fill(&mut share, ONE), 75);
+        share.set_caps(10);
+        assert_eq!((share.held(ONE), share.has_room(ONE), share.fault(75)), (75, false, None));
+        (0..66).for_each(|_| share.give(ONE));
+        assert_eq!(fill(&mut share, ONE), 10);
+        share.set_caps(20);
+        assert_eq!(fill(&mut share, ONE), 20);
+        share.take(ONE);
+        assert_eq!(share.fault(21), Some(Fault::OverCap(ONE)));
     }
 
     #[test]

@@ -159,6 +159,11 @@ impl FlowTable {
         }
     }
 
+    /// Changes how many flows one account may hold. Who holds more keeps them.
+    pub fn set_cap(&mut self, cap: u32) {
+        self.share.set_caps(cap);
+    }
+
     /// Flows in it.
     pub const fn len(&self) -> usize {
         self.slab.len()

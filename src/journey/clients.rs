@@ -136,6 +136,17 @@ impl Clients {
         Some((number, concerned))
     }
 
+    /// Changes how often something may happen to each client, and to those that come back.
+    pub fn set_rates(&mut self, quotas: &Quotas) {
+        for account in &mut self.accounts {
+            if let Account::Attached(client, _) | Account::Away(client, _) = account {
+                client.new_flows.set_rate(quotas.new_flows);
+                client.errors.set_rate(quotas.errors);
+                client.resets.set_rate(quotas.resets);
+            }
+        }
+    }
+
     /// A number for a new address: the slot's own if it is unused, which is easy to follow.
     fn free_number(
         &self,

@@ -324,19 +324,6 @@ impl Engine {
         self.flows.set_membership(Account::UPLINK, membership);
     }
 
-    /// Replaces our address on the uplink: translated flows are over. A gateway address that was the same follows.
-    pub fn set_uplink_address(&mut self, address: Ipv4Addr) {
-        if address == self.settings.uplink {
-            return;
-        }
-        if self.settings.client_gateway == self.settings.uplink {
-            self.settings.client_gateway = address;
-        }
-        self.settings.uplink = address;
-        self.judge_all_again();
-        self.readdressed = self.generation;
-    }
-
     /// Ends a flow and lets its port rest.
     #[cold]
     pub(super) fn end(&mut self, id: Id<Flow>, now: Moment) {

@@ -1,7 +1,8 @@
 //! The client vifs, by slot: who is there, who owns which address, what XenStore says of them.
 
-use super::ownership::{Owners, Ownership};
+use super::ownership::Owners;
 use crate::client::{ClientSlot, MAX_CLIENTS};
+use crate::config::change::Ownership;
 use crate::flow::share::Account;
 use crate::store::{Job, Nodes, Store, StoreError, StoreRing};
 use crate::text::decimal;
@@ -9,7 +10,7 @@ use crate::time::Moment;
 use crate::vif::abilities::Support;
 use crate::vif::attention::Attention;
 use crate::vif::backend_directory::{BackendDirectory, make_room};
-use crate::vif::client::{Change, ClientVif, DeviceId, Steps};
+use crate::vif::client::{ClientVif, DeviceId, RingsChange, Steps};
 use crate::vif::netback::{Broken, Netback};
 use crate::vif::platform::Platform;
 use crate::xen::{DomainId, Xen};
@@ -23,7 +24,7 @@ use log::Level;
 /// The directory that the toolstack makes backend devices in, relative to ours.
 pub const BACKENDS: &str = "backend";
 
-/// ClientVifs that are offered an event channel per ring: Xen polls 128 ports at most, so the others share one.
+/// Clients that are offered an event channel per ring: Xen polls 128 ports at most, so the others share one.
 const SPLIT_CLIENTS: usize = 32;
 
 /// Ports of ours: XenStore's and two of the uplink.
@@ -269,18 +270,18 @@ impl ClientVifs {
         let vif = place.vif()?;
         let (slot, id, address) = (slot_of(index), vif.id(), vif.identity().address());
         match steps.change {
-            Change::None => {}
-            Change::Attached => {
+            RingsChange::None => {}
+            RingsChange::Attached => {
                 platform.say(Level::Info, id, format_args!("connected"));
                 if let Some(address) = address {
                     self.owners.claim(slot, id, address, &mut self.changes);
                 }
             }
-            Change::Detached => {
+            RingsChange::Detached => {
                 platform.say(Level::Info, id, format_args!("disconnected"));
                 self.owners.withdraw(slot, &mut self.changes);
             }
-            Change::Gone => {
+            RingsChange::Gone => {
                 platform.say(Level::Info, id, format_args!("gone"));
                 *place = SlotState::Vacant;
                 self.owners.withdraw(slot, &mut self.changes);
@@ -332,11 +333,6 @@ impl ClientVifs {
     /// Addresses that came to a slot or left it since the last time, in order.
     pub fn take_changes(&mut self) -> Vec<Ownership> {
         core::mem::take(&mut self.changes)
-    }
-
-    /// Whether [`Self::take_changes`] has something.
-    pub fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
     }
 
     /// Every vif with its slot.

@@ -1,49 +1,102 @@
-//! XenStore as the loop sees it: events are noted, replies carry on what was asked, and no packet waits for either.
+//! The control plane: XenStore, the lives of vifs, the toolstack's requests, and what is configured.
+//!
+//! It never waits: events are noted, replies carry on what was asked, and no packet waits for either. What the data plane
+//! has to know goes into the queue of changes.
 
 use super::client_vifs::{BACKENDS, ClientVifs, News};
-use super::requests::{self, Request};
-use super::turn::{CONTROL, DEVICES, Firewall, UPLINK};
-use super::uplink_device::Listing;
-use crate::store::{Job, Polled, StoreError, StoreRing, WatchEvent};
+use super::requests::{self, Request, Requests};
+use super::store_silence::StoreSilence;
+use super::uplink_device::UplinkSearch;
+use super::vifs::Vifs;
+use crate::client::ClientSlot;
+use crate::config::{Change, ChangeQueue, Live};
+use crate::store::{Polled, Store, StoreError, StoreRing, WatchEvent};
 use crate::time::Moment;
+use crate::vif::attention::Attention;
+use crate::vif::held::HeldPages;
+use crate::vif::netback::Broken;
 use crate::vif::platform::Platform;
-use crate::xen::{Shutdown, Xen};
-use core::task::Poll;
+use crate::vif::uplink;
+use crate::xen::Xen;
+use crate::xen::event::Port;
 
-/// What is asked of XenStore beside the devices: each thing once at a time, and again if it was wanted meanwhile.
-#[derive(Debug, Default)]
-pub(super) struct Inquiries {
-    /// What the toolstack wants of the domain.
-    request: Option<Job<Result<Option<Request>, StoreError>>>,
-    request_wanted: bool,
-    /// Our network devices.
-    pub(super) devices: Option<Job<Result<Listing, StoreError>>>,
-    pub(super) devices_wanted: bool,
-    /// XenStore itself failed, and that was said.
-    failed: bool,
+/// The watch on the toolstack's requests to the whole domain.
+const CONTROL: &str = "control";
+/// The watch on our own network devices.
+const DEVICES: &str = "devices";
+/// The watch on the uplink's backend.
+pub(super) const UPLINK: &str = "uplink";
+
+/// What talks to XenStore and knows what is configured.
+pub struct ControlPlane<R: StoreRing> {
+    pub(super) store: Store<R>,
+    /// The event channel of XenStore's ring.
+    pub(super) store_port: Port,
+    /// What is configured.
+    pub(super) live: Live,
+    /// What the data plane is to be told.
+    pub(super) changes: ChangeQueue,
+    requests: Requests,
+    pub(super) search: UplinkSearch,
+    /// Pages that backends of the uplink have not let go yet.
+    pub(super) held: HeldPages,
+    /// What each client has left of our attention.
+    attention: Attention,
+    silence: StoreSilence,
+    health: StoreHealth,
 }
 
-impl Inquiries {
-    /// Whether something is to be asked now.
-    fn are_wanted(&self) -> bool {
-        self.request_wanted && self.request.is_none() || self.devices_wanted && self.devices.is_none()
-    }
+/// Whether XenStore itself works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StoreHealth {
+    /// As far as is known.
+    Works,
+    /// It failed, and that was said.
+    Failed,
 }
 
 /// Whether a look at XenStore found something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StoreWork {
+pub enum StoreWork {
+    /// It did: there may be new ports to sleep on.
     Done,
+    /// It did not.
     None,
+    /// The toolstack asks for this.
+    Requested(Request),
 }
 
-/// The toolstack asked for the end.
-pub(super) struct ShutdownRequested(pub(super) Shutdown);
+impl<R: StoreRing + 'static> ControlPlane<R> {
+    /// Sets the watches; devices that exist already announce themselves through them.
+    ///
+    /// # Errors
+    /// Those of XenStore.
+    pub fn new(store: Store<R>, store_port: Port, live: Live) -> Result<Self, StoreError> {
+        // There are no packets yet: the only time that XenStore is waited for.
+        store.wait_for(async {
+            requests::announce(&store).await?;
+            store.watch(requests::REQUESTS, CONTROL).await?;
+            store.watch(BACKENDS, BACKENDS).await?;
+            store.watch(uplink::DEVICES, DEVICES).await
+        })?;
+        Ok(Self {
+            store,
+            store_port,
+            live,
+            changes: ChangeQueue::default(),
+            requests: Requests::default(),
+            search: UplinkSearch::default(),
+            held: HeldPages::default(),
+            attention: Attention::default(),
+            silence: StoreSilence::default(),
+            health: StoreHealth::Works,
+        })
+    }
 
-impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
-    /// Takes in what XenStore says, and goes on with all that it or time allows.
-    pub(super) fn look_at_store(&mut self) -> Result<StoreWork, ShutdownRequested> {
-        self.xen.take_pending(self.store_port);
+    /// Takes in what XenStore says, and goes on with all that it or time allows. After a request it is to be called
+    /// again.
+    pub fn look<X: Xen>(&mut self, xen: &mut X, vifs: &mut Vifs, now: Moment) -> StoreWork {
+        xen.take_pending(self.store_port);
         let work = match self.store.poll() {
             Ok(Polled::Drained) => StoreWork::None,
             Ok(Polled::More) => StoreWork::Done,
@@ -53,98 +106,118 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
             }
         };
         while let Some(event) = self.store.next_event() {
-            self.take_event(event);
+            self.take_event(event, xen, vifs, now);
         }
         let mut news = if self.store.take_news() { News::Some } else { News::None };
         // A change of nodes that were looked at often enough is for later.
-        let due = self.control_deadline().is_some_and(|due| due <= self.now)
-            || self.inquiries.are_wanted()
-            || self.egress.clients.wants_scan();
+        let due = self.deadline(vifs).is_some_and(|due| due <= now)
+            || self.requests.is_due()
+            || self.search.is_due()
+            || vifs.clients.wants_scan();
         if news == News::None && !due {
-            return Ok(work);
+            return work;
         }
         // What was just done may be what somebody else waits for.
         loop {
-            let failed = self.with_clients(|clients, platform| clients.advance(news, platform));
-            self.note(failed);
-            self.advance_uplink(news);
-            self.follow_requests()?;
+            self.advance_clients(news, xen, vifs, now);
+            self.advance_uplink(news, xen, vifs, now);
+            match self.requests.next(&self.store) {
+                Ok(Some(request)) => return StoreWork::Requested(request),
+                Ok(None) => {}
+                Err(error) => self.note(Some(error)),
+            }
             if !self.store.take_news() {
                 break;
             }
             news = News::Some;
         }
-        self.silence.look(self.now, &self.store);
+        self.silence.look(now, &self.store);
         // A port to sleep on is for the next round to see.
-        Ok(StoreWork::Done)
+        StoreWork::Done
     }
 
     /// Notes what is to be looked at again.
-    fn take_event(&mut self, event: WatchEvent) {
+    fn take_event<X: Xen>(&mut self, event: WatchEvent, xen: &mut X, vifs: &mut Vifs, now: Moment) {
         match event.token.as_str() {
-            CONTROL => self.inquiries.request_wanted = true,
-            BACKENDS => self.with_clients(|clients, platform| clients.backend_changed(&event.path, platform)),
+            CONTROL => self.requests.look_again(),
+            BACKENDS => {
+                let (clients, mut platform) = (&mut vifs.clients, self.platform(xen, now));
+                clients.backend_changed(&event.path, &mut platform);
+            }
             DEVICES => {
-                self.inquiries.devices_wanted = true;
-                self.look_at_uplink();
+                self.search.look_again();
+                look_at_uplink(vifs);
             }
-            UPLINK => self.look_at_uplink(),
-            token => self.egress.clients.frontend_changed(token),
+            UPLINK => look_at_uplink(vifs),
+            token => vifs.clients.frontend_changed(token),
         }
     }
 
-    fn look_at_uplink(&mut self) {
-        if let Some(device) = self.egress.uplink.as_mut() {
-            device.look_again();
-        }
+    fn advance_clients<X: Xen>(&mut self, news: News, xen: &mut X, vifs: &mut Vifs, now: Moment) {
+        let failed = vifs.clients.advance(news, &mut self.platform(xen, now));
+        self.note(failed);
+        self.queue_ownership(&mut vifs.clients);
     }
 
-    /// Obeys what the toolstack wants of the domain.
-    fn follow_requests(&mut self) -> Result<(), ShutdownRequested> {
-        loop {
-            if self.inquiries.request.is_none() && self.inquiries.request_wanted {
-                self.inquiries.request_wanted = false;
-                self.inquiries.request = Some(Job::new(requests::take_request(self.store.clone())));
-            }
-            let Some(Poll::Ready(request)) = self.inquiries.request.as_mut().map(Job::poll) else {
-                return Ok(());
-            };
-            self.inquiries.request = None;
-            match request {
-                Ok(Some(Request::End(reason))) => return Err(ShutdownRequested(reason)),
-                Ok(Some(Request::Balance)) => self.report_balance(),
-                Ok(Some(Request::Report)) => self.report(),
-                Ok(None) => {}
-                Err(error) => self.note(Some(error)),
-            }
-        }
-    }
-
-    pub(super) fn with_clients<T>(
+    /// Ends the connection of a client that broke the protocol.
+    pub fn break_client_off<X: Xen>(
         &mut self,
-        act: impl FnOnce(&mut ClientVifs, &mut Platform<'_, X, R>) -> T,
-    ) -> T {
-        let mut platform = Platform {
-            xen: &mut self.xen,
-            store: &self.store,
-            now: self.now,
-            attention: &mut self.attention,
-            held: &mut self.held,
-        };
-        act(&mut self.egress.clients, &mut platform)
+        slot: ClientSlot,
+        why: Broken,
+        xen: &mut X,
+        vifs: &mut Vifs,
+        now: Moment,
+    ) {
+        let failed = vifs.clients.break_off(slot, why, &mut self.platform(xen, now));
+        self.note(failed);
+        self.queue_ownership(&mut vifs.clients);
+    }
+
+    fn queue_ownership(&mut self, clients: &mut ClientVifs) {
+        for change in clients.take_changes() {
+            self.changes.push(Change::Ownership(change));
+        }
+    }
+
+    /// Takes what the data plane is to be told.
+    pub fn take_changes(&mut self) -> impl Iterator<Item = Change> + '_ {
+        let changes = core::iter::from_fn(|| self.changes.pop());
+        changes.inspect(|change| match change {
+            Change::Route { from: Some(from), to: Some(to) } if from.address != to.address => {
+                let (from, to) = (from.address, to.address);
+                log::warn!("uplink: our address is {to} from now on; flows from {from} end");
+            }
+            Change::Rules(_, report) => report.log(),
+            Change::LogLevel(level) => log::set_max_level(*level),
+            _ => {}
+        })
+    }
+
+    pub(super) fn platform<'a, X: Xen>(&'a mut self, xen: &'a mut X, now: Moment) -> Platform<'a, X, R> {
+        let Self { store, attention, held, .. } = self;
+        Platform { xen, store, now, attention, held }
     }
 
     /// Says what XenStore did not do. That it has failed for good is said once.
     pub(super) fn note(&mut self, failed: Option<StoreError>) {
         let Some(error) = failed else { return };
-        if error.is_about_the_request() || !core::mem::replace(&mut self.inquiries.failed, true) {
+        let is_new = error.is_about_the_request()
+            || core::mem::replace(&mut self.health, StoreHealth::Failed) == StoreHealth::Works;
+        if is_new {
             log::error!("{error}");
         }
     }
 
     /// When there is something to do without a reply of XenStore.
-    pub(super) fn control_deadline(&self) -> Option<Moment> {
-        let clients = self.egress.clients.deadline(&self.attention);
-        [clients, self.uplink_deadline(), self.silence.deadline()].into_iter().flatten().min()
+    pub fn deadline(&self, vifs: &Vifs) -> Option<Moment> {
+        let clients = vifs.clients.deadline(&self.attention);
+        let uplink = vifs.uplink.as_ref().and_then(uplink::Uplink::deadline);
+        [clients, uplink, self.held.deadline(), self.silence.deadline()].into_iter().flatten().min()
+    }
+}
+
+fn look_at_uplink(vifs: &mut Vifs) {
+    if let Some(device) = vifs.uplink.as_mut() {
+        device.look_again();
     }
 }

@@ -1,19 +1,18 @@
 //! Where packets leave: the vif chosen, the next hop found, Ethernet made anew.
 
-use super::client_vifs::ClientVifs;
+use super::vifs::Vifs;
 use crate::client::{ClientSlot, Side};
+use crate::config::uplink_route::UplinkRoute;
 use crate::counters::Drop;
 use crate::flow::share::Account;
 use crate::journey::Outlet;
 use crate::packet::Datagram;
-use crate::prefix::Ipv4Prefix;
 use crate::route::cut;
 use crate::route::neighbour::{Asked, Event, Neighbours, Output, waiting};
 use crate::time::Moment;
 use crate::vif::abilities::Support;
 use crate::vif::drops::{FrameDrop, FrameDrops};
 use crate::vif::frame::{Complete, Frame};
-use crate::vif::uplink::Uplink;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Header, Mac};
 use crate::wire::ipv4::Ipv4;
@@ -28,32 +27,15 @@ pub const GATEWAY_MAC: Mac = Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
 // What the firewall itself has to say waits for next hops on the uplink's account: beside it there are pages for questions.
 const _: () = assert!(waiting::PAGES.per_account <= OWN_PAGES * 3 / 4);
 
-/// Our address on the uplink and the way beyond.
-#[derive(Clone, Copy, Debug)]
-pub struct UplinkRoute {
-    /// Our address, and the network that is reached directly.
-    pub address: Ipv4Prefix,
-    /// Who forwards to everybody else.
-    pub gateway: Ipv4Addr,
-}
-
-impl UplinkRoute {
-    fn next_hop(&self, destination: Ipv4Addr) -> Ipv4Addr {
-        if self.address.contains(destination) { destination } else { self.gateway }
-    }
-}
-
 /// The vifs, and what is needed to send through them.
 pub struct Egress {
-    /// The way out, while there is a device for it.
-    pub uplink: Option<Uplink>,
-    /// The clients.
-    pub clients: ClientVifs,
+    /// The vifs.
+    pub vifs: Vifs,
     /// Who is where on the uplink.
     pub neighbours: Neighbours<Frame>,
-    /// Addresses on the uplink; without, nothing goes there.
-    pub route: Option<UplinkRoute>,
-    /// Frames whose next hop does not answer: the journey is to tell their senders.
+    /// Addresses on the uplink; without, nothing goes there. As the control plane has told.
+    route: Option<UplinkRoute>,
+    /// Frames whose next hop does not answer: the engine is to tell their senders.
     pub undeliverable: Vec<Frame>,
     /// What did not leave.
     pub drops: FrameDrops,
@@ -62,16 +44,30 @@ pub struct Egress {
 impl Egress {
     /// No vif yet; `route` says how things are on the uplink.
     pub fn new(route: Option<UplinkRoute>) -> Self {
-        let gateway = route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway);
         Self {
-            uplink: None,
-            clients: ClientVifs::default(),
-            neighbours: Neighbours::new(gateway, GATEWAY_MAC),
+            vifs: Vifs::default(),
+            neighbours: Neighbours::new(gateway_of(route), GATEWAY_MAC),
             route,
             undeliverable: Vec::with_capacity(waiting::PAGES.total as usize),
             drops: FrameDrops::default(),
         }
     }
+
+    /// How packets leave by the uplink.
+    pub fn route(&self) -> Option<UplinkRoute> {
+        self.route
+    }
+
+    /// Replaces the addresses on the uplink. What is known of neighbours there is to be cleared.
+    pub fn set_route(&mut self, route: Option<UplinkRoute>) {
+        self.route = route;
+        self.neighbours.set_gateway(gateway_of(route));
+    }
+}
+
+/// The gateway that neighbours are to know; without a route nothing is sent to it.
+fn gateway_of(route: Option<UplinkRoute>) -> Ipv4Addr {
+    route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway)
 }
 
 /// The egress together with what sending takes now.
@@ -93,8 +89,8 @@ impl EgressContext<'_> {
 
     fn queue_for_client(&mut self, slot: ClientSlot, mut frame: Frame) {
         let now = self.now;
-        let Egress { clients, drops, .. } = &mut *self.egress;
-        let target = clients.vif(slot).and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
+        let Egress { vifs, drops, .. } = &mut *self.egress;
+        let target = vifs.clients.vif(slot).and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
         let Some((mac, netback)) = target else { return self.drop_frame(frame, FrameDrop::NoClient) };
         let header = Header { destination: mac, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 };
         let takes = netback.abilities().take(frame.offload());
@@ -127,20 +123,20 @@ impl EgressContext<'_> {
 
     /// Runs `act` on the neighbour table and does what it asks for.
     pub fn with_neighbours(&mut self, act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn Output<Frame>)) {
-        let Egress { uplink, clients, neighbours, route, undeliverable, drops } = &mut *self.egress;
+        let Egress { vifs, neighbours, route, undeliverable, drops } = &mut *self.egress;
         let pages = &mut *self.pages;
-        act(neighbours, &mut Outgoing { uplink, clients, route, undeliverable, drops, pages });
+        act(neighbours, &mut Outgoing { vifs, route, undeliverable, drops, pages });
     }
 
     /// Sends an ARP packet of the firewall's own to the uplink.
     pub fn arp(&mut self, arp: &Arp, destination: Mac) {
-        let Egress { uplink, drops, .. } = &mut *self.egress;
-        send_arp(uplink, arp, destination, (Charge::OWN, Account::UPLINK), self.pages, drops);
+        let Egress { vifs, drops, .. } = &mut *self.egress;
+        send_arp(vifs, arp, destination, (Charge::OWN, Account::UPLINK), self.pages, drops);
     }
 
     /// Sends an ARP packet to a client.
     pub fn arp_to_client(&mut self, slot: ClientSlot, arp: &Arp) {
-        let target = self.egress.clients.vif(slot).and_then(|vif| Some((vif.account(), vif.netback()?)));
+        let target = self.egress.vifs.clients.vif(slot).and_then(|vif| Some((vif.account(), vif.netback()?)));
         let Some((account, netback)) = target else {
             return self.egress.drops.count(FrameDrop::NoClient);
         };
@@ -157,15 +153,15 @@ impl EgressContext<'_> {
     /// On whose accounts a packet of our own to `to` is: its page, and its turn.
     fn payer_of_answer(&mut self, to: Side) -> Option<(Charge, Account)> {
         let Side::Client(slot) = to else { return Some((Charge::OWN, Account::UPLINK)) };
-        let vif = self.egress.clients.vif(slot)?;
+        let vif = self.egress.vifs.clients.vif(slot)?;
         let account = vif.account();
         Some((vif.netback()?.charges().waiting(), account))
     }
 
     /// Tells the uplink's network where our address is.
     pub fn announce_address(&mut self) {
-        let Egress { uplink, route, .. } = &*self.egress;
-        if let (Some(uplink), Some(route)) = (uplink, route) {
+        let Egress { vifs, route, .. } = &*self.egress;
+        if let (Some(uplink), Some(route)) = (&vifs.uplink, route) {
             let address = route.address.address();
             let arp = Arp {
                 operation: Operation::Request,
@@ -234,15 +230,9 @@ fn destination(header: &[u8]) -> Option<Ipv4Addr> {
     Some(octets.into())
 }
 
-fn transmit(
-    uplink: &mut Option<Uplink>,
-    mac: Mac,
-    frame: Frame,
-    pages: &mut PagePool,
-    drops: &mut FrameDrops,
-) {
+fn transmit(vifs: &mut Vifs, mac: Mac, frame: Frame, pages: &mut PagePool, drops: &mut FrameDrops) {
     let Some((source, netfront)) =
-        uplink.as_mut().and_then(|uplink| Some((uplink.mac(), uplink.netfront()?)))
+        vifs.uplink.as_mut().and_then(|uplink| Some((uplink.mac(), uplink.netfront()?)))
     else {
         drops.count(FrameDrop::NoUplink);
         return frame.release(pages);
@@ -274,8 +264,7 @@ fn segment(
 
 /// What the neighbour table has done, and what that takes.
 struct Outgoing<'a> {
-    uplink: &'a mut Option<Uplink>,
-    clients: &'a mut ClientVifs,
+    vifs: &'a mut Vifs,
     route: &'a Option<UplinkRoute>,
     undeliverable: &'a mut Vec<Frame>,
     drops: &'a mut FrameDrops,
@@ -284,7 +273,7 @@ struct Outgoing<'a> {
 
 impl Output<Frame> for Outgoing<'_> {
     fn ask(&mut self, target: Ipv4Addr, asker: Account) -> Asked {
-        let Some((device, route)) = self.uplink.as_ref().zip(*self.route) else { return Asked::No };
+        let Some((device, route)) = self.vifs.uplink.as_ref().zip(*self.route) else { return Asked::No };
         let arp = Arp {
             operation: Operation::Request,
             sender_mac: device.mac(),
@@ -292,10 +281,10 @@ impl Output<Frame> for Outgoing<'_> {
             target_mac: Mac([0; 6]),
             target,
         };
-        let sent = |client| self.clients.rings_on(client).map(|netback| netback.charges().sent());
+        let sent = |client| self.vifs.clients.rings_on(client).map(|netback| netback.charges().sent());
         // A client that has left has nothing to wait for.
         let Some(payer) = payer_of_question(asker, sent) else { return Asked::No };
-        match send_arp(self.uplink, &arp, Mac::BROADCAST, payer, self.pages, self.drops) {
+        match send_arp(self.vifs, &arp, Mac::BROADCAST, payer, self.pages, self.drops) {
             Complete::Yes => Asked::Yes,
             Complete::No => Asked::No,
         }
@@ -303,7 +292,7 @@ impl Output<Frame> for Outgoing<'_> {
 
     fn emit(&mut self, event: Event<Frame>) {
         match event {
-            Event::Send(mac, frame) => transmit(self.uplink, mac, frame, self.pages, self.drops),
+            Event::Send(mac, frame) => transmit(self.vifs, mac, frame, self.pages, self.drops),
             Event::Unreachable(frame) => self.undeliverable.push(frame),
             Event::Displaced(frame) => {
                 self.drops.count(FrameDrop::NeighbourSilent);
@@ -325,14 +314,14 @@ fn payer_of_question(
 
 /// Sends an ARP packet; its page and its turn are on those accounts.
 fn send_arp(
-    uplink: &mut Option<Uplink>,
+    vifs: &mut Vifs,
     arp: &Arp,
     destination: Mac,
     (charge, account): (Charge, Account),
     pages: &mut PagePool,
     drops: &mut FrameDrops,
 ) -> Complete {
-    let Some(netfront) = uplink.as_mut().and_then(Uplink::netfront) else {
+    let Some(netfront) = vifs.netfront() else {
         drops.count(FrameDrop::NoUplink);
         return Complete::No;
     };

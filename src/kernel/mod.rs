@@ -1,7 +1,9 @@
 //! The kernel's loop after boot: what moves packets, what talks to XenStore, and the order in which both are done.
 
+mod client_exchange;
 mod client_vifs;
 mod control;
+mod dataplane;
 pub mod egress;
 pub mod measure;
 pub mod ownership;
@@ -9,6 +11,8 @@ mod report;
 mod requests;
 mod store_silence;
 mod turn;
+mod uplink_arp;
 mod uplink_device;
+mod vifs;
 
 pub use turn::Firewall;

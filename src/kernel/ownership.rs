@@ -4,18 +4,10 @@
 //! of its original. Domain numbers rise, so the highest is the newest.
 
 use crate::client::ClientSlot;
+use crate::config::change::Ownership;
 use crate::vif::client::DeviceId;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
-
-/// An address came to a slot or left it; the journey is to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
-    /// The slot's client has the address from now on.
-    Gained(ClientSlot, Ipv4Addr),
-    /// The slot's client has none any more.
-    Lost(ClientSlot),
-}
 
 /// A connected client and whether traffic for its address goes to it.
 #[derive(Clone, Copy, Debug)]

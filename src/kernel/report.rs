@@ -1,11 +1,11 @@
 //! What the firewall says of itself when it is asked (`xl sysrq`): what passed, and what it holds.
 
+use super::client_exchange::CopiesRun;
 use super::turn::{Firewall, LoopStats};
 use crate::flow::share::Account;
 use crate::store::StoreRing;
 use crate::text::counts;
 use crate::vif::frame::Frame;
-use crate::vif::uplink::Uplink;
 use crate::xen::charge::ClientCharges;
 use crate::xen::page::PAGE_BYTES;
 use crate::xen::{Holdings, Xen};
@@ -54,15 +54,16 @@ impl fmt::Display for Holders {
 impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// Says on the console what passed and what did not.
     pub fn report(&mut self) {
-        let LoopStats { passes, sleeps, batches, copies } = self.stats;
+        let LoopStats { passes, sleeps } = self.stats;
+        let CopiesRun { batches, copies } = self.data.exchange.run;
         let hypercalls = self.xen.hypercalls();
         log::info!(
             "{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches, {hypercalls} hypercalls"
         );
-        if let Some(netfront) = self.egress.uplink.as_mut().and_then(Uplink::netfront) {
+        if let Some(netfront) = self.data.egress.vifs.netfront() {
             log::info!("uplink: {:?}", netfront.traffic());
         }
-        for (_, vif) in self.egress.clients.vifs() {
+        for (_, vif) in self.data.egress.vifs.clients.vifs() {
             let id = vif.id();
             if let Some(netback) = vif.netback() {
                 log::info!("{id}: {:?}", netback.traffic());
@@ -80,13 +81,13 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 log::info!("{id}: sends at most {limit}");
             }
         }
-        for line in counts("frames dropped:", self.egress.drops.counts()) {
+        for line in counts("frames dropped:", self.data.egress.drops.counts()) {
             log::info!("{line}");
         }
-        for line in self.journey.counters().lines() {
+        for line in self.data.engine.counters().lines() {
             log::info!("{line}");
         }
-        let mappings = self.journey.engine().mappings();
+        let mappings = self.data.engine.engine().mappings();
         log::info!(
             "ports: {} in use or resting, {} given up before their rest was over",
             mappings.len(),
@@ -98,8 +99,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     /// connections. And what has the pages that are not free, which changes with every packet.
     pub(super) fn report_balance(&mut self) {
         let Holdings { grants, mappings, ports } = self.xen.holdings();
-        let (watches, clients) = (self.store.watches(), self.egress.clients.vifs().count());
-        let held = self.held.len();
+        let (watches, clients) = (self.control.store.watches(), self.data.egress.vifs.clients.vifs().count());
+        let held = self.control.held.len();
         log::info!("pages: {}", self.holders());
         let pages = self.xen.pages();
         log::info!(
@@ -112,37 +113,38 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
 
     /// The accounts of the clients that are connected.
     pub fn charges(&mut self) -> Vec<ClientCharges> {
-        self.egress.clients.rings().map(|(_, netback)| netback.charges()).collect()
+        self.data.egress.vifs.clients.rings().map(|(_, netback)| netback.charges()).collect()
     }
 
     /// The clients that are attached: their addresses, and on whose account it is what they send. To look at.
     pub fn accounts(&mut self) -> Vec<(Ipv4Addr, Account)> {
-        let vifs = self.egress.clients.vifs();
+        let vifs = self.data.egress.vifs.clients.vifs();
         let all = vifs.filter_map(|(_, vif)| Some((vif.identity().address()?, vif.account())));
         all.filter(|(_, account)| *account != Account::UPLINK).collect()
     }
 
     /// The oldest frame of each account that waits for the uplink, to look at.
     pub fn waiting_for_uplink(&mut self) -> impl Iterator<Item = &Frame> {
-        let netfront = self.egress.uplink.as_mut().and_then(Uplink::netfront);
+        let netfront = self.data.egress.vifs.netfront();
         netfront.into_iter().flat_map(|netfront| netfront.oldest())
     }
 
     /// What holds the pages that are not free. Every one is counted where it is.
     pub fn holders(&mut self) -> Holders {
-        let mut holders = Holders { kept: self.held.len(), ..Holders::default() };
+        let mut holders = Holders { kept: self.control.held.len(), ..Holders::default() };
         // Given up when the uplink was connected anew: their senders are told in the next pass.
-        holders.neighbours = self.egress.undeliverable.iter().map(|frame| frame.segments().len()).sum();
-        if let Some(netfront) = self.egress.uplink.as_mut().and_then(Uplink::netfront) {
+        holders.neighbours = self.data.egress.undeliverable.iter().map(|frame| frame.segments().len()).sum();
+        if let Some(netfront) = self.data.egress.vifs.netfront() {
             holders.to_uplink = netfront.waiting();
             (holders.posted, holders.sent) = netfront.lent();
             holders.kept += netfront.kept();
         }
         for account in Account::all() {
-            holders.neighbours += self.egress.neighbours.holdings(account).pages as usize;
-            holders.fragments += self.journey.fragments().waiting_bytes(account) / PAGE_BYTES;
+            holders.neighbours += self.data.egress.neighbours.holdings(account).pages as usize;
+            holders.fragments += self.data.engine.fragments().waiting_bytes(account) / PAGE_BYTES;
         }
-        holders.to_clients = self.egress.clients.rings().map(|(_, netback)| netback.waiting()).sum();
+        holders.to_clients =
+            self.data.egress.vifs.clients.rings().map(|(_, netback)| netback.waiting()).sum();
         holders
     }
 }

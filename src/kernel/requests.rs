@@ -1,9 +1,10 @@
 //! What the toolstack asks of the whole domain: `control/shutdown` and `control/sysrq`
 //! (`docs/misc/xenstore-paths.pandoc`).
 
-use crate::store::{Nodes, Store, StoreError, StoreRing};
+use crate::store::{Job, Nodes, Store, StoreError, StoreRing};
 use crate::xen::Shutdown;
 use alloc::string::String;
+use core::task::Poll;
 
 /// The directory of requests, relative to ours: to be watched.
 pub const REQUESTS: &str = "control";
@@ -44,7 +45,7 @@ pub async fn announce<R: StoreRing>(store: &Store<R>) -> Result<(), StoreError> 
 ///
 /// # Errors
 /// Those of XenStore.
-pub async fn take_request<R: StoreRing>(store: Store<R>) -> Result<Option<Request>, StoreError> {
+async fn take_request<R: StoreRing>(store: Store<R>) -> Result<Option<Request>, StoreError> {
     let shutdown = take(&store, SHUTDOWN).await?;
     match shutdown.as_str() {
         "" => {}
@@ -78,4 +79,42 @@ async fn take<R: StoreRing>(store: &Store<R>, node: &str) -> Result<String, Stor
         Ok(request)
     });
     taken.await
+}
+
+/// Reads requests when there may be some.
+#[derive(Debug, Default)]
+pub struct Requests {
+    job: Option<Job<Result<Option<Request>, StoreError>>>,
+    /// The nodes changed since they were last read.
+    stale: bool,
+}
+
+impl Requests {
+    /// The nodes changed: they are to be read again.
+    pub fn look_again(&mut self) {
+        self.stale = true;
+    }
+
+    /// Whether [`Self::next`] has something to ask.
+    pub fn is_due(&self) -> bool {
+        self.stale && self.job.is_none()
+    }
+
+    /// The next request as far as XenStore has answered; asks for more.
+    ///
+    /// # Errors
+    /// Those of XenStore; the nodes are then read again when they change.
+    pub fn next<R: StoreRing + 'static>(&mut self, store: &Store<R>) -> Result<Option<Request>, StoreError> {
+        loop {
+            if self.is_due() {
+                self.stale = false;
+                self.job = Some(Job::new(take_request(store.clone())));
+            }
+            let Some(Poll::Ready(request)) = self.job.as_mut().map(Job::poll) else { return Ok(None) };
+            self.job = None;
+            if let Some(request) = request? {
+                return Ok(Some(request));
+            }
+        }
+    }
 }

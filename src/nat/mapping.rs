@@ -100,6 +100,16 @@ pub struct Mappings {
     unrested: u64,
 }
 
+/// Ports there are in a pool.
+fn size(kind: PoolKind) -> u32 {
+    u32::from(kind.range().end() - kind.range().start()) + 1
+}
+
+/// How many ports of a pool one client may hold: never all.
+fn cap(kind: PoolKind, ports_per_client: u32) -> u32 {
+    ports_per_client.min(size(kind) - size(kind) / 4)
+}
+
 impl Mappings {
     /// Bytes per mapping.
     pub const fn bytes_per_mapping(capacity: usize) -> usize {
@@ -117,10 +127,7 @@ impl Mappings {
     ) -> Mappings {
         let places = limits.mappings as usize;
         let pools = per_pool(|kind| Pool::new(kind.range()));
-        let shares = per_pool(|kind| {
-            let size = u32::from(kind.range().end() - kind.range().start()) + 1;
-            Share::new(size, limits.ports_per_client.min(size - size / 4))
-        });
+        let shares = per_pool(|kind| Share::new(size(kind), cap(kind, limits.ports_per_client)));
         let mut mappings = Mappings {
             slab: Slab::new(places),
             index: Index::new(places),
@@ -161,6 +168,13 @@ impl Mappings {
             share.set_membership(account, member);
         }
         self.records.set_membership(account, member);
+    }
+
+    /// Changes how many ports of one protocol one client may hold. Who holds more keeps them.
+    pub fn set_ports_per_client(&mut self, ports: u32) {
+        for (share, kind) in self.shares.iter_mut().zip(PoolKind::ALL) {
+            share.set_caps(cap(kind, ports));
+        }
     }
 
     /// Keeps the `forwarded` ports (protocol, port) out of the pools from now on. Walks over all mappings and

@@ -123,6 +123,11 @@ impl<P: Charged> Neighbours<P> {
         }
     }
 
+    /// Replaces the gateway's address. Nobody knows yet where it is: [`Self::clear`] is to follow, for what waits.
+    pub fn set_gateway(&mut self, address: Ipv4Addr) {
+        self.gateway.address = address;
+    }
+
     /// Sends `packet` to `hop`, or has it wait until the hop answers.
     pub fn resolve(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn Output<P>) {
         match self.last {

@@ -43,7 +43,7 @@ impl PayerWatch {
 
 /// Of each account the oldest frame that waits for the uplink is looked at.
 fn check_waiting(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
-    let gateway = firewall.egress().route.map(|route| route.gateway);
+    let gateway = firewall.egress().route().map(|route| route.gateway);
     // Whoever answers hosts there has them asked for.
     let held = firewall.egress().neighbours.holdings(OURS);
     let asks = held.silent + held.known > 0;

@@ -34,10 +34,12 @@ use super::store::daemon::Daemon;
 use super::trace::Recording;
 use super::watcher::{self, CLIENT_MAC};
 use super::world::{Peer, SharedWorld, World};
-use crate::guard::ruleset;
-use crate::journey::{Journey, Settings};
+use crate::config::Live;
+use crate::config::command_line::CommandLine;
+use crate::config::rule_source::{RuleSource, RulesReport};
+use crate::journey::Journey;
 use crate::kernel::Firewall;
-use crate::kernel::egress::{Egress, UplinkRoute};
+use crate::prefix::Ipv4Prefix;
 use crate::store::Store;
 use crate::time::Moment;
 use crate::xen::meter::{self, Account};
@@ -377,22 +379,25 @@ pub(super) fn boot_kernel(
     let Boot { mut xen, store, .. } = boot;
     let _kernel = meter::charge(Account::Kernel);
     meter::reset();
-    let route = UplinkRoute { address: "10.0.0.2/24".parse().ok()?, gateway: GATEWAY };
-    let settings = Settings {
-        client_gateway: gateway_of_clients(),
-        uplink_prefix_bits: 24,
-        ..Settings::for_memory(4 << 20, FIREWALL)
+    let options = CommandLine {
+        ipv4: Ipv4Prefix::new(FIREWALL, 24),
+        gateway: Some(GATEWAY),
+        client_gateway: Some(gateway_of_clients()),
+        ..CommandLine::default()
     };
+    let rules = RuleSource::File(scenario.rules.file().into_bytes().into());
+    let live = Live::boot(&options, rules, 4 << 20);
     let secret = xen.entropy()?;
-    let (rules, problems) = ruleset::read(scenario.rules.file().as_bytes(), &[]);
-    if !problems.list.is_empty() {
+    let (rules, report) = live.compile_rules();
+    if let RulesReport::Read { problems, .. } = &report
+        && !problems.list.is_empty()
+    {
         let mut world = world.borrow_mut();
         world.machine.violate("rule-file", format!("{problems:?}"));
     }
-    let journey = Journey::new(settings, rules, secret, xen.now());
-    let egress = Egress::new(Some(route));
+    let journey = Journey::new(live.settings(), rules, secret, xen.now());
     let port = store.port();
-    let mut firewall = match Firewall::new(xen, Store::new(store), port, journey, egress) {
+    let mut firewall = match Firewall::new(xen, Store::new(store), port, live, journey) {
         Ok(firewall) => firewall,
         Err(error) => {
             world.borrow_mut().machine.violate("store", format!("the kernel gave up XenStore: {error}"));

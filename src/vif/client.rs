@@ -38,7 +38,7 @@ impl fmt::Display for DeviceId {
 
 /// What happened to the rings while the device took its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum RingsChange {
     /// Nothing.
     None,
     /// The client's rings are in use: it has attached.
@@ -67,7 +67,7 @@ enum Outcome {
 #[derive(Debug)]
 pub struct Steps {
     /// What happened to its rings.
-    pub change: Change,
+    pub change: RingsChange,
     /// What XenStore did not do, unless it was said before.
     pub error: Option<StoreError>,
 }
@@ -171,7 +171,7 @@ impl ClientVif {
         due.map(|due| due.max(next_look).max(self.rests_until))
     }
 
-    /// Goes on with what replies and time allow. The caller drops the device on [`Change::Gone`].
+    /// Goes on with what replies and time allow. The caller drops the device on [`RingsChange::Gone`].
     pub fn advance<X: Xen, R: StoreRing + 'static>(&mut self, platform: &mut Platform<'_, X, R>) -> Steps {
         let before = self.netback.is_some();
         let mut error = None;
@@ -192,10 +192,10 @@ impl ClientVif {
             }
         }
         let change = match (before, self.netback.is_some()) {
-            _ if self.life.is_forgotten() => Change::Gone,
-            (false, true) => Change::Attached,
-            (true, false) => Change::Detached,
-            _ => Change::None,
+            _ if self.life.is_forgotten() => RingsChange::Gone,
+            (false, true) => RingsChange::Attached,
+            (true, false) => RingsChange::Detached,
+            _ => RingsChange::None,
         };
         Steps { change, error }
     }
@@ -211,8 +211,8 @@ impl ClientVif {
         self.broke = true;
         self.let_go(platform.xen);
         let mut steps = self.advance(platform);
-        if steps.change == Change::None {
-            steps.change = Change::Detached;
+        if steps.change == RingsChange::None {
+            steps.change = RingsChange::Detached;
         }
         steps
     }

@@ -22,7 +22,7 @@ pub const DEVICES: &str = "device/vif";
 
 /// What happened to the link while the device took its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum LinkChange {
     /// Nothing.
     None,
     /// Traffic may flow.
@@ -54,7 +54,7 @@ enum Outcome {
 #[derive(Debug)]
 pub struct Steps {
     /// What happened to its link.
-    pub change: Change,
+    pub change: LinkChange,
     /// What XenStore did not do, unless it was said before.
     pub error: Option<StoreError>,
 }
@@ -143,7 +143,7 @@ impl Uplink {
         due.map(|due| due.max(self.looks.next()).max(self.rests_until))
     }
 
-    /// Goes on with what replies and time allow. The caller drops the device on [`Change::Gone`].
+    /// Goes on with what replies and time allow. The caller drops the device on [`LinkChange::Gone`].
     pub fn advance<X: Xen, R: StoreRing + 'static>(&mut self, platform: &mut Platform<'_, X, R>) -> Steps {
         let before = self.link();
         let mut error = None;
@@ -164,10 +164,10 @@ impl Uplink {
             }
         }
         let change = match (before, self.link()) {
-            _ if self.life.is_forgotten() => Change::Gone,
-            (Link::Down, Link::Up) => Change::Up,
-            (Link::Up, Link::Down) => Change::Down,
-            _ => Change::None,
+            _ if self.life.is_forgotten() => LinkChange::Gone,
+            (Link::Down, Link::Up) => LinkChange::Up,
+            (Link::Up, Link::Down) => LinkChange::Down,
+            _ => LinkChange::None,
         };
         Steps { change, error }
     }
@@ -178,8 +178,8 @@ impl Uplink {
         self.broke = true;
         self.let_go(platform);
         let mut steps = self.advance(platform);
-        if steps.change == Change::None && before == Link::Up {
-            steps.change = Change::Down;
+        if steps.change == LinkChange::None && before == Link::Up {
+            steps.change = LinkChange::Down;
         }
         steps
     }

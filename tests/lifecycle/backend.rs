@@ -3,7 +3,8 @@
 use crate::vif::{Directory, Mishap, Vif};
 use crate::{Dice, LONG, SHORT, START, milliseconds};
 use ravelin::client::ClientSlot;
-use ravelin::kernel::ownership::{Owners, Ownership};
+use ravelin::config::change::Ownership;
+use ravelin::kernel::ownership::Owners;
 use ravelin::vif::client::DeviceId;
 use ravelin::vif::lifecycle::backend::Event;
 use ravelin::vif::lifecycle::{BusState, Online, Rings};

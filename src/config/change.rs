@@ -1,0 +1,70 @@
+//! What the data plane is told by the control plane: a queue of changes, taken up between two passes.
+
+use crate::client::ClientSlot;
+use crate::config::rule_source::RulesReport;
+use crate::config::uplink_route::UplinkRoute;
+use crate::guard::RuleTable;
+use crate::journey::settings::{Quotas, UplinkPings};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::net::Ipv4Addr;
+use log::LevelFilter;
+
+/// Something is otherwise from now on.
+#[derive(Debug)]
+pub enum Change {
+    /// Our addresses on the uplink. `None`: nothing goes there.
+    Route {
+        /// Until now.
+        from: Option<UplinkRoute>,
+        /// From now on.
+        to: Option<UplinkRoute>,
+    },
+    /// The address that clients know us by.
+    ClientGateway(Ipv4Addr),
+    /// The rules. Flows that they forbid end, others go on.
+    Rules(Box<RuleTable>, RulesReport),
+    /// What clients may take. Holds for what they take from now on.
+    Quotas(Quotas),
+    /// Whether our address on the uplink answers pings.
+    UplinkPings(UplinkPings),
+    /// How much is said on the console.
+    LogLevel(LevelFilter),
+    /// The uplink's backend has taken up the rings.
+    UplinkConnected {
+        /// Bytes of the largest IP packet that may go there.
+        mtu: u16,
+    },
+    /// A client's address came or went.
+    Ownership(Ownership),
+}
+
+/// An address came to a slot or left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The slot's client has the address from now on.
+    Gained(ClientSlot, Ipv4Addr),
+    /// The slot's client has none any more.
+    Lost(ClientSlot),
+}
+
+/// Changes in the order in which they happened.
+#[derive(Debug, Default)]
+pub struct ChangeQueue(VecDeque<Change>);
+
+impl ChangeQueue {
+    /// Notes a change.
+    pub fn push(&mut self, change: Change) {
+        self.0.push_back(change);
+    }
+
+    /// The oldest change, which is then no longer there.
+    pub fn pop(&mut self) -> Option<Change> {
+        self.0.pop_front()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

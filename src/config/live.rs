@@ -1,0 +1,201 @@
+//! The one home of what can change while packets pass: our addresses, resolvers, rules, limits, the log level.
+//!
+//! Whatever else needs one of these asks here, or is told by a [`Change`]. A setter that changes what is in effect puts
+//! the change into the queue; one that does not, does not.
+
+use crate::config::change::{Change, ChangeQueue};
+use crate::config::command_line::{CommandLine, MAX_RESOLVERS};
+use crate::config::limits::ClientLimits;
+use crate::config::rule_source::{RuleSource, RulesReport};
+use crate::config::setting::{Setting, Source};
+use crate::config::uplink_route::UplinkRoute;
+use crate::guard::RuleTable;
+use crate::journey::Settings;
+use crate::journey::settings::UplinkPings;
+use crate::prefix::Ipv4Prefix;
+use alloc::boxed::Box;
+use arrayvec::ArrayVec;
+use core::net::Ipv4Addr;
+use log::LevelFilter;
+
+/// Name servers, none twice.
+pub type Resolvers = ArrayVec<Ipv4Addr, MAX_RESOLVERS>;
+
+/// What is in effect, and who said so.
+#[derive(Debug)]
+pub struct Live {
+    address: Setting<Ipv4Prefix>,
+    /// The address that the toolstack gave our network device, without a prefix length.
+    device_address: Option<Ipv4Addr>,
+    gateway: Setting<Ipv4Addr>,
+    client_gateway: Setting<Ipv4Addr>,
+    resolvers: Setting<Resolvers>,
+    rules: Setting<RuleSource>,
+    limits: Setting<ClientLimits>,
+    uplink_pings: Setting<UplinkPings>,
+    log_level: Setting<LevelFilter>,
+    /// What nothing is said of.
+    defaults: Settings,
+}
+
+impl Live {
+    /// What a domain of `memory_bytes` was created with.
+    pub fn boot(options: &CommandLine, rules: RuleSource, memory_bytes: u64) -> Self {
+        Self {
+            address: Setting::of_boot(options.ipv4),
+            device_address: None,
+            gateway: Setting::of_boot(options.gateway),
+            client_gateway: Setting::of_boot(options.client_gateway),
+            resolvers: Setting::of_boot(Some(options.dns.clone())),
+            rules: Setting::of_boot(Some(rules)),
+            limits: Setting::of_boot(Some(options.limits)),
+            uplink_pings: Setting::of_boot(Some(options.uplink_pings)),
+            log_level: Setting::of_boot(Some(options.log)),
+            defaults: Settings::for_memory(memory_bytes, Ipv4Addr::UNSPECIFIED),
+        }
+    }
+
+    /// Our address on the uplink with its network, and who set it. An address of the toolstack's for the device goes
+    /// before a configured one and has its prefix length; alone it is not enough.
+    pub fn address(&self) -> Option<(Ipv4Prefix, Source)> {
+        let (&configured, source) = self.address.get()?;
+        let given = self.device_address.and_then(|given| Ipv4Prefix::new(given, configured.length()));
+        Some(given.map_or((configured, source), |given| (given, Source::Toolstack)))
+    }
+
+    /// Who forwards to the world, and who set it.
+    pub fn gateway(&self) -> Option<(Ipv4Addr, Source)> {
+        self.gateway.get().map(|(address, source)| (*address, source))
+    }
+
+    /// How packets leave by the uplink; without, none do.
+    pub fn route(&self) -> Option<UplinkRoute> {
+        let ((address, _), (gateway, _)) = self.address().zip(self.gateway())?;
+        Some(UplinkRoute { address, gateway })
+    }
+
+    /// The address that clients know us by: the one that was set, or else ours on the uplink.
+    pub fn client_gateway(&self) -> Ipv4Addr {
+        let ours = || self.route().map_or(Ipv4Addr::UNSPECIFIED, |route| route.address.address());
+        self.client_gateway.value().copied().unwrap_or_else(ours)
+    }
+
+    /// The name servers that `specialtarget=dns` in a rule stands for.
+    pub fn resolvers(&self) -> &[Ipv4Addr] {
+        self.resolvers.value().map_or(&[], |resolvers| resolvers)
+    }
+
+    /// How much is said on the console.
+    pub fn log_level(&self) -> LevelFilter {
+        self.log_level.value().copied().unwrap_or(LevelFilter::Info)
+    }
+
+    /// Compiles the rules for the resolvers that are in effect.
+    pub fn compile_rules(&self) -> (RuleTable, RulesReport) {
+        self.rules.value().unwrap_or(&RuleSource::None).compile(self.resolvers())
+    }
+
+    /// The engine's settings as everything is now.
+    pub fn settings(&self) -> Settings {
+        let mut settings = self.defaults.clone();
+        if let Some(route) = self.route() {
+            (settings.uplink, settings.uplink_prefix_bits) =
+                (route.address.address(), route.address.length());
+        }
+        settings.client_gateway = self.client_gateway();
+        settings.quotas = self.limits.value().copied().unwrap_or_default().of(settings.quotas);
+        settings.uplink_pings = self.uplink_pings.value().copied().unwrap_or_default();
+        settings
+    }
+
+    /// Sets our address on the uplink and its network.
+    pub fn set_address(&mut self, source: Source, address: Option<Ipv4Prefix>, changes: &mut ChangeQueue) {
+        self.change(changes, |live| live.address.set(source, address));
+    }
+
+    /// Notes the address that the toolstack gave our network device.
+    pub fn set_device_address(&mut self, address: Option<Ipv4Addr>, changes: &mut ChangeQueue) {
+        self.change(changes, |live| live.device_address = address);
+    }
+
+    /// Sets who forwards to the world.
+    pub fn set_gateway(&mut self, source: Source, gateway: Option<Ipv4Addr>, changes: &mut ChangeQueue) {
+        self.change(changes, |live| live.gateway.set(source, gateway));
+    }
+
+    /// Sets the address that clients know us by.
+    pub fn set_client_gateway(
+        &mut self,
+        source: Source,
+        address: Option<Ipv4Addr>,
+        changes: &mut ChangeQueue,
+    ) {
+        self.change(changes, |live| live.client_gateway.set(source, address));
+    }
+
+    /// Sets the name servers. Rules that refer to them are compiled anew.
+    pub fn set_resolvers(&mut self, source: Source, resolvers: Option<Resolvers>, changes: &mut ChangeQueue) {
+        let before = self.resolvers.value().cloned().unwrap_or_default();
+        self.resolvers.set(source, resolvers);
+        if self.resolvers() != before.as_slice() {
+            self.put_rules(changes);
+        }
+    }
+
+    /// Sets the rules.
+    pub fn set_rules(&mut self, source: Source, rules: Option<RuleSource>, changes: &mut ChangeQueue) {
+        self.rules.set(source, rules);
+        self.put_rules(changes);
+    }
+
+    /// Sets what one client may take.
+    pub fn set_limits(&mut self, source: Source, limits: Option<ClientLimits>, changes: &mut ChangeQueue) {
+        self.change(changes, |live| live.limits.set(source, limits));
+    }
+
+    /// Sets whether our address on the uplink answers pings.
+    pub fn set_uplink_pings(
+        &mut self,
+        source: Source,
+        pings: Option<UplinkPings>,
+        changes: &mut ChangeQueue,
+    ) {
+        self.change(changes, |live| live.uplink_pings.set(source, pings));
+    }
+
+    /// Sets how much is said on the console.
+    pub fn set_log_level(&mut self, source: Source, level: Option<LevelFilter>, changes: &mut ChangeQueue) {
+        self.change(changes, |live| live.log_level.set(source, level));
+    }
+
+    fn put_rules(&self, changes: &mut ChangeQueue) {
+        let (table, report) = self.compile_rules();
+        changes.push(Change::Rules(Box::new(table), report));
+    }
+
+    /// Runs `act`, and queues whatever is otherwise in effect after it.
+    fn change(&mut self, changes: &mut ChangeQueue, act: impl FnOnce(&mut Self)) {
+        let (route, settings, level) = (self.route(), self.settings(), self.log_level());
+        act(self);
+        let now = self.settings();
+        if self.route() != route {
+            changes.push(Change::Route { from: route, to: self.route() });
+        }
+        if now.client_gateway != settings.client_gateway {
+            changes.push(Change::ClientGateway(now.client_gateway));
+        }
+        if now.quotas != settings.quotas {
+            changes.push(Change::Quotas(now.quotas));
+        }
+        if now.uplink_pings != settings.uplink_pings {
+            changes.push(Change::UplinkPings(now.uplink_pings));
+        }
+        if self.log_level() != level {
+            changes.push(Change::LogLevel(self.log_level()));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

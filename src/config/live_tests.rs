@@ -1,0 +1,179 @@
+//! Every setter queues what it changed, and nothing else.
+
+use super::*;
+use crate::flow::allowance::Rate;
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+const MEMORY: u64 = 16 << 20;
+
+fn live(command_line: &str) -> Live {
+    let (options, errors) = CommandLine::parse(command_line);
+    assert_eq!(errors, []);
+    Live::boot(&options, RuleSource::None, MEMORY)
+}
+
+fn address(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+fn prefix(text: &str) -> Ipv4Prefix {
+    text.parse().unwrap()
+}
+
+/// What `act` changed, in short.
+fn changed(live: &mut Live, act: impl FnOnce(&mut Live, &mut ChangeQueue)) -> Vec<String> {
+    let mut changes = ChangeQueue::default();
+    act(live, &mut changes);
+    core::iter::from_fn(|| changes.pop()).map(|change| in_short(&change)).collect()
+}
+
+fn in_short(change: &Change) -> String {
+    match change {
+        Change::Route { to: None, .. } => "no route".into(),
+        Change::Route { to: Some(route), .. } => format!("{} via {}", route.address, route.gateway),
+        Change::ClientGateway(address) => format!("clients' gateway {address}"),
+        Change::Rules(_, RulesReport::NoFile) => "no rules".into(),
+        Change::Rules(_, RulesReport::Read { bytes, problems }) => {
+            format!("rules of {bytes} bytes, {} wrong", problems.list.len())
+        }
+        Change::LogLevel(level) => level.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_address_that_was_not_there_at_boot_makes_a_route() {
+    let mut live = live("gateway=10.0.0.1");
+    assert_eq!((live.route(), live.settings().uplink), (None, Ipv4Addr::UNSPECIFIED));
+    let set = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_address(Source::Toolstack, Some(prefix("10.0.0.2/24")), changes);
+    };
+    assert_eq!(changed(&mut live, set), ["10.0.0.2/24 via 10.0.0.1", "clients' gateway 10.0.0.2"]);
+    assert_eq!(live.address(), Some((prefix("10.0.0.2/24"), Source::Toolstack)));
+    let settings = live.settings();
+    assert_eq!((settings.uplink, settings.uplink_prefix_bits), (address("10.0.0.2"), 24));
+    assert_eq!(settings.client_gateway, settings.uplink);
+    // The same once more changes nothing.
+    assert_eq!(changed(&mut live, set), [""; 0]);
+    let unset = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_address(Source::Toolstack, None, changes);
+    };
+    assert_eq!(changed(&mut live, unset), ["no route", "clients' gateway 0.0.0.0"]);
+}
+
+#[test]
+fn the_device_s_address_goes_before_the_configured_one_and_has_its_length() {
+    let mut live = live("ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1");
+    let given = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_device_address(Some(address("10.0.0.9")), changes);
+    };
+    assert_eq!(changed(&mut live, given), ["10.0.0.9/24 via 10.0.0.1"]);
+    assert_eq!(live.address(), Some((prefix("10.0.0.9/24"), Source::Toolstack)));
+    let taken = |live: &mut Live, changes: &mut ChangeQueue| live.set_device_address(None, changes);
+    assert_eq!(changed(&mut live, taken), ["10.0.0.2/24 via 10.0.0.1"]);
+    assert_eq!(live.address(), Some((prefix("10.0.0.2/24"), Source::Boot)));
+}
+
+#[test]
+fn the_device_s_address_alone_is_not_enough() {
+    let mut live = live("gateway=10.0.0.1");
+    let given = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_device_address(Some(address("10.0.0.9")), changes);
+    };
+    assert_eq!(changed(&mut live, given), [""; 0]);
+    assert_eq!(live.address(), None);
+}
+
+#[test]
+fn a_gateway_is_set_changed_and_taken_back() {
+    let mut live = live("ipv4=10.0.0.2/24");
+    let set = |gateway: Option<&str>| {
+        let gateway = gateway.map(address);
+        move |live: &mut Live, changes: &mut ChangeQueue| live.set_gateway(Source::Boot, gateway, changes)
+    };
+    let first = changed(&mut live, set(Some("10.0.0.1")));
+    assert_eq!(first, ["10.0.0.2/24 via 10.0.0.1", "clients' gateway 10.0.0.2"]);
+    assert_eq!(changed(&mut live, set(Some("10.0.0.7"))), ["10.0.0.2/24 via 10.0.0.7"]);
+    assert_eq!(live.gateway(), Some((address("10.0.0.7"), Source::Boot)));
+    assert_eq!(changed(&mut live, set(None)), ["no route", "clients' gateway 0.0.0.0"]);
+}
+
+#[test]
+fn a_clients_gateway_that_is_set_does_not_follow_our_address() {
+    let mut live = live("ipv4=10.0.0.2/24 gateway=10.0.0.1");
+    let set = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_client_gateway(Source::Toolstack, Some(address("10.137.0.1")), changes);
+    };
+    assert_eq!(changed(&mut live, set), ["clients' gateway 10.137.0.1"]);
+    let moved = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_address(Source::Toolstack, Some(prefix("10.0.0.9/16")), changes);
+    };
+    assert_eq!(changed(&mut live, moved), ["10.0.0.9/16 via 10.0.0.1"]);
+}
+
+#[test]
+fn rules_about_dns_are_compiled_anew_when_the_resolvers_change() {
+    let mut live = live("");
+    let rules = RuleSource::File(Cow::Owned(b"[default]\naction=accept specialtarget=dns\n".to_vec()));
+    let set_rules = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_rules(Source::Toolstack, Some(rules), changes);
+    };
+    assert_eq!(changed(&mut live, set_rules), ["rules of 42 bytes, 1 wrong"]);
+    let set = |list: &[&str]| {
+        let resolvers: Resolvers = list.iter().copied().map(address).collect();
+        move |live: &mut Live, changes: &mut ChangeQueue| {
+            live.set_resolvers(Source::Toolstack, Some(resolvers), changes);
+        }
+    };
+    assert_eq!(changed(&mut live, set(&["10.139.1.1"])), ["rules of 42 bytes, 0 wrong"]);
+    assert_eq!(live.resolvers(), [address("10.139.1.1")]);
+    assert_eq!(changed(&mut live, set(&["10.139.1.1"])), [""; 0]);
+    assert_eq!(changed(&mut live, set(&["10.139.1.1", "10.139.1.2"])), ["rules of 42 bytes, 0 wrong"]);
+    assert_eq!(changed(&mut live, set(&[])), ["rules of 42 bytes, 1 wrong"]);
+}
+
+#[test]
+fn rules_that_are_taken_back_leave_those_of_boot() {
+    let (options, _) = CommandLine::parse("");
+    let mut live = Live::boot(&options, RuleSource::File(Cow::Borrowed(b"[default]\n")), MEMORY);
+    let set = |rules: Option<RuleSource>| {
+        move |live: &mut Live, changes: &mut ChangeQueue| live.set_rules(Source::Toolstack, rules, changes)
+    };
+    assert_eq!(changed(&mut live, set(Some(RuleSource::None))), ["no rules"]);
+    assert_eq!(changed(&mut live, set(None)), ["rules of 10 bytes, 0 wrong"]);
+}
+
+#[test]
+fn limits_are_set_at_run_time() {
+    let mut live = live("client-flows=1000 client-ports=200");
+    let limits = ClientLimits { flows: Some(7), ports: None, new_flows: Some(30) };
+    let mut changes = ChangeQueue::default();
+    live.set_limits(Source::Toolstack, Some(limits), &mut changes);
+    let Some(Change::Quotas(quotas)) = changes.pop() else { panic!("the limits are not told") };
+    let defaults = Settings::for_memory(MEMORY, Ipv4Addr::UNSPECIFIED).quotas;
+    assert_eq!((quotas.flows_per_client, quotas.ports_per_client), (7, defaults.ports_per_client));
+    assert_eq!(quotas.new_flows, Rate { per_second: 30, burst: 120 });
+    assert_eq!(quotas, live.settings().quotas);
+    live.set_limits(Source::Toolstack, None, &mut changes);
+    let Some(Change::Quotas(quotas)) = changes.pop() else { panic!("the limits are not told") };
+    assert_eq!((quotas.flows_per_client, quotas.ports_per_client), (1000, 200));
+    assert!(changes.is_empty());
+}
+
+#[test]
+fn pings_and_the_log_level_are_set_at_run_time() {
+    let mut live = live("log=warn");
+    let pings = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_uplink_pings(Source::Toolstack, Some(UplinkPings::Ignored), changes);
+    };
+    assert_eq!(changed(&mut live, pings), ["UplinkPings(Ignored)"]);
+    let level = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_log_level(Source::Toolstack, Some(LevelFilter::Debug), changes);
+    };
+    assert_eq!(changed(&mut live, level), ["DEBUG"]);
+    assert_eq!(live.log_level(), LevelFilter::Debug);
+    assert_eq!(live.settings().uplink_pings, UplinkPings::Ignored);
+}

@@ -1,0 +1,65 @@
+//! The rule file as it was given, kept so that it can be compiled again when what it refers to changes.
+
+use crate::guard::ruleset::problem::Problems;
+use crate::guard::{RuleTable, ruleset};
+use alloc::borrow::Cow;
+use core::net::Ipv4Addr;
+
+/// Where rules come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleSource {
+    /// Nobody gave any: clients may open connections to the uplink, nothing else is permitted.
+    None,
+    /// A rule file. The one of the ramdisk stays where the toolstack loaded it.
+    File(Cow<'static, [u8]>),
+}
+
+impl RuleSource {
+    /// Makes the table, and says what is wrong with the rules. `resolvers` are the addresses that `specialtarget=dns`
+    /// stands for.
+    pub fn compile(&self, resolvers: &[Ipv4Addr]) -> (RuleTable, RulesReport) {
+        match self {
+            Self::None => (RuleTable::allow_all(), RulesReport::NoFile),
+            Self::File(text) => {
+                let (table, problems) = ruleset::read(text, resolvers);
+                (table, RulesReport::Read { bytes: text.len(), problems })
+            }
+        }
+    }
+}
+
+/// What was found in a rule source.
+#[derive(Debug)]
+pub enum RulesReport {
+    /// There is no rule file.
+    NoFile,
+    /// It was read.
+    Read {
+        /// Its size.
+        bytes: usize,
+        /// What is wrong with it.
+        problems: Problems,
+    },
+}
+
+impl RulesReport {
+    /// Says it on the console.
+    pub fn log(&self) {
+        match self {
+            Self::NoFile => {
+                log::info!(
+                    "no rule file: clients may open connections to the uplink, nothing else is permitted"
+                );
+            }
+            Self::Read { bytes, problems } => {
+                for problem in &problems.list {
+                    log::error!("{problem}");
+                }
+                if problems.omitted > 0 {
+                    log::error!("rules: {} more problems", problems.omitted);
+                }
+                log::info!("rules: {bytes} bytes read");
+            }
+        }
+    }
+}

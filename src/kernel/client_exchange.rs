@@ -1,0 +1,171 @@
+//! What goes to and fro between clients' rings and our pages, in one batch of copies for each pass.
+
+use super::client_vifs::ClientVifs;
+use crate::client::ClientSlot;
+use crate::flow::share::Account;
+use crate::time::Moment;
+use crate::vif::frame::Frame;
+use crate::vif::in_flight::InFlight;
+use crate::vif::intake::{Flow, Intake, WayOut};
+use crate::vif::netback::{Broken, COPIES_PER_PACKET, Netback};
+use crate::vif::netfront::Netfront;
+use crate::vif::ring::{RING_SIZE, Wakeup};
+use crate::xen::Xen;
+use crate::xen::copy::CopyBatch;
+use crate::xen::page::PagePool;
+use alloc::vec::Vec;
+
+/// Copies in one hypercall: a ring of buffers and as much again. Xen itself pauses long batches to let others run.
+const BATCH: usize = 2 * RING_SIZE as usize;
+
+/// The batch of copies, and what came of the last one.
+pub struct ClientExchange {
+    batch: CopyBatch,
+    in_flight: InFlight,
+    /// Frames that arrived from clients in this pass.
+    arrived: Vec<(ClientSlot, Frame)>,
+    /// The client slot whose turn is first in the next round.
+    first: usize,
+    /// When a client that sent as much as it may is served again.
+    replenished: Option<Moment>,
+    /// Batches that were run, and copies in them.
+    pub run: CopiesRun,
+}
+
+/// How many copies were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopiesRun {
+    /// Hypercalls.
+    pub batches: u64,
+    /// Copies in them.
+    pub copies: u64,
+}
+
+/// How things are on the way to the uplink.
+pub struct WayAhead<'a> {
+    /// The rings, while there are any.
+    pub netfront: Option<&'a mut Netfront>,
+    /// Whether it is worth waiting for it.
+    pub flow: Flow,
+    /// In how many pieces a packet leaves.
+    pub way_out: WayOut,
+}
+
+impl Default for ClientExchange {
+    fn default() -> Self {
+        Self {
+            batch: CopyBatch::with_capacity(BATCH),
+            in_flight: InFlight::with_capacity(BATCH),
+            arrived: Vec::with_capacity(BATCH),
+            first: 0,
+            replenished: None,
+            run: CopiesRun::default(),
+        }
+    }
+}
+
+impl ClientExchange {
+    /// Takes what clients sent and hands them what waits for them. Returns those who broke the protocol.
+    pub fn exchange<X: Xen>(
+        &mut self,
+        clients: &mut ClientVifs,
+        mut ahead: WayAhead<'_>,
+        xen: &mut X,
+        now: Moment,
+    ) -> Vec<(ClientSlot, Broken)> {
+        let mut broken = Vec::new();
+        let first = self.first;
+        // Who found no room in the batch, and who comes behind the first.
+        let (mut turned_away, mut second) = (None, None);
+        for (place, (slot, account, netback)) in clients.rings_from(first).enumerate() {
+            let (batch, in_flight, pages) = (&mut self.batch, &mut self.in_flight, xen.pages());
+            if place == 1 {
+                second = Some(slot);
+            }
+            if batch.room() < COPIES_PER_PACKET {
+                turned_away = turned_away.or(Some(slot));
+            }
+            let room = uplink_room(&mut ahead.netfront, account, netback, pages);
+            let intake = netback.intake(Intake::of(ahead.flow, room), now);
+            let delivered = netback.deliver(batch, in_flight, pages, now);
+            if let Err(why) = delivered
+                .and_then(|()| netback.collect(batch, in_flight, pages, intake.slots(), ahead.way_out))
+            {
+                broken.push((slot, why));
+            }
+        }
+        // Whoever found the batch full begins the next round, or else the turn goes on to the next who is there.
+        self.first = turned_away.or(second).map_or(0, |slot| slot.0.into());
+        if self.batch.waiting() > 0 {
+            self.run.batches += 1;
+            self.run.copies += self.batch.waiting() as u64;
+            xen.copy(&mut self.batch);
+        }
+        let arrived = &mut self.arrived;
+        for (slot, _, netback) in clients.rings_from(first) {
+            let (batch, in_flight) = (&self.batch, &mut self.in_flight);
+            netback.settle(batch, in_flight, xen, |frame| arrived.push((slot, frame)));
+        }
+        broken
+    }
+
+    /// Takes the frames that arrived; [`Self::put_back`] gives the emptied list back.
+    pub fn take_arrived(&mut self) -> Vec<(ClientSlot, Frame)> {
+        core::mem::take(&mut self.arrived)
+    }
+
+    /// Gives the list back, so that none is allocated for each pass.
+    pub fn put_back(&mut self, emptied: Vec<(ClientSlot, Frame)>) {
+        self.arrived = emptied;
+    }
+
+    /// Asks every client's ring to wake us; says no if one has something already. A broken one counts as having: the
+    /// next pass deals with it.
+    pub fn arm(
+        &mut self,
+        clients: &mut ClientVifs,
+        netfront: &mut Option<&mut Netfront>,
+        flow: Flow,
+        pages: &PagePool,
+        now: Moment,
+    ) -> Armed {
+        self.replenished = None;
+        let mut armed = Armed::All;
+        for (_, account, netback) in clients.rings_from(0) {
+            let room = uplink_room(netfront, account, netback, pages);
+            let intake = netback.intake(Intake::of(flow, room), now);
+            // Every ring is armed, whatever the others say.
+            if netback.arm(intake) != Ok(Wakeup::Armed) {
+                armed = Armed::NotAll;
+            }
+            self.replenished = self.replenished.into_iter().chain(netback.deadline()).min();
+        }
+        armed
+    }
+
+    /// When a client that sent as much as it may is served again.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.replenished
+    }
+}
+
+/// Whether all rings wake us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// They do.
+    All,
+    /// Some have something already.
+    NotAll,
+}
+
+/// Slots that may be taken from a client as far as the uplink is concerned.
+fn uplink_room(
+    uplink: &mut Option<&mut Netfront>,
+    account: Account,
+    client: &Netback,
+    pages: &PagePool,
+) -> usize {
+    let room =
+        |front: &mut Netfront| front.room(account, client.charges().sent(), client.usual_slots(), pages);
+    uplink.as_deref_mut().map_or(0, room)
+}

@@ -1,0 +1,300 @@
+//! The data plane: rings, engine, egress. It knows nothing of XenStore, and is told what changes.
+
+use super::client_exchange::{Armed, ClientExchange, WayAhead};
+use super::egress::{Egress, EgressContext, GATEWAY_MAC};
+use super::uplink_arp;
+use crate::client::{ClientSlot, Side};
+use crate::config::Change;
+use crate::config::change::Ownership;
+use crate::config::uplink_route::UplinkRoute;
+use crate::flow::share::Account;
+use crate::journey::Journey;
+use crate::packet::Datagram;
+use crate::route::proxy_arp;
+use crate::time::Moment;
+use crate::vif::abilities::{Abilities, Support};
+use crate::vif::drops::FrameDrop;
+use crate::vif::frame::{CannotSegment, Frame};
+use crate::vif::intake::{Flow, Gate, WayOut};
+use crate::vif::lifecycle::frontend::Link;
+use crate::vif::netback;
+use crate::vif::netfront;
+use crate::vif::ring::{RING_SIZE, Wakeup};
+use crate::vif::uplink::Uplink;
+use crate::wire::arp::Arp;
+use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
+use crate::xen::Xen;
+use crate::xen::event::Port;
+use crate::xen::page::PagePool;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+/// What moves packets.
+pub struct DataPlane {
+    pub(super) engine: Journey<Frame>,
+    pub(super) egress: Egress,
+    pub(super) exchange: ClientExchange,
+    /// Frames that arrived from the uplink in this pass.
+    received: Vec<Frame>,
+    gate: Gate,
+}
+
+impl DataPlane {
+    /// No vif yet; `route` says how things are on the uplink.
+    pub fn new(engine: Journey<Frame>, route: Option<UplinkRoute>) -> Self {
+        Self {
+            engine,
+            egress: Egress::new(route),
+            exchange: ClientExchange::default(),
+            received: Vec::with_capacity(RING_SIZE as usize),
+            gate: Gate::default(),
+        }
+    }
+
+    /// Does what the control plane has decided.
+    pub fn apply(&mut self, changes: impl Iterator<Item = Change>, pages: &mut PagePool, now: Moment) {
+        let mut network = Network::Known;
+        for change in changes {
+            match change {
+                Change::Route { to, .. } => {
+                    self.set_route(to);
+                    network = Network::New;
+                }
+                Change::UplinkConnected { mtu } => {
+                    self.engine.set_mtu(Side::Uplink, mtu);
+                    network = Network::New;
+                }
+                Change::ClientGateway(address) => self.engine.set_client_gateway(address),
+                Change::Rules(table, _) => self.engine.set_rules(*table, now),
+                Change::Quotas(quotas) => self.engine.set_quotas(quotas),
+                Change::UplinkPings(pings) => self.engine.set_uplink_pings(pings),
+                // The console's alone.
+                Change::LogLevel(_) => {}
+                Change::Ownership(change) => self.change_owner(change, now),
+            }
+        }
+        if network == Network::New {
+            let mut context = EgressContext { egress: &mut self.egress, pages, now };
+            context.with_neighbours(|neighbours, output| neighbours.clear(output));
+            context.announce_address();
+        }
+    }
+
+    fn set_route(&mut self, route: Option<UplinkRoute>) {
+        let (address, bits) = route
+            .map_or((Ipv4Addr::UNSPECIFIED, 32), |route| (route.address.address(), route.address.length()));
+        self.engine.set_uplink_prefix_bits(bits);
+        self.engine.set_uplink_address(address);
+        self.egress.set_route(route);
+    }
+
+    /// An address came to a client or left it.
+    fn change_owner(&mut self, change: Ownership, now: Moment) {
+        match change {
+            Ownership::Gained(slot, address) => {
+                let account = self.engine.attach(slot, address, now);
+                let Some(vif) = self.egress.vifs.clients.vif(slot) else { return };
+                // Both as long as it is attached.
+                vif.charge_to(account.unwrap_or(Account::UPLINK));
+                if let Some(mtu) = vif.directory().words().mtu() {
+                    self.engine.set_mtu(Side::Client(slot), mtu);
+                }
+            }
+            Ownership::Lost(slot) => {
+                self.engine.detach(slot, now);
+                if let Some(vif) = self.egress.vifs.clients.vif(slot) {
+                    vif.charge_to(Account::UPLINK);
+                }
+            }
+        }
+    }
+
+    /// Lists the ports of all rings.
+    pub fn list_ports(&mut self, ports: &mut Vec<Port>) {
+        if let Some(netfront) = self.egress.vifs.netfront() {
+            ports.extend(netfront.channels().ports());
+        }
+        ports.extend(self.egress.vifs.clients.rings().flat_map(|(_, netback)| netback.channels().ports()));
+    }
+
+    /// Takes what the uplink received, for [`Self::judge_received`]. If the backend broke the protocol, what came
+    /// before that is taken.
+    pub fn receive_from_uplink<X: Xen>(&mut self, xen: &mut X) -> Received {
+        let Some(device) = self.egress.vifs.uplink.as_mut() else { return Received::NOTHING };
+        let mac = device.mac();
+        let Some(netfront) = device.netfront() else { return Received::NOTHING };
+        let frames = &mut self.received;
+        let reaped = netfront.reap(xen);
+        let result = reaped.and_then(|()| netfront.receive(xen, &mut |frame, _| frames.push(frame)));
+        Received { mac, broken: result.err() }
+    }
+
+    /// Judges what the uplink received, where our Ethernet address is `mac`, and passes on what may pass.
+    pub fn judge_received(&mut self, mac: Mac, pages: &mut PagePool, now: Moment) {
+        let mut frames = core::mem::take(&mut self.received);
+        for frame in frames.drain(..) {
+            self.take_from_uplink(frame, mac, pages, now);
+        }
+        self.received = frames;
+    }
+
+    /// One frame from the uplink.
+    fn take_from_uplink(&mut self, mut frame: Frame, mac: Mac, pages: &mut PagePool, now: Moment) {
+        let mut context = EgressContext { egress: &mut self.egress, pages, now };
+        let Some(header) = Header::read(frame.head()) else {
+            return context.drop_frame(frame, FrameDrop::Protocol);
+        };
+        match header.ether_type {
+            EtherType::Ipv4 if header.destination != mac => context.drop_frame(frame, FrameDrop::NotForUs),
+            EtherType::Ipv4
+                if source(&mut frame).is_some_and(|source| context.egress.vifs.clients.owns(source)) =>
+            {
+                context.drop_frame(frame, FrameDrop::SpoofedUplink);
+            }
+            EtherType::Ipv4 => match frame.settle_segmentation() {
+                Ok(()) => self.engine.inbound(now, frame, &mut context),
+                Err(CannotSegment) => context.drop_frame(frame, FrameDrop::Segmentation),
+            },
+            EtherType::Arp => uplink_arp::answer(frame, mac, &mut context),
+            EtherType::Other(_) => context.drop_frame(frame, FrameDrop::Protocol),
+        }
+    }
+
+    /// Moves packets between the clients' rings and our pages. Returns who broke the protocol.
+    pub fn exchange_with_clients<X: Xen>(
+        &mut self,
+        xen: &mut X,
+        now: Moment,
+    ) -> Vec<(ClientSlot, netback::Broken)> {
+        let flow = self.uplink_flow(now);
+        let mtu = self.engine.engine().mtu(Side::Uplink);
+        let vifs = &mut self.egress.vifs;
+        let netfront = vifs.uplink.as_mut().and_then(Uplink::netfront);
+        let abilities = netfront.as_ref().map(|front| front.abilities());
+        let segmentation = abilities.map_or(Support::Yes, Abilities::take_unsegmented);
+        let ahead = WayAhead { netfront, flow, way_out: WayOut { segmentation, mtu } };
+        self.exchange.exchange(&mut vifs.clients, ahead, xen, now)
+    }
+
+    /// Judges what the clients sent, and passes on what may pass.
+    pub fn judge_arrivals<X: Xen>(&mut self, xen: &mut X, now: Moment) {
+        let mut arrived = self.exchange.take_arrived();
+        for (slot, frame) in arrived.drain(..) {
+            self.take_from_client(slot, frame, xen.pages(), now);
+        }
+        self.exchange.put_back(arrived);
+    }
+
+    /// One frame from a client.
+    fn take_from_client(&mut self, slot: ClientSlot, mut frame: Frame, pages: &mut PagePool, now: Moment) {
+        let mut context = EgressContext { egress: &mut self.egress, pages, now };
+        let header = Header::read(frame.head());
+        let (Some(header), Some(vif)) = (header, context.egress.vifs.clients.vif(slot)) else {
+            return context.drop_frame(frame, FrameDrop::Protocol);
+        };
+        frame.charge_to(vif.account());
+        match header.ether_type {
+            EtherType::Ipv4 if header.destination != GATEWAY_MAC => {
+                context.drop_frame(frame, FrameDrop::NotForUs)
+            }
+            EtherType::Ipv4 => {
+                let source = source(&mut frame);
+                let checked = source.map(|source| vif.identity().check(header.source, source));
+                match (checked, frame.settle_segmentation()) {
+                    (Some(Ok(())), Ok(())) => self.engine.outbound(now, slot, frame, &mut context),
+                    (Some(Ok(())), Err(CannotSegment)) => context.drop_frame(frame, FrameDrop::Segmentation),
+                    (Some(Err(spoof)), _) => context.drop_frame(frame, spoof.into()),
+                    (None, _) => context.drop_frame(frame, FrameDrop::Protocol),
+                }
+            }
+            EtherType::Arp => {
+                let request = Arp::read(frame.head().get(HEADER_BYTES..).unwrap_or_default());
+                let reply =
+                    request.and_then(|request| proxy_arp::answer(&request, vif.identity(), GATEWAY_MAC).ok());
+                match reply {
+                    Some(reply) => context.arp_to_client(slot, &reply),
+                    None => context.egress.drops.count(FrameDrop::ArpUnanswered),
+                }
+                frame.release(context.pages);
+            }
+            EtherType::Other(_) => context.drop_frame(frame, FrameDrop::Protocol),
+        }
+    }
+
+    /// Does what time has brought due in the engine and among the uplink's neighbours.
+    pub fn advance(&mut self, pages: &mut PagePool, now: Moment) {
+        let mut context = EgressContext { egress: &mut self.egress, pages, now };
+        self.engine.advance(now, &mut context);
+        context.with_neighbours(|neighbours, output| neighbours.advance(now, output));
+        while let Some(frame) = context.egress.undeliverable.pop() {
+            self.engine.unreachable(now, frame, &mut context);
+        }
+    }
+
+    /// Hands waiting frames to the uplink's backend.
+    pub fn send_to_uplink<X: Xen>(&mut self, xen: &mut X) {
+        if let Some(netfront) = self.egress.vifs.netfront() {
+            netfront.transmit(xen);
+            netfront.publish(xen);
+        }
+    }
+
+    /// Whether clients are to wait for the uplink.
+    fn uplink_flow(&mut self, now: Moment) -> Flow {
+        let uplink = self.egress.vifs.uplink.as_mut();
+        let (link, backlog, answered) = uplink.map_or((Link::Down, 0, 0), |uplink| {
+            let link = uplink.link();
+            let front = uplink.netfront();
+            front.map_or((link, 0, 0), |front| (link, front.take_backlog(), front.answered()))
+        });
+        self.gate.look(link, backlog, answered, now)
+    }
+
+    /// Asks every ring to wake us; says whether all will. A broken one counts as not: the next pass deals with it.
+    pub fn arm(&mut self, pages: &PagePool, now: Moment) -> Armed {
+        let flow = self.uplink_flow(now);
+        let vifs = &mut self.egress.vifs;
+        let mut netfront = vifs.uplink.as_mut().and_then(Uplink::netfront);
+        let clients = self.exchange.arm(&mut vifs.clients, &mut netfront, flow, pages, now);
+        match netfront.map_or(Ok(Wakeup::Armed), |netfront| netfront.arm()) {
+            Ok(Wakeup::Armed) => clients,
+            _ => Armed::NotAll,
+        }
+    }
+
+    /// When there is something to do without an event.
+    pub fn deadline(&self, now: Moment) -> Option<Moment> {
+        let neighbours = self.egress.neighbours.deadline();
+        let deadlines =
+            [self.engine.next_deadline(), neighbours, self.gate.deadline(now), self.exchange.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+}
+
+/// What came of looking at the uplink's rings.
+pub struct Received {
+    /// Our Ethernet address there.
+    pub mac: Mac,
+    /// How the backend broke the protocol, if it did.
+    pub broken: Option<netfront::Broken>,
+}
+
+impl Received {
+    /// There are no rings.
+    const NOTHING: Self = Self { mac: Mac([0; 6]), broken: None };
+}
+
+/// Whether the network on the uplink is the one that it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    /// It is.
+    Known,
+    /// Our address, the gateway or the whole link may be another one: nothing is known of neighbours, and nobody knows us.
+    New,
+}
+
+/// The IPv4 source address, if the packet is long enough to have one.
+fn source(frame: &mut Frame) -> Option<Ipv4Addr> {
+    let octets: [u8; 4] = frame.header().get(12..16)?.try_into().ok()?;
+    Some(octets.into())
+}
