@@ -2,29 +2,25 @@
 //!
 //! The folders follow a packet: it arrives on a [`vif`], is read ([`wire`]), judged ([`guard`]),
 //! remembered ([`flow`]), rewritten ([`nat`]), directed ([`route`]) and leaves on a [`vif`].
-//! [`journey`] calls these stages in order. Only [`xen`] knows the hypervisor and contains unsafe code.
+//! [`engine`] calls these stages in order. Only [`xen`] knows the hypervisor and contains unsafe code.
 #![no_std]
 
 extern crate alloc;
 #[cfg(any(test, feature = "sim"))]
 extern crate std;
 
-pub mod client;
+pub mod base;
 pub mod config;
-pub mod counters;
+pub mod engine;
 pub mod flow;
 pub mod guard;
-pub mod journey;
 pub mod kernel;
 pub mod nat;
-pub mod packet;
-pub mod prefix;
 pub mod route;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod store;
-pub mod text;
-pub mod time;
+pub mod tables;
 pub mod vif;
 pub mod wire;
 pub mod xen;

@@ -11,8 +11,8 @@ use core::panic::PanicInfo;
 use ravelin::config::Live;
 use ravelin::config::command_line::{CommandLine, ForcedCrash, Measurement};
 use ravelin::config::rule_source::RuleSource;
+use ravelin::engine::Engine;
 use ravelin::guard::RuleTable;
-use ravelin::journey::Journey;
 use ravelin::kernel::{Firewall, measure};
 use ravelin::store::{Nodes, Store, StoreRing};
 use ravelin::xen::metal::{self, Boot};
@@ -63,7 +63,7 @@ fn forward(boot: Boot) -> Shutdown {
     let entropy = xen.entropy();
     let settings = live.settings();
     log::info!("room for {} flows", settings.flows);
-    let engine = Journey::boot(settings, rules, entropy, xen.now());
+    let engine = Engine::boot(settings, rules, entropy, xen.now());
     let port = store.port();
     match Firewall::new(xen, Store::new(store), port, live, engine) {
         Ok(mut firewall) => {

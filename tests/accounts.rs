@@ -2,13 +2,13 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::client::{ClientSlot, Side};
-use ravelin::counters::Drop;
-use ravelin::flow::allowance::Rate;
-use ravelin::flow::share::Account;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::{ClientSlot, Side};
+use ravelin::engine::{Progress, Settings};
 use ravelin::guard::RuleTable;
-use ravelin::journey::{Progress, Settings};
 use ravelin::nat::ports::PoolKind;
+use ravelin::tables::allowance::Rate;
+use ravelin::tables::share::Account;
 use std::net::Ipv4Addr;
 use support::*;
 
@@ -24,15 +24,15 @@ fn firewall(mebibytes: u64) -> World {
 /// Nothing is booked that is not there, and nobody holds more than it may.
 #[track_caller]
 fn assert_sound(world: &World) {
-    let engine = world.journey.engine();
+    let engine = world.engine.engine();
     assert_eq!((engine.flows().fault(), engine.mappings().fault()), (None, None));
 }
 
 /// The client reloads its driver, and the loop goes on.
 fn reload(world: &mut World, slot: ClientSlot, address: Ipv4Addr) {
-    world.journey.detach(slot, world.now);
+    world.engine.detach(slot, world.now);
     world.advance();
-    world.journey.attach(slot, address, world.now);
+    world.engine.attach(slot, address, world.now);
     world.advance();
 }
 
@@ -78,9 +78,9 @@ fn s_1_reloading_brings_no_new_allowances() {
     settings.quotas.new_flows = Rate { per_second: 1, burst: 40 };
     let mut world = World::with(settings, RuleTable::allow_all());
     let evicted_for_forty = |world: &mut World, address| {
-        let before = world.journey.counters().evicted;
+        let before = world.engine.counters().evicted;
         assert_eq!(open_udp(world, ONE, address, 1024, 40), 40);
-        world.journey.counters().evicted - before
+        world.engine.counters().evicted - before
     };
     assert_eq!(evicted_for_forty(&mut world, C1), 0);
     let stray = tcp((C1, 9), SERVER, "A", 5, 5);
@@ -91,12 +91,12 @@ fn s_1_reloading_brings_no_new_allowances() {
     errors(&mut world);
     // To another slot, too.
     reload(&mut world, ONE, C1);
-    world.journey.attach(THREE, C1, world.now);
-    world.journey.attach(ONE, C1, world.now);
+    world.engine.attach(THREE, C1, world.now);
+    world.engine.attach(ONE, C1, world.now);
     assert_eq!((resets(&mut world), errors(&mut world)), (0, 0));
     assert_eq!(evicted_for_forty(&mut world, C1), 8);
     // They are used up for it, not for who has its slot.
-    world.journey.attach(ONE, C3, world.now);
+    world.engine.attach(ONE, C3, world.now);
     world.advance();
     assert_eq!(evicted_for_forty(&mut world, C3), 0);
 }
@@ -106,18 +106,18 @@ fn s_1_what_a_client_left_behind_is_on_its_account_when_it_comes_back() {
     let mut world = World::new();
     assert_eq!(open_udp(&mut world, ONE, C1, 2_000, 50), 50);
     let first = world.out_u(ONE, udp((C1, 2_000), (R, 5000))).from();
-    world.journey.detach(ONE, world.now);
+    world.engine.detach(ONE, world.now);
     // Somebody else on its slot.
-    world.journey.attach(ONE, C3, world.now);
+    world.engine.attach(ONE, C3, world.now);
     world.advance();
     let held = |world: &World| {
-        let mappings = world.journey.engine().mappings();
+        let mappings = world.engine.engine().mappings();
         Account::all().map(|account| mappings.held(account)).filter(|held| *held > 0).collect::<Vec<_>>()
     };
     assert_eq!(held(&world), [50]);
     let other = world.out_u(ONE, udp((C3, 2_000), (R, 5000))).from();
     assert_ne!(other, first);
-    world.journey.attach(THREE, C1, world.now);
+    world.engine.attach(THREE, C1, world.now);
     // Its endpoint has the port that rests for it, and no more is held.
     assert_eq!(world.out_u(THREE, udp((C1, 2_000), (R, 5000))).from(), first);
     assert_eq!(world.out_c(THREE, udp((R, 5000), first)).to(), (C1, 2_000));
@@ -136,7 +136,7 @@ fn s_1_two_clients_that_reload_in_turns_leave_a_third_its_part() {
         reload(&mut world, slot, address);
         assert_sound(&world);
     }
-    world.journey.attach(THREE, C3, world.now);
+    world.engine.attach(THREE, C3, world.now);
     let part = 32_768 / 2 / 3;
     assert_eq!(open_udp(&mut world, THREE, C3, 2_000, part as u16), part);
     assert_sound(&world);
@@ -148,10 +148,10 @@ fn s_1_a_client_that_is_owed_takes_even_from_one_that_keeps_its_flows_alive() {
     (settings.flows, settings.mappings) = (64, 64);
     settings.quotas.flows_per_client = 48;
     let mut world = World::with(settings, RuleTable::allow_all());
-    world.journey.detach(TWO, world.now);
+    world.engine.detach(TWO, world.now);
     let outers: Vec<_> = (0..48).map(|port| world.open_tcp(40_000 + port)).collect();
-    world.journey.attach(TWO, C2, world.now);
-    world.journey.attach(THREE, C3, world.now);
+    world.engine.attach(TWO, C2, world.now);
+    world.engine.attach(THREE, C3, world.now);
     // Ten each are guaranteed, and only 16 are left.
     for (slot, address) in [(TWO, C2), (THREE, C3)] {
         for port in 0..10 {
@@ -160,10 +160,10 @@ fn s_1_a_client_that_is_owed_takes_even_from_one_that_keeps_its_flows_alive() {
     }
     assert_sound(&world);
     let alive = |world: &mut World, outer| {
-        !world.uplink(tcp(SERVER, outer, "A", 5101, 1101)).contains(&Out::Discard(Drop::Unsolicited))
+        !world.uplink(tcp(SERVER, outer, "A", 5101, 1101)).contains(&Out::Discard(DropReason::Unsolicited))
     };
     let gone = outers.iter().take_while(|outer| !alive(&mut world, **outer)).count();
-    assert_eq!((gone, world.journey.counters().evicted), (4, 4));
+    assert_eq!((gone, world.engine.counters().evicted), (4, 4));
     assert!(outers[4..].iter().all(|outer| alive(&mut world, *outer)));
 }
 
@@ -175,9 +175,9 @@ fn s_1_domains_made_and_destroyed_without_end_leave_others_their_part() {
     let mut world = World::with(settings, RuleTable::allow_all());
     for n in 0..600u32 {
         let address = Ipv4Addr::from(u32::from(C1) + 1_000 + n);
-        world.journey.attach(THREE, address, world.now);
+        world.engine.attach(THREE, address, world.now);
         open_udp(&mut world, THREE, address, 2_000, 40);
-        world.journey.detach(THREE, world.now);
+        world.engine.detach(THREE, world.now);
         if n % 3 == 0 {
             world.advance();
         }
@@ -188,7 +188,7 @@ fn s_1_domains_made_and_destroyed_without_end_leave_others_their_part() {
     world.wait(125);
     assert_eq!(world.flows(), 0);
     world.wait(122);
-    assert!(world.journey.engine().mappings().is_empty());
+    assert!(world.engine.engine().mappings().is_empty());
     assert_sound(&world);
 }
 
@@ -199,14 +199,14 @@ const PORTION: usize = 512;
 fn s_6_leaving_touches_no_flow_and_no_turn_takes_out_more_than_a_portion() {
     let mut world = firewall(16);
     assert_eq!(open_udp(&mut world, ONE, C1, 1024, 8_000), 8_000);
-    world.journey.detach(ONE, world.now);
+    world.engine.detach(ONE, world.now);
     assert_eq!(world.flows(), 8_000);
     // Over at once, wherever they are met; and no port of theirs is another's.
-    world.uplink_nothing(udp((R, 5000), (F, 1)), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 5000), (F, 1)), DropReason::Unsolicited);
     let mut calls = 0;
     loop {
         let before = world.flows();
-        let progress = world.journey.advance(world.now, &mut Recorder::default());
+        let progress = world.engine.advance(world.now, &mut Recorder::default());
         assert!(before - world.flows() <= PORTION);
         calls += 1;
         if progress == Progress::Done {
@@ -214,7 +214,7 @@ fn s_6_leaving_touches_no_flow_and_no_turn_takes_out_more_than_a_portion() {
         }
     }
     assert_eq!((world.flows(), calls), (0, 8_000 / PORTION + 1));
-    assert_eq!(world.journey.counters().revoked, 8_000);
+    assert_eq!(world.engine.counters().revoked, 8_000);
     assert_sound(&world);
 }
 
@@ -223,10 +223,10 @@ fn s_6_a_flow_that_was_left_is_over_before_it_is_taken_out() {
     let mut world = World::new();
     let outer = world.open_tcp(40_000);
     let kept = world.open_tcp(40_001);
-    world.journey.detach(ONE, world.now);
-    world.journey.attach(ONE, C1, world.now);
+    world.engine.detach(ONE, world.now);
+    world.engine.attach(ONE, C1, world.now);
     assert_eq!(world.flows(), 2);
-    world.uplink_nothing(tcp(SERVER, outer, "A", 5101, 1101), Drop::Unsolicited);
+    world.uplink_nothing(tcp(SERVER, outer, "A", 5101, 1101), DropReason::Unsolicited);
     assert_eq!(world.flows(), 1);
     // Its name is free for a new one, on the port of its endpoint.
     assert_eq!(world.out_u(ONE, tcp((C1, 40_001), SERVER, "S", 77, 0)).from(), kept);
@@ -241,11 +241,11 @@ fn s_6_a_flow_that_was_left_is_over_before_it_is_taken_out() {
 fn s_6_flows_of_a_slot_that_is_anothers_now_are_not_its() {
     let mut world = World::new();
     let outer = world.open_tcp(40_000);
-    world.journey.detach(ONE, world.now);
-    world.journey.attach(ONE, C3, world.now);
-    world.uplink_nothing(tcp(SERVER, outer, "A", 5101, 1101), Drop::Unsolicited);
+    world.engine.detach(ONE, world.now);
+    world.engine.attach(ONE, C3, world.now);
+    world.uplink_nothing(tcp(SERVER, outer, "A", 5101, 1101), DropReason::Unsolicited);
     let segment = tcp((C3, 40_000), SERVER, "A", 1101, 5101);
-    assert_eq!(world.client(ONE, segment).last(), Some(&Out::Discard(Drop::TcpMidstream)));
+    assert_eq!(world.client(ONE, segment).last(), Some(&Out::Discard(DropReason::TcpMidstream)));
     let opened = world.out_u(ONE, tcp((C3, 40_000), SERVER, "S", 1, 0)).from();
     assert_ne!(opened, outer);
     assert_sound(&world);
@@ -259,8 +259,8 @@ fn s_6_flows_that_were_left_give_way_before_any_other() {
     for port in 0..10 {
         world.open_tcp(40_000 + port);
     }
-    world.journey.detach(ONE, world.now);
-    world.journey.attach(ONE, C1, world.now);
+    world.engine.detach(ONE, world.now);
+    world.engine.attach(ONE, C1, world.now);
     let first = world.out_u(ONE, udp((C1, 5000), (R, 5000))).from();
     for port in 1..10 {
         world.open_tcp(50_000 + port);
@@ -276,29 +276,29 @@ fn s_6_flows_that_were_left_give_way_before_any_other() {
 fn s_6_a_client_that_comes_and_goes_has_no_flow_of_others_judged_again() {
     let mut world = World::with(settings(), permitting());
     let outer = world.out_u(TWO, udp((C2, 5000), (R, 5000))).from();
-    world.journey.attach(THREE, C3, world.now);
+    world.engine.attach(THREE, C3, world.now);
     world.wait(2);
     only_forward(world.client(TWO, udp((C2, 5000), (R, 5000))), Side::Uplink);
     let judged = |world: &World| {
-        let flows = world.journey.engine().flows();
+        let flows = world.engine.engine().flows();
         let ids = (0..flows.extent()).filter_map(|position| flows.id_at(position));
         ids.map(|id| flows.get(id).unwrap()).find(|flow| flow.outer_port == outer.1).unwrap().judged
     };
     let before = judged(&world);
     for _ in 0..1_000 {
-        world.journey.detach(THREE, world.now);
-        world.journey.attach(THREE, C3, world.now);
+        world.engine.detach(THREE, world.now);
+        world.engine.attach(THREE, C3, world.now);
         world.out_u(TWO, udp((C2, 5000), (R, 5000)));
         world.out_c(TWO, udp((R, 5000), outer));
         world.advance();
     }
     assert_eq!(judged(&world), before);
     // Not so if it opened one to that address while nobody had it.
-    world.journey.detach(THREE, world.now);
+    world.engine.detach(THREE, world.now);
     let called = world.out_u(TWO, udp((C2, 5000), (C3, 5000))).from();
     assert_eq!(called, outer);
-    world.journey.attach(THREE, C3, world.now);
-    world.uplink_nothing(udp((C3, 5000), outer), Drop::InsideSource);
+    world.engine.attach(THREE, C3, world.now);
+    world.uplink_nothing(udp((C3, 5000), outer), DropReason::InsideSource);
     world.out_c(TWO, udp((R, 5000), outer));
     assert_ne!(judged(&world), before);
 }
@@ -309,15 +309,15 @@ fn s_6_what_others_had_with_a_client_that_left_is_over_and_goes_within_a_second(
     only_forward(world.client(ONE, udp((C1, 5000), (C2, 53))), Side::Client(TWO));
     only_forward(world.client(TWO, udp((C2, 53), (C1, 5000))), Side::Client(ONE));
     world.wait(2);
-    world.journey.detach(TWO, world.now);
-    world.journey.attach(TWO, C2, world.now);
+    world.engine.detach(TWO, world.now);
+    world.engine.attach(TWO, C2, world.now);
     // Both the one that is met and the one that is not.
     assert_eq!(world.flows(), 1);
     let met = world.client(TWO, udp((C2, 53), (C1, 5000)));
     assert!(!matches!(met.as_slice(), [Out::Forward(..)]), "{met:?}");
     assert_eq!(world.flows(), 0);
     only_forward(world.client(ONE, udp((C1, 5000), (C2, 53))), Side::Client(TWO));
-    world.journey.detach(TWO, world.now);
+    world.engine.detach(TWO, world.now);
     world.wait(1);
     assert_eq!(world.flows(), 0);
     assert_sound(&world);
@@ -366,7 +366,7 @@ fn p_12_connections_from_reserved_ports_are_not_refused_when_older_ones_are_clos
         let outer = world.out_u(ONE, tcp((C1, port), SERVER, "S", 1000, 0)).from();
         close_tcp(&mut world, (C1, port), outer);
     }
-    assert_eq!(world.journey.counters().evicted, 500 - 318);
+    assert_eq!(world.engine.counters().evicted, 500 - 318);
     assert_eq!(world.flows(), 100 + 318);
     assert_sound(&world);
 }
@@ -379,7 +379,7 @@ fn p_12_one_flow_gives_way_for_a_place_and_a_port_both() {
     let mut world = World::with(settings, RuleTable::allow_all());
     assert_eq!(open_udp(&mut world, ONE, C1, 2_000, 10), 10);
     assert_eq!(open_udp(&mut world, ONE, C1, 3_000, 1), 1);
-    assert_eq!((world.journey.counters().evicted, world.flows()), (1, 10));
+    assert_eq!((world.engine.counters().evicted, world.flows()), (1, 10));
     assert_sound(&world);
 }
 
@@ -392,15 +392,15 @@ fn p_12_for_want_of_a_mapping_one_of_another_pool_is_freed() {
     for ident in 0..12 {
         world.out_u(ONE, echo_request(C1, R, ident));
     }
-    let free = world.journey.engine().mappings().free(PoolKind::Icmp);
+    let free = world.engine.engine().mappings().free(PoolKind::Icmp);
     world.wait(61);
     assert_eq!(world.flows(), 0);
     for port in 0..12 {
         world.open_tcp(40_000 + port);
     }
-    let mappings = world.journey.engine().mappings();
-    assert_eq!((mappings.free(PoolKind::Icmp), mappings.unrested()), (free + 12, 12));
-    assert_eq!(world.client_error(ONE, echo_request(C1, R, 77), Drop::PortLimit), (3, 13));
+    let mappings = world.engine.engine().mappings();
+    assert_eq!((mappings.free(PoolKind::Icmp), mappings.reused_early()), (free + 12, 12));
+    assert_eq!(world.client_error(ONE, echo_request(C1, R, 77), DropReason::PortLimit), (3, 13));
     assert_sound(&world);
 }
 
@@ -413,5 +413,5 @@ fn p_12_an_endpoint_gets_its_resting_port_again_when_ports_are_short() {
     world.wait(121);
     assert_eq!(open_udp(&mut world, ONE, C1, 6_000, 3), 3);
     assert_eq!(world.out_u(ONE, udp((C1, 5000), (S, 5000))).from(), outer);
-    assert_eq!(world.journey.counters().evicted, 0);
+    assert_eq!(world.engine.counters().evicted, 0);
 }

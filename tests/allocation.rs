@@ -5,16 +5,16 @@
 #![cfg(feature = "sim")]
 
 mod support;
-use ravelin::client::{ClientSlot, Side};
-use ravelin::counters::Drop;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::{ClientSlot, Side};
+use ravelin::base::time::Moment;
+use ravelin::engine::{Engine, Output, Progress, Settings};
 use ravelin::guard::RuleTable;
-use ravelin::journey::{Journey, Outlet, Progress, Settings};
-use ravelin::packet::{Datagram, Offload};
-use ravelin::time::Moment;
-use ravelin::xen::meter::{self, Account, Meter};
+use ravelin::wire::packet::{Offload, Packet};
+use ravelin::xen::meter::{self, Meter, Payer};
 use std::net::Ipv4Addr;
 use std::time::Duration;
-use support::{C1, C2, F, G, ONE, Packet, R, Random, TWO};
+use support::{C1, C2, F, G, ONE, R, Random, TWO, TestPacket};
 
 #[global_allocator]
 static METER: Meter = Meter;
@@ -27,7 +27,7 @@ struct Flat {
 }
 
 impl Flat {
-    fn of(packet: &Packet) -> Flat {
+    fn of(packet: &TestPacket) -> Flat {
         let mut bytes = [0; 1500];
         bytes[..packet.bytes.len()].copy_from_slice(&packet.bytes);
         Flat { bytes, length: packet.bytes.len() }
@@ -70,7 +70,7 @@ impl Flat {
     }
 }
 
-impl Datagram for Flat {
+impl Packet for Flat {
     fn header(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.length]
     }
@@ -94,13 +94,13 @@ struct Last {
     packet: Option<(Side, Flat)>,
 }
 
-impl Outlet<Flat> for Last {
+impl Output<Flat> for Last {
     fn forward(&mut self, to: Side, packet: Flat) {
         self.forwarded += 1;
         self.packet = Some((to, packet));
     }
 
-    fn answer(&mut self, _: Side, _: &[u8]) {
+    fn reply(&mut self, _: Side, _: &[u8]) {
         self.answered += 1;
     }
 
@@ -112,7 +112,7 @@ impl Outlet<Flat> for Last {
         packet.length = total_bytes;
     }
 
-    fn discard(&mut self, _: Flat, _: Drop) {
+    fn discard(&mut self, _: Flat, _: DropReason) {
         self.discarded += 1;
     }
 }
@@ -150,10 +150,10 @@ fn traffic() -> Vec<(Option<ClientSlot>, Flat)> {
     made
 }
 
-fn give(journey: &mut Journey<Flat>, now: Moment, from: Side, packet: Flat, last: &mut Last) {
+fn give(engine: &mut Engine<Flat>, now: Moment, from: Side, packet: Flat, last: &mut Last) {
     match from {
-        Side::Client(slot) => journey.outbound(now, slot, packet, last),
-        Side::Uplink => journey.inbound(now, packet, last),
+        Side::Client(slot) => engine.outbound(now, slot, packet, last),
+        Side::Uplink => engine.inbound(now, packet, last),
     }
 }
 
@@ -170,39 +170,45 @@ fn no_packet_allocates() {
         [forward]\nproto=udp dstports=8080 to=10.137.0.11:80\n";
     let (rules, problems) = ravelin::guard::ruleset::read(rules.as_bytes(), &[]);
     assert!(problems.list.is_empty());
-    let mut journey = Journey::new(settings, rules, [7; 32], now);
-    journey.attach(ONE, C1, now);
-    journey.attach(TWO, C2, now);
+    let mut engine = Engine::new(settings, rules, [7; 32], now);
+    engine.attach(ONE, C1, now);
+    engine.attach(TWO, C2, now);
     let mut last = Last { forwarded: 0, discarded: 0, answered: 0, packet: None };
-    let charged = meter::charge(Account::Kernel);
+    let charged = meter::charge(Payer::Kernel);
     let before = meter::reading().allocations;
     for round in 0..5 {
         for (n, (from, packet)) in traffic.iter().enumerate() {
             let from = from.map_or(Side::Uplink, Side::Client);
-            give(&mut journey, now, from, *packet, &mut last);
+            give(&mut engine, now, from, *packet, &mut last);
             // What arrived is answered, or an error about it is sent, or it could not be delivered.
             if let Some((to, arrived)) = last.packet.take() {
                 match n % 4 {
                     0 => {}
-                    1 => give(&mut journey, now, to, arrived.error(3, 3), &mut last),
-                    2 if to == Side::Uplink => journey.unreachable(now, arrived, &mut last),
-                    _ => give(&mut journey, now, to, arrived.returned(), &mut last),
+                    1 => give(&mut engine, now, to, arrived.error(3, 3), &mut last),
+                    2 if to == Side::Uplink => engine.unreachable(now, arrived, &mut last),
+                    _ => give(&mut engine, now, to, arrived.returned(), &mut last),
                 }
             }
             if n % 64 == 0 {
                 now = now + Duration::from_millis(700 + 10 * round);
-                while journey.advance(now, &mut last) == Progress::MoreToDo {}
+                while engine.advance(now, &mut last) == Progress::MoreToDo {}
             }
         }
     }
     let after = meter::reading().allocations;
     drop(charged);
     assert_eq!(after - before, 0);
-    let counters = journey.counters();
+    let counters = engine.counters();
     assert!(last.forwarded > 50_000 && last.discarded > 50_000 && last.answered > 1_000, "{counters:?}");
     assert!(counters.expired > 10_000 && counters.evicted > 1_000, "{counters:?}");
     assert!(counters.inward > 10_000 && counters.between > 10_000, "{counters:?}");
-    for why in [Drop::Rule, Drop::FragmentLimit, Drop::Unreachable, Drop::TtlExpired, Drop::ForFirewall] {
+    for why in [
+        DropReason::Rule,
+        DropReason::FragmentLimit,
+        DropReason::Unreachable,
+        DropReason::TtlExpired,
+        DropReason::ForFirewall,
+    ] {
         assert!(counters.dropped(why) > 100, "{why:?}: {counters:?}");
     }
 }
@@ -210,7 +216,7 @@ fn no_packet_allocates() {
 /// What a packet is in the kernel: a handle.
 struct Handle([u64; 6]);
 
-impl Datagram for Handle {
+impl Packet for Handle {
     fn header(&mut self) -> &mut [u8] {
         &mut []
     }
@@ -230,14 +236,14 @@ impl Datagram for Handle {
 fn all_memory_is_within_its_bound() {
     for (mebibytes, flows, limit) in [(16, 32_768, 5_500_000), (64, 262_144, 32_000_000)] {
         let now = Moment::from_nanoseconds(0);
-        let _charged = meter::charge(Account::Kernel);
+        let _charged = meter::charge(Payer::Kernel);
         let before = meter::reading().live_bytes;
         let settings = Settings::for_memory(mebibytes << 20, F);
         assert_eq!(settings.flows, flows);
-        let journey = Journey::<Handle>::new(settings, RuleTable::allow_all(), [7; 32], now);
+        let engine = Engine::<Handle>::new(settings, RuleTable::allow_all(), [7; 32], now);
         let bytes = (meter::reading().live_bytes - before) as usize;
         println!("{mebibytes} MiB: {bytes} bytes for {flows} flows, {} each", bytes / flows as usize);
         assert!(bytes < limit, "{bytes}");
-        drop(journey);
+        drop(engine);
     }
 }

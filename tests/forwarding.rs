@@ -2,17 +2,17 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::client::Side;
-use ravelin::counters::Drop;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::Side;
 use ravelin::guard::RuleTable;
-use ravelin::packet::{Checksum, Gso, GsoKind, Offload};
-use ravelin::route::cut;
+use ravelin::route::fragmentation;
 use ravelin::wire::ipv4::Ipv4;
+use ravelin::wire::packet::{Checksum, Gso, GsoKind, Offload};
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 use support::*;
 
-fn query() -> Packet {
+fn query() -> TestPacket {
     udp((C1, 5000), (R, 53))
 }
 
@@ -20,29 +20,29 @@ fn query() -> Packet {
 fn f_1_broken_headers_are_dropped() {
     let mut world = World::new();
     let broken = |change: fn(&mut [u8])| query().with_wrong(change);
-    world.client_nothing(ONE, broken(|b| b[0] = 0x65), Drop::IpVersion);
-    world.client_nothing(ONE, broken(|b| b[0] = 0x44), Drop::IpHeaderLength);
-    world.client_nothing(ONE, broken(|b| b[3] = 19), Drop::IpTotalLength);
-    world.client_nothing(ONE, broken(|b| b[3] = 200), Drop::IpTotalLength);
+    world.client_nothing(ONE, broken(|b| b[0] = 0x65), DropReason::IpVersion);
+    world.client_nothing(ONE, broken(|b| b[0] = 0x44), DropReason::IpHeaderLength);
+    world.client_nothing(ONE, broken(|b| b[3] = 19), DropReason::IpTotalLength);
+    world.client_nothing(ONE, broken(|b| b[3] = 200), DropReason::IpTotalLength);
     let mut packet = query();
     packet.bytes[10] ^= 1;
-    world.client_nothing(ONE, packet, Drop::IpChecksum);
-    world.client_nothing(ONE, Packet::new(query().bytes[..19].to_vec()), Drop::IpShort);
-    world.client_nothing(ONE, Packet::new(vec![]), Drop::IpShort);
-    world.client_nothing(ONE, broken(|b| b[6..8].copy_from_slice(&[0x3F, 0xFF])), Drop::FragmentShape);
+    world.client_nothing(ONE, packet, DropReason::IpChecksum);
+    world.client_nothing(ONE, TestPacket::new(query().bytes[..19].to_vec()), DropReason::IpShort);
+    world.client_nothing(ONE, TestPacket::new(vec![]), DropReason::IpShort);
+    world.client_nothing(ONE, broken(|b| b[6..8].copy_from_slice(&[0x3F, 0xFF])), DropReason::FragmentShape);
 }
 
 #[test]
 fn f_1_broken_transport_headers_are_dropped() {
     let mut world = World::new();
-    world.client_nothing(ONE, query().with_wrong(|b| b[25] = 7), Drop::UdpHeader);
-    world.client_nothing(ONE, query().with_wrong(|b| b[25] = 99), Drop::UdpHeader);
-    world.client_nothing(ONE, ip(C1, R, 17, &[0; 7]), Drop::UdpHeader);
-    world.client_nothing(ONE, ip(C1, R, 6, &[0; 19]), Drop::TcpHeader);
+    world.client_nothing(ONE, query().with_wrong(|b| b[25] = 7), DropReason::UdpHeader);
+    world.client_nothing(ONE, query().with_wrong(|b| b[25] = 99), DropReason::UdpHeader);
+    world.client_nothing(ONE, ip(C1, R, 17, &[0; 7]), DropReason::UdpHeader);
+    world.client_nothing(ONE, ip(C1, R, 6, &[0; 19]), DropReason::TcpHeader);
     let syn = tcp((C1, 1), (R, 2), "S", 0, 0);
-    world.client_nothing(ONE, syn.clone().with(|b| b[32] = 0x40), Drop::TcpHeader);
-    world.client_nothing(ONE, syn.with(|b| b[32] = 0x60), Drop::TcpHeader);
-    world.client_nothing(ONE, ip(C1, R, 1, &[8, 0, 0, 0, 0, 0, 0]), Drop::IcmpHeader);
+    world.client_nothing(ONE, syn.clone().with(|b| b[32] = 0x40), DropReason::TcpHeader);
+    world.client_nothing(ONE, syn.with(|b| b[32] = 0x60), DropReason::TcpHeader);
+    world.client_nothing(ONE, ip(C1, R, 1, &[8, 0, 0, 0, 0, 0, 0]), DropReason::IcmpHeader);
 }
 
 #[test]
@@ -61,10 +61,11 @@ fn f_2_the_last_hop_is_not_used_up_here() {
     let mut world = World::new();
     for ttl in [0, 1] {
         let out = world.client(ONE, query().ttl_of(ttl));
-        let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(Drop::TtlExpired)] = out.as_slice() else {
+        let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(DropReason::TtlExpired)] = out.as_slice()
+        else {
             panic!("{out:?}")
         };
-        let error = Packet::new(bytes.clone());
+        let error = TestPacket::new(bytes.clone());
         error.assert_sums();
         assert_eq!((error.source(), error.destination()), (G, C1));
         assert_eq!((error.icmp_kind(), error.icmp_code()), (11, 0));
@@ -79,10 +80,10 @@ fn f_2_a_remote_is_told_from_the_uplink_address() {
     let mut world = World::new();
     let outer = world.out_u(ONE, query()).from();
     let out = world.uplink(udp((R, 53), outer).ttl_of(1));
-    let [Out::Answer(Side::Uplink, bytes), Out::Discard(Drop::TtlExpired)] = out.as_slice() else {
+    let [Out::Answer(Side::Uplink, bytes), Out::Discard(DropReason::TtlExpired)] = out.as_slice() else {
         panic!("{out:?}")
     };
-    let error = Packet::new(bytes.clone());
+    let error = TestPacket::new(bytes.clone());
     assert_eq!((error.source(), error.destination()), (F, R));
     assert_eq!(error.quoted().to(), outer);
 }
@@ -99,10 +100,10 @@ fn f_3_too_big_with_df_is_told_the_mtu() {
     let packet = udp_with((C1, 5000), (R, 53), &[1; 1472]);
     assert_eq!(packet.bytes.len(), 1500);
     let out = world.client(ONE, packet.clone());
-    let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(Drop::TooBig)] = out.as_slice() else {
+    let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(DropReason::TooBig)] = out.as_slice() else {
         panic!("{out:?}")
     };
-    let error = Packet::new(bytes.clone());
+    let error = TestPacket::new(bytes.clone());
     error.assert_sums();
     assert_eq!((error.icmp_kind(), error.icmp_code(), error.u16_at(26)), (3, 4, 1400));
     assert_eq!(error.bytes.len(), 576);
@@ -117,9 +118,9 @@ fn f_4_too_big_without_df_is_cut() {
     let [Out::Fragment(Side::Uplink, whole, 1400)] = out.as_slice() else { panic!("{out:?}") };
     whole.assert_sums();
     let ip = Ipv4::read(&whole.bytes, whole.bytes.len()).unwrap();
-    let fragments: Vec<Packet> = cut::pieces(&whole.bytes, &ip, 1400)
+    let fragments: Vec<TestPacket> = fragmentation::fragments(&whole.bytes, &ip, 1400)
         .unwrap()
-        .map(|piece| Packet::new([piece.header(), &whole.bytes[piece.payload.clone()]].concat()))
+        .map(|piece| TestPacket::new([piece.header(), &whole.bytes[piece.payload.clone()]].concat()))
         .collect();
     assert_eq!(fragments.len(), 2);
     let again = reassemble(&fragments);
@@ -143,11 +144,11 @@ fn a_gso_packet_is_as_large_as_its_segments() {
     assert_eq!(out.offload, Offload { checksum: Checksum::Blank, gso: gso(1360) });
     out.complete().assert_sums();
     large.offload.gso = gso(1361);
-    assert_eq!(world.client_error(ONE, large, Drop::TooBig), (3, 4));
+    assert_eq!(world.client_error(ONE, large, DropReason::TooBig), (3, 4));
 }
 
 /// Twenty thousand bytes of C1 to R:80 on an open connection, to be cut into segments, and without DF.
-fn large_segment(sequence: u32) -> Packet {
+fn large_segment(sequence: u32) -> TestPacket {
     tcp_with((C1, 40000), (R, 80), "A", sequence, 5101, &[1; 20_000]).no_df().blank()
 }
 
@@ -161,21 +162,21 @@ fn f_13_segments_that_may_be_cut_are_made_to_fit() {
     assert_eq!(out.offload, Offload { checksum: Checksum::Blank, gso: gso(1360) });
     out.complete().assert_sums();
     // With DF its sender is told, and segments that fit stay as they were asked for.
-    assert_eq!(world.client_error(ONE, large.clone().df().blank(), Drop::TooBig), (3, 4));
+    assert_eq!(world.client_error(ONE, large.clone().df().blank(), DropReason::TooBig), (3, 4));
     large.offload.gso = gso(1000);
     assert_eq!(world.out_u(ONE, large.clone()).offload.gso, gso(1000));
     // Segments of 48 bytes are the least.
-    world.journey.set_mtu(Side::Uplink, 40 + 48);
+    world.engine.set_mtu(Side::Uplink, 40 + 48);
     assert_eq!(world.out_u(ONE, large.clone()).offload.gso, gso(48));
-    world.journey.set_mtu(Side::Uplink, 40 + 47);
-    assert_eq!(world.client_error(ONE, large, Drop::TooBig), (3, 4));
+    world.engine.set_mtu(Side::Uplink, 40 + 47);
+    assert_eq!(world.client_error(ONE, large, DropReason::TooBig), (3, 4));
 }
 
 #[test]
 fn f_13_so_are_those_for_a_client() {
     let mut world = World::new();
     let outer = world.open_tcp(40000);
-    world.journey.set_mtu(Side::Client(ONE), 1000);
+    world.engine.set_mtu(Side::Client(ONE), 1000);
     let mut large = tcp_with((R, 80), outer, "A", 5101, 1101, &[1; 5000]).no_df().blank();
     large.offload.gso = gso(1448);
     assert_eq!(world.out_c(ONE, large).offload.gso, gso(960));
@@ -200,14 +201,14 @@ fn f_13_every_segment_has_a_number_of_its_own() {
 fn f_13_every_segment_counts() {
     let mut world = narrow_uplink();
     let outer = world.open_tcp(40000);
-    let before = world.journey.counters().clone();
+    let before = world.engine.counters().clone();
     let mut large = large_segment(1101);
     large.offload.gso = gso(1460);
     world.out_u(ONE, large);
     let mut back = tcp_with((R, 80), outer, "A", 5101, 1101, &[1; 14_600]).blank();
     back.offload.gso = gso(1460);
     world.out_c(ONE, back);
-    let after = world.journey.counters();
+    let after = world.engine.counters();
     assert_eq!((after.outward - before.outward, after.inward - before.inward), (15, 10));
 }
 
@@ -225,42 +226,42 @@ fn f_6_martians_are_dropped() {
     let mut world = World::with(settings(), forwarding(&[(17, 8080, C1, 80)]));
     let address = Ipv4Addr::from;
     for martian in [[0, 1, 2, 3], [127, 0, 0, 1], [240, 0, 0, 1]].map(address) {
-        world.client_nothing(ONE, udp((C1, 5000), (martian, 53)), Drop::Martian);
+        world.client_nothing(ONE, udp((C1, 5000), (martian, 53)), DropReason::Martian);
     }
     for martian in
         [[0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4], [203, 0, 113, 255]]
     {
-        world.uplink_nothing(udp((address(martian), 53), (F, 8080)), Drop::Martian);
+        world.uplink_nothing(udp((address(martian), 53), (F, 8080)), DropReason::Martian);
     }
 }
 
 #[test]
 fn f_7_a_spoofed_source_is_dropped() {
     let mut world = World::with(settings(), forwarding(&[(17, 8080, C1, 80)]));
-    world.client_nothing(ONE, udp((C2, 5000), (R, 53)), Drop::Spoofed);
-    world.client_nothing(ravelin::client::ClientSlot(9), query(), Drop::NoClient);
-    world.uplink_nothing(udp((C2, 53), (F, 8080)), Drop::InsideSource);
-    world.uplink_nothing(udp((F, 53), (F, 8080)), Drop::InsideSource);
+    world.client_nothing(ONE, udp((C2, 5000), (R, 53)), DropReason::Spoofed);
+    world.client_nothing(ravelin::base::side::ClientSlot(9), query(), DropReason::NoClient);
+    world.uplink_nothing(udp((C2, 53), (F, 8080)), DropReason::InsideSource);
+    world.uplink_nothing(udp((F, 53), (F, 8080)), DropReason::InsideSource);
 }
 
 #[test]
 fn f_7_a_flow_to_an_address_that_becomes_a_clients_ends() {
     let mut world = World::new();
     let outer = world.out_u(ONE, query()).from();
-    world.journey.attach(ravelin::client::ClientSlot(3), R, world.now);
-    world.uplink_nothing(udp((R, 53), outer), Drop::InsideSource);
-    assert_eq!(world.client_error(ONE, query(), Drop::Rule), (3, 13));
+    world.engine.attach(ravelin::base::side::ClientSlot(3), R, world.now);
+    world.uplink_nothing(udp((R, 53), outer), DropReason::InsideSource);
+    assert_eq!(world.client_error(ONE, query(), DropReason::Rule), (3, 13));
 }
 
 #[test]
 fn f_8_broadcast_multicast_and_dhcp_are_not_forwarded() {
     let mut world = World::with(settings(), permitting());
     for many in [[255; 4], [224, 0, 0, 1], [239, 1, 2, 3], [203, 0, 113, 255], [203, 0, 113, 0]] {
-        world.client_nothing(ONE, udp((C1, 5000), (many.into(), 53)), Drop::Multicast);
+        world.client_nothing(ONE, udp((C1, 5000), (many.into(), 53)), DropReason::Multicast);
     }
-    world.client_nothing(ONE, udp((C1, 67), (R, 68)), Drop::Dhcp);
-    world.client_nothing(ONE, udp((C1, 67), (C2, 68)), Drop::Dhcp);
-    world.uplink_nothing(udp((R, 67), (Ipv4Addr::BROADCAST, 68)), Drop::NotForUs);
+    world.client_nothing(ONE, udp((C1, 67), (R, 68)), DropReason::Dhcp);
+    world.client_nothing(ONE, udp((C1, 67), (C2, 68)), DropReason::Dhcp);
+    world.uplink_nothing(udp((R, 67), (Ipv4Addr::BROADCAST, 68)), DropReason::NotForUs);
 }
 
 #[test]
@@ -268,10 +269,10 @@ fn f_9_source_routes_are_dropped_and_other_options_pass() {
     let mut world = World::new();
     let outer = world.out_u(ONE, query().options(&[0x94, 4, 0, 0])).from();
     for kind in [0x83, 0x89] {
-        world.client_nothing(ONE, query().options(&[kind, 3, 4, 0]), Drop::SourceRoute);
-        world.uplink_nothing(udp((R, 53), outer).options(&[kind, 3, 4, 0]), Drop::SourceRoute);
+        world.client_nothing(ONE, query().options(&[kind, 3, 4, 0]), DropReason::SourceRoute);
+        world.uplink_nothing(udp((R, 53), outer).options(&[kind, 3, 4, 0]), DropReason::SourceRoute);
     }
-    world.client_nothing(ONE, query().options(&[7, 9, 4, 0]), Drop::IpOptions);
+    world.client_nothing(ONE, query().options(&[7, 9, 4, 0]), DropReason::IpOptions);
     let back = world.out_c(ONE, udp((R, 53), outer).options(&[0x94, 4, 0, 0]));
     assert_eq!(back.bytes[20..24], [0x94, 4, 0, 0]);
     back.assert_sums();
@@ -284,7 +285,7 @@ fn f_10_errors_quote_what_fits_in_576_bytes_and_have_precedence_6() {
         let packet = udp_with((C1, 5000), (R, 53), &vec![1; size]).ttl_of(1);
         let out = world.client(ONE, packet.clone());
         let Out::Answer(_, bytes) = &out[0] else { panic!("{out:?}") };
-        let error = Packet::new(bytes.clone());
+        let error = TestPacket::new(bytes.clone());
         error.assert_sums();
         assert_eq!((error.bytes[1], error.ttl()), (0xC0, 64));
         assert_eq!(error.bytes.len(), (28 + packet.bytes.len()).min(576));
@@ -336,10 +337,10 @@ fn a_clients_mtu_holds_for_what_comes_in() {
     let mut world = World::with(settings, RuleTable::allow_all());
     let outer = world.out_u(ONE, query()).from();
     let out = world.uplink(udp_with((R, 53), outer, &[1; 1472]));
-    let [Out::Answer(Side::Uplink, bytes), Out::Discard(Drop::TooBig)] = out.as_slice() else {
+    let [Out::Answer(Side::Uplink, bytes), Out::Discard(DropReason::TooBig)] = out.as_slice() else {
         panic!("{out:?}")
     };
-    assert_eq!(Packet::new(bytes.clone()).u16_at(26), 1400);
+    assert_eq!(TestPacket::new(bytes.clone()).u16_at(26), 1400);
     let out = world.uplink(udp_with((R, 53), outer, &[1; 1472]).no_df());
     assert!(matches!(out.as_slice(), [Out::Fragment(Side::Client(ONE), _, 1400)]));
 }
@@ -354,15 +355,15 @@ fn v_1_the_uplinks_mtu_holds_as_soon_as_it_is_set() {
     let mut world = World::new();
     let packet = udp_with((C1, 5000), (R, 53), &[1; 1472]);
     world.out_u(ONE, packet.clone());
-    world.journey.set_mtu(Side::Uplink, 1400);
+    world.engine.set_mtu(Side::Uplink, 1400);
     let out = world.client(ONE, packet.clone());
-    let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(Drop::TooBig)] = out.as_slice() else {
+    let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(DropReason::TooBig)] = out.as_slice() else {
         panic!("{out:?}")
     };
-    assert_eq!(Packet::new(bytes.clone()).u16_at(26), 1400);
+    assert_eq!(TestPacket::new(bytes.clone()).u16_at(26), 1400);
     let out = world.client(ONE, packet.clone().no_df());
     assert!(matches!(out.as_slice(), [Out::Fragment(Side::Uplink, _, 1400)]), "{out:?}");
-    world.journey.set_mtu(Side::Uplink, 9000);
+    world.engine.set_mtu(Side::Uplink, 9000);
     world.out_u(ONE, udp_with((C1, 5000), (R, 53), &[1; 8972]));
 }
 
@@ -371,16 +372,16 @@ fn v_1_each_client_has_an_mtu_of_its_own() {
     let mut world = World::new();
     let first = world.out_u(ONE, query()).from();
     let second = world.out_u(TWO, udp((C2, 5000), (R, 53))).from();
-    world.journey.set_mtu(Side::Client(ONE), 1400);
+    world.engine.set_mtu(Side::Client(ONE), 1400);
     let out = arrival(&mut world, first, 1401);
-    let [Out::Answer(Side::Uplink, bytes), Out::Discard(Drop::TooBig)] = out.as_slice() else {
+    let [Out::Answer(Side::Uplink, bytes), Out::Discard(DropReason::TooBig)] = out.as_slice() else {
         panic!("{out:?}")
     };
-    assert_eq!(Packet::new(bytes.clone()).u16_at(26), 1400);
+    assert_eq!(TestPacket::new(bytes.clone()).u16_at(26), 1400);
     only_forward(arrival(&mut world, first, 1400), Side::Client(ONE));
     only_forward(arrival(&mut world, second, 1500), Side::Client(TWO));
     // It is the vif's: whoever has the slot next has what is said of its own.
-    world.journey.attach(ONE, C1, world.now);
+    world.engine.attach(ONE, C1, world.now);
     let first = world.out_u(ONE, query()).from();
     only_forward(arrival(&mut world, first, 1500), Side::Client(ONE));
 }
@@ -388,7 +389,7 @@ fn v_1_each_client_has_an_mtu_of_its_own() {
 #[test]
 fn v_1_an_mtu_that_no_link_has_counts_as_the_least() {
     let mut world = World::new();
-    world.journey.set_mtu(Side::Uplink, 0);
+    world.engine.set_mtu(Side::Uplink, 0);
     world.out_u(ONE, udp_with((C1, 5000), (R, 53), &[1; 40]));
-    assert_eq!(world.client_error(ONE, udp_with((C1, 5000), (R, 53), &[1; 41]), Drop::TooBig), (3, 4));
+    assert_eq!(world.client_error(ONE, udp_with((C1, 5000), (R, 53), &[1; 41]), DropReason::TooBig), (3, 4));
 }

@@ -2,20 +2,23 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::client::{ClientSlot, MAX_CLIENTS, Side};
-use ravelin::counters::Drop;
-use ravelin::flow::share::Account;
-use ravelin::packet::Checksum;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::{ClientSlot, MAX_CLIENTS, Side};
+use ravelin::tables::share::Account;
+use ravelin::wire::packet::Checksum;
 use support::*;
 
 /// A datagram of C1 to R:53 with `size` bytes of payload, all different enough.
-fn large(size: usize) -> Packet {
+fn large(size: usize) -> TestPacket {
     let payload: Vec<u8> = (0..size).map(|n| (n / 3) as u8).collect();
     udp_with((C1, 5000), (R, 53), &payload).no_df().id(0x4242)
 }
 
 /// What leaves by the uplink when C1 sends `packets`, and why others do not.
-fn send(world: &mut World, packets: impl IntoIterator<Item = Packet>) -> (Vec<Packet>, Vec<Drop>) {
+fn send(
+    world: &mut World,
+    packets: impl IntoIterator<Item = TestPacket>,
+) -> (Vec<TestPacket>, Vec<DropReason>) {
     let mut passed = Vec::new();
     let mut dropped = Vec::new();
     for packet in packets {
@@ -31,7 +34,7 @@ fn send(world: &mut World, packets: impl IntoIterator<Item = Packet>) -> (Vec<Pa
 }
 
 fn assert_nothing_waits(world: &World) {
-    let fragments = world.journey.fragments();
+    let fragments = world.engine.fragments();
     assert_eq!(
         (fragments.len(), fragments.waiting(), fragments.waiting_bytes(Account::client(ONE))),
         (0, 0, 0)
@@ -70,7 +73,7 @@ fn x_1_fragments_come_in_in_any_order() {
     let whole = reassemble(&passed);
     whole.assert_sums();
     assert_eq!((whole.to(), whole.ident()), ((C1, 5000), 77));
-    assert_eq!(world.journey.fragments().len(), 0);
+    assert_eq!(world.engine.fragments().len(), 0);
 }
 
 #[test]
@@ -80,8 +83,8 @@ fn x_1_a_refused_datagram_takes_its_fragments_with_it() {
     assert!(matches!(world.client(ONE, fragments[1].clone()).as_slice(), []));
     let out = world.client(ONE, fragments[0].clone());
     assert!(matches!(out[0], Out::Answer(Side::Client(ONE), _)));
-    assert_eq!(out[1..], [Out::Discard(Drop::Rule), Out::Discard(Drop::FragmentRefused)]);
-    world.client_nothing(ONE, fragments[2].clone(), Drop::FragmentRefused);
+    assert_eq!(out[1..], [Out::Discard(DropReason::Rule), Out::Discard(DropReason::FragmentRefused)]);
+    world.client_nothing(ONE, fragments[2].clone(), DropReason::FragmentRefused);
 }
 
 /// C1's and the server's connection, of which `who` sends every segment in fragments; it is closed, or reset by `who`.
@@ -134,14 +137,14 @@ fn x_1_a_connection_whose_segments_come_in_fragments_is_tracked() {
 
 #[test]
 fn x_1_fragments_with_df_pass_and_keep_it() {
-    let has_df = |packet: &Packet| packet.u16_at(6) & 0x4000 != 0;
+    let has_df = |packet: &TestPacket| packet.u16_at(6) & 0x4000 != 0;
     let mut world = World::new();
     let (passed, _) = send(&mut world, large(4000).df().cut(1500));
     assert!(passed.iter().all(has_df));
     let whole = reassemble(&passed);
     whole.assert_sums();
     let answer = udp_with((R, 53), whole.from(), &[7; 4000]).id(9);
-    let back: Vec<Packet> = answer.cut(1500).into_iter().map(|piece| world.out_c(ONE, piece)).collect();
+    let back: Vec<TestPacket> = answer.cut(1500).into_iter().map(|piece| world.out_c(ONE, piece)).collect();
     assert!(back.iter().all(has_df));
     reassemble(&back).assert_sums();
 }
@@ -166,14 +169,14 @@ fn x_2_once_fragments_contradict_nothing_more_leaves() {
             // The contradiction is with the first fragment.
             let (passed, dropped) = send(&mut world, [pieces[0].clone()]);
             assert!(passed.is_empty(), "{passed:?}");
-            assert_eq!(dropped, [Drop::FragmentOverlap; 4]);
+            assert_eq!(dropped, [DropReason::FragmentOverlap; 4]);
         } else {
-            assert!(dropped.iter().all(|why| *why == Drop::FragmentOverlap));
+            assert!(dropped.iter().all(|why| *why == DropReason::FragmentOverlap));
             let (passed, dropped) = send(&mut world, [pieces[0].clone()]);
             assert!(passed.is_empty());
-            assert_eq!(dropped, [Drop::FragmentRefused]);
+            assert_eq!(dropped, [DropReason::FragmentRefused]);
         }
-        assert_eq!(world.journey.fragments().waiting(), 0);
+        assert_eq!(world.engine.fragments().waiting(), 0);
     }
 }
 
@@ -187,7 +190,7 @@ fn x_2_a_contradiction_after_the_first_fragment_leaves_the_datagram_incomplete()
     let contradiction = datagram.piece(2952, &datagram.payload()[2952..2968], true);
     let (passed, dropped) = send(&mut world, [contradiction, pieces[2].clone()]);
     assert!(passed.is_empty());
-    assert_eq!(dropped, [Drop::FragmentOverlap, Drop::FragmentRefused]);
+    assert_eq!(dropped, [DropReason::FragmentOverlap, DropReason::FragmentRefused]);
 }
 
 #[test]
@@ -196,10 +199,14 @@ fn x_3_a_first_fragment_must_hold_the_layer_4_header() {
     let segment = tcp_with((C1, 1), (R, 2), "S", 1, 0, &[0; 40]).no_df();
     for held in [8, 16] {
         let tiny = segment.piece(0, &segment.payload()[..held], true).id(held as u16);
-        world.client_nothing(ONE, tiny, Drop::FragmentTiny);
+        world.client_nothing(ONE, tiny, DropReason::FragmentTiny);
     }
     let with_options = tcp_with((C1, 1), (R, 2), "S", 1, 0, &[0; 40]).no_df().with(|b| b[32] = 0xA0);
-    world.client_nothing(ONE, with_options.piece(0, &with_options.payload()[..32], true), Drop::FragmentTiny);
+    world.client_nothing(
+        ONE,
+        with_options.piece(0, &with_options.payload()[..32], true),
+        DropReason::FragmentTiny,
+    );
     assert_eq!(world.flows(), 0);
 }
 
@@ -209,7 +216,7 @@ fn x_3_no_later_fragment_may_lie_in_the_header() {
     let segment = tcp_with((C1, 1), (R, 2), "S", 1, 0, &[0; 40]).no_df();
     for offset in [8, 16] {
         let hidden = segment.piece(offset, &[0; 24], false).id(offset as u16);
-        world.client_nothing(ONE, hidden, Drop::FragmentTiny);
+        world.client_nothing(ONE, hidden, DropReason::FragmentTiny);
     }
 }
 
@@ -227,7 +234,7 @@ fn x_4_a_flood_of_fragments_is_bounded_and_costs_only_its_sender() {
         send(&mut world, [flood[1].clone()]);
     }
     let limits = settings().fragments;
-    let fragments = world.journey.fragments();
+    let fragments = world.engine.fragments();
     assert!(fragments.len() <= usize::from(limits.datagrams_per_client) + 1);
     assert!(fragments.waiting() <= usize::from(limits.packets_per_client) + 1);
     assert!(fragments.waiting_bytes(Account::client(ONE)) <= limits.bytes_per_client);
@@ -241,7 +248,7 @@ fn x_4_every_client_may_have_a_datagram_in_pieces_whoever_floods() {
     let address = |slot: u8| std::net::Ipv4Addr::new(10, 137, 1, slot);
     let mut world = World::new();
     for slot in 3..MAX_CLIENTS as u8 {
-        world.journey.attach(ClientSlot(slot), address(slot), world.now);
+        world.engine.attach(ClientSlot(slot), address(slot), world.now);
     }
     let later = |from, to, ident| udp_with(from, to, &[1; 4000]).no_df().id(ident).cut(1500)[1].clone();
     for ident in 0..300 {
@@ -265,10 +272,10 @@ fn x_4_bytes_that_wait_are_bounded() {
     let (passed, dropped) = send(&mut world, pieces[1..].iter().cloned());
     assert!(passed.is_empty());
     assert_eq!(dropped.len(), pieces.len() - 1);
-    assert_eq!(world.journey.fragments().waiting(), 0);
+    assert_eq!(world.engine.fragments().waiting(), 0);
     let (passed, dropped) = send(&mut world, [pieces[0].clone()]);
     assert!(passed.is_empty());
-    assert_eq!(dropped, [Drop::FragmentRefused]);
+    assert_eq!(dropped, [DropReason::FragmentRefused]);
 }
 
 #[test]
@@ -285,7 +292,8 @@ fn x_5_a_datagram_of_65535_bytes_passes_both_ways_in_any_order() {
         let whole = reassemble(&passed);
         whole.assert_sums();
         let answer = udp_with((R, 53), whole.from(), &datagram.payload()[8..]).no_df();
-        let back: Vec<Packet> = answer.cut(1500).into_iter().map(|piece| world.out_c(ONE, piece)).collect();
+        let back: Vec<TestPacket> =
+            answer.cut(1500).into_iter().map(|piece| world.out_c(ONE, piece)).collect();
         reassemble(&back).assert_sums();
         assert_nothing_waits(&world);
     }
@@ -299,7 +307,7 @@ fn x_5_a_ping_of_65507_bytes_is_answered() {
     let asked = reassemble(&passed);
     asked.assert_sums();
     let reply = echo(R, F, 0, asked.icmp_ident(), &vec![3; 65_507]).no_df();
-    let back: Vec<Packet> = reply.cut(1500).into_iter().map(|piece| world.out_c(ONE, piece)).collect();
+    let back: Vec<TestPacket> = reply.cut(1500).into_iter().map(|piece| world.out_c(ONE, piece)).collect();
     let answered = reassemble(&back);
     answered.assert_sums();
     assert_eq!(answered.icmp_ident(), 7);
@@ -311,7 +319,7 @@ fn x_6_two_clients_with_one_identification_leave_with_two() {
     let first = large(4000).cut(1500);
     let second = udp_with((C2, 5000), (R, 53), &[1; 4000]).no_df().id(0x4242).cut(1500);
     let (passed, _) = send(&mut world, first);
-    let others: Vec<Packet> =
+    let others: Vec<TestPacket> =
         second.into_iter().map(|piece| only_forward(world.client(TWO, piece), Side::Uplink)).collect();
     assert_ne!(passed[0].ident(), others[0].ident());
     reassemble(&passed).assert_sums();
@@ -335,7 +343,7 @@ fn x_6_packets_that_may_be_cut_later_get_different_identifications() {
 #[test]
 fn x_6_what_is_cut_here_is_numbered_however_small_it_is() {
     let mut world = World::new();
-    world.journey.set_mtu(Side::Uplink, 400);
+    world.engine.set_mtu(Side::Uplink, 400);
     let cut = |out: Vec<Out>| match out.as_slice() {
         [Out::Fragment(Side::Uplink, packet, 400)] => packet.ident(),
         other => panic!("{other:?}"),
@@ -345,7 +353,11 @@ fn x_6_what_is_cut_here_is_numbered_however_small_it_is() {
 }
 
 /// Sends `packets` from C1, or to it from R; what passes, and why the rest does not.
-fn send_either_way(world: &mut World, from: Side, packets: &[Packet]) -> (Vec<Packet>, Vec<Drop>) {
+fn send_either_way(
+    world: &mut World,
+    from: Side,
+    packets: &[TestPacket],
+) -> (Vec<TestPacket>, Vec<DropReason>) {
     let (mut passed, mut dropped) = (Vec::new(), Vec::new());
     for packet in packets.iter().cloned() {
         let out = match from {
@@ -384,8 +396,8 @@ fn x_7_a_duplicated_fragment_costs_nothing_but_itself() {
             let (passed, dropped) = send_either_way(&mut world, from, &packets);
             assert_eq!(passed.len(), 3 + usize::from(is_new), "{order:?} {which} {behind}");
             reassemble(&passed[..3]).assert_sums();
-            assert_eq!(dropped, [Drop::FragmentDuplicate; 1][usize::from(is_new)..]);
-            assert_eq!(world.journey.fragments().waiting(), 0);
+            assert_eq!(dropped, [DropReason::FragmentDuplicate; 1][usize::from(is_new)..]);
+            assert_eq!(world.engine.fragments().waiting(), 0);
         }
     }
 }
@@ -404,7 +416,7 @@ fn x_7_parts_of_what_arrived_are_duplicates_too() {
     ];
     let (passed, dropped) = send(&mut world, again);
     assert!(passed.is_empty());
-    assert_eq!(dropped, [Drop::FragmentDuplicate; 3]);
+    assert_eq!(dropped, [DropReason::FragmentDuplicate; 3]);
     let (passed, dropped) = send(&mut world, [pieces[2].clone()]);
     assert_eq!((passed.len(), dropped.len()), (1, 0));
     assert_nothing_waits(&world);
@@ -429,7 +441,7 @@ fn x_7_of_every_byte_the_first_copy_leaves_and_no_other() {
     packets.extend(forgeries);
     packets.push(pieces[2].clone());
     let (passed, dropped) = send(&mut world, packets);
-    assert_eq!(dropped, [Drop::FragmentDuplicate; 4]);
+    assert_eq!(dropped, [DropReason::FragmentDuplicate; 4]);
     let whole = reassemble(&passed);
     whole.assert_sums();
     assert_eq!((whole.to(), &whole.payload()[8..]), ((R, 53), &datagram.payload()[8..]));
@@ -443,7 +455,7 @@ fn x_7_a_duplicate_that_is_late_waits_for_nothing_and_its_name_may_be_used_again
     send(&mut world, pieces.clone());
     let (passed, dropped) = send(&mut world, [pieces[2].clone(), pieces[1].clone()]);
     assert!(passed.is_empty());
-    assert_eq!(dropped, [Drop::FragmentDuplicate; 2]);
+    assert_eq!(dropped, [DropReason::FragmentDuplicate; 2]);
     assert_nothing_waits(&world);
     let (passed, _) = send(&mut world, pieces.clone());
     reassemble(&passed).assert_sums();
@@ -464,7 +476,7 @@ fn tt_5_a_fragment_after_31_seconds_is_too_late() {
     let (passed, dropped) = send(&mut world, [pieces[2].clone()]);
     assert!(passed.is_empty() && dropped.is_empty());
     world.wait(31);
-    assert_eq!(world.dropped(Drop::FragmentTimeout), 1);
+    assert_eq!(world.dropped(DropReason::FragmentTimeout), 1);
     assert_nothing_waits(&world);
 }
 
@@ -482,20 +494,20 @@ fn tt_5_a_fragment_after_29_seconds_is_not() {
 fn tt_5_waiting_fragments_time_out_without_any_packet_or_error() {
     let mut world = World::new();
     assert!(world.client(ONE, large(4000).cut(1500)[1].clone()).is_empty());
-    let deadline = world.journey.next_deadline().unwrap();
+    let deadline = world.engine.next_deadline().unwrap();
     assert!(deadline > world.now);
     world.now = deadline;
-    assert_eq!(world.advance(), [Out::Discard(Drop::FragmentTimeout)]);
-    assert_eq!(world.journey.next_deadline(), None);
+    assert_eq!(world.advance(), [Out::Discard(DropReason::FragmentTimeout)]);
+    assert_eq!(world.engine.next_deadline(), None);
 }
 
 #[test]
 fn a_detached_clients_fragments_are_given_back() {
     let mut world = World::new();
     world.client(ONE, large(4000).cut(1500)[1].clone());
-    world.journey.detach(ONE, world.now);
-    assert!(world.journey.next_deadline().unwrap() < world.now);
-    assert_eq!(world.advance(), [Out::Discard(Drop::Detached)]);
+    world.engine.detach(ONE, world.now);
+    assert!(world.engine.next_deadline().unwrap() < world.now);
+    assert_eq!(world.advance(), [Out::Discard(DropReason::Detached)]);
     assert_nothing_waits(&world);
 }
 
@@ -505,8 +517,8 @@ fn fragments_to_a_detached_client_do_not_reach_the_next_one_on_its_slot() {
     let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
     let pieces = udp_with((R, 53), outer, &[8; 4000]).no_df().cut(1500);
     world.out_c(ONE, pieces[0].clone());
-    world.journey.detach(ONE, world.now);
-    world.journey.attach(ONE, std::net::Ipv4Addr::new(10, 137, 0, 99), world.now);
+    world.engine.detach(ONE, world.now);
+    world.engine.attach(ONE, std::net::Ipv4Addr::new(10, 137, 0, 99), world.now);
     assert!(world.uplink(pieces[1].clone()).iter().all(|out| matches!(out, Out::Discard(_))));
 }
 
@@ -527,23 +539,26 @@ fn a_fragment_with_a_blank_checksum_cannot_be_completed() {
     let mut world = World::new();
     let mut piece = large(4000).cut(1500)[0].clone();
     piece.offload.checksum = Checksum::Blank;
-    world.client_nothing(ONE, piece, Drop::FragmentOffload);
+    world.client_nothing(ONE, piece, DropReason::FragmentOffload);
 }
 
 #[test]
 fn spoofed_fragments_are_dropped_at_once() {
     let mut world = World::new();
     let pieces = large(4000).cut(1500);
-    world.client_nothing(TWO, pieces[1].clone(), Drop::Spoofed);
-    world.client_nothing(ClientSlot(77), pieces[1].clone(), Drop::NoClient);
-    world.uplink_nothing(udp_with((R, 1), (S, 2), &[0; 4000]).no_df().cut(1500)[1].clone(), Drop::NotForUs);
+    world.client_nothing(TWO, pieces[1].clone(), DropReason::Spoofed);
+    world.client_nothing(ClientSlot(77), pieces[1].clone(), DropReason::NoClient);
+    world.uplink_nothing(
+        udp_with((R, 1), (S, 2), &[0; 4000]).no_df().cut(1500)[1].clone(),
+        DropReason::NotForUs,
+    );
 }
 
 #[test]
 fn a_fragmented_ping_of_the_gateway_is_answered() {
     let mut world = World::new();
     let ping = echo(C1, G, 8, 7, &vec![3; 8000]).no_df().id(9);
-    let answers: Vec<Packet> = ping
+    let answers: Vec<TestPacket> = ping
         .cut(1500)
         .into_iter()
         .map(|piece| only_forward(world.client(ONE, piece), Side::Client(ONE)))

@@ -2,9 +2,9 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::client::Side;
-use ravelin::counters::Drop;
-use ravelin::packet::Checksum;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::Side;
+use ravelin::wire::packet::Checksum;
 use support::*;
 
 #[test]
@@ -31,7 +31,7 @@ fn i_2_an_error_with_a_wrong_checksum_is_dropped() {
     let mut world = World::new();
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     let error = icmp_error(R, F, 3, 3, &asked, 28);
-    world.uplink_nothing(error.clone().with_wrong(|bytes| bytes[22] ^= 1), Drop::IcmpChecksum);
+    world.uplink_nothing(error.clone().with_wrong(|bytes| bytes[22] ^= 1), DropReason::IcmpChecksum);
     let mut validated = error.with_wrong(|bytes| bytes[22] ^= 1);
     validated.offload.checksum = Checksum::Validated;
     world.out_c(ONE, validated);
@@ -51,7 +51,7 @@ fn i_3_a_quote_with_a_wrong_header_checksum_is_dropped() {
     let mut world = World::new();
     let mut asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     asked.bytes[10] ^= 1;
-    world.uplink_nothing(icmp_error(R, F, 3, 3, &asked, 28), Drop::QuoteChecksum);
+    world.uplink_nothing(icmp_error(R, F, 3, 3, &asked, 28), DropReason::QuoteChecksum);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn i_5_frag_needed_keeps_its_mtu() {
 #[test]
 fn i_6_an_error_about_no_flow_is_dropped_silently() {
     let mut world = World::new();
-    world.uplink_nothing(icmp_error(R, F, 3, 3, &udp((F, 5000), (R, 53)), 28), Drop::QuoteUnknown);
+    world.uplink_nothing(icmp_error(R, F, 3, 3, &udp((F, 5000), (R, 53)), 28), DropReason::QuoteUnknown);
 }
 
 #[test]
@@ -139,9 +139,13 @@ fn i_7_a_clients_error_must_be_about_a_packet_to_itself() {
     let mut world = World::new();
     let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
     let received = world.out_c(ONE, udp((R, 53), outer));
-    world.client_nothing(ONE, icmp_error(C1, S, 3, 3, &received, 28), Drop::QuoteMisdirected);
-    world.client_nothing(TWO, icmp_error(C2, R, 3, 3, &received, 28), Drop::QuoteMisdirected);
-    world.client_nothing(ONE, icmp_error(C1, R, 3, 3, &udp((R, 54), (C1, 5000)), 28), Drop::QuoteUnknown);
+    world.client_nothing(ONE, icmp_error(C1, S, 3, 3, &received, 28), DropReason::QuoteMisdirected);
+    world.client_nothing(TWO, icmp_error(C2, R, 3, 3, &received, 28), DropReason::QuoteMisdirected);
+    world.client_nothing(
+        ONE,
+        icmp_error(C1, R, 3, 3, &udp((R, 54), (C1, 5000)), 28),
+        DropReason::QuoteUnknown,
+    );
 }
 
 #[test]
@@ -181,9 +185,9 @@ fn i_10_a_quote_with_another_port_than_the_flows_is_dropped() {
     let mut world = World::new();
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     let other = asked.clone().with(|bytes| bytes[23] ^= 1);
-    world.uplink_nothing(icmp_error(S, F, 3, 3, &other, 28), Drop::QuoteUnknown);
+    world.uplink_nothing(icmp_error(S, F, 3, 3, &other, 28), DropReason::QuoteUnknown);
     let other = asked.with(|bytes| bytes[21] ^= 1);
-    world.uplink_nothing(icmp_error(S, F, 3, 3, &other, 28), Drop::QuoteUnknown);
+    world.uplink_nothing(icmp_error(S, F, 3, 3, &other, 28), DropReason::QuoteUnknown);
 }
 
 #[test]
@@ -192,7 +196,7 @@ fn i_11_a_client_that_has_no_session_left_is_told() {
     settings.quotas.ports_per_client = 1;
     let mut world = World::with(settings, ravelin::guard::RuleTable::allow_all());
     world.open_tcp(5000);
-    assert_eq!(world.client_error(ONE, tcp((C1, 5001), (R, 80), "S", 1, 0), Drop::PortLimit), (3, 13));
+    assert_eq!(world.client_error(ONE, tcp((C1, 5001), (R, 80), "S", 1, 0), DropReason::PortLimit), (3, 13));
 }
 
 #[test]
@@ -200,8 +204,8 @@ fn i_12_other_messages_are_dropped() {
     let mut world = World::new();
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     for kind in [4, 5, 9, 10, 15, 16, 17, 18, 30, 42, 255] {
-        world.uplink_nothing(icmp_error(S, F, kind, 0, &asked, 28), Drop::IcmpKind);
-        world.client_nothing(ONE, icmp_error(C1, S, kind, 0, &asked, 28), Drop::IcmpKind);
+        world.uplink_nothing(icmp_error(S, F, kind, 0, &asked, 28), DropReason::IcmpKind);
+        world.client_nothing(ONE, icmp_error(C1, S, kind, 0, &asked, 28), DropReason::IcmpKind);
     }
 }
 
@@ -210,7 +214,7 @@ fn i_13_an_error_must_go_to_the_sender_of_what_it_quotes() {
     let mut world = World::new();
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     let foreign = asked.with(|bytes| bytes[12..16].copy_from_slice(&S.octets()));
-    world.uplink_nothing(icmp_error(S, F, 3, 3, &foreign, 28), Drop::QuoteMisdirected);
+    world.uplink_nothing(icmp_error(S, F, 3, 3, &foreign, 28), DropReason::QuoteMisdirected);
 }
 
 #[test]
@@ -220,7 +224,7 @@ fn i_13_a_forged_sequence_number_is_not_believed() {
     let data = world.out_u(ONE, tcp_with((C1, 40000), (R, 80), "A", 1101, 5101, &[1; 1000]));
     for sequence in [1101 + 1001, 0x8000_0000, 0xF000_0000u32] {
         let forged = data.clone().with(|bytes| bytes[24..28].copy_from_slice(&sequence.to_be_bytes()));
-        world.uplink_nothing(icmp_error(S, F, 3, 4, &forged, 28), Drop::QuoteSequence);
+        world.uplink_nothing(icmp_error(S, F, 3, 4, &forged, 28), DropReason::QuoteSequence);
     }
     world.out_c(ONE, icmp_error(S, F, 3, 4, &data, 28));
 }
@@ -230,7 +234,7 @@ fn i_13_before_the_handshake_only_the_syn_can_be_quoted() {
     let mut world = World::new();
     let syn = world.out_u(ONE, tcp((C1, 40000), (R, 80), "S", 1000, 0));
     let forged = syn.clone().with(|bytes| bytes[24] ^= 0x80);
-    world.uplink_nothing(icmp_error(S, F, 3, 1, &forged, 28), Drop::QuoteSequence);
+    world.uplink_nothing(icmp_error(S, F, 3, 1, &forged, 28), DropReason::QuoteSequence);
     world.out_c(ONE, icmp_error(S, F, 3, 1, &syn, 28));
 }
 
@@ -239,9 +243,9 @@ fn a_quote_too_short_to_be_read_is_dropped() {
     let mut world = World::new();
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     for quoted in [0, 1, 19, 20, 27] {
-        world.uplink_nothing(icmp_error(S, F, 3, 3, &asked, quoted), Drop::QuoteBroken);
+        world.uplink_nothing(icmp_error(S, F, 3, 3, &asked, quoted), DropReason::QuoteBroken);
     }
-    world.uplink_nothing(icmp(S, F, &[3, 3, 0, 0]), Drop::IcmpHeader);
+    world.uplink_nothing(icmp(S, F, &[3, 3, 0, 0]), DropReason::IcmpHeader);
 }
 
 #[test]
@@ -249,7 +253,7 @@ fn an_error_about_an_error_is_dropped() {
     let mut world = World::new();
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     let error = icmp_error(F, R, 3, 3, &asked, 28);
-    world.uplink_nothing(icmp_error(S, F, 3, 3, &error, 56), Drop::QuoteUnknown);
+    world.uplink_nothing(icmp_error(S, F, 3, 3, &error, 56), DropReason::QuoteUnknown);
 }
 
 #[test]
@@ -257,7 +261,7 @@ fn an_error_about_a_later_fragment_is_dropped() {
     let mut world = World::new();
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     let fragment = asked.with_wrong(|bytes| bytes[7] = 3);
-    world.uplink_nothing(icmp_error(S, F, 11, 1, &fragment, 28), Drop::QuoteUnknown);
+    world.uplink_nothing(icmp_error(S, F, 11, 1, &fragment, 28), DropReason::QuoteUnknown);
 }
 
 #[test]
@@ -265,7 +269,7 @@ fn a_ping_can_only_be_quoted_as_it_was_sent() {
     let mut world = World::new();
     let asked = world.out_u(ONE, echo_request(C1, R, 7));
     let reply = asked.clone().with(|bytes| bytes[20] = 0);
-    world.uplink_nothing(icmp_error(S, F, 3, 1, &reply, 28), Drop::QuoteUnknown);
+    world.uplink_nothing(icmp_error(S, F, 3, 1, &reply, 28), DropReason::QuoteUnknown);
     world.out_c(ONE, icmp_error(S, F, 3, 1, &asked, 28));
 }
 
@@ -287,7 +291,7 @@ fn f_6_an_error_from_an_address_that_nobody_has_is_dropped() {
     for martian in
         [[0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4], [203, 0, 113, 255]]
     {
-        world.uplink_nothing(icmp_error(martian.into(), F, 3, 3, &asked, 28), Drop::Martian);
+        world.uplink_nothing(icmp_error(martian.into(), F, 3, 3, &asked, 28), DropReason::Martian);
     }
     // Routers have private addresses, too.
     world.out_c(ONE, icmp_error([10, 0, 0, 1].into(), F, 11, 0, &asked, 28));
@@ -298,7 +302,7 @@ fn f_7_an_error_from_our_own_address_or_a_clients_is_dropped() {
     let mut world = World::new();
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     for source in [F, C1, C2] {
-        world.uplink_nothing(icmp_error(source, F, 3, 3, &asked, 28), Drop::InsideSource);
+        world.uplink_nothing(icmp_error(source, F, 3, 3, &asked, 28), DropReason::InsideSource);
     }
 }
 
@@ -334,15 +338,19 @@ fn i_14_no_error_is_sent_about_errors_many_fragments_and_bad_sources() {
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     let received = world.out_c(ONE, udp((R, 53), asked.from()));
     // Out of hops: an error about any other packet would be sent.
-    world.client_nothing(ONE, icmp_error(C1, R, 3, 3, &received, 28).ttl_of(1), Drop::TtlExpired);
-    world.uplink_nothing(icmp_error(S, F, 3, 3, &asked, 28).ttl_of(1), Drop::TtlExpired);
-    world.client_nothing(ONE, udp((C1, 1), (std::net::Ipv4Addr::new(224, 0, 0, 251), 5353)), Drop::Multicast);
-    world.client_nothing(ONE, udp((C1, 1), (std::net::Ipv4Addr::BROADCAST, 67)), Drop::Multicast);
+    world.client_nothing(ONE, icmp_error(C1, R, 3, 3, &received, 28).ttl_of(1), DropReason::TtlExpired);
+    world.uplink_nothing(icmp_error(S, F, 3, 3, &asked, 28).ttl_of(1), DropReason::TtlExpired);
+    world.client_nothing(
+        ONE,
+        udp((C1, 1), (std::net::Ipv4Addr::new(224, 0, 0, 251), 5353)),
+        DropReason::Multicast,
+    );
+    world.client_nothing(ONE, udp((C1, 1), (std::net::Ipv4Addr::BROADCAST, 67)), DropReason::Multicast);
     // The first fragment passes, and the second has no hop left.
     let fragments = udp_with((C1, 5000), (R, 53), &[5; 2000]).no_df().cut(1500);
     world.out_u(ONE, fragments[0].clone());
     let second = fragments[1].clone().with_wrong(|bytes| bytes[8] = 1);
-    world.client_nothing(ONE, second, Drop::TtlExpired);
+    world.client_nothing(ONE, second, DropReason::TtlExpired);
 }
 
 #[test]
@@ -357,7 +365,7 @@ fn i_15_errors_are_rate_limited() {
     }
     assert!((100..=150).contains(&errors), "{errors}");
     // Another client still gets its own.
-    assert_eq!(world.client_error(TWO, udp((C2, 1), (R, 53)).ttl_of(1), Drop::TtlExpired), (11, 0));
+    assert_eq!(world.client_error(TWO, udp((C2, 1), (R, 53)).ttl_of(1), DropReason::TtlExpired), (11, 0));
 }
 
 #[test]
@@ -377,9 +385,12 @@ fn q_8_a_ping_of_the_gateway_is_answered_whatever_its_size() {
 #[test]
 fn q_8_other_packets_to_the_gateway_are_refused() {
     let mut world = World::new();
-    assert_eq!(world.client_error(ONE, udp((C1, 5000), (G, 53)), Drop::ForFirewall), (3, 10));
-    assert_eq!(world.client_error(ONE, tcp((C1, 5000), (G, 22), "S", 1, 0), Drop::ForFirewall), (3, 10));
-    assert_eq!(world.client_error(ONE, ip(C1, F, 50, b"esp"), Drop::ForFirewall), (3, 10));
+    assert_eq!(world.client_error(ONE, udp((C1, 5000), (G, 53)), DropReason::ForFirewall), (3, 10));
+    assert_eq!(
+        world.client_error(ONE, tcp((C1, 5000), (G, 22), "S", 1, 0), DropReason::ForFirewall),
+        (3, 10)
+    );
+    assert_eq!(world.client_error(ONE, ip(C1, F, 50, b"esp"), DropReason::ForFirewall), (3, 10));
 }
 
 #[test]
@@ -390,7 +401,7 @@ fn a_client_may_ping_a_permitted_client_both_ways_with_one_identifier() {
     let answer = only_forward(world.client(TWO, echo_reply(C2, C1, 7)), Side::Client(ONE));
     assert_eq!(answer.source(), C2);
     only_forward(world.client(ONE, echo_reply(C1, C2, 7)), Side::Client(TWO));
-    world.client_nothing(ONE, echo_reply(C1, C2, 8), Drop::EchoUnasked);
+    world.client_nothing(ONE, echo_reply(C1, C2, 8), DropReason::EchoUnasked);
 }
 
 #[test]
@@ -398,7 +409,7 @@ fn i_16_a_quoted_packet_whose_header_sum_was_zeroed_is_translated() {
     let mut world = World::new();
     world.open_tcp(40000);
     let sent = tcp_with((C1, 40000), (R, 80), "A", 1101, 5101, &[1; 1400]);
-    let zeroed = |mut packet: Packet| {
+    let zeroed = |mut packet: TestPacket| {
         packet.put_u16(10, 0);
         packet
     };
@@ -427,12 +438,12 @@ fn i_16_what_is_quoted_is_believed_no_more_for_it() {
         packet.put_u16(10, 0);
         icmp_error(S, F, 3, 4, &packet, 28)
     };
-    world.uplink_nothing(forged(&|bytes| bytes[24] ^= 0x40), Drop::QuoteSequence);
-    world.uplink_nothing(forged(&|bytes| bytes[21] ^= 1), Drop::QuoteUnknown);
-    world.uplink_nothing(forged(&|bytes| bytes[15] ^= 1), Drop::QuoteMisdirected);
+    world.uplink_nothing(forged(&|bytes| bytes[24] ^= 0x40), DropReason::QuoteSequence);
+    world.uplink_nothing(forged(&|bytes| bytes[21] ^= 1), DropReason::QuoteUnknown);
+    world.uplink_nothing(forged(&|bytes| bytes[15] ^= 1), DropReason::QuoteMisdirected);
     let mut wrong = left.clone();
     wrong.bytes[10] ^= 1;
-    world.uplink_nothing(icmp_error(S, F, 3, 4, &wrong, 28), Drop::QuoteChecksum);
+    world.uplink_nothing(icmp_error(S, F, 3, 4, &wrong, 28), DropReason::QuoteChecksum);
 }
 
 #[test]
@@ -462,23 +473,23 @@ fn v_4_a_ping_of_the_uplink_address_is_answered() {
         assert_eq!((answer.bytes[1], answer.ident()), (46 << 2, 0xBEEF));
         answer.assert_sums();
     }
-    assert_eq!((world.flows(), world.journey.counters().between), (0, 3));
+    assert_eq!((world.flows(), world.engine.counters().between), (0, 3));
 }
 
 #[test]
 fn v_4_a_ping_with_a_wrong_checksum_is_not_answered() {
     let mut world = World::new();
     let damaged = echo(R, F, 8, 7, &[6; 100]).with_wrong(|bytes| bytes[60] ^= 1);
-    assert_eq!(world.uplink(damaged), [Out::Discard(Drop::IcmpChecksum)]);
+    assert_eq!(world.uplink(damaged), [Out::Discard(DropReason::IcmpChecksum)]);
     let of_a_client = echo(C1, G, 8, 7, &[6; 100]).with_wrong(|bytes| bytes[60] ^= 1);
-    assert_eq!(world.client(ONE, of_a_client), [Out::Discard(Drop::IcmpChecksum)]);
+    assert_eq!(world.client(ONE, of_a_client), [Out::Discard(DropReason::IcmpChecksum)]);
 }
 
 #[test]
 fn v_4_so_is_one_in_fragments() {
     let mut world = World::new();
     let pieces = echo(R, F, 8, 7, &[3; 4000]).no_df().ttl_of(1).cut(1500);
-    let answers: Vec<Packet> =
+    let answers: Vec<TestPacket> =
         pieces.into_iter().map(|piece| only_forward(world.uplink(piece), Side::Uplink)).collect();
     let answer = reassemble(&answers);
     answer.assert_sums();
@@ -491,17 +502,19 @@ fn v_4_so_is_one_in_fragments() {
 #[test]
 fn v_4_one_whose_answer_is_too_large_for_the_way_back_is_cut_or_its_sender_told() {
     let mut world = World::new();
-    world.journey.set_mtu(Side::Uplink, 1400);
-    world.journey.set_mtu(Side::Client(ONE), 1300);
+    world.engine.set_mtu(Side::Uplink, 1400);
+    world.engine.set_mtu(Side::Client(ONE), 1300);
     let large = |from, to| echo(from, to, 8, 7, &[6; 1400]);
     let too_big = |out: Vec<Out>| match out.as_slice() {
-        [Out::Answer(_, error), Out::Discard(Drop::TooBig)] => (error[20], error[21], error[26..28].to_vec()),
+        [Out::Answer(_, error), Out::Discard(DropReason::TooBig)] => {
+            (error[20], error[21], error[26..28].to_vec())
+        }
         other => panic!("{other:?}"),
     };
     let told = |mtu: u16| (3, 4, mtu.to_be_bytes().to_vec());
     assert_eq!(too_big(world.uplink(large(R, F))), told(1400));
     assert_eq!(too_big(world.client(ONE, large(C1, G))), told(1300));
-    assert_eq!(world.journey.counters().between, 0);
+    assert_eq!(world.engine.counters().between, 0);
     let pings = [world.uplink(large(R, F).no_df()), world.client(ONE, large(C1, G).no_df())];
     for (out, largest) in pings.iter().zip([1400, 1300]) {
         assert!(matches!(out.as_slice(), [Out::Fragment(_, _, mtu)] if *mtu == largest), "{out:?}");
@@ -511,18 +524,18 @@ fn v_4_one_whose_answer_is_too_large_for_the_way_back_is_cut_or_its_sender_told(
 #[test]
 fn v_4_the_largest_mtu_leaves_room_for_an_ethernet_header() {
     let mut world = World::new();
-    world.journey.set_mtu(Side::Uplink, u16::MAX);
-    assert_eq!(world.journey.engine().mtu(Side::Uplink), 65_521);
+    world.engine.set_mtu(Side::Uplink, u16::MAX);
+    assert_eq!(world.engine.engine().mtu(Side::Uplink), 65_521);
 }
 
 #[test]
 fn v_4_not_to_addresses_that_cannot_have_sent_it() {
     let mut world = World::new();
     for source in [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 1], [255; 4], [203, 0, 113, 255]] {
-        world.uplink_nothing(echo_request(source.into(), F, 7), Drop::Martian);
+        world.uplink_nothing(echo_request(source.into(), F, 7), DropReason::Martian);
     }
     for source in [F, C1] {
-        world.uplink_nothing(echo_request(source, F, 7), Drop::InsideSource);
+        world.uplink_nothing(echo_request(source, F, 7), DropReason::InsideSource);
     }
 }
 
@@ -535,13 +548,13 @@ fn v_4_answers_are_few_fragments_included() {
         for piece in echo(R, F, 8, ident, &[3; 2000]).no_df().id(ident).cut(1500) {
             match world.uplink(piece).as_slice() {
                 [Out::Forward(Side::Uplink, _)] => answers += 1,
-                [Out::Discard(Drop::PingRate | Drop::FragmentRefused)] => {}
+                [Out::Discard(DropReason::PingRate | DropReason::FragmentRefused)] => {}
                 other => panic!("{other:?}"),
             }
         }
     }
     assert_eq!(answers, rate.burst);
-    world.uplink_nothing(echo_request(R, F, 7), Drop::PingRate);
+    world.uplink_nothing(echo_request(R, F, 7), DropReason::PingRate);
     world.wait(1);
     only_forward(world.uplink(echo_request(R, F, 7)), Side::Uplink);
     // Clients' pings and errors to the uplink are counted apart.
@@ -550,12 +563,12 @@ fn v_4_answers_are_few_fragments_included() {
 
 #[test]
 fn v_4_the_uplink_address_can_be_silent() {
-    let settings = ravelin::journey::Settings {
-        uplink_pings: ravelin::journey::settings::UplinkPings::Ignored,
+    let settings = ravelin::engine::Settings {
+        uplink_pings: ravelin::engine::settings::UplinkPings::Ignored,
         ..settings()
     };
     let mut world = World::with(settings, ravelin::guard::RuleTable::allow_all());
-    world.uplink_nothing(echo_request(R, F, 7), Drop::ForFirewall);
+    world.uplink_nothing(echo_request(R, F, 7), DropReason::ForFirewall);
     let ident = world.out_u(ONE, echo_request(C1, R, 7)).icmp_ident();
     world.out_c(ONE, echo_reply(R, F, ident));
     only_forward(world.client(ONE, echo_request(C1, F, 7)), Side::Client(ONE));
@@ -567,14 +580,14 @@ fn v_4_nobody_is_told_that_an_answer_was_not_delivered() {
     let ident = world.out_u(ONE, echo_request(C1, R, 7)).icmp_ident();
     // The pinger has chosen a client's identifier.
     let answer = only_forward(world.uplink(echo_request(R, F, ident)), Side::Uplink);
-    world.uplink_nothing(icmp_error(S, F, 3, 1, &answer, 28), Drop::QuoteUnknown);
-    assert_eq!(unreachable(&mut world, answer), [Out::Discard(Drop::Unreachable)]);
+    world.uplink_nothing(icmp_error(S, F, 3, 1, &answer, 28), DropReason::QuoteUnknown);
+    assert_eq!(unreachable(&mut world, answer), [Out::Discard(DropReason::Unreachable)]);
 }
 
 /// What the firewall does with a packet that the uplink's link layer gave back.
-fn unreachable(world: &mut World, packet: Packet) -> Vec<Out> {
+fn unreachable(world: &mut World, packet: TestPacket) -> Vec<Out> {
     let mut recorder = Recorder::default();
-    world.journey.unreachable(world.now, packet, &mut recorder);
+    world.engine.unreachable(world.now, packet, &mut recorder);
     recorder.out
 }
 
@@ -584,10 +597,11 @@ fn a_4_a_client_is_told_that_the_next_hop_is_silent() {
     for sent in [udp((C1, 5000), (R, 53)), tcp((C1, 5000), (R, 53), "S", 1, 0), echo_request(C1, R, 7)] {
         let left = world.out_u(ONE, sent.clone());
         let out = unreachable(&mut world, left);
-        let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(Drop::Unreachable)] = out.as_slice() else {
+        let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(DropReason::Unreachable)] = out.as_slice()
+        else {
             panic!("{out:?}")
         };
-        let error = Packet::new(bytes.clone());
+        let error = TestPacket::new(bytes.clone());
         error.assert_sums();
         assert_eq!((error.icmp_kind(), error.icmp_code(), error.source()), (3, 1, G));
         assert_eq!(error.quoted().bytes, sent.bytes);
@@ -597,12 +611,15 @@ fn a_4_a_client_is_told_that_the_next_hop_is_silent() {
 #[test]
 fn a_4_nobody_is_told_of_packets_without_a_flow() {
     let mut world = World::new();
-    assert_eq!(unreachable(&mut world, udp((F, 5000), (R, 53))), [Out::Discard(Drop::Unreachable)]);
-    assert_eq!(unreachable(&mut world, Packet::new(vec![1, 2, 3])), [Out::Discard(Drop::Unreachable)]);
+    assert_eq!(unreachable(&mut world, udp((F, 5000), (R, 53))), [Out::Discard(DropReason::Unreachable)]);
+    assert_eq!(
+        unreachable(&mut world, TestPacket::new(vec![1, 2, 3])),
+        [Out::Discard(DropReason::Unreachable)]
+    );
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     let received = world.out_c(ONE, udp((R, 53), asked.from()));
     let error = world.out_u(ONE, icmp_error(C1, R, 3, 3, &received, 28));
-    assert_eq!(unreachable(&mut world, error), [Out::Discard(Drop::Unreachable)]);
+    assert_eq!(unreachable(&mut world, error), [Out::Discard(DropReason::Unreachable)]);
 }
 
 /// The three times of a timestamp message (RFC 792).
@@ -631,7 +648,7 @@ fn i_18_a_timestamp_query_is_translated_like_an_echo() {
 fn i_18_echo_and_timestamp_do_not_answer_each_other() {
     let mut world = World::new();
     let ping = world.out_u(ONE, echo_request(C1, R, 7));
-    world.uplink_nothing(echo(R, F, 14, ping.icmp_ident(), &TIMES), Drop::EchoUnasked);
+    world.uplink_nothing(echo(R, F, 14, ping.icmp_ident(), &TIMES), DropReason::EchoUnasked);
     let time = world.out_u(ONE, echo(C1, R, 13, 7, &TIMES));
     // One endpoint, one identifier.
     assert_eq!(time.icmp_ident(), ping.icmp_ident());
@@ -643,10 +660,10 @@ fn i_18_echo_and_timestamp_do_not_answer_each_other() {
 #[test]
 fn i_18_nobody_asks_the_time_of_clients_or_of_the_firewall() {
     let mut world = World::new();
-    world.uplink_nothing(echo(R, F, 13, 7, &TIMES), Drop::ForFirewall);
-    world.uplink_nothing(echo(R, F, 14, 7, &TIMES), Drop::EchoUnasked);
-    world.client_nothing(ONE, echo(C1, R, 14, 7, &TIMES), Drop::EchoUnasked);
-    assert_eq!(world.client_error(ONE, echo(C1, G, 13, 7, &TIMES), Drop::ForFirewall), (3, 10));
+    world.uplink_nothing(echo(R, F, 13, 7, &TIMES), DropReason::ForFirewall);
+    world.uplink_nothing(echo(R, F, 14, 7, &TIMES), DropReason::EchoUnasked);
+    world.client_nothing(ONE, echo(C1, R, 14, 7, &TIMES), DropReason::EchoUnasked);
+    assert_eq!(world.client_error(ONE, echo(C1, G, 13, 7, &TIMES), DropReason::ForFirewall), (3, 10));
 }
 
 #[test]
@@ -660,7 +677,7 @@ fn i_18_rules_tell_timestamps_from_echo() {
             if asked == kind {
                 world.out_u(ONE, packet);
             } else {
-                assert_eq!(world.client_error(ONE, packet, Drop::Rule), (3, 13));
+                assert_eq!(world.client_error(ONE, packet, DropReason::Rule), (3, 13));
             }
         }
     }

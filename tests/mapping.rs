@@ -2,10 +2,10 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::client::Side;
-use ravelin::counters::Drop;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::Side;
+use ravelin::engine::Settings;
 use ravelin::guard::RuleTable;
-use ravelin::journey::Settings;
 use ravelin::nat::ports::PoolKind;
 use std::net::Ipv4Addr;
 use support::*;
@@ -45,8 +45,8 @@ fn a_reply_returns_to_the_client_that_asked() {
 fn m_3_only_the_address_and_port_that_was_asked_may_answer() {
     let mut world = World::new();
     let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
-    world.uplink_nothing(udp((S, 53), outer), Drop::Unsolicited);
-    world.uplink_nothing(udp((R, 54), outer), Drop::Unsolicited);
+    world.uplink_nothing(udp((S, 53), outer), DropReason::Unsolicited);
+    world.uplink_nothing(udp((R, 54), outer), DropReason::Unsolicited);
     world.out_c(ONE, udp((R, 53), outer));
 }
 
@@ -54,11 +54,11 @@ fn m_3_only_the_address_and_port_that_was_asked_may_answer() {
 fn m_4_clients_do_not_reach_each_other_by_the_uplink_address() {
     let mut world = World::new();
     let outer = world.out_u(TWO, udp((C2, 5000), (R, 53))).from();
-    world.client_nothing(ONE, udp((C1, 6000), outer), Drop::Hairpin);
+    world.client_nothing(ONE, udp((C1, 6000), outer), DropReason::Hairpin);
     // Nor can they tell which ports others use.
-    world.client_nothing(ONE, udp((C1, 6000), (F, outer.1 ^ 1)), Drop::Hairpin);
-    world.client_nothing(ONE, tcp((C1, 6000), (F, 80), "S", 1, 0), Drop::Hairpin);
-    assert_eq!(world.dropped(Drop::Hairpin), 3);
+    world.client_nothing(ONE, udp((C1, 6000), (F, outer.1 ^ 1)), DropReason::Hairpin);
+    world.client_nothing(ONE, tcp((C1, 6000), (F, 80), "S", 1, 0), DropReason::Hairpin);
+    assert_eq!(world.dropped(DropReason::Hairpin), 3);
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn m_5_a_pool_that_is_nearly_full_gives_the_same_kind_of_mapping() {
         refused += usize::from(!matches!(out.as_slice(), [Out::Forward(..)]));
     }
     // All but the firewall's own ports were given away; the last few to whoever had the oldest flows.
-    assert_eq!((refused, world.journey.engine().mappings().free(PoolKind::UdpHigh)), (0, 0));
-    assert_eq!(world.journey.counters().evicted, 128);
+    assert_eq!((refused, world.engine.engine().mappings().free(PoolKind::UdpHigh)), (0, 0));
+    assert_eq!(world.engine.counters().evicted, 128);
     for remote in 1..50u16 {
         let mapped = world.out_u(ONE, udp((C1, 5001), (S, remote))).from();
         let again = world.out_u(ONE, udp((C1, 5001), (R, remote))).from();
@@ -127,19 +127,19 @@ fn m_8_an_icmp_error_neither_ends_nor_extends_a_flow() {
     world.wait(200);
     world.out_c(ONE, icmp_error(R, F, 3, 3, &asked, 28));
     world.wait(101);
-    world.uplink_nothing(udp((R, 5000), asked.from()), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 5000), asked.from()), DropReason::Unsolicited);
 }
 
 #[test]
 fn m_9_nothing_new_comes_in() {
     let mut world = World::new();
-    world.uplink_nothing(udp((R, 9), (F, 1234)), Drop::Unsolicited);
-    world.uplink_nothing(tcp((R, 9), (F, 1234), "S", 1, 0), Drop::Unsolicited);
-    world.uplink_nothing(tcp((R, 9), (F, 1234), "A", 1, 1), Drop::Unsolicited);
-    world.uplink_nothing(ip(R, F, 50, b"esp"), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 9), (F, 1234)), DropReason::Unsolicited);
+    world.uplink_nothing(tcp((R, 9), (F, 1234), "S", 1, 0), DropReason::Unsolicited);
+    world.uplink_nothing(tcp((R, 9), (F, 1234), "A", 1, 1), DropReason::Unsolicited);
+    world.uplink_nothing(ip(R, F, 50, b"esp"), DropReason::Unsolicited);
     // A ping of our own address is answered, and nothing of it goes further.
     only_forward(world.uplink(echo_request(R, F, 1)), Side::Uplink);
-    world.uplink_nothing(echo_reply(R, F, 1), Drop::EchoUnasked);
+    world.uplink_nothing(echo_reply(R, F, 1), DropReason::EchoUnasked);
     assert_eq!(world.flows(), 0);
 }
 
@@ -153,7 +153,7 @@ fn m_10_other_protocols_pass_for_one_client_per_remote() {
         let back = world.out_c(ONE, ip(R, F, protocol, b"answer"));
         assert_eq!(back.destination(), C1);
         back.assert_sums();
-        assert_eq!(world.client_error(TWO, ip(C2, R, protocol, b"mine"), Drop::ProtocolBusy), (3, 13));
+        assert_eq!(world.client_error(TWO, ip(C2, R, protocol, b"mine"), DropReason::ProtocolBusy), (3, 13));
         world.out_u(TWO, ip(C2, S, protocol, b"mine"));
     }
 }
@@ -181,21 +181,22 @@ fn protocols_whose_sum_covers_addresses_keep_it_right() {
 #[test]
 fn a_client_may_not_send_to_itself() {
     let mut world = World::new();
-    world.client_nothing(ONE, udp((C1, 1), (C1, 2)), Drop::Martian);
+    world.client_nothing(ONE, udp((C1, 1), (C1, 2)), DropReason::Martian);
 }
 
 #[test]
 fn a_new_uplink_address_ends_translated_flows() {
     let mut world = World::with(settings(), permitting());
     let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
-    let between = only_forward(world.client(ONE, udp((C1, 1), (C2, 2))), ravelin::client::Side::Client(TWO));
+    let between =
+        only_forward(world.client(ONE, udp((C1, 1), (C2, 2))), ravelin::base::side::Side::Client(TWO));
     assert_eq!(between.source(), C1);
     let address = Ipv4Addr::new(203, 0, 113, 77);
-    world.journey.set_uplink_address(address);
+    world.engine.set_uplink_address(address);
     world.advance();
     assert_eq!(world.flows(), 1);
-    world.uplink_nothing(udp((R, 53), outer), Drop::NotForUs);
-    world.uplink_nothing(udp((R, 53), (address, outer.1)), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 53), outer), DropReason::NotForUs);
+    world.uplink_nothing(udp((R, 53), (address, outer.1)), DropReason::Unsolicited);
     assert_eq!(world.out_u(ONE, udp((C1, 5000), (R, 53))).source(), address);
 }
 
@@ -214,7 +215,7 @@ fn m_11_what_the_service_behind_a_forwarded_port_sends_leaves_by_that_port() {
     }
     assert_eq!(world.out_u(ONE, tcp((C1, 6881), (R, 6881), "S", 1, 0)).from(), (F, 6881));
     // No port of the pools is used for it; other endpoints have theirs.
-    assert!(world.journey.engine().mappings().is_empty());
+    assert!(world.engine.engine().mappings().is_empty());
     assert_ne!(world.out_u(ONE, udp((C1, 5061), (R, 5060))).source_port(), 5060);
     assert_ne!(world.out_u(TWO, udp((C2, 5060), (R, 5060))).source_port(), 5060);
     assert_ne!(world.out_u(ONE, tcp((C1, 5060), (R, 5060), "S", 1, 0)).source_port(), 5060);
@@ -234,7 +235,7 @@ fn m_11_both_directions_are_one_flow() {
 fn m_11_rules_for_what_goes_out_hold_for_the_endpoint_too() {
     let mut world =
         World::with(settings(), forwarding_by(&["action=drop dst4=192.0.2.10"], &[(17, 5060, C1, 5060)]));
-    assert_eq!(world.client_error(ONE, udp((C1, 5060), (R, 5060)), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, udp((C1, 5060), (R, 5060)), DropReason::Rule), (3, 13));
     // What comes in by the forward is answered all the same.
     world.out_c(ONE, udp((R, 5060), (F, 5060)));
     world.out_u(ONE, udp((C1, 5060), (R, 5060)));
@@ -245,7 +246,7 @@ fn m_11_a_forward_that_appears_takes_over_the_endpoint() {
     let mut world = World::new();
     let before = world.out_u(ONE, udp((C1, 5060), (R, 5060))).from();
     world.out_c(ONE, udp((R, 5060), before));
-    world.journey.set_rules(forwarding(&[(17, 5060, C1, 5060)]), world.now);
+    world.engine.set_rules(forwarding(&[(17, 5060, C1, 5060)]), world.now);
     // What is open goes on, until the far end calls the forwarded port.
     assert_eq!(world.out_u(ONE, udp((C1, 5060), (R, 5060))).from(), before);
     assert_eq!(world.out_u(ONE, udp((C1, 5060), (S, 5060))).from(), (F, 5060));
@@ -257,7 +258,7 @@ fn m_11_a_forward_that_appears_takes_over_the_endpoint() {
 fn m_11_a_forward_that_goes_takes_its_flows_with_it() {
     let mut world = telephone();
     world.out_u(ONE, udp((C1, 5060), (R, 5060)));
-    world.journey.set_rules(forwarding(&[(17, 5060, C2, 5060)]), world.now);
+    world.engine.set_rules(forwarding(&[(17, 5060, C2, 5060)]), world.now);
     assert_eq!(world.out_u(TWO, udp((C2, 5060), (R, 5060))).from(), (F, 5060));
     assert_ne!(world.out_u(ONE, udp((C1, 5060), (R, 5060))).from(), (F, 5060));
     assert_eq!(world.out_c(TWO, udp((R, 5060), (F, 5060))).to(), (C2, 5060));
@@ -267,7 +268,7 @@ fn m_11_a_forward_that_goes_takes_its_flows_with_it() {
 fn m_11_a_port_that_an_older_flow_has_is_left_to_it_for_its_far_end_alone() {
     let mut world = World::new();
     let outer = world.out_u(ONE, udp((C1, 5000), (R, 5000))).from();
-    world.journey.set_rules(forwarding(&[(17, outer.1, C2, 9)]), world.now);
+    world.engine.set_rules(forwarding(&[(17, outer.1, C2, 9)]), world.now);
     assert_ne!(world.out_u(TWO, udp((C2, 9), (R, 5000))).from(), outer);
     assert_eq!(world.out_u(TWO, udp((C2, 9), (S, 5000))).from(), outer);
     assert_eq!(world.out_c(ONE, udp((R, 5000), outer)).to(), (C1, 5000));

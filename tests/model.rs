@@ -10,18 +10,18 @@ mod support;
 #[path = "model/tcp.rs"]
 mod tcp;
 
-use ravelin::client::{ClientSlot, Side};
-use ravelin::flow::key::Key;
-use ravelin::flow::slab::Id;
+use ravelin::base::prefix::Ipv4Prefix;
+use ravelin::base::side::{ClientSlot, Side};
+use ravelin::engine::Settings;
+use ravelin::flow::key::FlowKey;
 use ravelin::guard::RuleTable;
 use ravelin::guard::forward::{PortForward, PortForwards};
 use ravelin::guard::permit::Permit;
 use ravelin::guard::rule::{Action, PortRange};
 use ravelin::guard::section::Section;
 use ravelin::guard::table::Parts;
-use ravelin::journey::Settings;
 use ravelin::nat::ports::PoolKind;
-use ravelin::prefix::Ipv4Prefix;
+use ravelin::tables::slab::Id;
 use reference::{Expected, Hint, Limits, Load, Model, Place, Rules, Sent};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -137,7 +137,7 @@ impl Trial {
                 }
             }
         }
-        self.world.journey.set_rules(table_of(&rules), self.world.now);
+        self.world.engine.set_rules(table_of(&rules), self.world.now);
         self.model.set_rules(rules);
         self.advance();
     }
@@ -146,9 +146,9 @@ impl Trial {
         let slot = 1 + self.random.below(4) as u8;
         let address = if self.random.one_in(2) { None } else { Some(self.random.pick(&CLIENTS)) };
         match address {
-            None => self.world.journey.detach(ClientSlot(slot), self.world.now),
+            None => self.world.engine.detach(ClientSlot(slot), self.world.now),
             Some(address) => {
-                self.world.journey.attach(ClientSlot(slot), address, self.world.now);
+                self.world.engine.attach(ClientSlot(slot), address, self.world.now);
             }
         }
         // What others had with a client that left, and what nobody meets any more, goes within a second: its ports rest
@@ -164,7 +164,7 @@ impl Trial {
 
     fn change_uplink(&mut self) {
         let address = self.random.pick(&UPLINKS);
-        self.world.journey.set_uplink_address(address);
+        self.world.engine.set_uplink_address(address);
         self.model.set_uplink(address);
         self.advance();
     }
@@ -251,7 +251,7 @@ impl Trial {
             Out::Forward(Side::Uplink, packet) => Some(ends_of(packet).0.1),
             _ => None,
         });
-        let mappings = self.world.journey.engine().mappings();
+        let mappings = self.world.engine.engine().mappings();
         let held = match mappings.len() {
             0..64 => mappings.iter().map(|(_, it)| (it.pool().position(), it.outer_port())).collect(),
             _ => Vec::new(),
@@ -323,8 +323,9 @@ impl Trial {
             [Out::Forward(Side::Client(slot), packet)] if alive => {
                 assert_eq!((slot.0, &packet.bytes), (flow.near, &wanted.bytes));
             }
-            [Out::Discard(ravelin::counters::Drop::InsideSource)] if self.model.slot(R).is_some() => {}
-            [Out::Discard(ravelin::counters::Drop::QuoteUnknown)] if !alive => {
+            [Out::Discard(ravelin::base::counters::DropReason::InsideSource)]
+                if self.model.slot(R).is_some() => {}
+            [Out::Discard(ravelin::base::counters::DropReason::QuoteUnknown)] if !alive => {
                 // The engine has ended it now.
                 let far = (flow.far, flow.far_port);
                 assert!(self.model.find_outside(flow.protocol, flow.outer_port, far).is_none());
@@ -335,7 +336,7 @@ impl Trial {
 
     fn compare(&self, sent: &Sent, expected: Expected, out: &[Out]) {
         let answered = |bytes: &[u8]| {
-            let answer = Packet::new(bytes.to_vec());
+            let answer = TestPacket::new(bytes.to_vec());
             answer.assert_sums();
             assert_eq!(answer.destination(), sent.source.0);
             answer
@@ -349,14 +350,14 @@ impl Trial {
                 };
                 side == to && ends_of(packet) == (source, destination)
             }
-            (Expected::Drop(why, None), [Out::Discard(reason)]) => *reason == why,
-            (Expected::Drop(why, Some(error)), [Out::Answer(_, bytes), Out::Discard(reason)]) => {
+            (Expected::DropReason(why, None), [Out::Discard(reason)]) => *reason == why,
+            (Expected::DropReason(why, Some(error)), [Out::Answer(_, bytes), Out::Discard(reason)]) => {
                 let answer = answered(bytes);
                 *reason == why && (answer.icmp_kind(), answer.icmp_code()) == error
             }
             (
                 Expected::Reset,
-                [Out::Answer(_, bytes), Out::Discard(ravelin::counters::Drop::TcpMidstream)],
+                [Out::Answer(_, bytes), Out::Discard(ravelin::base::counters::DropReason::TcpMidstream)],
             ) => answered(bytes).protocol() == 6,
             _ => false,
         };
@@ -365,7 +366,7 @@ impl Trial {
 
     /// What must hold at any time.
     fn check_books(&self) {
-        let engine = self.world.journey.engine();
+        let engine = self.world.engine.engine();
         assert_eq!(engine.flows().len(), self.model.flows.len());
         assert_eq!(engine.mappings().len(), self.model.mappings.len());
         assert!(engine.flows().len() <= self.model.limits.flows as usize);
@@ -376,7 +377,7 @@ impl Trial {
         for id in ids {
             let _: Id<_> = id;
             let flow = engine.flows().get(id).unwrap();
-            if let Some(name) = Key::outside(flow) {
+            if let Some(name) = FlowKey::external(flow) {
                 assert!(names.insert((name.protocol, name.port, name.far, name.far_port)), "{name:?} twice");
             }
             if flow.mapping.is_some() {
@@ -440,7 +441,7 @@ fn table_of(rules: &Rules) -> RuleTable {
 }
 
 /// Source and destination; of pings the identifier as both ports, of other protocols zero.
-fn ends_of(packet: &Packet) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
+fn ends_of(packet: &TestPacket) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
     match packet.protocol() {
         6 | 17 => (packet.from(), packet.to()),
         1 => ((packet.source(), packet.icmp_ident()), (packet.destination(), packet.icmp_ident())),
@@ -448,7 +449,7 @@ fn ends_of(packet: &Packet) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
     }
 }
 
-fn packet_of(sent: &Sent) -> Packet {
+fn packet_of(sent: &Sent) -> TestPacket {
     let (from, to) = (sent.source, sent.destination);
     let packet = match sent.load {
         Load::Udp => udp(from, to),

@@ -2,14 +2,14 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::client::{ClientSlot, Side};
-use ravelin::counters::Drop;
-use ravelin::flow::share::Account;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::{ClientSlot, Side};
+use ravelin::base::time::UnixSeconds;
 use ravelin::guard::RuleTable;
 use ravelin::guard::section::Section;
 use ravelin::guard::table::Parts;
 use ravelin::nat::ports::PoolKind;
-use ravelin::time::UnixSeconds;
+use ravelin::tables::share::Account;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use support::*;
@@ -26,10 +26,10 @@ fn q_1_the_first_rule_that_matches_decides() {
         "action=accept proto=tcp",
     ]));
     world.out_u(ONE, udp((C1, 5000), (R, 53)));
-    assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 54)), Drop::Rule), (3, 13));
-    assert_eq!(world.client_error(ONE, tcp((C1, 5000), (R, 80), "S", 1, 0), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 54)), DropReason::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, tcp((C1, 5000), (R, 80), "S", 1, 0), DropReason::Rule), (3, 13));
     world.out_u(ONE, tcp((C1, 5000), (S, 80), "S", 1, 0));
-    assert_eq!(world.client_error(ONE, echo_request(C1, S, 1), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, echo_request(C1, S, 1), DropReason::Rule), (3, 13));
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn q_1_a_client_with_broken_rules_is_refused_everything() {
     let mut world = world(table);
     let packets = [udp((C1, 5000), (R, 53)), tcp((C1, 1), (R, 2), "S", 1, 0), echo_request(C1, R, 1)];
     for packet in packets {
-        assert_eq!(world.client_error(ONE, packet, Drop::Rule), (3, 13));
+        assert_eq!(world.client_error(ONE, packet, DropReason::Rule), (3, 13));
     }
     assert_eq!(world.flows(), 0);
 }
@@ -47,15 +47,15 @@ fn q_1_a_client_with_broken_rules_is_refused_everything() {
 fn a_client_that_no_rule_knows_is_dropped_silently() {
     let mut world = world(rules_of(&[(C1, &["action=accept"])]));
     world.out_u(ONE, udp((C1, 5000), (R, 53)));
-    world.client_nothing(TWO, udp((C2, 5000), (R, 53)), Drop::UnknownSource);
+    world.client_nothing(TWO, udp((C2, 5000), (R, 53)), DropReason::UnknownSource);
 }
 
 #[test]
 fn q_2_a_dropped_packet_is_answered_with_prohibited() {
     let mut world = world(RuleTable::block_all());
-    assert_eq!(world.client_error(ONE, tcp((C1, 1), (R, 2), "S", 1, 0), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, tcp((C1, 1), (R, 2), "S", 1, 0), DropReason::Rule), (3, 13));
     // In the middle of a connection too: the client learns that it is refused, not that it is unknown.
-    assert_eq!(world.client_error(ONE, tcp((C1, 1), (R, 2), "A", 1, 1), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, tcp((C1, 1), (R, 2), "A", 1, 1), DropReason::Rule), (3, 13));
 }
 
 #[test]
@@ -64,28 +64,28 @@ fn q_3_flows_that_new_rules_forbid_end_and_the_others_go_on() {
     let allowed = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
     let forbidden = world.out_u(ONE, udp((C1, 5001), (S, 53))).from();
     let unheard = world.out_u(ONE, udp((C1, 5002), (S, 53))).from();
-    world.journey.set_rules(rules(&["action=accept dst4=192.0.2.10"]), world.now);
-    assert_eq!(world.client_error(ONE, udp((C1, 5001), (S, 53)), Drop::Rule), (3, 13));
-    world.uplink_nothing(udp((S, 53), forbidden), Drop::Unsolicited);
+    world.engine.set_rules(rules(&["action=accept dst4=192.0.2.10"]), world.now);
+    assert_eq!(world.client_error(ONE, udp((C1, 5001), (S, 53)), DropReason::Rule), (3, 13));
+    world.uplink_nothing(udp((S, 53), forbidden), DropReason::Unsolicited);
     assert_eq!(world.out_u(ONE, udp((C1, 5000), (R, 53))).from(), allowed);
     world.out_c(ONE, udp((R, 53), allowed));
     // A flow without packets ends as well, soon.
-    assert!(world.journey.next_deadline().unwrap() <= world.now);
+    assert!(world.engine.next_deadline().unwrap() <= world.now);
     world.advance();
     assert_eq!(world.flows(), 1);
-    assert_eq!(world.journey.counters().revoked, 2);
-    world.uplink_nothing(udp((S, 53), unheard), Drop::Unsolicited);
+    assert_eq!(world.engine.counters().revoked, 2);
+    world.uplink_nothing(udp((S, 53), unheard), DropReason::Unsolicited);
 }
 
 #[test]
 fn q_3_flows_between_clients_and_to_forwarded_ports_obey_new_rules() {
     let mut world = world(forwarding(&[(17, 8080, C1, 80)]));
     world.out_c(ONE, udp((R, 9), (F, 8080)));
-    world.journey.set_rules(permitting(), world.now);
-    world.uplink_nothing(udp((R, 9), (F, 8080)), Drop::Unsolicited);
+    world.engine.set_rules(permitting(), world.now);
+    world.uplink_nothing(udp((R, 9), (F, 8080)), DropReason::Unsolicited);
     only_forward(world.client(ONE, udp((C1, 1), (C2, 2))), Side::Client(TWO));
-    world.journey.set_rules(RuleTable::allow_all(), world.now);
-    assert_eq!(world.client_error(ONE, udp((C1, 1), (C2, 2)), Drop::Rule), (3, 13));
+    world.engine.set_rules(RuleTable::allow_all(), world.now);
+    assert_eq!(world.client_error(ONE, udp((C1, 1), (C2, 2)), DropReason::Rule), (3, 13));
     world.advance();
     assert_eq!(world.flows(), 0);
 }
@@ -93,7 +93,7 @@ fn q_3_flows_between_clients_and_to_forwarded_ports_obey_new_rules() {
 #[test]
 fn q_4_a_rule_that_expires_lets_nothing_begin_and_ends_what_it_began() {
     let mut world = world(rules(&["action=accept expire=1000100"]));
-    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_000));
+    world.engine.set_wall_clock(world.now, UnixSeconds(1_000_000));
     world.advance();
     world.out_u(ONE, udp((C1, 5000), (R, 5000)));
     world.wait(99);
@@ -101,23 +101,23 @@ fn q_4_a_rule_that_expires_lets_nothing_begin_and_ends_what_it_began() {
     let silent = world.out_u(ONE, udp((C1, 5001), (R, 53))).from();
     // Whether the engine is told that time has passed, or sees it by the next packet.
     world.wait_unattended(1);
-    world.uplink_nothing(udp((R, 5000), open), Drop::Unsolicited);
-    assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 5000)), Drop::Rule), (3, 13));
-    assert_eq!(world.client_error(ONE, udp((C1, 5002), (R, 53)), Drop::Rule), (3, 13));
+    world.uplink_nothing(udp((R, 5000), open), DropReason::Unsolicited);
+    assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 5000)), DropReason::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, udp((C1, 5002), (R, 53)), DropReason::Rule), (3, 13));
     world.advance();
-    assert_eq!((world.flows(), world.journey.counters().revoked), (0, 2));
-    world.uplink_nothing(udp((R, 53), silent), Drop::Unsolicited);
+    assert_eq!((world.flows(), world.engine.counters().revoked), (0, 2));
+    world.uplink_nothing(udp((R, 53), silent), DropReason::Unsolicited);
 }
 
 #[test]
 fn q_4_the_loop_is_woken_when_a_rule_expires() {
     let mut world =
         world(rules(&["action=accept dst4=192.0.2.10 expire=1000100", "action=accept dst4=198.51.100.20"]));
-    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_000));
+    world.engine.set_wall_clock(world.now, UnixSeconds(1_000_000));
     world.out_u(ONE, udp((C1, 5000), (R, 53)));
     world.out_u(ONE, udp((C1, 5000), (S, 53)));
     world.advance();
-    assert_eq!(world.journey.next_deadline(), Some(world.now + Duration::from_secs(100)));
+    assert_eq!(world.engine.next_deadline(), Some(world.now + Duration::from_secs(100)));
     world.wait(100);
     assert_eq!(world.flows(), 1);
     world.out_u(ONE, udp((C1, 5000), (S, 53)));
@@ -127,13 +127,13 @@ fn q_4_the_loop_is_woken_when_a_rule_expires() {
 fn q_4_a_wall_clock_that_is_put_right_ends_what_has_expired_and_no_more() {
     let mut world =
         world(rules(&["action=accept dst4=192.0.2.10 expire=1000100", "action=accept expire=1000200"]));
-    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_000));
+    world.engine.set_wall_clock(world.now, UnixSeconds(1_000_000));
     world.out_u(ONE, udp((C1, 5000), (R, 53)));
     world.out_u(ONE, udp((C1, 5000), (S, 53)));
-    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_150));
+    world.engine.set_wall_clock(world.now, UnixSeconds(1_000_150));
     world.advance();
     assert_eq!(world.flows(), 2);
-    world.journey.set_wall_clock(world.now, UnixSeconds(1_000_200));
+    world.engine.set_wall_clock(world.now, UnixSeconds(1_000_200));
     world.advance();
     assert_eq!(world.flows(), 0);
 }
@@ -144,9 +144,9 @@ fn q_5_dns_means_port_53_of_the_name_servers() {
     for resolver in RESOLVERS {
         world.out_u(ONE, udp((C1, 5000), (resolver, 53)));
         world.out_u(ONE, tcp((C1, 5000), (resolver, 53), "S", 1, 0));
-        assert_eq!(world.client_error(ONE, udp((C1, 5000), (resolver, 54)), Drop::Rule), (3, 13));
+        assert_eq!(world.client_error(ONE, udp((C1, 5000), (resolver, 54)), DropReason::Rule), (3, 13));
     }
-    assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 53)), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 53)), DropReason::Rule), (3, 13));
 }
 
 #[test]
@@ -154,19 +154,19 @@ fn permits_are_for_those_who_begin() {
     let mut world = world(permitting_by(&["action=accept dst4=10.137.0.12 proto=tcp dstports=22-22"]));
     only_forward(world.client(ONE, tcp((C1, 40000), (C2, 22), "S", 1000, 0)), Side::Client(TWO));
     only_forward(world.client(TWO, tcp((C2, 22), (C1, 40000), "SA", 5000, 1001)), Side::Client(ONE));
-    assert_eq!(world.client_error(TWO, tcp((C2, 40000), (C1, 22), "S", 1, 0), Drop::Rule), (3, 13));
-    assert_eq!(world.client_error(ONE, tcp((C1, 40000), (C2, 23), "S", 1, 0), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(TWO, tcp((C2, 40000), (C1, 22), "S", 1, 0), DropReason::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, tcp((C1, 40000), (C2, 23), "S", 1, 0), DropReason::Rule), (3, 13));
 }
 
 #[test]
 fn q_7_a_thousand_clients_come_and_go_and_leave_nothing() {
     let mut world = world(permitting());
     world.wait(1);
-    let free: Vec<usize> = PoolKind::ALL.map(|pool| world.journey.engine().mappings().free(pool)).to_vec();
+    let free: Vec<usize> = PoolKind::ALL.map(|pool| world.engine.engine().mappings().free(pool)).to_vec();
     for n in 0..1000u32 {
         let slot = ClientSlot(10 + (n % 5) as u8);
         let address = Ipv4Addr::from(u32::from(C1) + 100 + n);
-        world.journey.attach(slot, address, world.now);
+        world.engine.attach(slot, address, world.now);
         world.out_u(slot, udp((address, 5000), (R, 53)));
         world.out_u(slot, tcp((address, 5000), (R, 80), "S", 1, 0));
         world.out_u(slot, echo_request(address, R, 1));
@@ -178,21 +178,21 @@ fn q_7_a_thousand_clients_come_and_go_and_leave_nothing() {
                 .client(slot, udp_with((address, 1), (R, 2), &[0; 3000]).no_df().cut(1500)[1].clone())
                 .is_empty()
         );
-        world.journey.detach(slot, world.now);
-        world.journey.detach(slot, world.now);
+        world.engine.detach(slot, world.now);
+        world.engine.detach(slot, world.now);
         world.advance();
     }
     // What others had with them goes within a second.
     world.wait(1);
     assert_eq!(world.flows(), 0);
     for slot in 0..=255 {
-        assert_eq!(world.journey.engine().flows().held(Account::client(ClientSlot(slot))), 0);
+        assert_eq!(world.engine.engine().flows().held(Account::client(ClientSlot(slot))), 0);
     }
-    assert_eq!(world.journey.fragments().len(), 0);
-    assert_eq!(world.dropped(Drop::Detached), 1000);
+    assert_eq!(world.engine.fragments().len(), 0);
+    assert_eq!(world.dropped(DropReason::Detached), 1000);
     world.wait(121);
-    assert!(world.journey.engine().mappings().is_empty());
-    let after: Vec<usize> = PoolKind::ALL.map(|pool| world.journey.engine().mappings().free(pool)).to_vec();
+    assert!(world.engine.engine().mappings().is_empty());
+    let after: Vec<usize> = PoolKind::ALL.map(|pool| world.engine.engine().mappings().free(pool)).to_vec();
     assert_eq!(after, free);
 }
 
@@ -200,15 +200,15 @@ fn q_7_a_thousand_clients_come_and_go_and_leave_nothing() {
 fn a_slot_or_address_that_is_attached_again_starts_anew() {
     let mut world = World::new();
     let outer = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
-    world.journey.attach(ClientSlot(7), C1, world.now);
-    world.client_nothing(ONE, udp((C1, 5000), (R, 53)), Drop::NoClient);
-    world.uplink_nothing(udp((R, 53), outer), Drop::Unsolicited);
-    world.journey.attach(ClientSlot(7), Ipv4Addr::new(10, 137, 0, 77), world.now);
-    world.client_nothing(ClientSlot(7), udp((C1, 5000), (R, 53)), Drop::Spoofed);
+    world.engine.attach(ClientSlot(7), C1, world.now);
+    world.client_nothing(ONE, udp((C1, 5000), (R, 53)), DropReason::NoClient);
+    world.uplink_nothing(udp((R, 53), outer), DropReason::Unsolicited);
+    world.engine.attach(ClientSlot(7), Ipv4Addr::new(10, 137, 0, 77), world.now);
+    world.client_nothing(ClientSlot(7), udp((C1, 5000), (R, 53)), DropReason::Spoofed);
 }
 
 #[test]
 fn a_port_forward_needs_its_client() {
     let mut world = world(forwarding(&[(6, 8080, Ipv4Addr::new(10, 137, 0, 99), 80)]));
-    world.uplink_nothing(tcp((R, 1), (F, 8080), "S", 1, 0), Drop::Unsolicited);
+    world.uplink_nothing(tcp((R, 1), (F, 8080), "S", 1, 0), DropReason::Unsolicited);
 }

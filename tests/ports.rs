@@ -2,10 +2,10 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::client::ClientSlot;
-use ravelin::counters::Drop;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::ClientSlot;
+use ravelin::engine::Settings;
 use ravelin::guard::RuleTable;
-use ravelin::journey::Settings;
 use ravelin::nat::ports::PoolKind;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -67,9 +67,9 @@ fn p_3_ports_are_uniform_and_do_not_follow_each_other() {
 fn p_3_another_secret_gives_other_ports() {
     let ports = |secret: u8| -> Vec<u16> {
         let mut world = World::new();
-        world.journey =
-            ravelin::journey::Journey::new(settings(), RuleTable::allow_all(), [secret; 32], world.now);
-        world.journey.attach(ONE, C1, world.now);
+        world.engine =
+            ravelin::engine::Engine::new(settings(), RuleTable::allow_all(), [secret; 32], world.now);
+        world.engine.attach(ONE, C1, world.now);
         (0..20).map(|n| world.out_u(ONE, udp((C1, 5000 + n), (R, 53))).source_port()).collect()
     };
     assert_eq!(ports(1), ports(1));
@@ -85,7 +85,7 @@ fn p_4_a_client_at_its_port_cap_is_refused_and_others_are_not() {
         world.open_tcp(5000 + port);
     }
     let next = tcp((C1, 6000), (R, 80), "S", 1, 0);
-    assert_eq!(world.client_error(ONE, next, Drop::PortLimit), (3, 13));
+    assert_eq!(world.client_error(ONE, next, DropReason::PortLimit), (3, 13));
     // A known endpoint needs no new port, and other protocols have their own.
     world.out_u(ONE, tcp((C1, 5000), (S, 80), "S", 1, 0));
     world.out_u(ONE, udp((C1, 6000), (R, 53)));
@@ -99,8 +99,8 @@ fn p_5_a_client_that_opens_too_fast_is_refused_and_others_are_not() {
         world.open_tcp(5000 + port);
     }
     // TCP tries again; an error would end the attempt.
-    world.client_nothing(ONE, tcp((C1, 6000), (R, 80), "S", 1, 0), Drop::FlowRate);
-    world.client_nothing(ONE, udp((C1, 6000), (R, 53)), Drop::FlowRate);
+    world.client_nothing(ONE, tcp((C1, 6000), (R, 80), "S", 1, 0), DropReason::FlowRate);
+    world.client_nothing(ONE, udp((C1, 6000), (R, 53)), DropReason::FlowRate);
     world.out_u(ONE, tcp((C1, 5000), (R, 80), "A", 1101, 5101));
     for port in 0..16 {
         world.out_u(TWO, udp((C2, 6000 + port), (R, 53)));
@@ -109,7 +109,7 @@ fn p_5_a_client_that_opens_too_fast_is_refused_and_others_are_not() {
     for port in 0..10 {
         world.open_tcp(6000 + port);
     }
-    world.client_nothing(ONE, udp((C1, 7000), (R, 53)), Drop::FlowRate);
+    world.client_nothing(ONE, udp((C1, 7000), (R, 53)), DropReason::FlowRate);
 }
 
 /// A world with room for so many flows, and this rate of new ones.
@@ -117,7 +117,7 @@ fn small(flows: u32, per_second: u32) -> World {
     let mut settings = settings();
     settings.flows = flows;
     settings.quotas.flows_per_client = flows;
-    settings.quotas.new_flows = ravelin::flow::allowance::Rate { per_second, burst: 2 * per_second };
+    settings.quotas.new_flows = ravelin::tables::allowance::Rate { per_second, burst: 2 * per_second };
     World::with(settings, RuleTable::allow_all())
 }
 
@@ -147,7 +147,7 @@ fn p_13_thirty_thousand_short_connections_pass_at_any_speed() {
         let waiting = world.out_u(TWO, udp((C2, 5000), (R, 5000))).from();
         thirty_thousand_short_connections(&mut world);
         world.out_c(TWO, udp((R, 5000), waiting));
-        assert_eq!(world.dropped(Drop::FlowRate), 0);
+        assert_eq!(world.dropped(DropReason::FlowRate), 0);
     }
 }
 
@@ -157,7 +157,7 @@ fn p_13_below_half_of_the_table_there_is_no_rate() {
     for port in 0..32 {
         world.open_tcp(5000 + port);
     }
-    world.client_nothing(ONE, tcp((C1, 6000), (R, 80), "S", 1, 0), Drop::FlowRate);
+    world.client_nothing(ONE, tcp((C1, 6000), (R, 80), "S", 1, 0), DropReason::FlowRate);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn p_13_above_the_rate_a_new_flow_takes_the_place_of_the_clients_oldest() {
         world.out_u(ONE, tcp((C1, 5000 + port), (R, 80), "S", 1, 0));
         assert!(world.flows() <= 32, "{}", world.flows());
     }
-    assert_eq!(world.journey.counters().evicted, 1000 - 32);
+    assert_eq!(world.engine.counters().evicted, 1000 - 32);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn p_13_a_table_that_others_filled_does_not_hold_a_client_to_the_rate_within_its
     for port in 0..16 {
         world.out_u(TWO, tcp((C2, 5000 + port), (R, 80), "S", 1, 0));
     }
-    assert_eq!((world.flows(), world.journey.counters().evicted), (48, 0));
+    assert_eq!((world.flows(), world.engine.counters().evicted), (48, 0));
 }
 
 #[test]
@@ -199,14 +199,14 @@ fn p_6_a_port_rests_before_another_client_gets_it() {
         assert!(!own.contains(&world.out_u(TWO, udp((C2, port), (R, 5000))).source_port()));
     }
     // It has what does not rest, which is more than its part; beyond that its own give way.
-    assert_eq!(world.journey.counters().evicted, 400 - (424 - 300));
+    assert_eq!(world.engine.counters().evicted, 400 - (424 - 300));
     // The client itself may have its port back at once.
     assert!(own.contains(&world.out_u(ONE, udp((C1, 7), (R, 5000))).source_port()));
     world.wait(121);
     let again: Vec<u16> =
         (500..600).map(|port| world.out_u(TWO, udp((C2, port), (R, 5000))).source_port()).collect();
     assert!(again.iter().any(|port| own.contains(port)));
-    assert_eq!(world.journey.engine().mappings().unrested(), 0);
+    assert_eq!(world.engine.engine().mappings().reused_early(), 0);
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn p_6_the_ports_of_a_client_that_is_gone_rest_too() {
     let mut world = World::new();
     let own: BTreeSet<u16> =
         (1..=300).map(|port| world.out_u(ONE, udp((C1, port), (R, 5000))).source_port()).collect();
-    world.journey.detach(ONE, world.now);
-    world.journey.attach(ONE, Ipv4Addr::new(10, 137, 0, 13), world.now);
+    world.engine.detach(ONE, world.now);
+    world.engine.attach(ONE, Ipv4Addr::new(10, 137, 0, 13), world.now);
     // As many as do not rest. What they are guaranteed beyond those is theirs all the same (conformance S-1).
     for port in 1..=62 {
         let packet = udp((Ipv4Addr::new(10, 137, 0, 13), port), (R, 5000));
@@ -282,8 +282,8 @@ fn p_8_overflow_takes_the_clients_own_oldest_that_is_not_assured() {
     let outers: Vec<_> =
         (0..9).map(|port| world.out_u(ONE, udp((C1, 5000 + port), (R, 53))).from()).collect();
     world.out_u(ONE, udp((C1, 6000), (R, 53)));
-    assert_eq!(world.journey.counters().evicted, 1);
-    world.uplink_nothing(udp((R, 53), outers[0]), Drop::Unsolicited);
+    assert_eq!(world.engine.counters().evicted, 1);
+    world.uplink_nothing(udp((R, 53), outers[0]), DropReason::Unsolicited);
     world.out_c(ONE, udp((R, 53), outers[1]));
     world.out_c(ONE, tcp((R, 80), assured, "A", 5101, 1101));
     assert_eq!(world.flows(), 10);
@@ -295,7 +295,7 @@ fn p_8_with_only_assured_flows_a_new_one_is_refused() {
     settings.quotas.flows_per_client = 10;
     let mut world = World::with(settings, RuleTable::allow_all());
     let outers: Vec<_> = (0..10).map(|port| world.open_tcp(40_000 + port)).collect();
-    assert_eq!(world.client_error(ONE, udp((C1, 6000), (R, 53)), Drop::FlowLimit), (3, 13));
+    assert_eq!(world.client_error(ONE, udp((C1, 6000), (R, 53)), DropReason::FlowLimit), (3, 13));
     for outer in outers {
         world.out_c(ONE, tcp((R, 80), outer, "A", 5101, 1101));
     }
@@ -311,7 +311,7 @@ fn p_8_a_closed_connection_gives_way() {
     world.out_c(ONE, tcp((R, 80), closed, "R", 5101, 0));
     world.out_u(ONE, udp((C1, 6000), (R, 53)));
     world.out_c(ONE, tcp((R, 80), open, "A", 5101, 1101));
-    world.uplink_nothing(tcp((R, 80), closed, "A", 5101, 1101), Drop::Unsolicited);
+    world.uplink_nothing(tcp((R, 80), closed, "A", 5101, 1101), DropReason::Unsolicited);
 }
 
 #[test]
@@ -322,19 +322,19 @@ fn p_9_the_last_free_port_is_found() {
     let clients: Vec<(ClientSlot, Ipv4Addr)> =
         (20..28).map(|n| (ClientSlot(n), Ipv4Addr::new(10, 137, 1, n))).collect();
     for (slot, address) in &clients {
-        world.journey.attach(*slot, *address, world.now);
+        world.engine.attach(*slot, *address, world.now);
     }
-    world.journey.detach(ONE, world.now);
-    world.journey.detach(TWO, world.now);
+    world.engine.detach(ONE, world.now);
+    world.engine.detach(TWO, world.now);
     for port in 1024..=65_535u16 {
         let (slot, address) = clients[usize::from(port) % clients.len()];
-        let evicted = world.journey.counters().evicted;
+        let evicted = world.engine.counters().evicted;
         let outer = world.out_u(slot, udp((address, port), (R, 53))).source_port();
         // Only when there is none left, one is taken that was given before.
-        assert_eq!(taken.insert(outer), world.journey.counters().evicted == evicted);
+        assert_eq!(taken.insert(outer), world.engine.counters().evicted == evicted);
     }
-    assert_eq!(world.journey.engine().mappings().free(PoolKind::UdpHigh), 0);
-    assert_eq!((taken.len(), world.journey.counters().evicted), (64_512 - 128, 128));
+    assert_eq!(world.engine.engine().mappings().free(PoolKind::UdpHigh), 0);
+    assert_eq!((taken.len(), world.engine.counters().evicted), (64_512 - 128, 128));
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn p_9_forwarded_and_own_ports_are_never_given_away() {
     }
     assert!(seen.iter().copied().eq(600..610));
     let next = tcp((C1, 11), (R, 80), "S", 1, 0);
-    assert_eq!(world.client_error(ONE, next, Drop::PortsExhausted), (3, 13));
+    assert_eq!(world.client_error(ONE, next, DropReason::PortsExhausted), (3, 13));
     for port in 2000..12_000 {
         if port % 4000 == 0 {
             world.wait(2);
@@ -360,15 +360,15 @@ fn p_9_forwarded_and_own_ports_are_never_given_away() {
 fn p_9_a_port_that_is_forwarded_while_in_use_stays_with_its_flow_and_is_not_reused() {
     let mut world = World::new();
     let outer = world.out_u(ONE, udp((C1, 500), (R, 5000))).from();
-    world.journey.set_rules(forwarding(&[(17, outer.1, C2, 9)]), world.now);
+    world.engine.set_rules(forwarding(&[(17, outer.1, C2, 9)]), world.now);
     world.out_c(ONE, udp((R, 5000), outer));
     assert_eq!(world.out_c(TWO, udp((S, 5000), outer)).to(), (C2, 9));
     world.wait(302);
     world.wait(122);
-    let free = world.journey.engine().mappings().free(PoolKind::UdpLow);
+    let free = world.engine.engine().mappings().free(PoolKind::UdpLow);
     assert_eq!(free, 423);
-    world.journey.set_rules(RuleTable::allow_all(), world.now);
-    assert_eq!(world.journey.engine().mappings().free(PoolKind::UdpLow), 424);
+    world.engine.set_rules(RuleTable::allow_all(), world.now);
+    assert_eq!(world.engine.engine().mappings().free(PoolKind::UdpLow), 424);
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn p_10_names_chosen_against_another_key_do_not_fill_a_bucket() {
         world.out_u(ONE, udp((C1, 5000), (remote, 53)));
     }
     assert_eq!(world.flows(), 20_000);
-    let longest = world.journey.engine().flows().longest_chain();
+    let longest = world.engine.engine().flows().longest_chain();
     assert!(longest <= 10, "{longest}");
 }
 
@@ -390,7 +390,7 @@ fn a_full_table_is_bounded_and_refuses() {
     let flows = settings().flows as usize;
     for slot in 0..200u8 {
         let address = Ipv4Addr::new(10, 137, 2, slot);
-        world.journey.attach(ClientSlot(slot), address, world.now);
+        world.engine.attach(ClientSlot(slot), address, world.now);
     }
     for n in 0..300_000u32 {
         let slot = (n % 200) as u8;
@@ -411,25 +411,25 @@ fn p_11_without_entropy_nothing_begins_and_the_log_says_so() {
     let mut world = World::new();
     let rules = || forwarding(&[(17, 8080, C1, 80)]);
     let said = log::lines_of(|| {
-        world.journey = ravelin::journey::Journey::boot(settings(), rules(), None, world.now);
+        world.engine = ravelin::engine::Engine::boot(settings(), rules(), None, world.now);
     });
     assert_eq!(said, ["ERROR: the CPU has no working random generator: nothing is forwarded"]);
-    world.journey.attach(ONE, C1, world.now);
-    world.journey.attach(TWO, C2, world.now);
+    world.engine.attach(ONE, C1, world.now);
+    world.engine.attach(TWO, C2, world.now);
     // Rules that come later change nothing.
     for round in 0..2 {
-        assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 53)), Drop::Rule), (3, 13));
-        assert_eq!(world.client_error(ONE, tcp((C1, 5000), (R, 80), "S", 1, 0), Drop::Rule), (3, 13));
-        assert_eq!(world.client_error(ONE, udp((C1, 5000), (C2, 53)), Drop::Rule), (3, 13));
-        world.uplink_nothing(udp((R, 9), (F, 8080)), Drop::Unsolicited);
-        world.journey.set_rules(if round == 0 { rules() } else { permitting() }, world.now);
+        assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 53)), DropReason::Rule), (3, 13));
+        assert_eq!(world.client_error(ONE, tcp((C1, 5000), (R, 80), "S", 1, 0), DropReason::Rule), (3, 13));
+        assert_eq!(world.client_error(ONE, udp((C1, 5000), (C2, 53)), DropReason::Rule), (3, 13));
+        world.uplink_nothing(udp((R, 9), (F, 8080)), DropReason::Unsolicited);
+        world.engine.set_rules(if round == 0 { rules() } else { permitting() }, world.now);
     }
-    assert_eq!((world.flows(), world.journey.counters().opened), (0, 0));
+    assert_eq!((world.flows(), world.engine.counters().opened), (0, 0));
     // With entropy the same rules forward, and nothing is said.
     let said = log::lines_of(|| {
-        world.journey = ravelin::journey::Journey::boot(settings(), rules(), Some([7; 32]), world.now);
+        world.engine = ravelin::engine::Engine::boot(settings(), rules(), Some([7; 32]), world.now);
     });
-    world.journey.attach(ONE, C1, world.now);
+    world.engine.attach(ONE, C1, world.now);
     world.out_u(ONE, udp((C1, 5000), (R, 53)));
     world.out_c(ONE, udp((R, 9), (F, 8080)));
     assert!(said.is_empty(), "{said:?}");
@@ -461,7 +461,7 @@ fn running_out_of_ports_is_told_once_a_minute_and_existing_flows_go_on() {
     assert!(first[0].starts_with("WARN: 10.137.0.12: new flows refused (ports-exhausted, "), "{first:?}");
     assert_eq!(refused(30), Vec::<String>::new());
     assert_eq!(refused(30).len(), 1);
-    assert_eq!(world.dropped(Drop::PortsExhausted), 300);
+    assert_eq!(world.dropped(DropReason::PortsExhausted), 300);
     for outer in [left[0], left[413]] {
         let packet = tcp((R, 80), outer, "A", 5101, 1101);
         assert!(matches!(world.uplink(packet).as_slice(), [Out::Forward(..)]));

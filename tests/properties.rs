@@ -2,14 +2,14 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::client::{ClientSlot, Side};
-use ravelin::packet::Checksum;
+use ravelin::base::side::{ClientSlot, Side};
+use ravelin::wire::packet::Checksum;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use support::*;
 
 /// A packet of C1 to R of any kind that is forwarded.
-fn any_packet(random: &mut Random) -> Packet {
+fn any_packet(random: &mut Random) -> TestPacket {
     let size = random.pick(&[0, 1, 7, 8, 100, 547, 548, 549, 1000, 1399]);
     let payload = random.bytes(size);
     let (inner, remote) = (random.bits() as u16, random.bits() as u16 | 0x400);
@@ -38,7 +38,7 @@ fn equal_sums(a: u16, b: u16) -> bool {
 }
 
 /// The error of a layer-4 checksum: zero when it is right.
-fn sum_error(packet: &Packet) -> u16 {
+fn sum_error(packet: &TestPacket) -> u16 {
     (!packet.verified_sum()) % 0xFFFF
 }
 
@@ -135,7 +135,7 @@ fn fragments_make_their_datagram_or_nothing() {
             let more = random.one_in(2);
             fragments.insert(at, datagram.piece(offset, &random.bytes(8), more));
         }
-        let mut passed: Vec<Packet> = Vec::new();
+        let mut passed: Vec<TestPacket> = Vec::new();
         for fragment in fragments {
             for out in world.client(ONE, fragment) {
                 match out {
@@ -161,7 +161,7 @@ fn fragments_make_their_datagram_or_nothing() {
         world.wait(31);
     }
     assert!(completed > 250);
-    assert_eq!(world.journey.fragments().waiting(), 0);
+    assert_eq!(world.engine.fragments().waiting(), 0);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn any_bytes_are_disposed_of_exactly_once() {
         let mut packet = match random.below(4) {
             0 => {
                 let size = random.below(700) as usize;
-                Packet::new(random.bytes(size))
+                TestPacket::new(random.bytes(size))
             }
             1 => icmp_error(
                 R,
@@ -212,8 +212,8 @@ fn any_bytes_are_disposed_of_exactly_once() {
     }
     world.now = world.now + std::time::Duration::from_secs(100);
     disposed += world.advance().len() as u64;
-    assert_eq!((world.journey.fragments().waiting(), disposed), (0, taken));
-    let counters = world.journey.counters();
+    assert_eq!((world.engine.fragments().waiting(), disposed), (0, taken));
+    let counters = world.engine.counters();
     let forwarded = counters.outward + counters.inward + counters.between;
     assert_eq!(forwarded + counters.dropped_in_all(), taken);
     assert!(forwarded > 300, "{forwarded}");
@@ -222,8 +222,8 @@ fn any_bytes_are_disposed_of_exactly_once() {
 #[test]
 fn every_reason_has_its_own_name() {
     let names: std::collections::BTreeSet<&str> =
-        ravelin::counters::Drop::ALL.iter().map(|why| why.name()).collect();
-    assert_eq!(names.len(), ravelin::counters::Drop::ALL.len());
+        ravelin::base::counters::DropReason::ALL.iter().map(|why| why.name()).collect();
+    assert_eq!(names.len(), ravelin::base::counters::DropReason::ALL.len());
     assert!(
         names
             .iter()

@@ -2,8 +2,8 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::client::Side;
-use ravelin::counters::Drop;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::Side;
 use support::*;
 
 const CLIENT: (std::net::Ipv4Addr, u16) = (C1, 40000);
@@ -26,7 +26,7 @@ fn tc_1_a_simultaneous_open_completes() {
 fn tc_2_an_unsolicited_syn_is_never_answered() {
     let mut world = World::new();
     for _ in 0..10 {
-        world.uplink_nothing(tcp(SERVER, (F, 4000), "S", 1, 0), Drop::Unsolicited);
+        world.uplink_nothing(tcp(SERVER, (F, 4000), "S", 1, 0), DropReason::Unsolicited);
         world.wait(1);
     }
 }
@@ -35,7 +35,7 @@ fn tc_2_an_unsolicited_syn_is_never_answered() {
 fn tc_2_nor_is_one_to_a_port_that_is_used() {
     let mut world = World::new();
     let outer = world.open_tcp(40000);
-    world.uplink_nothing(tcp((S, 80), outer, "S", 1, 0), Drop::Unsolicited);
+    world.uplink_nothing(tcp((S, 80), outer, "S", 1, 0), DropReason::Unsolicited);
 }
 
 #[test]
@@ -49,14 +49,14 @@ fn tc_3_a_reset_out_of_the_window_does_not_close() {
     world.out_c(ONE, tcp(SERVER, outer, "A", 5101, 1101));
     world.out_c(ONE, tcp(SERVER, outer, "R", 5101 + 8192, 0));
     world.wait(300);
-    world.uplink_nothing(tcp(SERVER, outer, "A", 5101, 1101), Drop::Unsolicited);
+    world.uplink_nothing(tcp(SERVER, outer, "A", 5101, 1101), DropReason::Unsolicited);
 }
 
 #[test]
 fn tc_3_a_window_that_is_scaled_takes_resets_as_far_as_it_reaches() {
     let mut world = World::new();
     // Both ends scale by 2 ^ 7: options NOP, window scale 7.
-    let scaled = |packet: Packet| {
+    let scaled = |packet: TestPacket| {
         let mut packet = packet;
         packet.bytes.extend([1, 3, 3, 7]);
         packet.bytes[32] = 6 << 4;
@@ -71,7 +71,7 @@ fn tc_3_a_window_that_is_scaled_takes_resets_as_far_as_it_reaches() {
     world.wait(300);
     world.out_c(ONE, tcp(SERVER, outer, "R", 5001 + (8192 << 7), 0));
     world.wait(300);
-    world.uplink_nothing(tcp(SERVER, outer, "A", 5001, 1001), Drop::Unsolicited);
+    world.uplink_nothing(tcp(SERVER, outer, "A", 5001, 1001), DropReason::Unsolicited);
 }
 
 #[test]
@@ -90,10 +90,11 @@ fn tc_3_segments_that_nobody_can_have_sent_do_not_move_the_window() {
 fn tc_4_a_segment_of_an_unknown_connection_is_answered_with_a_reset() {
     let mut world = World::new();
     let out = world.client(ONE, tcp_with(CLIENT, SERVER, "PA", 7777, 8888, b"hello"));
-    let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(Drop::TcpMidstream)] = out.as_slice() else {
+    let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(DropReason::TcpMidstream)] = out.as_slice()
+    else {
         panic!("{out:?}");
     };
-    let reset = Packet::new(bytes.clone());
+    let reset = TestPacket::new(bytes.clone());
     reset.assert_sums();
     assert_eq!((reset.from(), reset.to()), (SERVER, CLIENT));
     assert_eq!((reset.bytes[33], reset.u32_at(24)), (flags("R"), 8888));
@@ -103,7 +104,7 @@ fn tc_4_a_segment_of_an_unknown_connection_is_answered_with_a_reset() {
 #[test]
 fn tc_4_a_reset_of_an_unknown_connection_is_not_answered() {
     let mut world = World::new();
-    world.client_nothing(ONE, tcp(CLIENT, SERVER, "R", 7777, 0), Drop::TcpMidstream);
+    world.client_nothing(ONE, tcp(CLIENT, SERVER, "R", 7777, 0), DropReason::TcpMidstream);
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn tc_4_resets_are_rate_limited() {
         answers += world.client(ONE, tcp((C1, 2000 + port), SERVER, "A", 1, 1)).len() - 1;
     }
     assert_eq!(answers, 50);
-    assert_eq!(world.journey.counters().unanswered, 950);
+    assert_eq!(world.engine.counters().unanswered, 950);
 }
 
 #[test]
@@ -122,8 +123,8 @@ fn tc_5_impossible_flags_are_dropped() {
     let mut world = World::new();
     let outer = world.open_tcp(40000);
     for letters in ["SF", "SR", "", "F", "FPU", "SFA", "FR", "FRA", "SRA", "P", "U"] {
-        world.client_nothing(ONE, tcp(CLIENT, SERVER, letters, 1101, 5101), Drop::TcpFlags);
-        world.uplink_nothing(tcp(SERVER, outer, letters, 5101, 1101), Drop::TcpFlags);
+        world.client_nothing(ONE, tcp(CLIENT, SERVER, letters, 1101, 5101), DropReason::TcpFlags);
+        world.uplink_nothing(tcp(SERVER, outer, letters, 5101, 1101), DropReason::TcpFlags);
     }
 }
 
@@ -135,7 +136,7 @@ fn tc_7_a_syn_after_both_fins_opens_anew_on_the_same_mapping() {
     world.out_c(ONE, tcp(SERVER, outer, "FA", 5101, 1102));
     world.out_u(ONE, tcp(CLIENT, SERVER, "A", 1102, 5102));
     // Not from the other end.
-    world.uplink_nothing(tcp(SERVER, outer, "S", 1, 0), Drop::TcpState);
+    world.uplink_nothing(tcp(SERVER, outer, "S", 1, 0), DropReason::TcpState);
     let syn = world.out_u(ONE, tcp(CLIENT, SERVER, "S", 90_000, 0));
     assert_eq!(syn.from(), outer);
     world.out_c(ONE, tcp(SERVER, outer, "SA", 70_000, 90_001));
@@ -183,7 +184,7 @@ fn a_syn_to_a_server_that_remembers_gets_its_challenge() {
 fn data_before_the_handshake_is_dropped() {
     let mut world = World::new();
     world.out_u(ONE, tcp(CLIENT, SERVER, "S", 1000, 0));
-    world.client_nothing(ONE, tcp_with(CLIENT, SERVER, "PA", 1001, 5001, b"x"), Drop::TcpState);
+    world.client_nothing(ONE, tcp_with(CLIENT, SERVER, "PA", 1001, 5001, b"x"), DropReason::TcpState);
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn tc_9_the_mss_of_a_syn_is_not_touched() {
 
 #[test]
 fn tc_10_a_wrong_checksum_leaves_wrong_by_the_same_amount() {
-    let error = |packet: &Packet| {
+    let error = |packet: &TestPacket| {
         let sum = u32::from(packet.verified_sum());
         sum % 0xFFFF
     };
@@ -276,7 +277,7 @@ fn a_forwarded_port_takes_connections_from_outside() {
     world.out_c(ONE, tcp(remote, (F, 8080), "A", 1001, 5001));
     world.wait(7_000);
     world.out_u(ONE, tcp_with((C1, 80), remote, "PA", 5001, 1001, b"data"));
-    world.uplink_nothing(tcp(remote, (F, 8081), "S", 1000, 0), Drop::Unsolicited);
+    world.uplink_nothing(tcp(remote, (F, 8081), "S", 1000, 0), DropReason::Unsolicited);
 }
 
 #[test]
@@ -297,7 +298,7 @@ fn two_ports_forwarded_to_one_are_not_confused() {
     let mut world = World::with(settings(), forwarding(&[(6, 8080, C1, 80), (6, 8081, C1, 80)]));
     let remote = (R, 50_000);
     world.out_c(ONE, tcp(remote, (F, 8080), "S", 1000, 0));
-    world.uplink_nothing(tcp(remote, (F, 8081), "S", 1000, 0), Drop::ProtocolBusy);
+    world.uplink_nothing(tcp(remote, (F, 8081), "S", 1000, 0), DropReason::ProtocolBusy);
     world.out_c(ONE, tcp((S, 50_000), (F, 8081), "S", 1000, 0));
     assert_eq!(world.out_u(ONE, tcp((C1, 80), (S, 50_000), "SA", 1, 1001)).from(), (F, 8081));
 }
@@ -319,11 +320,11 @@ fn permitted_clients_connect_without_translation() {
 #[test]
 fn clients_do_not_connect_unless_permitted() {
     let mut world = World::new();
-    assert_eq!(world.client_error(ONE, tcp(CLIENT, (C2, 22), "S", 1000, 0), Drop::Rule), (3, 13));
+    assert_eq!(world.client_error(ONE, tcp(CLIENT, (C2, 22), "S", 1000, 0), DropReason::Rule), (3, 13));
 }
 
 /// A SYN with a hundred bytes.
-fn fast_open() -> Packet {
+fn fast_open() -> TestPacket {
     tcp_with(CLIENT, SERVER, "S", 1000, 0, &[b'q'; 100])
 }
 
@@ -534,7 +535,7 @@ fn tc_12_the_other_end_opens_only_what_the_rules_let_it() {
     let mut world = World::new();
     let outer = world.open_tcp(40000);
     // A client that rebooted and listens on that port is not reached.
-    world.uplink_nothing(tcp(SERVER, outer, "S", 1, 0), Drop::TcpState);
+    world.uplink_nothing(tcp(SERVER, outer, "S", 1, 0), DropReason::TcpState);
     world.out_c(ONE, tcp(SERVER, outer, "A", 5101, 1101));
 }
 
@@ -549,7 +550,7 @@ fn tc_12_the_other_end_may_open_by_a_forwarded_port() {
         // The second time the client's own call was open, and both have rebooted.
         world.out_c(ONE, tcp(peer, port, "S", first, 0));
         if first > 50 {
-            world.client_nothing(ONE, tcp(client, peer, "SA", answer, first + 1), Drop::TcpState);
+            world.client_nothing(ONE, tcp(client, peer, "SA", answer, first + 1), DropReason::TcpState);
             world.out_c(ONE, tcp(peer, port, "S", first, 0));
         }
         world.out_u(ONE, tcp(client, peer, "SA", answer, first + 1));

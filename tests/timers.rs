@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::counters::Drop;
+use ravelin::base::counters::DropReason;
 use support::*;
 
 #[test]
@@ -21,7 +21,7 @@ fn tu_2_udp_that_goes_both_ways_lives_300_seconds() {
     world.wait(299);
     world.out_c(ONE, udp((R, 5000), outer));
     world.wait(301);
-    world.uplink_nothing(udp((R, 5000), outer), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 5000), outer), DropReason::Unsolicited);
     assert_eq!(world.flows(), 0);
 }
 
@@ -43,7 +43,7 @@ fn tu_4_udp_that_was_answered_once_lives_120_seconds() {
         world.out_c(ONE, udp((R, 5000), outer));
     }
     world.wait(121);
-    world.uplink_nothing(udp((R, 5000), outer), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 5000), outer), DropReason::Unsolicited);
     assert_eq!(world.flows(), 0);
 }
 
@@ -71,7 +71,7 @@ fn tu_4_exchanges_give_way_and_what_goes_both_ways_does_not() {
         exchange(&mut world, 6881, far(n));
     }
     assert_eq!(world.flows(), 100);
-    world.uplink_nothing(udp((far(0), 5000), first), Drop::Unsolicited);
+    world.uplink_nothing(udp((far(0), 5000), first), DropReason::Unsolicited);
     world.out_c(ONE, udp((R, 5000), lasting));
     world.open_tcp(40_000);
 }
@@ -112,7 +112,7 @@ fn tu_3_unanswered_udp_lives_120_seconds() {
     let mut world = World::new();
     let outer = world.out_u(ONE, udp((C1, 5000), (R, 5000))).from();
     world.wait(121);
-    world.uplink_nothing(udp((R, 5000), outer), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 5000), outer), DropReason::Unsolicited);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn tu_3_dns_lives_60_seconds_after_its_answer() {
     world.wait(59);
     world.out_c(ONE, udp((R, 53), outer));
     world.wait(61);
-    world.uplink_nothing(udp((R, 53), outer), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 53), outer), DropReason::Unsolicited);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_flow_is_over_at_its_second_whether_or_not_the_engine_was_called() {
     let outer = world.out_u(ONE, udp((C1, 5000), (R, 5000))).from();
     world.wait_unattended(121);
     assert_eq!(world.flows(), 1);
-    world.uplink_nothing(udp((R, 5000), outer), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 5000), outer), DropReason::Unsolicited);
     assert_eq!(world.flows(), 0);
 }
 
@@ -146,7 +146,7 @@ fn tt_1_an_idle_connection_lives_7440_seconds() {
     world.wait(7_439);
     world.out_u(ONE, tcp((C1, 40000), (R, 80), "A", 1101, 5111));
     world.wait(7_501);
-    world.uplink_nothing(tcp((R, 80), outer, "A", 5111, 1101), Drop::Unsolicited);
+    world.uplink_nothing(tcp((R, 80), outer, "A", 5111, 1101), DropReason::Unsolicited);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn tt_2_a_handshake_without_an_answer_is_over_after_240_seconds() {
     let mut world = World::new();
     let outer = world.out_u(ONE, tcp((C1, 40000), (R, 80), "S", 1000, 0)).from();
     world.wait(241);
-    world.uplink_nothing(tcp((R, 80), outer, "SA", 5000, 1001), Drop::Unsolicited);
+    world.uplink_nothing(tcp((R, 80), outer, "SA", 5000, 1001), DropReason::Unsolicited);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn tt_2_a_closed_connection_lives_240_seconds_whatever_passes() {
     world.wait(239);
     world.out_u(ONE, tcp((C1, 40000), (R, 80), "A", 1102, 5102));
     world.wait(2);
-    world.uplink_nothing(tcp((R, 80), outer, "FA", 5101, 1102), Drop::Unsolicited);
+    world.uplink_nothing(tcp((R, 80), outer, "FA", 5101, 1102), DropReason::Unsolicited);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn tt_3_a_reset_passes_and_the_flow_is_kept_240_seconds() {
     world.wait(239);
     world.out_c(ONE, tcp((R, 80), outer, "R", 5101, 0));
     world.wait(2);
-    world.uplink_nothing(tcp((R, 80), outer, "R", 5101, 0), Drop::Unsolicited);
+    world.uplink_nothing(tcp((R, 80), outer, "R", 5101, 0), DropReason::Unsolicited);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn tt_4_an_echo_reply_after_59_seconds_returns() {
     world.wait(59);
     world.out_c(ONE, echo_reply(R, F, asked.icmp_ident()));
     world.wait(2);
-    world.uplink_nothing(echo_reply(R, F, asked.icmp_ident()), Drop::EchoUnasked);
+    world.uplink_nothing(echo_reply(R, F, asked.icmp_ident()), DropReason::EchoUnasked);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn tt_6_resets_and_icmp_errors_of_a_client_do_not_refresh() {
     // Far out of the window: it does not close the connection, nor keep it.
     world.out_u(ONE, tcp((C1, 40000), (R, 80), "R", 0x7000_0000, 0));
     world.wait(101);
-    world.uplink_nothing(tcp((R, 80), outer, "A", 5201, 1101), Drop::Unsolicited);
+    world.uplink_nothing(tcp((R, 80), outer, "A", 5201, 1101), DropReason::Unsolicited);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_jump_of_the_clock_ends_what_is_over_and_nothing_else() {
     world.wait_unattended(5_000);
     world.advance();
     assert_eq!(world.flows(), 1);
-    world.uplink_nothing(udp((R, 5000), udp_outer), Drop::Unsolicited);
+    world.uplink_nothing(udp((R, 5000), udp_outer), DropReason::Unsolicited);
     world.out_c(ONE, tcp((R, 80), tcp_outer, "A", 5101, 1101));
     world.wait_unattended(100_000_000);
     world.advance();
@@ -257,15 +257,15 @@ fn a_jump_of_the_clock_ends_what_is_over_and_nothing_else() {
 fn the_next_deadline_is_never_late_and_there_is_none_without_flows() {
     let mut world = World::new();
     world.advance();
-    assert_eq!(world.journey.next_deadline(), None);
+    assert_eq!(world.engine.next_deadline(), None);
     world.out_u(ONE, udp((C1, 5000), (R, 5000)));
     let mut steps = 0;
-    while let Some(deadline) = world.journey.next_deadline() {
+    while let Some(deadline) = world.engine.next_deadline() {
         world.now = world.now.max(deadline);
         world.advance();
         steps += 1;
         assert!(steps < 10, "the engine must not be woken for nothing");
     }
     assert_eq!(world.flows(), 0);
-    assert!(world.journey.engine().mappings().is_empty());
+    assert!(world.engine.engine().mappings().is_empty());
 }

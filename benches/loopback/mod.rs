@@ -3,20 +3,20 @@
 
 mod stub;
 
-use ravelin::client::{ClientSlot, Side};
-use ravelin::counters::Drop;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::{ClientSlot, Side};
+use ravelin::base::time::Moment;
+use ravelin::engine::{Engine, Output, Settings};
 use ravelin::guard::RuleTable;
-use ravelin::journey::{Journey, Outlet, Settings};
-use ravelin::packet::Datagram;
-use ravelin::time::Moment;
-use ravelin::vif::abilities::{Abilities, Support};
+use ravelin::vif::backpressure::EgressLimits;
 use ravelin::vif::channels::Channels;
-use ravelin::vif::frame::Frame as Packet;
+use ravelin::vif::features::{Features, Support};
+use ravelin::vif::frame::Frame as TestPacket;
 use ravelin::vif::in_flight::InFlight;
-use ravelin::vif::intake::WayOut;
 use ravelin::vif::netback::Netback;
 use ravelin::vif::netfront::Netfront;
 use ravelin::wire::checksum;
+use ravelin::wire::packet::Packet;
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
 use ravelin::xen::host::Frame;
@@ -33,10 +33,10 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 11);
 const UPLINK: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 5);
 const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const SLOT: ClientSlot = ClientSlot(1);
-const ALL: Abilities =
-    Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+const ALL: Features =
+    Features { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
 
-const WAY_OUT: WayOut = WayOut { segmentation: Support::Yes, mtu: 65_521 };
+const WAY_OUT: EgressLimits = EgressLimits { segmentation: Support::Yes, mtu: 65_521 };
 
 /// How much of it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +56,8 @@ struct Ways<'a> {
     port: &'a mut u16,
 }
 
-impl Outlet<Packet> for Ways<'_> {
-    fn forward(&mut self, to: Side, mut packet: Packet) {
+impl Output<TestPacket> for Ways<'_> {
+    fn forward(&mut self, to: Side, mut packet: TestPacket) {
         packet.ethernet_mut().fill(2);
         match to {
             Side::Uplink => {
@@ -68,19 +68,19 @@ impl Outlet<Packet> for Ways<'_> {
         }
     }
 
-    fn answer(&mut self, _: Side, _: &[u8]) {
+    fn reply(&mut self, _: Side, _: &[u8]) {
         panic!("nothing is answered here");
     }
 
-    fn fragment(&mut self, _: Side, _: Packet, _: u16) {
+    fn fragment(&mut self, _: Side, _: TestPacket, _: u16) {
         panic!("nothing is cut here");
     }
 
-    fn trim(&mut self, _: &mut Packet, _: usize) {
+    fn trim(&mut self, _: &mut TestPacket, _: usize) {
         panic!("nothing is padded here");
     }
 
-    fn discard(&mut self, _: Packet, why: Drop) {
+    fn discard(&mut self, _: TestPacket, why: DropReason) {
         panic!("dropped: {why:?}");
     }
 }
@@ -129,10 +129,10 @@ pub struct Loopback {
     xen: Stub,
     netback: Netback,
     netfront: Netfront,
-    journey: Journey<Packet>,
+    engine: Engine<TestPacket>,
     batch: CopyBatch,
     in_flight: InFlight,
-    arrived: Vec<Packet>,
+    arrived: Vec<TestPacket>,
     client_tx: Ring,
     client_rx: Ring,
     uplink_tx: Ring,
@@ -176,14 +176,14 @@ impl Loopback {
         let uplink_tx = Ring(xen.granted(table, addresses.tx_ring.0), 12);
         let uplink_rx = Ring(xen.granted(table, addresses.rx_ring.0), 8);
         let settings = Settings::for_memory(16 << 20, UPLINK);
-        let mut journey = Journey::new(settings, RuleTable::allow_all(), [7; 32], xen.now());
-        journey.attach(SLOT, CLIENT, xen.now());
+        let mut engine = Engine::new(settings, RuleTable::allow_all(), [7; 32], xen.now());
+        engine.attach(SLOT, CLIENT, xen.now());
         xen.memory.write(source, 0, &datagram(bytes, (CLIENT, 5000), (REMOTE, 7)));
         let mut world = Self {
             xen,
             netback,
             netfront,
-            journey,
+            engine,
             batch: CopyBatch::with_capacity(512),
             in_flight: InFlight::with_capacity(512),
             arrived: Vec::with_capacity(512),
@@ -252,7 +252,7 @@ impl Loopback {
         let arrived = &mut self.arrived;
         self.netback.settle(&self.batch, &mut self.in_flight, &mut self.xen, |frame| arrived.push(frame));
         let (now, mut port) = (self.xen.now(), 0);
-        let Self { netback, netfront, xen, journey, .. } = self;
+        let Self { netback, netfront, xen, engine, .. } = self;
         let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
         for mut frame in self.arrived.drain(..) {
             if self.slots > 1 {
@@ -260,7 +260,7 @@ impl Loopback {
                 continue;
             }
             frame.settle_segmentation().expect("nothing to segment");
-            journey.outbound(now, SLOT, frame, &mut ways);
+            engine.outbound(now, SLOT, frame, &mut ways);
         }
         port
     }
@@ -289,14 +289,14 @@ impl Loopback {
             let received = self.netfront.receive(&mut self.xen, &mut |frame, _| self.arrived.push(frame));
             received.expect("packets in posted buffers");
             let (now, mut port) = (self.xen.now(), 0);
-            let Self { netback, netfront, xen, journey, .. } = self;
+            let Self { netback, netfront, xen, engine, .. } = self;
             let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
             for frame in self.arrived.drain(..) {
                 if self.slots > 1 {
                     ways.forward(Side::Client(SLOT), frame);
                     continue;
                 }
-                journey.inbound(now, frame, &mut ways);
+                engine.inbound(now, frame, &mut ways);
             }
             self.netback
                 .deliver(&mut self.batch, &mut self.in_flight, self.xen.pages(), now)

@@ -1,7 +1,7 @@
 //! A hypervisor that does what it is asked to without looking: references are frame numbers.
 #![allow(missing_docs)]
 
-use ravelin::time::{Moment, UnixSeconds};
+use ravelin::base::time::{Moment, UnixSeconds};
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::{Port, RemotePort};
 use ravelin::xen::grant::{Access, GrantTable, GrantedPage, Gref};

@@ -4,16 +4,16 @@
 pub mod memory;
 pub mod rules;
 
-use ravelin::client::{ClientSlot, Side};
-use ravelin::counters::Drop;
-use ravelin::flow::allowance::Rate;
-use ravelin::flow::tick::{Seconds, Tick};
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::{ClientSlot, Side};
+use ravelin::base::tick::{Seconds, Tick};
+use ravelin::base::time::Moment;
+use ravelin::engine::{Engine, Output, Progress, Settings};
 use ravelin::guard::RuleTable;
-use ravelin::journey::{Journey, Outlet, Progress, Settings};
 use ravelin::nat::mapping::{MappingLimits, Mappings};
 use ravelin::nat::ports::PoolKind;
-use ravelin::packet::{Checksum, Datagram, Offload};
-use ravelin::time::Moment;
+use ravelin::tables::allowance::Rate;
+use ravelin::wire::packet::{Checksum, Offload, Packet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Frame {
     total: usize,
 }
 
-impl Datagram for Frame {
+impl Packet for Frame {
     fn header(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
@@ -53,13 +53,13 @@ pub struct Sink {
     pub discarded: u64,
 }
 
-impl Outlet<Frame> for Sink {
+impl Output<Frame> for Sink {
     fn forward(&mut self, _: Side, packet: Frame) {
         self.forwarded += 1;
         self.last = Some(packet);
     }
 
-    fn answer(&mut self, _: Side, _: &[u8]) {}
+    fn reply(&mut self, _: Side, _: &[u8]) {}
 
     fn fragment(&mut self, _: Side, packet: Frame, _: u16) {
         self.last = Some(packet);
@@ -69,7 +69,7 @@ impl Outlet<Frame> for Sink {
         packet.total = total_bytes;
     }
 
-    fn discard(&mut self, _: Frame, _: Drop) {
+    fn discard(&mut self, _: Frame, _: DropReason) {
         self.discarded += 1;
     }
 }
@@ -110,7 +110,7 @@ fn segment(
 
 /// A firewall with flows, and where the next packet goes.
 pub struct Scene {
-    journey: Journey<Frame>,
+    engine: Engine<Frame>,
     now: Moment,
     sink: Sink,
     /// Outer port of each inner one.
@@ -133,12 +133,12 @@ impl Scene {
         settings.quotas.flows_per_client = settings.flows;
         settings.quotas.new_flows = Rate { per_second: 1_000_000_000, burst: 1_000_000_000 };
         let now = Moment::from_nanoseconds(1_000_000_000);
-        let mut journey = Journey::new(settings, RuleTable::allow_all(), [7; 32], now);
-        journey.attach(SLOT, CLIENT, now);
+        let mut engine = Engine::new(settings, RuleTable::allow_all(), [7; 32], now);
+        engine.attach(SLOT, CLIENT, now);
         let outward = segment((CLIENT, 0), (REMOTE, 0), 0x10, 1001, 5001, 1500);
         let inward = segment((REMOTE, 0), (UPLINK, 0), 0x10, 5001, 1001, 1500);
         let mut scene = Scene {
-            journey,
+            engine,
             now,
             sink: Sink::default(),
             outer: vec![],
@@ -155,7 +155,7 @@ impl Scene {
                 scene.outer.push(outer);
             }
         }
-        assert_eq!(scene.journey.engine().flows().len(), flows as usize);
+        assert_eq!(scene.engine.engine().flows().len(), flows as usize);
         scene
     }
 
@@ -175,11 +175,11 @@ impl Scene {
     }
 
     fn outbound(&mut self, frame: Frame) {
-        self.journey.outbound(self.now, SLOT, frame, &mut self.sink);
+        self.engine.outbound(self.now, SLOT, frame, &mut self.sink);
     }
 
     fn inbound(&mut self, frame: Frame) {
-        self.journey.inbound(self.now, frame, &mut self.sink);
+        self.engine.inbound(self.now, frame, &mut self.sink);
     }
 
     /// A flow in an order that no cache foresees.
@@ -248,8 +248,8 @@ impl Scene {
         let mut scene = Scene::established(0);
         let mut settings = Settings::for_memory(64 << 20, UPLINK);
         settings.quotas.new_flows = Rate { per_second: 1_000_000_000, burst: 1_000_000_000 };
-        scene.journey = Journey::new(settings, RuleTable::allow_all(), [7; 32], scene.now);
-        scene.journey.attach(SLOT, CLIENT, scene.now);
+        scene.engine = Engine::new(settings, RuleTable::allow_all(), [7; 32], scene.now);
+        scene.engine.attach(SLOT, CLIENT, scene.now);
         for flow in 0..count {
             let (inner, remote) = scene.ports(flow);
             scene.outbound(segment((CLIENT, inner), (REMOTE, remote), 0x02, 1000, 0, 40));
@@ -264,8 +264,8 @@ impl Scene {
     /// Lets everything expire.
     pub fn expire(&mut self) -> u64 {
         self.now = self.now + Duration::from_secs(10_000);
-        while self.journey.advance(self.now, &mut self.sink) == Progress::MoreToDo {}
-        self.journey.counters().expired
+        while self.engine.advance(self.now, &mut self.sink) == Progress::MoreToDo {}
+        self.engine.counters().expired
     }
 }
 
@@ -300,7 +300,7 @@ impl Ports {
         match self.mappings.acquire(ClientSlot(99), PoolKind::TcpHigh, 1024 + self.next, Tick(1)) {
             Ok((id, _)) => {
                 self.mappings.release(id, Tick(1));
-                self.mappings.free_rested(Tick(2), 1);
+                self.mappings.free_released(Tick(2), 1);
                 true
             }
             Err(_) => false,

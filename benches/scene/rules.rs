@@ -1,8 +1,8 @@
 //! A rule table, asked about one new flow at a time.
 
+use ravelin::base::time::UnixSeconds;
 use ravelin::guard::ruleset;
 use ravelin::guard::{Answer, Question, RuleTable};
-use ravelin::time::UnixSeconds;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 

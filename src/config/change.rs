@@ -1,10 +1,10 @@
 //! What the data plane is told by the control plane: a queue of changes, taken up between two passes.
 
-use crate::client::ClientSlot;
+use crate::base::side::ClientSlot;
 use crate::config::rule_source::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
+use crate::engine::settings::{Quotas, UplinkPings};
 use crate::guard::RuleTable;
-use crate::journey::settings::{Quotas, UplinkPings};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;

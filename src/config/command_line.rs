@@ -6,10 +6,10 @@
 //! refused by the rule table.
 
 use super::limits::ClientLimits;
-use super::mistake::{CommandLineError, Mistake, OptionName, Unusable};
-use crate::journey::settings::UplinkPings;
-use crate::prefix::Ipv4Prefix;
-use crate::text::{Column, Excerpt, Word, decimal, words};
+use super::mistake::{CommandLineError, OptionMistake, OptionName, UnusableAddress};
+use crate::base::prefix::Ipv4Prefix;
+use crate::base::text::{Column, Excerpt, Word, decimal, words};
+use crate::engine::settings::UplinkPings;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::net::Ipv4Addr;
@@ -77,7 +77,7 @@ pub enum ForcedCrash {
 impl CommandLine {
     /// Reads a command line: what is in effect, and everything that is not, in the order written.
     pub fn parse(text: &str) -> (CommandLine, Vec<CommandLineError>) {
-        let mut reader = Reader::default();
+        let mut reader = OptionReader::default();
         for word in words(text) {
             reader.word(word);
         }
@@ -88,15 +88,15 @@ impl CommandLine {
 }
 
 #[derive(Default)]
-struct Reader {
+struct OptionReader {
     line: CommandLine,
     errors: Vec<CommandLineError>,
     seen: Vec<OptionName>,
     gateway_column: Option<Column>,
 }
 
-impl Reader {
-    fn mistake(&mut self, column: Column, mistake: Mistake) {
+impl OptionReader {
+    fn mistake(&mut self, column: Column, mistake: OptionMistake) {
         self.errors.push(CommandLineError { column, mistake });
     }
 
@@ -106,10 +106,10 @@ impl Reader {
             Some((name, value))
         });
         let Some((name, value)) = option else {
-            return self.mistake(word.column, Mistake::UnknownOption(Excerpt::of(word.text)));
+            return self.mistake(word.column, OptionMistake::UnknownOption(Excerpt::of(word.text)));
         };
         if self.seen.contains(&name) {
-            return self.mistake(word.column, Mistake::Repeated(name));
+            return self.mistake(word.column, OptionMistake::Repeated(name));
         }
         self.seen.push(name);
         if let Err(mistake) = self.value(name, value) {
@@ -117,9 +117,9 @@ impl Reader {
         }
     }
 
-    fn value(&mut self, name: OptionName, value: Word<'_>) -> Result<(), Mistake> {
-        let malformed = || Mistake::Malformed(name, Excerpt::of(value.text));
-        let unusable = |address, why| Mistake::Unusable(name, address, why);
+    fn value(&mut self, name: OptionName, value: Word<'_>) -> Result<(), OptionMistake> {
+        let malformed = || OptionMistake::Malformed(name, Excerpt::of(value.text));
+        let unusable = |address, why| OptionMistake::Unusable(name, address, why);
         match name {
             OptionName::Ipv4 => {
                 let written = value.text.contains('/').then(|| value.text.parse::<Ipv4Prefix>().ok());
@@ -201,17 +201,17 @@ impl Reader {
             return;
         };
         let judged = if gateway == prefix.address() {
-            Err(Unusable::Ours)
+            Err(UnusableAddress::Ours)
         } else if prefix.length() == 32 {
             Ok(())
         } else if !prefix.contains(gateway) {
-            Err(Unusable::Elsewhere(prefix.network()))
+            Err(UnusableAddress::Elsewhere(prefix.network()))
         } else {
             place_in(prefix, gateway)
         };
         if let Err(why) = judged {
             self.line.gateway = None;
-            self.mistake(column, Mistake::Unusable(OptionName::Gateway, gateway, why));
+            self.mistake(column, OptionMistake::Unusable(OptionName::Gateway, gateway, why));
         }
     }
 }
@@ -222,24 +222,24 @@ fn quota(text: &str) -> Option<u32> {
 }
 
 /// Whether a single host can have the address (RFC 1122, 3.2.1.3).
-fn host_address(address: Ipv4Addr) -> Result<(), Unusable> {
+fn host_address(address: Ipv4Addr) -> Result<(), UnusableAddress> {
     match address.octets() {
-        [0, ..] => Err(Unusable::Unspecified),
-        [127, ..] => Err(Unusable::Loopback),
-        [224..=239, ..] => Err(Unusable::Multicast),
-        [240..=255, ..] => Err(Unusable::Reserved),
+        [0, ..] => Err(UnusableAddress::Unspecified),
+        [127, ..] => Err(UnusableAddress::Loopback),
+        [224..=239, ..] => Err(UnusableAddress::Multicast),
+        [240..=255, ..] => Err(UnusableAddress::Reserved),
         _ => Ok(()),
     }
 }
 
 /// Whether a host of that network can have the address. /31 (RFC 3021) and /32 have hosts only.
-fn place_in(prefix: Ipv4Prefix, address: Ipv4Addr) -> Result<(), Unusable> {
+fn place_in(prefix: Ipv4Prefix, address: Ipv4Addr) -> Result<(), UnusableAddress> {
     if prefix.length() >= 31 {
         Ok(())
     } else if address == prefix.first() {
-        Err(Unusable::Network)
+        Err(UnusableAddress::Network)
     } else if address == prefix.last() {
-        Err(Unusable::Broadcast)
+        Err(UnusableAddress::Broadcast)
     } else {
         Ok(())
     }
@@ -248,8 +248,8 @@ fn place_in(prefix: Ipv4Prefix, address: Ipv4Addr) -> Result<(), Unusable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::allowance::Rate;
-    use crate::journey::Settings;
+    use crate::engine::Settings;
+    use crate::tables::allowance::Rate;
     use alloc::string::{String, ToString};
 
     fn accepted(text: &str) -> CommandLine {
@@ -340,7 +340,7 @@ mod tests {
             assert_eq!(line, CommandLine::default(), "{text}");
             assert!(
                 matches!(&errors[..], [e] if e.column == Column(column)
-                    && matches!(e.mistake, Mistake::Malformed(..))),
+                    && matches!(e.mistake, OptionMistake::Malformed(..))),
                 "{text}: {errors:?}"
             );
         }
@@ -349,18 +349,21 @@ mod tests {
     #[test]
     fn addresses_that_no_host_has_are_refused() {
         for (text, expected) in [
-            ("ipv4=10.0.0.0/24", Unusable::Network),
-            ("ipv4=10.0.0.255/24", Unusable::Broadcast),
-            ("ipv4=127.0.0.1/32", Unusable::Loopback),
-            ("ipv4=0.0.0.0/32", Unusable::Unspecified),
-            ("ipv4=255.255.255.255/32", Unusable::Reserved),
-            ("gateway=224.0.0.1", Unusable::Multicast),
-            ("dns=127.0.0.53", Unusable::Loopback),
+            ("ipv4=10.0.0.0/24", UnusableAddress::Network),
+            ("ipv4=10.0.0.255/24", UnusableAddress::Broadcast),
+            ("ipv4=127.0.0.1/32", UnusableAddress::Loopback),
+            ("ipv4=0.0.0.0/32", UnusableAddress::Unspecified),
+            ("ipv4=255.255.255.255/32", UnusableAddress::Reserved),
+            ("gateway=224.0.0.1", UnusableAddress::Multicast),
+            ("dns=127.0.0.53", UnusableAddress::Loopback),
         ] {
             let (line, errors) = CommandLine::parse(text);
             assert_eq!(line, CommandLine::default(), "{text}");
             let found = errors.first().map(|error| &error.mistake);
-            assert!(matches!(found, Some(Mistake::Unusable(_, _, why)) if *why == expected), "{errors:?}");
+            assert!(
+                matches!(found, Some(OptionMistake::Unusable(_, _, why)) if *why == expected),
+                "{errors:?}"
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! What one client may take, as far as it is said.
 
-use crate::flow::allowance::Rate;
-use crate::journey::settings::Quotas;
+use crate::engine::settings::Quotas;
+use crate::tables::allowance::Rate;
 
 /// Limits of each client. `None` is the default, which depends on the domain's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

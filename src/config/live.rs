@@ -3,16 +3,16 @@
 //! Whatever else needs one of these asks here, or is told by a [`Change`]. A setter that changes what is in effect puts
 //! the change into the queue; one that does not, does not.
 
+use crate::base::prefix::Ipv4Prefix;
 use crate::config::change::{Change, ChangeQueue};
 use crate::config::command_line::{CommandLine, MAX_RESOLVERS};
 use crate::config::limits::ClientLimits;
 use crate::config::rule_source::{RuleSource, RulesReport};
 use crate::config::setting::{Setting, Source};
 use crate::config::uplink_route::UplinkRoute;
+use crate::engine::Settings;
+use crate::engine::settings::UplinkPings;
 use crate::guard::RuleTable;
-use crate::journey::Settings;
-use crate::journey::settings::UplinkPings;
-use crate::prefix::Ipv4Prefix;
 use alloc::boxed::Box;
 use arrayvec::ArrayVec;
 use core::net::Ipv4Addr;

@@ -1,7 +1,7 @@
 //! Every setter queues what it changed, and nothing else.
 
 use super::*;
-use crate::flow::allowance::Rate;
+use crate::tables::allowance::Rate;
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -1,7 +1,7 @@
 //! What can be wrong on the kernel command line, and how the console says so.
 
-use crate::prefix::Ipv4Prefix;
-use crate::text::{Column, Excerpt};
+use crate::base::prefix::Ipv4Prefix;
+use crate::base::text::{Column, Excerpt};
 use core::fmt;
 use core::net::Ipv4Addr;
 
@@ -86,12 +86,12 @@ pub struct CommandLineError {
     /// Where the wrong word or value starts.
     pub column: Column,
     /// What is wrong with it.
-    pub mistake: Mistake,
+    pub mistake: OptionMistake,
 }
 
 /// What can be wrong on a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mistake {
+pub enum OptionMistake {
     /// A word that is no option of ours.
     UnknownOption(Excerpt),
     /// An option for the second time. The first stays in effect.
@@ -99,12 +99,12 @@ pub enum Mistake {
     /// A value that cannot be read.
     Malformed(OptionName, Excerpt),
     /// An address that cannot be used for that option.
-    Unusable(OptionName, Ipv4Addr, Unusable),
+    Unusable(OptionName, Ipv4Addr, UnusableAddress),
 }
 
 /// Why an address cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unusable {
+pub enum UnusableAddress {
     /// In 0.0.0.0/8 ("this network").
     Unspecified,
     /// In 127.0.0.0/8.
@@ -129,34 +129,34 @@ impl fmt::Display for CommandLineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "command line, column {}: ", self.column)?;
         match &self.mistake {
-            Mistake::UnknownOption(found) => {
+            OptionMistake::UnknownOption(found) => {
                 write!(f, "unknown option {found}; expected one of")?;
                 OptionName::ALL.iter().try_for_each(|name| write!(f, " {}=", name.key()))
             }
-            Mistake::Repeated(name) => {
+            OptionMistake::Repeated(name) => {
                 write!(f, "{}= for the second time; expected once, the first is in effect", name.key())
             }
-            Mistake::Malformed(name, found) => {
+            OptionMistake::Malformed(name, found) => {
                 write!(f, "{}={found} cannot be read; expected {}", name.key(), name.expected())
             }
-            Mistake::Unusable(name, address, why) => {
+            OptionMistake::Unusable(name, address, why) => {
                 write!(f, "{}= cannot be {address}: {why}; expected a host's address", name.key())
             }
         }
     }
 }
 
-impl fmt::Display for Unusable {
+impl fmt::Display for UnusableAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unusable::Unspecified => f.write_str("0.0.0.0/8 names no host"),
-            Unusable::Loopback => f.write_str("127.0.0.0/8 is the loopback network"),
-            Unusable::Multicast => f.write_str("224.0.0.0/4 is multicast"),
-            Unusable::Reserved => f.write_str("240.0.0.0/4 is reserved"),
-            Unusable::Network => f.write_str("it names the network"),
-            Unusable::Broadcast => f.write_str("it is the network's broadcast address"),
-            Unusable::Elsewhere(network) => write!(f, "it is outside {network}, the network of ipv4="),
-            Unusable::Ours => f.write_str("it is our own address (ipv4=)"),
+            UnusableAddress::Unspecified => f.write_str("0.0.0.0/8 names no host"),
+            UnusableAddress::Loopback => f.write_str("127.0.0.0/8 is the loopback network"),
+            UnusableAddress::Multicast => f.write_str("224.0.0.0/4 is multicast"),
+            UnusableAddress::Reserved => f.write_str("240.0.0.0/4 is reserved"),
+            UnusableAddress::Network => f.write_str("it names the network"),
+            UnusableAddress::Broadcast => f.write_str("it is the network's broadcast address"),
+            UnusableAddress::Elsewhere(network) => write!(f, "it is outside {network}, the network of ipv4="),
+            UnusableAddress::Ours => f.write_str("it is our own address (ipv4=)"),
         }
     }
 }

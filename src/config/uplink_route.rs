@@ -1,6 +1,6 @@
 //! Our address on the uplink and the way beyond it.
 
-use crate::prefix::Ipv4Prefix;
+use crate::base::prefix::Ipv4Prefix;
 use core::net::Ipv4Addr;
 
 /// Our address on the uplink and the way beyond.

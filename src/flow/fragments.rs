@@ -15,21 +15,21 @@ use core::net::Ipv4Addr;
 
 use siphasher::sip::SipHasher13;
 
-use super::index::Index;
+use super::coverage::{Coverage, CoverageError};
 use super::passed::Passed;
-use super::share::{Account, Membership, Share};
-use super::slab::{Ends, Id, Links, Slab};
-use super::spans::{Misfit, Spans};
-use super::tick::{Seconds, Tick};
-use crate::counters::Drop;
-use crate::journey::engine::Passage;
-use crate::journey::settings::FragmentLimits;
-use crate::packet::Datagram;
+use crate::base::counters::DropReason;
+use crate::base::tick::{Seconds, Tick};
+use crate::engine::datapath::Translation;
+use crate::engine::settings::FragmentLimits;
+use crate::tables::index::Index;
+use crate::tables::share::{Account, Membership, Share};
+use crate::tables::slab::{Ends, Id, Links, Slab};
 use crate::wire::ipv4::{Ipv4, Part, protocol};
+use crate::wire::packet::Packet;
 
 /// What names a datagram (RFC 791 section 3.2), and from whom it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Name {
+struct FragmentKey {
     account: Account,
     source: Ipv4Addr,
     destination: Ipv4Addr,
@@ -39,58 +39,58 @@ struct Name {
 
 /// What happens to a datagram's fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum ReassemblyState {
     /// Its first fragment has not come.
     Waiting,
     /// They go this way.
-    Passing(Passage),
+    Passing(Translation),
     /// They are dropped.
-    Refused,
+    Blocked,
     /// Its sender or receiver is gone: it is given up at the next occasion.
-    Condemned,
+    Cancelled,
 }
 
 /// A datagram in pieces.
-pub struct Pieces<D> {
-    name: Name,
-    fate: Fate,
-    spans: Spans,
+pub struct FragmentQueue<D> {
+    key: FragmentKey,
+    state: ReassemblyState,
+    coverage: Coverage,
     /// The last second it may be incomplete in.
     deadline: Tick,
-    held: Ends<Held<D>>,
+    queue: Ends<QueuedFragment<D>>,
 }
 
 /// A fragment that waits.
-pub struct Held<D> {
+pub struct QueuedFragment<D> {
     packet: D,
     ip: Ipv4,
 }
 
 /// What is to be done with a fragment.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Arrival<D> {
+pub enum FragmentAction<D> {
     /// Judge it like a whole packet and tell the outcome with [`Fragments::settle`].
-    Judge(Id<Pieces<D>>),
+    Judge(Id<FragmentQueue<D>>),
     /// Send it this way, then call [`Fragments::finish`].
-    Follow(Id<Pieces<D>>, Passage),
+    Follow(Id<FragmentQueue<D>>, Translation),
     /// Give it to [`Fragments::hold`].
-    Wait(Id<Pieces<D>>),
-    /// Drop it.
-    Refuse(Drop),
+    Wait(Id<FragmentQueue<D>>),
+    /// DropReason it.
+    Refuse(DropReason),
 }
 
 /// All datagrams that are arriving in pieces.
 pub struct Fragments<D> {
-    datagrams: Slab<Pieces<D>>,
+    datagrams: Slab<FragmentQueue<D>>,
     passed: Passed,
-    index: Index<Pieces<D>>,
+    index: Index<FragmentQueue<D>>,
     hasher: SipHasher13,
     /// Datagrams by age, per account.
-    ages: Box<[Ends<Pieces<D>>]>,
-    age_links: Links<Pieces<D>>,
+    ages: Box<[Ends<FragmentQueue<D>>]>,
+    age_links: Links<FragmentQueue<D>>,
     share: Share,
-    packets: Slab<Held<D>>,
-    packet_links: Links<Held<D>>,
+    packets: Slab<QueuedFragment<D>>,
+    packet_links: Links<QueuedFragment<D>>,
     packet_share: Share,
     /// Bytes of memory held, per account.
     bytes: Box<[usize]>,
@@ -102,9 +102,9 @@ pub struct Fragments<D> {
 }
 
 /// Where packets go that are given up.
-pub type Reject<'a, D> = &'a mut dyn FnMut(D, Drop);
+pub type Reject<'a, D> = &'a mut dyn FnMut(D, DropReason);
 
-impl<D: Datagram> Fragments<D> {
+impl<D: Packet> Fragments<D> {
     /// No fragments yet; `key` seeds the hash.
     pub fn new(limits: &FragmentLimits, timeout: Seconds, key: (u64, u64)) -> Fragments<D> {
         let datagrams = usize::from(limits.datagrams);
@@ -163,7 +163,7 @@ impl<D: Datagram> Fragments<D> {
         self.bytes.get(account.position()).copied().unwrap_or(0)
     }
 
-    fn hash(&self, name: &Name) -> u64 {
+    fn hash(&self, name: &FragmentKey) -> u64 {
         let account = (name.account.position() as u16).to_le_bytes();
         let [a, b, c, d] = name.source.octets();
         let [e, f, g, h] = name.destination.octets();
@@ -172,8 +172,14 @@ impl<D: Datagram> Fragments<D> {
     }
 
     /// Notes the fragment `ip` from `account` and says what is to be done with it.
-    pub fn arrive(&mut self, account: Account, ip: &Ipv4, now: Tick, reject: Reject<'_, D>) -> Arrival<D> {
-        let name = Name {
+    pub fn arrive(
+        &mut self,
+        account: Account,
+        ip: &Ipv4,
+        now: Tick,
+        reject: Reject<'_, D>,
+    ) -> FragmentAction<D> {
+        let name = FragmentKey {
             account,
             source: ip.source,
             destination: ip.destination,
@@ -181,53 +187,66 @@ impl<D: Datagram> Fragments<D> {
             protocol: ip.protocol,
         };
         let hash = self.hash(&name);
-        let found = self.index.find(hash, |id| self.datagrams.get(id).is_some_and(|it| it.name == name));
+        let found = self.index.find(hash, |id| self.datagrams.get(id).is_some_and(|it| it.key == name));
         let live = found.filter(|id| self.datagrams.get(*id).is_some_and(|it| !it.deadline.is_over(now)));
         if let (Some(id), None) = (found, live) {
-            self.give_up(id, Drop::FragmentTimeout, reject);
+            self.give_up(id, DropReason::FragmentTimeout, reject);
         }
         if live.is_none() && ip.part != Part::First && self.passed.knows(hash, now) {
-            return Arrival::Refuse(Drop::FragmentDuplicate);
+            return FragmentAction::Refuse(DropReason::FragmentDuplicate);
         }
         let Some(id) = live.or_else(|| self.begin(name, hash, now, reject)) else {
-            return Arrival::Refuse(Drop::FragmentLimit);
+            return FragmentAction::Refuse(DropReason::FragmentLimit);
         };
-        let Some(pieces) = self.datagrams.get_mut(id) else { return Arrival::Refuse(Drop::FragmentLimit) };
-        if matches!(pieces.fate, Fate::Refused | Fate::Condemned) {
-            return Arrival::Refuse(Drop::FragmentRefused);
+        let Some(pieces) = self.datagrams.get_mut(id) else {
+            return FragmentAction::Refuse(DropReason::FragmentLimit);
+        };
+        if matches!(pieces.state, ReassemblyState::Blocked | ReassemblyState::Cancelled) {
+            return FragmentAction::Refuse(DropReason::FragmentRefused);
         }
-        let misfit = match hides_header(ip) {
-            true => Some(Drop::FragmentTiny),
-            false => pieces.spans.add(ip).err().map(|misfit| match misfit {
-                Misfit::Duplicate => Drop::FragmentDuplicate,
-                Misfit::Contradiction => Drop::FragmentOverlap,
-                Misfit::Scattered => Drop::FragmentLimit,
+        let conflict = match hides_header(ip) {
+            true => Some(DropReason::FragmentTiny),
+            false => pieces.coverage.add(ip).err().map(|conflict| match conflict {
+                CoverageError::Duplicate => DropReason::FragmentDuplicate,
+                CoverageError::Overlap => DropReason::FragmentOverlap,
+                CoverageError::TooScattered => DropReason::FragmentLimit,
             }),
         };
-        if misfit == Some(Drop::FragmentDuplicate) {
-            return Arrival::Refuse(Drop::FragmentDuplicate);
+        if conflict == Some(DropReason::FragmentDuplicate) {
+            return FragmentAction::Refuse(DropReason::FragmentDuplicate);
         }
-        if let Some(why) = misfit {
-            pieces.fate = Fate::Refused;
-            self.drop_held(id, why, reject);
-            return Arrival::Refuse(why);
+        if let Some(why) = conflict {
+            pieces.state = ReassemblyState::Blocked;
+            self.drop_queued(id, why, reject);
+            return FragmentAction::Refuse(why);
         }
-        match (pieces.fate, ip.part) {
-            (Fate::Passing(passage), _) => Arrival::Follow(id, passage),
-            (_, Part::First) => Arrival::Judge(id),
-            _ => Arrival::Wait(id),
+        match (pieces.state, ip.part) {
+            (ReassemblyState::Passing(translation), _) => FragmentAction::Follow(id, translation),
+            (_, Part::First) => FragmentAction::Judge(id),
+            _ => FragmentAction::Wait(id),
         }
     }
 
     /// Begins a datagram; its account's oldest is given up for it if need be.
-    fn begin(&mut self, name: Name, hash: u64, now: Tick, reject: Reject<'_, D>) -> Option<Id<Pieces<D>>> {
+    fn begin(
+        &mut self,
+        name: FragmentKey,
+        hash: u64,
+        now: Tick,
+        reject: Reject<'_, D>,
+    ) -> Option<Id<FragmentQueue<D>>> {
         if self.datagrams.is_full() || !self.share.has_room(name.account) {
             let oldest = self.ages.get(name.account.position())?.first()?;
-            self.give_up(oldest, Drop::FragmentLimit, reject);
+            self.give_up(oldest, DropReason::FragmentLimit, reject);
         }
         let deadline = now.after(self.timeout);
-        let pieces =
-            Pieces { name, fate: Fate::Waiting, spans: Spans::default(), deadline, held: Ends::EMPTY };
+        let pieces = FragmentQueue {
+            key: name,
+            state: ReassemblyState::Waiting,
+            coverage: Coverage::default(),
+            deadline,
+            queue: Ends::EMPTY,
+        };
         let id = self.datagrams.insert(pieces).ok()?;
         self.index.insert(hash, id);
         self.share.take(name.account);
@@ -239,34 +258,34 @@ impl<D: Datagram> Fragments<D> {
     }
 
     /// Keeps `packet` until the first fragment comes.
-    pub fn hold(&mut self, id: Id<Pieces<D>>, packet: D, ip: Ipv4, reject: Reject<'_, D>) {
-        let Some(account) = self.datagrams.get(id).map(|pieces| pieces.name.account) else {
-            return reject(packet, Drop::FragmentLimit);
+    pub fn queue(&mut self, id: Id<FragmentQueue<D>>, packet: D, ip: Ipv4, reject: Reject<'_, D>) {
+        let Some(account) = self.datagrams.get(id).map(|pieces| pieces.key.account) else {
+            return reject(packet, DropReason::FragmentLimit);
         };
-        let held_bytes = packet.held_bytes();
+        let held_bytes = packet.memory_bytes();
         while !self.has_room_for(account, held_bytes) {
             let oldest = self.ages.get(account.position()).and_then(Ends::first);
             match oldest.filter(|oldest| *oldest != id) {
-                Some(oldest) => self.give_up(oldest, Drop::FragmentLimit, reject),
+                Some(oldest) => self.give_up(oldest, DropReason::FragmentLimit, reject),
                 None => {
-                    self.refuse(id, reject);
-                    return reject(packet, Drop::FragmentLimit);
+                    self.block(id, reject);
+                    return reject(packet, DropReason::FragmentLimit);
                 }
             }
         }
-        match self.packets.insert(Held { packet, ip }) {
+        match self.packets.insert(QueuedFragment { packet, ip }) {
             Ok(held) => {
                 self.packet_share.take(account);
                 if let Some(bytes) = self.bytes.get_mut(account.position()) {
                     *bytes += held_bytes;
                 }
                 if let Some(pieces) = self.datagrams.get_mut(id) {
-                    self.packet_links.push(&mut pieces.held, held);
+                    self.packet_links.push(&mut pieces.queue, held);
                 }
             }
-            Err(Held { packet, .. }) => {
-                self.refuse(id, reject);
-                reject(packet, Drop::FragmentLimit);
+            Err(QueuedFragment { packet, .. }) => {
+                self.block(id, reject);
+                reject(packet, DropReason::FragmentLimit);
             }
         }
     }
@@ -279,41 +298,46 @@ impl<D: Datagram> Fragments<D> {
     }
 
     /// Drops what comes of the datagram from now on.
-    fn refuse(&mut self, id: Id<Pieces<D>>, reject: Reject<'_, D>) {
+    fn block(&mut self, id: Id<FragmentQueue<D>>, reject: Reject<'_, D>) {
         if let Some(pieces) = self.datagrams.get_mut(id) {
-            pieces.fate = Fate::Refused;
+            pieces.state = ReassemblyState::Blocked;
         }
-        self.drop_held(id, Drop::FragmentRefused, reject);
+        self.drop_queued(id, DropReason::FragmentRefused, reject);
     }
 
     /// Says what became of the first fragment: the way it went, or `None` when it was dropped.
-    pub fn settle(&mut self, id: Id<Pieces<D>>, outcome: Option<Passage>, reject: Reject<'_, D>) {
+    pub fn set_verdict(
+        &mut self,
+        id: Id<FragmentQueue<D>>,
+        outcome: Option<Translation>,
+        reject: Reject<'_, D>,
+    ) {
         match (outcome, self.datagrams.get_mut(id)) {
-            (Some(passage), Some(pieces)) => pieces.fate = Fate::Passing(passage),
-            _ => self.refuse(id, reject),
+            (Some(translation), Some(pieces)) => pieces.state = ReassemblyState::Passing(translation),
+            _ => self.block(id, reject),
         }
     }
 
     /// The next fragment that waited and may now follow the first.
-    pub fn release(&mut self, id: Id<Pieces<D>>) -> Option<(D, Ipv4)> {
+    pub fn release(&mut self, id: Id<FragmentQueue<D>>) -> Option<(D, Ipv4)> {
         let pieces = self.datagrams.get_mut(id)?;
-        let first = pieces.held.first()?;
-        self.packet_links.remove(&mut pieces.held, first);
-        let account = pieces.name.account;
-        let Held { packet, ip } = self.packets.remove(first)?;
+        let first = pieces.queue.first()?;
+        self.packet_links.remove(&mut pieces.queue, first);
+        let account = pieces.key.account;
+        let QueuedFragment { packet, ip } = self.packets.remove(first)?;
         self.packet_share.give(account);
         if let Some(bytes) = self.bytes.get_mut(account.position()) {
-            *bytes = bytes.saturating_sub(packet.held_bytes());
+            *bytes = bytes.saturating_sub(packet.memory_bytes());
         }
         Some((packet, ip))
     }
 
     /// Forgets the datagram if all of it has passed, but for duplicates that come late.
-    pub fn finish(&mut self, id: Id<Pieces<D>>, now: Tick) {
-        let done = |pieces: &Pieces<D>| {
-            matches!(pieces.fate, Fate::Passing(_))
-                && pieces.held.first().is_none()
-                && pieces.spans.is_complete()
+    pub fn forget_if_complete(&mut self, id: Id<FragmentQueue<D>>, now: Tick) {
+        let done = |pieces: &FragmentQueue<D>| {
+            matches!(pieces.state, ReassemblyState::Passing(_))
+                && pieces.queue.first().is_none()
+                && pieces.coverage.is_complete()
         };
         if self.datagrams.get(id).is_some_and(done)
             && let Some(name) = self.forget(id)
@@ -322,20 +346,20 @@ impl<D: Datagram> Fragments<D> {
         }
     }
 
-    fn drop_held(&mut self, id: Id<Pieces<D>>, why: Drop, reject: Reject<'_, D>) {
+    fn drop_queued(&mut self, id: Id<FragmentQueue<D>>, why: DropReason, reject: Reject<'_, D>) {
         while let Some((packet, _)) = self.release(id) {
             reject(packet, why);
         }
     }
 
-    fn give_up(&mut self, id: Id<Pieces<D>>, why: Drop, reject: Reject<'_, D>) {
-        self.drop_held(id, why, reject);
+    fn give_up(&mut self, id: Id<FragmentQueue<D>>, why: DropReason, reject: Reject<'_, D>) {
+        self.drop_queued(id, why, reject);
         self.forget(id);
     }
 
     /// Returns the hash of its name.
-    fn forget(&mut self, id: Id<Pieces<D>>) -> Option<u64> {
-        let Pieces { name, .. } = self.datagrams.remove(id)?;
+    fn forget(&mut self, id: Id<FragmentQueue<D>>) -> Option<u64> {
+        let FragmentQueue { key: name, .. } = self.datagrams.remove(id)?;
         let hash = self.hash(&name);
         self.index.remove(hash, id);
         self.share.give(name.account);
@@ -355,9 +379,9 @@ impl<D: Datagram> Fragments<D> {
             let Some(id) = self.datagrams.id_at(position) else { continue };
             let Some(pieces) = self.datagrams.get(id) else { continue };
             let deadline = pieces.deadline;
-            match (pieces.fate, deadline.is_over(now)) {
-                (Fate::Condemned, _) => self.give_up(id, Drop::Detached, reject),
-                (_, true) => self.give_up(id, Drop::FragmentTimeout, reject),
+            match (pieces.state, deadline.is_over(now)) {
+                (ReassemblyState::Cancelled, _) => self.give_up(id, DropReason::Detached, reject),
+                (_, true) => self.give_up(id, DropReason::FragmentTimeout, reject),
                 (_, false) => earliest = Some(earliest.map_or(deadline, |tick| tick.min(deadline))),
             }
         }
@@ -366,18 +390,18 @@ impl<D: Datagram> Fragments<D> {
 
     /// Condemns datagrams by the account they come from and the way they go: nothing of them passes any more,
     /// and what waits is given up with the next [`Fragments::expire`], which is due at once.
-    pub fn condemn(&mut self, is_one: impl Fn(Account, Option<&Passage>) -> bool) {
+    pub fn cancel(&mut self, is_one: impl Fn(Account, Option<&Translation>) -> bool) {
         for position in 0..self.datagrams.extent() {
             let Some(pieces) = self.datagrams.id_at(position).and_then(|id| self.datagrams.get_mut(id))
             else {
                 continue;
             };
-            let passage = match &pieces.fate {
-                Fate::Passing(passage) => Some(passage),
-                Fate::Waiting | Fate::Refused | Fate::Condemned => None,
+            let translation = match &pieces.state {
+                ReassemblyState::Passing(translation) => Some(translation),
+                ReassemblyState::Waiting | ReassemblyState::Blocked | ReassemblyState::Cancelled => None,
             };
-            if is_one(pieces.name.account, passage) {
-                pieces.fate = Fate::Condemned;
+            if is_one(pieces.key.account, translation) {
+                pieces.state = ReassemblyState::Cancelled;
                 pieces.deadline = Tick(0);
                 self.earliest = Some(Tick(0));
             }

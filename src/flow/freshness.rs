@@ -2,8 +2,8 @@
 
 use alloc::boxed::Box;
 
-use super::record::{Flow, Generation, Route};
-use crate::client::ClientSlot;
+use super::record::{Flow, FlowKind, Generation};
+use crate::base::side::ClientSlot;
 
 /// Clients there can be.
 const CLIENTS: usize = 256;
@@ -39,9 +39,9 @@ impl Freshness {
     #[inline(always)]
     pub fn is_met(&self, flow: &Flow) -> bool {
         let since = |client: ClientSlot| self.0[usize::from(client.0)];
-        let peer_is_met = match flow.route {
-            Route::Between(peer) => !flow.judged.is_before(since(peer)),
-            Route::Outward | Route::Forwarded => true,
+        let peer_is_met = match flow.kind {
+            FlowKind::ClientToClient(peer) => !flow.judged.is_before(since(peer)),
+            FlowKind::Outbound | FlowKind::PortForward => true,
         };
         peer_is_met && !flow.judged.is_before(since(flow.near))
     }

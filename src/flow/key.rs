@@ -2,24 +2,24 @@
 
 use core::net::Ipv4Addr;
 
-use super::record::{Flow, Route};
-use super::siphash::SipKey;
-use crate::client::ClientSlot;
+use super::record::{Flow, FlowKind};
+use crate::base::side::ClientSlot;
+use crate::tables::siphash::SipKey;
 
 /// From which side a name is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Face {
+pub enum Realm {
     /// As the near client sees the flow.
-    Inside(ClientSlot),
+    Internal(ClientSlot),
     /// As the uplink sees it: every client is our one address.
-    Outside,
+    External,
 }
 
 /// A flow's name on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
+pub struct FlowKey {
     /// The side.
-    pub face: Face,
+    pub realm: Realm,
     /// IP protocol.
     pub protocol: u8,
     /// Port or query identifier of the client (inside) or of our address (outside).
@@ -30,11 +30,11 @@ pub struct Key {
     pub far_port: u16,
 }
 
-impl Key {
+impl FlowKey {
     /// The name under which the near client knows `flow`.
-    pub const fn inside(flow: &Flow) -> Key {
-        Key {
-            face: Face::Inside(flow.near),
+    pub const fn internal(flow: &Flow) -> FlowKey {
+        FlowKey {
+            realm: Realm::Internal(flow.near),
             protocol: flow.protocol,
             port: flow.near_port,
             far: flow.far,
@@ -43,11 +43,11 @@ impl Key {
     }
 
     /// The name under which the uplink knows `flow`, if it ever gets there.
-    pub const fn outside(flow: &Flow) -> Option<Key> {
-        match flow.route {
-            Route::Between(_) => None,
-            Route::Outward | Route::Forwarded => Some(Key {
-                face: Face::Outside,
+    pub const fn external(flow: &Flow) -> Option<FlowKey> {
+        match flow.kind {
+            FlowKind::ClientToClient(_) => None,
+            FlowKind::Outbound | FlowKind::PortForward => Some(FlowKey {
+                realm: Realm::External,
                 protocol: flow.protocol,
                 port: flow.outer_port,
                 far: flow.far,
@@ -58,19 +58,19 @@ impl Key {
 
     /// Whether `flow` is known by this name.
     #[inline(always)]
-    pub fn names(&self, flow: &Flow) -> bool {
-        match self.face {
-            Face::Inside(_) => *self == Key::inside(flow),
-            Face::Outside => Key::outside(flow) == Some(*self),
+    pub fn matches(&self, flow: &Flow) -> bool {
+        match self.realm {
+            Realm::Internal(_) => *self == FlowKey::internal(flow),
+            Realm::External => FlowKey::external(flow) == Some(*self),
         }
     }
 
     /// A keyed hash of the name (SipHash-1-3): nobody without the key can aim at a bucket (conformance P-10).
     #[inline(always)]
     pub fn hash(&self, key: &SipKey) -> u64 {
-        let (side, slot) = match self.face {
-            Face::Inside(slot) => (0, slot.0),
-            Face::Outside => (1, 0),
+        let (side, slot) = match self.realm {
+            Realm::Internal(slot) => (0, slot.0),
+            Realm::External => (1, 0),
         };
         let first =
             u64::from(self.far.to_bits()) << 32 | u64::from(self.port) << 16 | u64::from(self.far_port);

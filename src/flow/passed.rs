@@ -5,7 +5,7 @@
 //! remembered for a moment, as the keyed hash that it is filed under; a newer name with the same place takes that over,
 //! which costs no more than such a wait. First fragments are never asked about: a name may be used again.
 
-use super::tick::{Seconds, Tick};
+use crate::base::tick::{Seconds, Tick};
 use alloc::boxed::Box;
 
 /// Names that are remembered: a power of two.

@@ -2,11 +2,11 @@
 
 use core::net::Ipv4Addr;
 
-use super::slab::Id;
-use super::tcp::{TcpStage, Track};
-use super::tick::Tick;
-use crate::client::{ClientSlot, Side};
+use super::tcp::{TcpStage, TcpTracker};
+use crate::base::side::{ClientSlot, Side};
+use crate::base::tick::Tick;
 use crate::nat::mapping::Mapping;
+use crate::tables::slab::Id;
 
 /// One of a flow's two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,21 +30,21 @@ impl End {
 
 /// Between which sides a flow runs, and who opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum FlowKind {
     /// A client opened it to the uplink; its source is translated.
-    Outward,
+    Outbound,
     /// Somebody on the uplink opened it to a port that is forwarded to the client.
-    Forwarded,
+    PortForward,
     /// The near client opened it to the client on this slot; nothing is translated.
-    Between(ClientSlot),
+    ClientToClient(ClientSlot),
 }
 
-impl Route {
+impl FlowKind {
     /// The end that opened the flow.
     pub const fn opener(self) -> End {
         match self {
-            Route::Outward | Route::Between(_) => End::Near,
-            Route::Forwarded => End::Far,
+            FlowKind::Outbound | FlowKind::ClientToClient(_) => End::Near,
+            FlowKind::PortForward => End::Far,
         }
     }
 }
@@ -123,8 +123,8 @@ impl Generation {
 /// Which flow comes next in the hash bucket of each of a flow's names: the table's own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Chained {
-    pub(super) inside: Option<Id<Flow>>,
-    pub(super) outside: Option<Id<Flow>>,
+    pub(super) internal: Option<Id<Flow>>,
+    pub(super) external: Option<Id<Flow>>,
 }
 
 /// A flow: two ends that exchange packets under one verdict.
@@ -146,7 +146,7 @@ pub struct Flow {
     /// The near end.
     pub near: ClientSlot,
     /// Between which sides it runs.
-    pub route: Route,
+    pub kind: FlowKind,
     /// How far it got.
     pub stage: Stage,
     /// The last second it may be silent in.
@@ -158,7 +158,7 @@ pub struct Flow {
     /// Where its names are filed.
     pub chained: Chained,
     /// TCP only.
-    pub tcp: Track,
+    pub tcp: TcpTracker,
 }
 
 impl Flow {
@@ -166,9 +166,9 @@ impl Flow {
     #[inline(always)]
     pub const fn sides(&self, sender: End) -> (Side, Side) {
         let near = Side::Client(self.near);
-        let far = match self.route {
-            Route::Between(peer) => Side::Client(peer),
-            Route::Outward | Route::Forwarded => Side::Uplink,
+        let far = match self.kind {
+            FlowKind::ClientToClient(peer) => Side::Client(peer),
+            FlowKind::Outbound | FlowKind::PortForward => Side::Uplink,
         };
         match sender {
             End::Near => (near, far),

@@ -12,30 +12,30 @@ use alloc::boxed::Box;
 use alloc::vec;
 use core::ops::Range;
 
-use super::index::{Chain, Heads};
-use super::key::{Face, Key};
-use super::record::{Chained, Flow, Generation, Route, Stage};
-use super::share::{Account, Fault, Membership, Share};
-use super::siphash::SipKey;
-use super::slab::{Ends, Id, Links, Slab};
-use super::tcp::{TcpStage, Track};
-use super::tick::{Seconds, Tick};
+use super::key::{FlowKey, Realm};
+use super::record::{Chained, Flow, FlowKind, Generation, Stage};
+use super::tcp::{TcpStage, TcpTracker};
 use super::timeouts::Timeouts;
-use super::wheel::Wheel;
+use crate::base::tick::{Seconds, Tick};
 use crate::nat::ports::PoolKind;
+use crate::tables::index::{ChainLinks, Heads};
+use crate::tables::share::{Account, Fault, Membership, Share};
+use crate::tables::siphash::SipKey;
+use crate::tables::slab::{Ends, Id, Links, Slab};
+use crate::tables::wheel::Wheel;
 
 /// Why a flow cannot be entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum FlowRefusal {
     /// The table is full.
     NoRoom,
     /// Another flow has the same name on the uplink side.
-    NameTaken,
+    KeyTaken,
 }
 
 /// What became of a flow whose second on the wheel came.
 #[derive(Debug)]
-pub enum Due {
+pub enum Expiry {
     /// It was too long silent and is gone.
     Expired(Flow),
     /// It saw packets meanwhile and stays.
@@ -55,9 +55,9 @@ pub enum Want {
 
 impl Want {
     /// The kinds of flows that keep what is wanted.
-    const fn kinds(self) -> Range<usize> {
+    const fn resources(self) -> Range<usize> {
         match self {
-            Want::Place => 0..KINDS,
+            Want::Place => 0..RESOURCES,
             Want::Mapping => 0..PoolKind::ALL.len(),
             Want::Port(pool) => pool.position()..pool.position() + 1,
         }
@@ -66,27 +66,27 @@ impl Want {
 
 /// By whom a flow may be put an end to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum Protection {
     /// Its client has left since it was opened: by anybody.
     Condemned,
     /// It is not assured: by a newer one on its account.
-    Young,
+    Unassured,
     /// It is assured: by somebody who is owed what its account has too much of.
     Assured,
 }
 
-impl Standing {
-    const ALL: [Standing; 3] = [Standing::Condemned, Standing::Young, Standing::Assured];
+impl Protection {
+    const ALL: [Protection; 3] = [Protection::Condemned, Protection::Unassured, Protection::Assured];
 }
 
 /// Kinds of flows by what they keep: a port of one of the pools, or none.
-const KINDS: usize = PoolKind::ALL.len() + 1;
+const RESOURCES: usize = PoolKind::ALL.len() + 1;
 
 /// All flows there are.
 pub struct FlowTable {
     slab: Slab<Flow>,
-    inside: Heads<Flow>,
-    outside: Heads<Flow>,
+    internal: Heads<Flow>,
+    external: Heads<Flow>,
     key: SipKey,
     share: Share,
     lists: Lists,
@@ -108,23 +108,23 @@ struct Lists {
 }
 
 /// Where the flows of one kind and standing of `account` are listed.
-const fn shelf(account: Account, kind: usize, standing: Standing) -> usize {
-    (account.position() * KINDS + kind) * Standing::ALL.len() + standing as usize
+const fn shelf(account: Account, kind: usize, standing: Protection) -> usize {
+    (account.position() * RESOURCES + kind) * Protection::ALL.len() + standing as usize
 }
 
 /// The account that pays for a flow: whoever opened it.
 pub const fn payer(flow: &Flow) -> Account {
-    match flow.route {
-        Route::Outward | Route::Between(_) => Account::client(flow.near),
-        Route::Forwarded => Account::UPLINK,
+    match flow.kind {
+        FlowKind::Outbound | FlowKind::ClientToClient(_) => Account::client(flow.near),
+        FlowKind::PortForward => Account::UPLINK,
     }
 }
 
 /// The kind of a flow, by what it keeps. One that leaves by a forwarded port keeps none.
-const fn kind(flow: &Flow) -> usize {
+const fn resource(flow: &Flow) -> usize {
     match (flow.mapping, PoolKind::of(flow.protocol, flow.near_port)) {
         (Some(_), Some(pool)) => pool.position(),
-        _ => KINDS - 1,
+        _ => RESOURCES - 1,
     }
 }
 
@@ -143,15 +143,16 @@ impl FlowTable {
         let share = Share::new(capacity, cap);
         FlowTable {
             slab: Slab::new(places),
-            inside: Heads::new(places),
-            outside: Heads::new(places),
+            internal: Heads::new(places),
+            external: Heads::new(places),
             key: SipKey::new(key),
             share,
             lists: Lists {
                 wheel: Wheel::new(places, now),
                 timeouts,
                 tcp_timeouts: TcpStage::ALL.map(|stage| timeouts.of_tcp(stage)),
-                shelves: vec![Ends::EMPTY; Account::COUNT * KINDS * Standing::ALL.len()].into_boxed_slice(),
+                shelves: vec![Ends::EMPTY; Account::COUNT * RESOURCES * Protection::ALL.len()]
+                    .into_boxed_slice(),
                 shelf_links: Links::new(places),
                 left: vec![Generation::default(); Account::COUNT].into_boxed_slice(),
                 leaving: [0; Account::COUNT.div_ceil(64)],
@@ -192,8 +193,8 @@ impl FlowTable {
     /// Flows in the fullest hash bucket.
     pub fn longest_chain(&self) -> usize {
         let chained = |id| self.slab.get(id).map(|flow| flow.chained).unwrap_or_default();
-        let inside = self.inside.longest_chain(|id| chained(id).inside);
-        inside.max(self.outside.longest_chain(|id| chained(id).outside))
+        let inside = self.internal.longest_chain(|id| chained(id).internal);
+        inside.max(self.external.longest_chain(|id| chained(id).external))
     }
 
     /// Gives `account` a guaranteed part of the table, or takes it away.
@@ -203,21 +204,21 @@ impl FlowTable {
 
     /// The flow that is known as `key`, over or not.
     #[inline(always)]
-    pub fn find(&self, key: &Key) -> Option<Id<Flow>> {
-        let heads = match key.face {
-            Face::Inside(_) => &self.inside,
-            Face::Outside => &self.outside,
+    pub fn find(&self, key: &FlowKey) -> Option<Id<Flow>> {
+        let heads = match key.realm {
+            Realm::Internal(_) => &self.internal,
+            Realm::External => &self.external,
         };
         // A loop and not a closure, which would be one call more per packet.
         let mut at = heads.first(key.hash(&self.key));
         while let Some(id) = at {
             let flow = self.slab.get(id)?;
-            if key.names(flow) {
+            if key.matches(flow) {
                 return Some(id);
             }
-            at = match key.face {
-                Face::Inside(_) => flow.chained.inside,
-                Face::Outside => flow.chained.outside,
+            at = match key.realm {
+                Realm::Internal(_) => flow.chained.internal,
+                Realm::External => flow.chained.external,
             };
         }
         None
@@ -225,8 +226,8 @@ impl FlowTable {
 
     /// The flow `id`, to be moved on.
     #[inline(always)]
-    pub fn entry(&mut self, id: Id<Flow>) -> Option<Entry<'_>> {
-        Some(Entry { id, flow: self.slab.get_mut(id)?, lists: &mut self.lists })
+    pub fn entry(&mut self, id: Id<Flow>) -> Option<FlowEntry<'_>> {
+        Some(FlowEntry { id, flow: self.slab.get_mut(id)?, lists: &mut self.lists })
     }
 
     /// The record of `id`.
@@ -273,7 +274,7 @@ impl FlowTable {
     /// Whether one of the clients at the ends of `flow` has left since it was judged.
     pub fn is_condemned(&self, flow: &Flow) -> bool {
         let left = |client| self.lists.has_left(Account::client(client), flow);
-        left(flow.near) || matches!(flow.route, Route::Between(peer) if left(peer))
+        left(flow.near) || matches!(flow.kind, FlowKind::ClientToClient(peer) if left(peer))
     }
 
     /// Whether [`FlowTable::next_condemned`] has something to do.
@@ -289,15 +290,19 @@ impl FlowTable {
 
     /// Enters `flow`, whose timeout starts `now`. The caller made sure that no other flow has its inside name,
     /// and that there was room for it or another flow of its account was removed in its favour.
-    pub fn insert(&mut self, mut flow: Flow, now: Tick) -> Result<Id<Flow>, Refusal> {
-        if Key::outside(&flow).is_some_and(|name| self.find(&name).is_some()) {
-            return Err(Refusal::NameTaken);
+    pub fn insert(&mut self, mut flow: Flow, now: Tick) -> Result<Id<Flow>, FlowRefusal> {
+        if FlowKey::external(&flow).is_some_and(|name| self.find(&name).is_some()) {
+            return Err(FlowRefusal::KeyTaken);
         }
         flow.deadline = now.after(self.lists.timeouts.of(&flow));
-        let id = self.slab.insert(flow).map_err(|_| Refusal::NoRoom)?;
-        self.inside.insert(Key::inside(&flow).hash(&self.key), id, &mut Names::inside(&mut self.slab));
-        if let Some(name) = Key::outside(&flow) {
-            self.outside.insert(name.hash(&self.key), id, &mut Names::outside(&mut self.slab));
+        let id = self.slab.insert(flow).map_err(|_| FlowRefusal::NoRoom)?;
+        self.internal.insert(
+            FlowKey::internal(&flow).hash(&self.key),
+            id,
+            &mut KeyLinks::internal(&mut self.slab),
+        );
+        if let Some(name) = FlowKey::external(&flow) {
+            self.external.insert(name.hash(&self.key), id, &mut KeyLinks::external(&mut self.slab));
         }
         self.lists.wheel.file(id, flow.deadline);
         self.share.take(payer(&flow));
@@ -308,13 +313,13 @@ impl FlowTable {
     /// The flow on `account` that goes first for one that lacks `want`, of those that may be removed by whoever may
     /// remove `most`: the condemned before the young, those before the assured; of each the one that came there
     /// first, and between kinds the one that has been silent longest.
-    pub fn oldest(&self, account: Account, want: Want, most: Standing) -> Option<Id<Flow>> {
-        let standings = Standing::ALL.into_iter().filter(|standing| *standing <= most);
+    pub fn oldest(&self, account: Account, want: Want, most: Protection) -> Option<Id<Flow>> {
+        let standings = Protection::ALL.into_iter().filter(|standing| *standing <= most);
         let first = |standing, kind| self.lists.shelves.get(shelf(account, kind, standing))?.first();
         let last_heard =
             |id: &Id<Flow>| self.slab.get(*id).map(|flow| flow.deadline.before(self.lists.timeouts.of(flow)));
         let mut oldest = standings
-            .map(|standing| want.kinds().filter_map(|kind| first(standing, kind)).min_by_key(last_heard));
+            .map(|standing| want.resources().filter_map(|kind| first(standing, kind)).min_by_key(last_heard));
         oldest.find_map(|found| found)
     }
 
@@ -327,9 +332,13 @@ impl FlowTable {
     /// Takes out `id`, which is on the wheel no longer.
     fn forget(&mut self, id: Id<Flow>) -> Option<Flow> {
         let flow = *self.slab.get(id)?;
-        self.inside.remove(Key::inside(&flow).hash(&self.key), id, &mut Names::inside(&mut self.slab));
-        if let Some(name) = Key::outside(&flow) {
-            self.outside.remove(name.hash(&self.key), id, &mut Names::outside(&mut self.slab));
+        self.internal.remove(
+            FlowKey::internal(&flow).hash(&self.key),
+            id,
+            &mut KeyLinks::internal(&mut self.slab),
+        );
+        if let Some(name) = FlowKey::external(&flow) {
+            self.external.remove(name.hash(&self.key), id, &mut KeyLinks::external(&mut self.slab));
         }
         self.slab.remove(id);
         self.share.give(payer(&flow));
@@ -338,14 +347,14 @@ impl FlowTable {
     }
 
     /// Looks at the next flow whose second on the wheel has come; `None` when there is none up to `now`.
-    pub fn next_due(&mut self, now: Tick) -> Option<Due> {
+    pub fn next_due(&mut self, now: Tick) -> Option<Expiry> {
         let id = self.lists.wheel.pop_due(now)?;
         let deadline = self.slab.get(id)?.deadline;
         if deadline.is_over(now) {
-            return self.forget(id).map(Due::Expired);
+            return self.forget(id).map(Expiry::Expired);
         }
         self.lists.wheel.file(id, deadline);
-        Some(Due::Alive)
+        Some(Expiry::Alive)
     }
 
     /// The next second in which [`FlowTable::next_due`] has something to do.
@@ -355,22 +364,22 @@ impl FlowTable {
 }
 
 /// The links of one kind of name, which are in the records.
-struct Names<'s> {
+struct KeyLinks<'s> {
     slab: &'s mut Slab<Flow>,
     link: fn(&mut Chained) -> &mut Option<Id<Flow>>,
 }
 
-impl Names<'_> {
-    fn inside(slab: &mut Slab<Flow>) -> Names<'_> {
-        Names { slab, link: |chained| &mut chained.inside }
+impl KeyLinks<'_> {
+    fn internal(slab: &mut Slab<Flow>) -> KeyLinks<'_> {
+        KeyLinks { slab, link: |chained| &mut chained.internal }
     }
 
-    fn outside(slab: &mut Slab<Flow>) -> Names<'_> {
-        Names { slab, link: |chained| &mut chained.outside }
+    fn external(slab: &mut Slab<Flow>) -> KeyLinks<'_> {
+        KeyLinks { slab, link: |chained| &mut chained.external }
     }
 }
 
-impl Chain<Flow> for Names<'_> {
+impl ChainLinks<Flow> for KeyLinks<'_> {
     fn next(&self, id: Id<Flow>) -> Option<Id<Flow>> {
         let mut chained = self.slab.get(id)?.chained;
         *(self.link)(&mut chained)
@@ -384,20 +393,20 @@ impl Chain<Flow> for Names<'_> {
 }
 
 /// A flow in its table, found once for all that its packet does to it.
-pub struct Entry<'t> {
+pub struct FlowEntry<'t> {
     id: Id<Flow>,
     flow: &'t mut Flow,
     lists: &'t mut Lists,
 }
 
-impl Entry<'_> {
+impl FlowEntry<'_> {
     /// The record.
     pub const fn flow(&self) -> &Flow {
         self.flow
     }
 
     /// What is known of its connection.
-    pub const fn tcp(&mut self) -> &mut Track {
+    pub const fn tcp(&mut self) -> &mut TcpTracker {
         &mut self.flow.tcp
     }
 
@@ -449,11 +458,11 @@ impl Lists {
     fn shelf_of(&self, flow: &Flow) -> usize {
         let account = payer(flow);
         let standing = match flow.stage.is_assured() {
-            _ if self.has_left(account, flow) => Standing::Condemned,
-            false => Standing::Young,
-            true => Standing::Assured,
+            _ if self.has_left(account, flow) => Protection::Condemned,
+            false => Protection::Unassured,
+            true => Protection::Assured,
         };
-        shelf(account, kind(flow), standing)
+        shelf(account, resource(flow), standing)
     }
 
     fn put_on_shelf(&mut self, id: Id<Flow>, flow: &Flow) {
@@ -474,11 +483,11 @@ impl Lists {
         if let Some(left) = self.left.get_mut(account.position()) {
             *left = generation;
         }
-        for kind in 0..KINDS {
-            for standing in [Standing::Young, Standing::Assured] {
+        for kind in 0..RESOURCES {
+            for standing in [Protection::Unassured, Protection::Assured] {
                 let Some(from) = self.shelves.get_mut(shelf(account, kind, standing)) else { continue };
                 let mut moved = core::mem::replace(from, Ends::EMPTY);
-                if let Some(to) = self.shelves.get_mut(shelf(account, kind, Standing::Condemned)) {
+                if let Some(to) = self.shelves.get_mut(shelf(account, kind, Protection::Condemned)) {
                     self.shelf_links.append(to, &mut moved);
                 }
             }
@@ -495,8 +504,8 @@ impl Lists {
             while *word != 0 {
                 let bit = word.trailing_zeros() as usize;
                 let account = Account::all().nth(at * 64 + bit)?;
-                let first = |kind| self.shelves.get(shelf(account, kind, Standing::Condemned))?.first();
-                if let Some(id) = (0..KINDS).find_map(first) {
+                let first = |kind| self.shelves.get(shelf(account, kind, Protection::Condemned))?.first();
+                if let Some(id) = (0..RESOURCES).find_map(first) {
                     return Some(id);
                 }
                 *word &= !(1 << bit);

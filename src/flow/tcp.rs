@@ -14,19 +14,19 @@ use crate::wire::tcp::{Flags, Tcp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpStage {
     /// The opener's SYN passed.
-    Opening,
+    SynSent,
     /// Both ends sent a SYN without ACK (simultaneous open, RFC 9293 section 3.5).
-    Crossed,
+    SynSent2,
     /// The other end's acknowledgement of that SYN passed, with its own SYN.
-    Answered,
+    SynReceived,
     /// The handshake is complete.
     Established,
     /// The near end sent its FIN.
-    NearFinished,
+    NearFinReceived,
     /// The far end sent its FIN.
-    FarFinished,
+    FarFinReceived,
     /// Both ends sent their FIN.
-    Closed,
+    BothFinReceived,
     /// One end sent a RST that was in its window.
     Reset,
 }
@@ -34,13 +34,13 @@ pub enum TcpStage {
 impl TcpStage {
     /// Every stage, in order.
     pub const ALL: [TcpStage; TcpStage::COUNT] = [
-        TcpStage::Opening,
-        TcpStage::Crossed,
-        TcpStage::Answered,
+        TcpStage::SynSent,
+        TcpStage::SynSent2,
+        TcpStage::SynReceived,
         TcpStage::Established,
-        TcpStage::NearFinished,
-        TcpStage::FarFinished,
-        TcpStage::Closed,
+        TcpStage::NearFinReceived,
+        TcpStage::FarFinReceived,
+        TcpStage::BothFinReceived,
         TcpStage::Reset,
     ];
 
@@ -49,13 +49,13 @@ impl TcpStage {
 
     /// Whether the connection may not be sacrificed for a newer one of the same client.
     pub const fn is_assured(self) -> bool {
-        matches!(self, TcpStage::Established | TcpStage::NearFinished | TcpStage::FarFinished)
+        matches!(self, TcpStage::Established | TcpStage::NearFinReceived | TcpStage::FarFinReceived)
     }
 }
 
 /// What a segment means to its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum SegmentAction {
     /// It passes, and the timeout of this stage starts anew.
     Restart(TcpStage),
     /// It passes and changes nothing.
@@ -90,7 +90,7 @@ const SLACK: u32 = 65_536;
 
 /// Both halves of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Track {
+pub struct TcpTracker {
     near: Half,
     far: Half,
     /// Window scale of the near end in the low nibble, of the far end in the high one.
@@ -131,10 +131,10 @@ const fn is_after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 
-impl Track {
+impl TcpTracker {
     /// The state after the `opener`'s SYN.
-    pub fn open(opener: End, syn: &Tcp) -> Track {
-        let mut track = Track { scales: UNSCALED | UNSCALED << 4, ..Track::default() };
+    pub fn open(opener: End, syn: &Tcp) -> TcpTracker {
+        let mut track = TcpTracker { scales: UNSCALED | UNSCALED << 4, ..TcpTracker::default() };
         track.begin(opener, syn);
         track.half_mut(opener.other()).acknowledged = syn.sequence;
         track
@@ -228,13 +228,13 @@ impl Track {
     }
 
     /// Takes up the new connection of `opener`, whose SYN was remembered and is answered by `answer`.
-    fn take_up(&mut self, opener: End, answer: &Tcp) -> Step {
+    fn take_up(&mut self, opener: End, answer: &Tcp) -> SegmentAction {
         let scale = (self.offer & Offer::SCALE).bits();
         let scales = match opener {
             End::Near => scale | UNSCALED << 4,
             End::Far => UNSCALED | scale << 4,
         };
-        *self = Track { scales, ..Track::default() };
+        *self = TcpTracker { scales, ..TcpTracker::default() };
         // Of its window nothing is known but what it can be at most.
         let limit = u32::from(u16::MAX);
         *self.half_mut(opener) = Half { sent: answer.acknowledgement, acknowledged: 0, limit };
@@ -259,22 +259,22 @@ impl Track {
 
     /// A RST or SYN on a connection that both ends may believe open.
     #[inline(never)]
-    fn syn_or_reset(&mut self, opener: End, sender: End, segment: &Tcp) -> Step {
+    fn syn_or_reset(&mut self, opener: End, sender: End, segment: &Tcp) -> SegmentAction {
         if segment.flags.contains(Flags::RST) {
             // A refusal of a SYN shows that nobody knows the connection there.
             let ends = self.closes(sender, segment) || self.answers_offer(sender, segment);
-            return if ends { Step::Restart(TcpStage::Reset) } else { Step::Keep };
+            return if ends { SegmentAction::Restart(TcpStage::Reset) } else { SegmentAction::Keep };
         }
         if segment.opens() {
             if sender != opener {
-                return Step::Turn;
+                return SegmentAction::Turn;
             }
             // Its receiver answers with a challenge if it knows the connection (RFC 5961 section 4).
             self.remember(sender, segment);
         } else if self.answers_offer(sender, segment) {
-            return if sender == opener { Step::Renounce } else { self.take_up(opener, segment) };
+            return if sender == opener { SegmentAction::Renounce } else { self.take_up(opener, segment) };
         }
-        Step::Keep
+        SegmentAction::Keep
     }
 
     /// Whether a segment of `sender` can be from that end: it begins near the other end's window, and
@@ -323,7 +323,7 @@ impl Track {
 
     /// Takes a `segment` that `sender` sent on a connection of `opener` that is at `stage`.
     #[inline(always)]
-    pub fn step(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
+    pub fn step(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> SegmentAction {
         if stage.is_assured() {
             return self.open_connection(stage, opener, sender, segment);
         }
@@ -331,80 +331,84 @@ impl Track {
         self.step_at_an_end(stage, opener, sender, &{ *segment })
     }
 
-    /// As [`Track::step`], while a connection opens and after it closed.
+    /// As [`TcpTracker::step`], while a connection opens and after it closed.
     #[inline(never)]
-    fn step_at_an_end(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
+    fn step_at_an_end(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> SegmentAction {
         match stage {
-            TcpStage::Opening if sender == opener => self.opener_speaks(opener, segment),
-            TcpStage::Opening => self.first_answer(opener, segment),
-            TcpStage::Crossed | TcpStage::Answered => self.handshake(stage, opener, sender, segment),
-            TcpStage::Established | TcpStage::NearFinished | TcpStage::FarFinished => {
+            TcpStage::SynSent if sender == opener => self.opener_speaks(opener, segment),
+            TcpStage::SynSent => self.first_answer(opener, segment),
+            TcpStage::SynSent2 | TcpStage::SynReceived => self.handshake(stage, opener, sender, segment),
+            TcpStage::Established | TcpStage::NearFinReceived | TcpStage::FarFinReceived => {
                 self.open_connection(stage, opener, sender, segment)
             }
-            TcpStage::Closed | TcpStage::Reset if segment.opens() => {
+            TcpStage::BothFinReceived | TcpStage::Reset if segment.opens() => {
                 if sender == opener {
-                    Step::Reopen
+                    SegmentAction::Reopen
                 } else {
-                    Step::Turn
+                    SegmentAction::Turn
                 }
             }
-            TcpStage::Closed => Step::Keep,
+            TcpStage::BothFinReceived => SegmentAction::Keep,
             TcpStage::Reset => self.after_reset(sender, segment),
         }
     }
 
     /// The opener again, before anybody answered it.
-    fn opener_speaks(&mut self, opener: End, segment: &Tcp) -> Step {
+    fn opener_speaks(&mut self, opener: End, segment: &Tcp) -> SegmentAction {
         if segment.opens() {
             let sent = self.half(opener).sent;
             let again = segment.sequence == self.half(opener.other()).acknowledged;
-            *self = Track::open(opener, segment);
+            *self = TcpTracker::open(opener, segment);
             if again && is_after(sent, segment.end()) {
                 // It is sent again without the data of the first, which may still arrive and be taken.
                 self.half_mut(opener).sent = sent;
             }
-            Step::Restart(TcpStage::Opening)
+            SegmentAction::Restart(TcpStage::SynSent)
         } else if segment.flags.contains(Flags::RST) {
-            if self.takes_syn(opener, segment.sequence) { Step::Restart(TcpStage::Reset) } else { Step::Keep }
+            if self.takes_syn(opener, segment.sequence) {
+                SegmentAction::Restart(TcpStage::Reset)
+            } else {
+                SegmentAction::Keep
+            }
         } else {
-            Step::Refuse
+            SegmentAction::Refuse
         }
     }
 
     /// The other end's first segment.
-    fn first_answer(&mut self, opener: End, segment: &Tcp) -> Step {
+    fn first_answer(&mut self, opener: End, segment: &Tcp) -> SegmentAction {
         let acknowledges =
             segment.flags.contains(Flags::ACK) && self.takes_syn(opener, segment.acknowledgement);
         let responder = opener.other();
         if segment.flags.contains(Flags::RST) {
-            return if acknowledges { Step::Restart(TcpStage::Reset) } else { Step::Keep };
+            return if acknowledges { SegmentAction::Restart(TcpStage::Reset) } else { SegmentAction::Keep };
         }
         if !segment.flags.contains(Flags::SYN) || (segment.flags.contains(Flags::ACK) && !acknowledges) {
             // A challenge for an older connection between these ports: the opener answers it with a RST, which passes.
-            return Step::Keep;
+            return SegmentAction::Keep;
         }
         let opened_at = self.half(responder).acknowledged;
         self.begin(responder, segment);
         self.nothing_received(opener, segment.sequence);
         if segment.opens() {
             self.nothing_received(responder, opened_at);
-            return Step::Restart(TcpStage::Crossed);
+            return SegmentAction::Restart(TcpStage::SynSent2);
         }
         let window = u32::from(segment.window);
         let half = self.half_mut(responder);
         half.acknowledged = segment.acknowledgement;
         half.limit = segment.acknowledgement.wrapping_add(window);
-        Step::Restart(TcpStage::Answered)
+        SegmentAction::Restart(TcpStage::SynReceived)
     }
 
     /// Both ends sent a SYN; the handshake is complete when both were acknowledged.
-    fn handshake(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
+    fn handshake(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> SegmentAction {
         let is_answer = segment.flags.contains(Flags::SYN) && self.answers_offer(sender, segment);
-        let opens = segment.opens() && (sender == opener || stage == TcpStage::Answered);
+        let opens = segment.opens() && (sender == opener || stage == TcpStage::SynReceived);
         if segment.flags.contains(Flags::RST) || opens || is_answer {
             return self.syn_or_reset(opener, sender, segment);
         }
-        let is_answered = stage == TcpStage::Answered;
+        let is_answered = stage == TcpStage::SynReceived;
         if is_answered
             && sender != opener
             && segment.flags.contains(Flags::SYN)
@@ -421,55 +425,57 @@ impl Track {
             self.take_other_answer(opener, segment);
         }
         if !self.fits(sender, segment) {
-            return Step::Keep;
+            return SegmentAction::Keep;
         }
         let takes_first = segment.flags.contains(Flags::ACK)
             && is_after(segment.acknowledgement, self.half(sender).acknowledged);
         self.update(sender, segment);
         if is_answered {
             if sender != opener || !segment.flags.contains(Flags::ACK) {
-                return Step::Restart(stage);
+                return SegmentAction::Restart(stage);
             }
         } else if sender == opener || !takes_first {
-            return Step::Restart(stage);
+            return SegmentAction::Restart(stage);
         } else if self.half(opener).acknowledged != self.half(sender).sent {
             // The other end has the opener's SYN; what it sent itself the opener has still to take.
-            return Step::Restart(TcpStage::Answered);
+            return SegmentAction::Restart(TcpStage::SynReceived);
         }
         if segment.flags.contains(Flags::SYN) {
-            return Step::Restart(TcpStage::Established);
+            return SegmentAction::Restart(TcpStage::Established);
         }
         self.open_connection(TcpStage::Established, opener, sender, segment)
     }
 
     /// Data, FIN or RST on an open connection.
     #[inline(always)]
-    fn open_connection(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> Step {
+    fn open_connection(&mut self, stage: TcpStage, opener: End, sender: End, segment: &Tcp) -> SegmentAction {
         if segment.flags.intersects(Flags::RST | Flags::SYN) {
             return self.syn_or_reset(opener, sender, &{ *segment });
         }
         if !self.fits(sender, segment) {
-            return Step::Restart(stage);
+            return SegmentAction::Restart(stage);
         }
         self.update(sender, segment);
         if !segment.flags.contains(Flags::FIN) {
-            return Step::Restart(stage);
+            return SegmentAction::Restart(stage);
         }
-        Step::Restart(match (stage, sender) {
-            (TcpStage::FarFinished, End::Near) | (TcpStage::NearFinished, End::Far) => TcpStage::Closed,
-            (_, End::Near) => TcpStage::NearFinished,
-            (_, End::Far) => TcpStage::FarFinished,
+        SegmentAction::Restart(match (stage, sender) {
+            (TcpStage::FarFinReceived, End::Near) | (TcpStage::NearFinReceived, End::Far) => {
+                TcpStage::BothFinReceived
+            }
+            (_, End::Near) => TcpStage::NearFinReceived,
+            (_, End::Far) => TcpStage::FarFinReceived,
         })
     }
 
     /// A segment after a RST: one that fits shows that the RST was not believed (conformance TT-3).
-    fn after_reset(&mut self, sender: End, segment: &Tcp) -> Step {
+    fn after_reset(&mut self, sender: End, segment: &Tcp) -> SegmentAction {
         let alive = !segment.flags.intersects(Flags::RST | Flags::SYN) && self.fits(sender, segment);
         if alive {
             self.update(sender, segment);
-            Step::Restart(TcpStage::Established)
+            SegmentAction::Restart(TcpStage::Established)
         } else {
-            Step::Keep
+            SegmentAction::Keep
         }
     }
 }

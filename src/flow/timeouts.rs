@@ -2,7 +2,7 @@
 
 use super::record::{Flow, Stage};
 use super::tcp::TcpStage;
-use super::tick::Seconds;
+use crate::base::tick::Seconds;
 use crate::wire::ipv4::protocol;
 use crate::wire::udp;
 
@@ -32,7 +32,7 @@ pub struct Timeouts {
     /// A datagram of which fragments are missing (RFC 791 section 3.2: at least 15).
     pub fragments: Seconds,
     /// How long an outer port rests before another client may get it (RFC 6888 REQ-8: 120).
-    pub port_rest: Seconds,
+    pub port_quarantine: Seconds,
 }
 
 impl Default for Timeouts {
@@ -49,7 +49,7 @@ impl Default for Timeouts {
             other_unreplied: Seconds(120),
             other_replied: Seconds(600),
             fragments: Seconds(30),
-            port_rest: Seconds(120),
+            port_quarantine: Seconds(120),
         }
     }
 }
@@ -58,9 +58,11 @@ impl Timeouts {
     /// The silence a TCP connection survives at `stage`.
     pub const fn of_tcp(&self, stage: TcpStage) -> Seconds {
         match stage {
-            TcpStage::Opening | TcpStage::Crossed | TcpStage::Answered => self.tcp_opening,
-            TcpStage::Established | TcpStage::NearFinished | TcpStage::FarFinished => self.tcp_established,
-            TcpStage::Closed | TcpStage::Reset => self.tcp_closing,
+            TcpStage::SynSent | TcpStage::SynSent2 | TcpStage::SynReceived => self.tcp_opening,
+            TcpStage::Established | TcpStage::NearFinReceived | TcpStage::FarFinReceived => {
+                self.tcp_established
+            }
+            TcpStage::BothFinReceived | TcpStage::Reset => self.tcp_closing,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Antispoofing: what a client may call itself, from the addresses the toolstack gave it.
 
-use crate::text::Excerpt;
+use crate::base::text::Excerpt;
 use crate::wire::ethernet::{Mac, NotAMac};
 use alloc::format;
 use alloc::string::String;

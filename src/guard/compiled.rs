@@ -2,8 +2,8 @@
 
 use super::rule::{Action, Destination, PortRange, Protocol, Rule, SpecialTarget};
 use super::service::Services;
-use crate::prefix::Ipv4Prefix;
-use crate::time::UnixSeconds;
+use crate::base::prefix::Ipv4Prefix;
+use crate::base::time::UnixSeconds;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::fmt;

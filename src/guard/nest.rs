@@ -5,7 +5,7 @@
 //! their starts, and the networks around are found by going from each to the one that holds it, at most
 //! 32 steps. A look-up allocates nothing and costs O(log n + depth).
 
-use crate::prefix::Ipv4Prefix;
+use crate::base::prefix::Ipv4Prefix;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;

@@ -6,8 +6,8 @@ use super::rule_list::RuleIndex;
 use super::service::Service;
 use super::service_index::Rank;
 use super::verdict::{Answer, Question};
-use crate::prefix::Ipv4Prefix;
-use crate::time::UnixSeconds;
+use crate::base::prefix::Ipv4Prefix;
+use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 

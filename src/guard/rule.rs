@@ -5,9 +5,9 @@
 //! `key=value` pairs between blanks, `action` first, every key at most once, one destination at most.
 
 use super::rule_error::{RuleError, RuleProblem};
-use crate::prefix::Ipv4Prefix;
-use crate::text::{Column, Excerpt, Word, Words, decimal, words};
-use crate::time::UnixSeconds;
+use crate::base::prefix::Ipv4Prefix;
+use crate::base::text::{Column, Excerpt, Word, Words, decimal, words};
+use crate::base::time::UnixSeconds;
 use alloc::string::String;
 use arrayvec::ArrayVec;
 use core::net::Ipv6Addr;

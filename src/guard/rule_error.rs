@@ -1,7 +1,7 @@
 //! What can be wrong with a firewall rule, and how the console says so.
 
 use super::rule::Key;
-use crate::text::{Column, Excerpt};
+use crate::base::text::{Column, Excerpt};
 use core::fmt;
 
 /// A rule that cannot be read, and where.

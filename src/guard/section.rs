@@ -5,7 +5,7 @@ use super::rule::Action;
 use super::rule_list::RuleList;
 use super::service::Service;
 use super::verdict::{Answer, Question};
-use crate::time::UnixSeconds;
+use crate::base::time::UnixSeconds;
 
 /// What a client may do, as one section of the rule file or one client's keys in QubesDB say.
 #[derive(Debug)]

@@ -13,7 +13,7 @@
 
 use super::compiled::{Decision, Lifetime};
 use super::service::{Service, Services};
-use crate::time::UnixSeconds;
+use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;

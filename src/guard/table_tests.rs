@@ -1,10 +1,10 @@
 //! The table against the plainest possible model: read the rules from the top.
 
 use super::*;
+use crate::base::time::UnixSeconds;
 use crate::guard::compiled::{Compiled, CompiledRule};
 use crate::guard::rule::{Destination, Origin, Protocol, Rule, SpecialTarget};
 use crate::guard::service::{ICMP, TCP, UDP};
-use crate::time::UnixSeconds;
 use alloc::format;
 use alloc::string::String;
 use proptest::prelude::*;

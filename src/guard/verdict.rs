@@ -1,6 +1,6 @@
 //! What the rule table is asked, and what it answers.
 
-use crate::time::UnixSeconds;
+use crate::base::time::UnixSeconds;
 use core::net::Ipv4Addr;
 
 /// The packet that would begin a new flow.

@@ -1,13 +1,13 @@
 //! What goes to and fro between clients' rings and our pages, in one batch of copies for each pass.
 
 use super::client_vifs::ClientVifs;
-use crate::client::ClientSlot;
-use crate::flow::share::Account;
-use crate::time::Moment;
+use crate::base::side::ClientSlot;
+use crate::base::time::Moment;
+use crate::tables::share::Account;
+use crate::vif::backpressure::{Budget, Drain, EgressLimits};
 use crate::vif::frame::Frame;
 use crate::vif::in_flight::InFlight;
-use crate::vif::intake::{Flow, Intake, WayOut};
-use crate::vif::netback::{Broken, COPIES_PER_PACKET, Netback};
+use crate::vif::netback::{COPIES_PER_PACKET, ClientBroken, Netback};
 use crate::vif::netfront::Netfront;
 use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::xen::Xen;
@@ -46,9 +46,9 @@ pub struct WayAhead<'a> {
     /// The rings, while there are any.
     pub netfront: Option<&'a mut Netfront>,
     /// Whether it is worth waiting for it.
-    pub flow: Flow,
+    pub flow: Drain,
     /// In how many pieces a packet leaves.
-    pub way_out: WayOut,
+    pub way_out: EgressLimits,
 }
 
 impl Default for ClientExchange {
@@ -72,7 +72,7 @@ impl ClientExchange {
         mut ahead: WayAhead<'_>,
         xen: &mut X,
         now: Moment,
-    ) -> Vec<(ClientSlot, Broken)> {
+    ) -> Vec<(ClientSlot, ClientBroken)> {
         let mut broken = Vec::new();
         let first = self.first;
         // Who found no room in the batch, and who comes behind the first.
@@ -86,7 +86,7 @@ impl ClientExchange {
                 turned_away = turned_away.or(Some(slot));
             }
             let room = uplink_room(&mut ahead.netfront, account, netback, pages);
-            let intake = netback.intake(Intake::of(ahead.flow, room), now);
+            let intake = netback.intake(Budget::of(ahead.flow, room), now);
             let delivered = netback.deliver(batch, in_flight, pages, now);
             if let Err(why) = delivered
                 .and_then(|()| netback.collect(batch, in_flight, pages, intake.slots(), ahead.way_out))
@@ -125,7 +125,7 @@ impl ClientExchange {
         &mut self,
         clients: &mut ClientVifs,
         netfront: &mut Option<&mut Netfront>,
-        flow: Flow,
+        flow: Drain,
         pages: &PagePool,
         now: Moment,
     ) -> Armed {
@@ -133,7 +133,7 @@ impl ClientExchange {
         let mut armed = Armed::All;
         for (_, account, netback) in clients.rings_from(0) {
             let room = uplink_room(netfront, account, netback, pages);
-            let intake = netback.intake(Intake::of(flow, room), now);
+            let intake = netback.intake(Budget::of(flow, room), now);
             // Every ring is armed, whatever the others say.
             if netback.arm(intake) != Ok(Wakeup::Armed) {
                 armed = Armed::NotAll;

@@ -1,17 +1,17 @@
 //! The client vifs, by slot: who is there, who owns which address, what XenStore says of them.
 
 use super::ownership::Owners;
-use crate::client::{ClientSlot, MAX_CLIENTS};
+use crate::base::side::{ClientSlot, MAX_CLIENTS};
+use crate::base::text::decimal;
+use crate::base::time::Moment;
 use crate::config::change::Ownership;
-use crate::flow::share::Account;
 use crate::store::{Job, Nodes, Store, StoreError, StoreRing};
-use crate::text::decimal;
-use crate::time::Moment;
-use crate::vif::abilities::Support;
+use crate::tables::share::Account;
 use crate::vif::attention::Attention;
 use crate::vif::backend_directory::{BackendDirectory, make_room};
-use crate::vif::client::{ClientVif, DeviceId, RingsChange, Steps};
-use crate::vif::netback::{Broken, Netback};
+use crate::vif::client::{ClientSteps, ClientVif, DeviceId, RingsChange};
+use crate::vif::features::Support;
+use crate::vif::netback::{ClientBroken, Netback};
 use crate::vif::platform::Platform;
 use crate::xen::{DomainId, Xen};
 use alloc::format;
@@ -252,7 +252,7 @@ impl ClientVifs {
     pub fn break_off<X: Xen, R: StoreRing + 'static>(
         &mut self,
         slot: ClientSlot,
-        why: Broken,
+        why: ClientBroken,
         platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         let steps = self.vif(slot)?.break_off(why, platform);
@@ -263,7 +263,7 @@ impl ClientVifs {
     fn take_steps<X: Xen, R: StoreRing + 'static>(
         &mut self,
         index: usize,
-        steps: Steps,
+        steps: ClientSteps,
         platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         let place = self.slots.get_mut(index)?;

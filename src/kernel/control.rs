@@ -8,13 +8,13 @@ use super::requests::{self, Request, Requests};
 use super::store_silence::StoreSilence;
 use super::uplink_device::UplinkSearch;
 use super::vifs::Vifs;
-use crate::client::ClientSlot;
+use crate::base::side::ClientSlot;
+use crate::base::time::Moment;
 use crate::config::{Change, ChangeQueue, Live};
 use crate::store::{Polled, Store, StoreError, StoreRing, WatchEvent};
-use crate::time::Moment;
 use crate::vif::attention::Attention;
-use crate::vif::held::HeldPages;
-use crate::vif::netback::Broken;
+use crate::vif::deferred::DeferredPages;
+use crate::vif::netback::ClientBroken;
 use crate::vif::platform::Platform;
 use crate::vif::uplink;
 use crate::xen::Xen;
@@ -39,7 +39,7 @@ pub struct ControlPlane<R: StoreRing> {
     requests: Requests,
     pub(super) search: UplinkSearch,
     /// Pages that backends of the uplink have not let go yet.
-    pub(super) held: HeldPages,
+    pub(super) held: DeferredPages,
     /// What each client has left of our attention.
     attention: Attention,
     silence: StoreSilence,
@@ -86,7 +86,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             changes: ChangeQueue::default(),
             requests: Requests::default(),
             search: UplinkSearch::default(),
-            held: HeldPages::default(),
+            held: DeferredPages::default(),
             attention: Attention::default(),
             silence: StoreSilence::default(),
             health: StoreHealth::Works,
@@ -163,7 +163,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     pub fn break_client_off<X: Xen>(
         &mut self,
         slot: ClientSlot,
-        why: Broken,
+        why: ClientBroken,
         xen: &mut X,
         vifs: &mut Vifs,
         now: Moment,

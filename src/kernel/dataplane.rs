@@ -3,19 +3,18 @@
 use super::client_exchange::{Armed, ClientExchange, WayAhead};
 use super::egress::{Egress, EgressContext, GATEWAY_MAC};
 use super::uplink_arp;
-use crate::client::{ClientSlot, Side};
+use crate::base::side::{ClientSlot, Side};
+use crate::base::time::Moment;
 use crate::config::Change;
 use crate::config::change::Ownership;
 use crate::config::uplink_route::UplinkRoute;
-use crate::flow::share::Account;
-use crate::journey::Journey;
-use crate::packet::Datagram;
+use crate::engine::Engine;
 use crate::route::proxy_arp;
-use crate::time::Moment;
-use crate::vif::abilities::{Abilities, Support};
+use crate::tables::share::Account;
+use crate::vif::backpressure::{Backpressure, Drain, EgressLimits};
 use crate::vif::drops::FrameDrop;
+use crate::vif::features::{Features, Support};
 use crate::vif::frame::{CannotSegment, Frame};
-use crate::vif::intake::{Flow, Gate, WayOut};
 use crate::vif::lifecycle::frontend::Link;
 use crate::vif::netback;
 use crate::vif::netfront;
@@ -23,6 +22,7 @@ use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::vif::uplink::Uplink;
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
+use crate::wire::packet::Packet;
 use crate::xen::Xen;
 use crate::xen::event::Port;
 use crate::xen::page::PagePool;
@@ -31,23 +31,23 @@ use core::net::Ipv4Addr;
 
 /// What moves packets.
 pub struct DataPlane {
-    pub(super) engine: Journey<Frame>,
+    pub(super) engine: Engine<Frame>,
     pub(super) egress: Egress,
     pub(super) exchange: ClientExchange,
     /// Frames that arrived from the uplink in this pass.
     received: Vec<Frame>,
-    gate: Gate,
+    gate: Backpressure,
 }
 
 impl DataPlane {
     /// No vif yet; `route` says how things are on the uplink.
-    pub fn new(engine: Journey<Frame>, route: Option<UplinkRoute>) -> Self {
+    pub fn new(engine: Engine<Frame>, route: Option<UplinkRoute>) -> Self {
         Self {
             engine,
             egress: Egress::new(route),
             exchange: ClientExchange::default(),
             received: Vec::with_capacity(RING_SIZE as usize),
-            gate: Gate::default(),
+            gate: Backpressure::default(),
         }
     }
 
@@ -165,14 +165,14 @@ impl DataPlane {
         &mut self,
         xen: &mut X,
         now: Moment,
-    ) -> Vec<(ClientSlot, netback::Broken)> {
+    ) -> Vec<(ClientSlot, netback::ClientBroken)> {
         let flow = self.uplink_flow(now);
         let mtu = self.engine.engine().mtu(Side::Uplink);
         let vifs = &mut self.egress.vifs;
         let netfront = vifs.uplink.as_mut().and_then(Uplink::netfront);
-        let abilities = netfront.as_ref().map(|front| front.abilities());
-        let segmentation = abilities.map_or(Support::Yes, Abilities::take_unsegmented);
-        let ahead = WayAhead { netfront, flow, way_out: WayOut { segmentation, mtu } };
+        let features = netfront.as_ref().map(|front| front.features());
+        let segmentation = features.map_or(Support::Yes, Features::accept_unsegmented);
+        let ahead = WayAhead { netfront, flow, way_out: EgressLimits { segmentation, mtu } };
         self.exchange.exchange(&mut vifs.clients, ahead, xen, now)
     }
 
@@ -240,7 +240,7 @@ impl DataPlane {
     }
 
     /// Whether clients are to wait for the uplink.
-    fn uplink_flow(&mut self, now: Moment) -> Flow {
+    fn uplink_flow(&mut self, now: Moment) -> Drain {
         let uplink = self.egress.vifs.uplink.as_mut();
         let (link, backlog, answered) = uplink.map_or((Link::Down, 0, 0), |uplink| {
             let link = uplink.link();
@@ -276,7 +276,7 @@ pub struct Received {
     /// Our Ethernet address there.
     pub mac: Mac,
     /// How the backend broke the protocol, if it did.
-    pub broken: Option<netfront::Broken>,
+    pub broken: Option<netfront::UplinkBroken>,
 }
 
 impl Received {

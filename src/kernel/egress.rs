@@ -1,21 +1,21 @@
 //! Where packets leave: the vif chosen, the next hop found, Ethernet made anew.
 
 use super::vifs::Vifs;
-use crate::client::{ClientSlot, Side};
+use crate::base::counters::DropReason;
+use crate::base::side::{ClientSlot, Side};
+use crate::base::time::Moment;
 use crate::config::uplink_route::UplinkRoute;
-use crate::counters::Drop;
-use crate::flow::share::Account;
-use crate::journey::Outlet;
-use crate::packet::Datagram;
-use crate::route::cut;
-use crate::route::neighbour::{Asked, Event, Neighbours, Output, waiting};
-use crate::time::Moment;
-use crate::vif::abilities::Support;
+use crate::engine::Output;
+use crate::route::fragmentation;
+use crate::route::neighbour::{NeighbourEffect, NeighbourOutput, Neighbours, Solicited, waiting};
+use crate::tables::share::Account;
 use crate::vif::drops::{FrameDrop, FrameDrops};
+use crate::vif::features::Support;
 use crate::vif::frame::{Complete, Frame};
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Header, Mac};
 use crate::wire::ipv4::Ipv4;
+use crate::wire::packet::Packet;
 use crate::xen::charge::{Charge, OWN_PAGES};
 use crate::xen::page::PagePool;
 use alloc::vec::Vec;
@@ -93,7 +93,7 @@ impl EgressContext<'_> {
         let target = vifs.clients.vif(slot).and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
         let Some((mac, netback)) = target else { return self.drop_frame(frame, FrameDrop::NoClient) };
         let header = Header { destination: mac, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 };
-        let takes = netback.abilities().take(frame.offload());
+        let takes = netback.features().accept(frame.offload());
         // What it is segmented into is on its account.
         if takes == Support::No && frame.recharge(netback.charges().waiting(), self.pages) == Complete::No {
             return netback.refuse(frame, self.pages);
@@ -122,7 +122,10 @@ impl EgressContext<'_> {
     }
 
     /// Runs `act` on the neighbour table and does what it asks for.
-    pub fn with_neighbours(&mut self, act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn Output<Frame>)) {
+    pub fn with_neighbours(
+        &mut self,
+        act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn NeighbourOutput<Frame>),
+    ) {
         let Egress { vifs, neighbours, route, undeliverable, drops } = &mut *self.egress;
         let pages = &mut *self.pages;
         act(neighbours, &mut Outgoing { vifs, route, undeliverable, drops, pages });
@@ -175,7 +178,7 @@ impl EgressContext<'_> {
     }
 }
 
-impl Outlet<Frame> for EgressContext<'_> {
+impl Output<Frame> for EgressContext<'_> {
     fn forward(&mut self, to: Side, frame: Frame) {
         match to {
             Side::Uplink => self.queue_for_uplink(frame),
@@ -183,7 +186,7 @@ impl Outlet<Frame> for EgressContext<'_> {
         }
     }
 
-    fn answer(&mut self, to: Side, packet: &[u8]) {
+    fn reply(&mut self, to: Side, packet: &[u8]) {
         // It goes back to whoever caused it.
         let Some((charge, account)) = self.payer_of_answer(to) else {
             return self.egress.drops.count(FrameDrop::NoClient);
@@ -203,7 +206,8 @@ impl Outlet<Frame> for EgressContext<'_> {
         frame.complete_checksum();
         let total = frame.total_bytes();
         let ip = Ipv4::read(frame.header(), total);
-        let Some(pieces) = ip.ok().and_then(|ip| cut::pieces(frame.header(), &ip, mtu).ok()) else {
+        let Some(pieces) = ip.ok().and_then(|ip| fragmentation::fragments(frame.header(), &ip, mtu).ok())
+        else {
             return self.drop_frame(frame, FrameDrop::TooLarge);
         };
         for piece in pieces {
@@ -219,8 +223,8 @@ impl Outlet<Frame> for EgressContext<'_> {
         frame.truncate(total_bytes, self.pages);
     }
 
-    fn discard(&mut self, frame: Frame, _: Drop) {
-        // The journey has counted it.
+    fn discard(&mut self, frame: Frame, _: DropReason) {
+        // The engine has counted it.
         frame.release(self.pages);
     }
 }
@@ -238,7 +242,7 @@ fn transmit(vifs: &mut Vifs, mac: Mac, frame: Frame, pages: &mut PagePool, drops
         return frame.release(pages);
     };
     let header = Header { destination: mac, source, ether_type: EtherType::Ipv4 };
-    let takes = netfront.abilities().take(frame.offload());
+    let takes = netfront.features().accept(frame.offload());
     let mut send = |mut frame: Frame, pages: &mut PagePool| {
         header.write(frame.ethernet_mut());
         netfront.send(frame, pages);
@@ -271,9 +275,9 @@ struct Outgoing<'a> {
     pages: &'a mut PagePool,
 }
 
-impl Output<Frame> for Outgoing<'_> {
-    fn ask(&mut self, target: Ipv4Addr, asker: Account) -> Asked {
-        let Some((device, route)) = self.vifs.uplink.as_ref().zip(*self.route) else { return Asked::No };
+impl NeighbourOutput<Frame> for Outgoing<'_> {
+    fn ask(&mut self, target: Ipv4Addr, asker: Account) -> Solicited {
+        let Some((device, route)) = self.vifs.uplink.as_ref().zip(*self.route) else { return Solicited::No };
         let arp = Arp {
             operation: Operation::Request,
             sender_mac: device.mac(),
@@ -283,18 +287,18 @@ impl Output<Frame> for Outgoing<'_> {
         };
         let sent = |client| self.vifs.clients.rings_on(client).map(|netback| netback.charges().sent());
         // A client that has left has nothing to wait for.
-        let Some(payer) = payer_of_question(asker, sent) else { return Asked::No };
+        let Some(payer) = payer_of_question(asker, sent) else { return Solicited::No };
         match send_arp(self.vifs, &arp, Mac::BROADCAST, payer, self.pages, self.drops) {
-            Complete::Yes => Asked::Yes,
-            Complete::No => Asked::No,
+            Complete::Yes => Solicited::Yes,
+            Complete::No => Solicited::No,
         }
     }
 
-    fn emit(&mut self, event: Event<Frame>) {
+    fn emit(&mut self, event: NeighbourEffect<Frame>) {
         match event {
-            Event::Send(mac, frame) => transmit(self.vifs, mac, frame, self.pages, self.drops),
-            Event::Unreachable(frame) => self.undeliverable.push(frame),
-            Event::Displaced(frame) => {
+            NeighbourEffect::Send(mac, frame) => transmit(self.vifs, mac, frame, self.pages, self.drops),
+            NeighbourEffect::Unreachable(frame) => self.undeliverable.push(frame),
+            NeighbourEffect::Displaced(frame) => {
                 self.drops.count(FrameDrop::NeighbourSilent);
                 frame.release(self.pages);
             }

@@ -5,7 +5,7 @@
 //! every source is a grant of its own, and small packets share a page of ours. Real traffic is compared with
 //! these figures by `make bench`.
 
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::charge::Charge;
 use crate::xen::copy::{CopyBatch, Lent, Remote};
 use crate::xen::grant::{Access, GrantedPage};

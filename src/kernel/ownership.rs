@@ -3,7 +3,7 @@
 //! A virtual machine with a device model domain has two vifs with one address, and a clone may be given the address
 //! of its original. Domain numbers rise, so the highest is the newest.
 
-use crate::client::ClientSlot;
+use crate::base::side::ClientSlot;
 use crate::config::change::Ownership;
 use crate::vif::client::DeviceId;
 use alloc::vec::Vec;

@@ -2,9 +2,9 @@
 
 use super::client_exchange::CopiesRun;
 use super::turn::{Firewall, LoopStats};
-use crate::flow::share::Account;
+use crate::base::text::counts;
 use crate::store::StoreRing;
-use crate::text::counts;
+use crate::tables::share::Account;
 use crate::vif::frame::Frame;
 use crate::xen::charge::ClientCharges;
 use crate::xen::page::PAGE_BYTES;
@@ -91,7 +91,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         log::info!(
             "ports: {} in use or resting, {} given up before their rest was over",
             mappings.len(),
-            mappings.unrested()
+            mappings.reused_early()
         );
     }
 

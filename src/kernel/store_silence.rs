@@ -1,7 +1,7 @@
 //! Says on the console, once, that xenstored is slow or silent: packets go on, and clients cannot come or go.
 
+use crate::base::time::Moment;
 use crate::store::{Store, StoreRing};
-use crate::time::Moment;
 use core::time::Duration;
 
 /// How long a reply may take before it is worth a line: xenstored answers within a millisecond.

@@ -9,10 +9,10 @@ use super::control::{ControlPlane, StoreWork};
 use super::dataplane::DataPlane;
 use super::egress::Egress;
 use super::requests::Request;
+use crate::base::time::Moment;
 use crate::config::{ChangeQueue, Live};
-use crate::journey::Journey;
+use crate::engine::Engine;
 use crate::store::{Store, StoreError, StoreRing};
-use crate::time::Moment;
 use crate::vif::frame::Frame;
 use crate::xen::event::Port;
 use crate::xen::{Shutdown, Xen};
@@ -47,7 +47,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         store: Store<R>,
         store_port: Port,
         live: Live,
-        engine: Journey<Frame>,
+        engine: Engine<Frame>,
     ) -> Result<Self, StoreError> {
         let route = live.route();
         Ok(Self {
@@ -114,7 +114,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     }
 
     /// The engine, to look at.
-    pub fn journey(&self) -> &Journey<Frame> {
+    pub fn engine(&self) -> &Engine<Frame> {
         &self.data.engine
     }
 

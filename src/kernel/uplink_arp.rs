@@ -1,7 +1,7 @@
 //! ARP on the uplink: what is told is taken in, questions for our address are answered.
 
 use super::egress::EgressContext;
-use crate::route::uplink_arp::{self, Heard, Refusal, Us};
+use crate::route::uplink_arp::{self, ArpRefusal, Heard, Us};
 use crate::vif::drops::FrameDrop;
 use crate::vif::frame::Frame;
 use crate::wire::arp::Arp;
@@ -29,20 +29,20 @@ pub(super) fn answer(frame: Frame, mac: Mac, context: &mut EgressContext<'_>) {
                 context.arp(&answer, answer.target_mac);
             }
         }
-        Err(Refusal::NotForUs) => context.egress.drops.count(FrameDrop::NotForUs),
-        Err(Refusal::Spoofed) => context.egress.drops.count(FrameDrop::SpoofedUplink),
+        Err(ArpRefusal::NotForUs) => context.egress.drops.count(FrameDrop::NotForUs),
+        Err(ArpRefusal::Spoofed) => context.egress.drops.count(FrameDrop::SpoofedUplink),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::prefix::Ipv4Prefix;
+    use crate::base::time::Moment;
     use crate::config::uplink_route::UplinkRoute;
-    use crate::flow::share::Account;
     use crate::kernel::egress::Egress;
-    use crate::prefix::Ipv4Prefix;
-    use crate::route::neighbour::{Asked, Event, Output};
-    use crate::time::Moment;
+    use crate::route::neighbour::{NeighbourEffect, NeighbourOutput, Solicited};
+    use crate::tables::share::Account;
     use crate::wire::arp::Operation;
     use crate::xen::charge::Charge;
     use crate::xen::page::{PagePool, on_heap};
@@ -79,13 +79,13 @@ mod tests {
     /// Where the last packet went.
     struct Last(Option<Mac>);
 
-    impl Output<Frame> for Last {
-        fn ask(&mut self, _: Ipv4Addr, _: Account) -> Asked {
-            Asked::Yes
+    impl NeighbourOutput<Frame> for Last {
+        fn ask(&mut self, _: Ipv4Addr, _: Account) -> Solicited {
+            Solicited::Yes
         }
 
-        fn emit(&mut self, event: Event<Frame>) {
-            if let Event::Send(mac, _) = event {
+        fn emit(&mut self, event: NeighbourEffect<Frame>) {
+            if let NeighbourEffect::Send(mac, _) = event {
                 self.0 = Some(mac);
             }
         }

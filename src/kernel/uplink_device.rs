@@ -3,13 +3,13 @@
 use super::client_vifs::{News, directory_or_empty};
 use super::control::{ControlPlane, UPLINK};
 use super::vifs::Vifs;
+use crate::base::text::decimal;
+use crate::base::time::Moment;
 use crate::config::Change;
 use crate::store::{Job, Store, StoreError, StoreRing};
-use crate::text::decimal;
-use crate::time::Moment;
 use crate::vif::frontend_directory::{FrontendDirectory, USUAL_MTU};
-use crate::vif::netfront::Broken;
-use crate::vif::uplink::{self, LinkChange, Steps, Uplink};
+use crate::vif::netfront::UplinkBroken;
+use crate::vif::uplink::{self, LinkChange, Uplink, UplinkSteps};
 use crate::xen::Xen;
 use alloc::vec::Vec;
 use core::task::Poll;
@@ -97,7 +97,7 @@ impl UplinkSearch {
 
 impl<R: StoreRing + 'static> ControlPlane<R> {
     /// Ends the connection to a backend that broke the protocol.
-    pub fn break_uplink_off<X: Xen>(&mut self, why: Broken, xen: &mut X, vifs: &mut Vifs, now: Moment) {
+    pub fn break_uplink_off<X: Xen>(&mut self, why: UplinkBroken, xen: &mut X, vifs: &mut Vifs, now: Moment) {
         log::error!("uplink: its backend broke the protocol ({why}): connection ended");
         let Some(device) = vifs.uplink.as_mut() else { return };
         let steps = device.break_off(&mut self.platform(xen, now));
@@ -123,7 +123,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     }
 
     /// Draws the conclusions from what the uplink did.
-    fn uplink_took_steps(&mut self, steps: Steps, vifs: &mut Vifs) {
+    fn uplink_took_steps(&mut self, steps: UplinkSteps, vifs: &mut Vifs) {
         match steps.change {
             LinkChange::None => {}
             LinkChange::Up => {

@@ -7,7 +7,7 @@
 //! A packet that nobody cuts keeps its sender's number, which then means nothing to its receiver and much to its
 //! sender: programs know by it which of their packets an ICMP error quotes (RFC 5508 REQ-4).
 
-use crate::flow::siphash::SipKey;
+use crate::tables::siphash::SipKey;
 use alloc::boxed::Box;
 use core::net::Ipv4Addr;
 

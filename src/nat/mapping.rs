@@ -10,15 +10,15 @@ use core::ops::RangeInclusive;
 
 use siphasher::sip::SipHasher13;
 
-use super::dice::Dice;
 use super::ports::{Pool, PoolKind, Reserved, per_pool};
-use super::rest::Resting;
-use crate::client::ClientSlot;
-use crate::flow::index::Index;
-use crate::flow::share::{Account, Fault, Membership, Share};
-use crate::flow::slab::{Id, Links, Slab};
+use super::prf::Prf;
+use super::quarantine::Quarantine;
+use crate::base::side::ClientSlot;
+use crate::base::tick::{Seconds, Tick};
 use crate::flow::table::Want;
-use crate::flow::tick::{Seconds, Tick};
+use crate::tables::index::Index;
+use crate::tables::share::{Account, Fault, Membership, Share};
+use crate::tables::slab::{Id, Links, Slab};
 
 /// An inner endpoint and the port that stands for it outside.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub struct Mapping {
     /// Flows that use it; it rests when there is none.
     flows: u32,
     /// The last second it rests in.
-    rests_until: Tick,
+    quarantined_until: Tick,
 }
 
 impl Mapping {
@@ -86,18 +86,18 @@ pub struct Mappings {
     slab: Slab<Mapping>,
     index: Index<Mapping>,
     hasher: SipHasher13,
-    dice: Dice,
+    prf: Prf,
     pools: Box<[Pool]>,
     shares: Box<[Share]>,
     records: Share,
     reserved: Reserved,
     own_ports: RangeInclusive<u16>,
     /// Resting mappings, per pool.
-    resting: Box<[Resting]>,
+    quarantines: Box<[Quarantine]>,
     links: Links<Mapping>,
-    rest: Seconds,
+    quarantine_time: Seconds,
     /// See [`Self::unrested`].
-    unrested: u64,
+    reused_early: u64,
 }
 
 /// Ports there are in a pool.
@@ -132,16 +132,16 @@ impl Mappings {
             slab: Slab::new(places),
             index: Index::new(places),
             hasher: SipHasher13::new_with_keys(keys[0].0, keys[0].1),
-            dice: Dice::new(keys[1]),
+            prf: Prf::new(keys[1]),
             pools,
             shares,
             records: Share::new(limits.mappings, limits.mappings - limits.mappings / 4),
             reserved: Reserved::new(own_ports.clone(), core::iter::empty()),
             own_ports,
-            resting: per_pool(|_| Resting::new()),
+            quarantines: per_pool(|_| Quarantine::new()),
             links: Links::new(places),
-            rest,
-            unrested: 0,
+            quarantine_time: rest,
+            reused_early: 0,
         };
         mappings.reserve(core::iter::empty());
         mappings
@@ -219,8 +219,8 @@ impl Mappings {
     }
 
     /// Ports that somebody else could get before their rest was over, because mappings or ports were short.
-    pub const fn unrested(&self) -> u64 {
-        self.unrested
+    pub const fn reused_early(&self) -> u64 {
+        self.reused_early
     }
 
     /// Mappings on `account`.
@@ -252,7 +252,7 @@ impl Mappings {
             }
         }
         let outer_port = self.free_port(owner, pool, now)?;
-        let mapping = Mapping { owner, pool, inner_port, outer_port, flows: 1, rests_until: Tick(0) };
+        let mapping = Mapping { owner, pool, inner_port, outer_port, flows: 1, quarantined_until: Tick(0) };
         let Ok(id) = self.slab.insert(mapping) else {
             self.give_port(pool, outer_port);
             return Err(Shortage { reason: NoPort::ClientLimit, want: Want::Mapping, debtor: None });
@@ -274,9 +274,9 @@ impl Mappings {
                 return Ok(port);
             }
             let debtor = self.records.debtor_to(owner);
-            let oldest = self.oldest_resting(owner).or_else(|| self.oldest_resting(debtor?));
+            let oldest = self.oldest_quarantined(owner).or_else(|| self.oldest_quarantined(debtor?));
             self.set_free(oldest.ok_or(Shortage { reason, want: Want::Mapping, debtor })?);
-            self.unrested += 1;
+            self.reused_early += 1;
         }
         let want = Want::Port(pool);
         let Some(share) = self.shares.get(pool.position()) else {
@@ -288,21 +288,21 @@ impl Mappings {
         if self.free(pool) == 0 {
             self.free_one(pool, now);
         }
-        let port = self.pools.get_mut(pool.position()).and_then(|free| free.take(&mut self.dice));
+        let port = self.pools.get_mut(pool.position()).and_then(|free| free.take(&mut self.prf));
         if let Some(port) = port.or_else(|| self.recycle(owner, pool)) {
             return Ok(port);
         }
         // Asks every account: only when it must be.
         let debtor = self.shares.get(pool.position()).and_then(|share| share.debtor_to(owner));
         let port = debtor.and_then(|debtor| self.recycle(debtor, pool));
-        self.unrested += u64::from(port.is_some());
+        self.reused_early += u64::from(port.is_some());
         port.ok_or(Shortage { reason: NoPort::PoolEmpty, want, debtor })
     }
 
     /// Takes the port of `pool` of `owner` that rested longest, with its mapping.
     fn recycle(&mut self, owner: Account, pool: PoolKind) -> Option<u16> {
         loop {
-            let longest = self.resting.get(pool.position())?.first_of(owner)?;
+            let longest = self.quarantines.get(pool.position())?.first_of(owner)?;
             let Mapping { outer_port, .. } = self.forget(longest)?;
             // One that is forwarded now is nobody's any more.
             if !self.reserved.of(pool.protocol()).contains(outer_port) {
@@ -312,9 +312,9 @@ impl Mappings {
     }
 
     /// The mapping of `owner` that has rested longest, in any pool.
-    fn oldest_resting(&self, owner: Account) -> Option<Id<Mapping>> {
-        let first = self.resting.iter().filter_map(|resting| resting.first_of(owner));
-        first.min_by_key(|id| self.slab.get(*id).map(|mapping| mapping.rests_until))
+    fn oldest_quarantined(&self, owner: Account) -> Option<Id<Mapping>> {
+        let first = self.quarantines.iter().filter_map(|resting| resting.first_of(owner));
+        first.min_by_key(|id| self.slab.get(*id).map(|mapping| mapping.quarantined_until))
     }
 
     fn give_port(&mut self, pool: PoolKind, port: u16) {
@@ -327,20 +327,20 @@ impl Mappings {
 
     /// Books one flow less on `id`; without any the mapping rests from `now`.
     pub fn release(&mut self, id: Id<Mapping>, now: Tick) {
-        let rest = self.rest;
+        let rest = self.quarantine_time;
         let Some(mapping) = self.slab.get_mut(id) else { return };
         mapping.flows = mapping.flows.saturating_sub(1);
         if mapping.flows > 0 {
             return;
         }
-        mapping.rests_until = now.after(rest);
-        let (owner, pool, until) = (mapping.owner, mapping.pool, mapping.rests_until);
-        self.push_resting(id, owner, pool, until);
+        mapping.quarantined_until = now.after(rest);
+        let (owner, pool, until) = (mapping.owner, mapping.pool, mapping.quarantined_until);
+        self.quarantine(id, owner, pool, until);
     }
 
     /// Lays `id` to rest `until` a second that is not before any other's of `owner`.
-    fn push_resting(&mut self, id: Id<Mapping>, owner: Account, pool: PoolKind, until: Tick) {
-        let Some(resting) = self.resting.get_mut(pool.position()) else { return };
+    fn quarantine(&mut self, id: Id<Mapping>, owner: Account, pool: PoolKind, until: Tick) {
+        let Some(resting) = self.quarantines.get_mut(pool.position()) else { return };
         let Some(list) = resting.list_mut(owner) else { return };
         let is_first = list.first().is_none();
         self.links.push(list, id);
@@ -352,13 +352,13 @@ impl Mappings {
     /// Takes `id` off its resting list if it is on one.
     fn wake(&mut self, id: Id<Mapping>) {
         let Some(mapping) = self.slab.get(id).filter(|mapping| mapping.flows == 0) else { return };
-        let Some(resting) = self.resting.get_mut(mapping.pool.position()) else { return };
+        let Some(resting) = self.quarantines.get_mut(mapping.pool.position()) else { return };
         let Some(list) = resting.list_mut(mapping.owner) else { return };
         let was_first = list.first() == Some(id);
         self.links.remove(list, id);
         if was_first {
             let next = list.first().and_then(|next| self.slab.get(next));
-            resting.set_first(mapping.owner, next.map(|next| next.rests_until));
+            resting.set_first(mapping.owner, next.map(|next| next.quarantined_until));
         }
     }
 
@@ -375,7 +375,7 @@ impl Mappings {
     }
 
     /// Frees up to `budget` ports whose rest is over at `now`; returns how many it freed.
-    pub fn free_rested(&mut self, now: Tick, budget: usize) -> usize {
+    pub fn free_released(&mut self, now: Tick, budget: usize) -> usize {
         let mut freed = 0;
         for pool in PoolKind::ALL {
             while freed < budget && self.free_one(pool, now) == Freed::One {
@@ -387,7 +387,7 @@ impl Mappings {
 
     /// Frees the port of `pool` that has rested longest, if its rest is over.
     fn free_one(&mut self, pool: PoolKind, now: Tick) -> Freed {
-        match self.resting.get(pool.position()).and_then(|resting| resting.rested(now)) {
+        match self.quarantines.get(pool.position()).and_then(|resting| resting.released(now)) {
             Some(id) => {
                 self.set_free(id);
                 Freed::One
@@ -404,6 +404,6 @@ impl Mappings {
 
     /// The second in which a resting port may be free again.
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.resting.iter().filter_map(Resting::earliest).min().map(|until| until.after(Seconds(1)))
+        self.quarantines.iter().filter_map(Quarantine::earliest).min().map(|until| until.after(Seconds(1)))
     }
 }

@@ -1,9 +1,9 @@
 //! Translation: outer ports for inner endpoints, and headers rewritten from one to the other.
 
-pub mod dice;
-pub mod embedded;
 pub mod ident;
 pub mod mapping;
 pub mod ports;
-pub mod rest;
+pub mod prf;
+pub mod quarantine;
+pub mod quote;
 pub mod rewrite;

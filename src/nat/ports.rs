@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-use super::dice::Dice;
+use super::prf::Prf;
 use crate::wire::ipv4::protocol;
 
 /// Which pool a port is from: a protocol, and the class of the port it stands for (RFC 4787 REQ-3a).
@@ -110,7 +110,7 @@ impl Pool {
     }
 
     /// Takes a free port, any with the same likelihood.
-    pub fn take(&mut self, dice: &mut Dice) -> Option<u16> {
+    pub fn take(&mut self, dice: &mut Prf) -> Option<u16> {
         let at = dice.below(self.free.len() as u32) as usize;
         (at < self.free.len()).then(|| self.free.swap_remove(at))
     }
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn every_port_of_a_pool_is_handed_out_exactly_once() {
-        let mut dice = Dice::new((1, 2));
+        let mut dice = Prf::new((1, 2));
         let mut pool = Pool::new(PoolKind::UdpHigh.range());
         let taken: BTreeSet<u16> = core::iter::from_fn(|| pool.take(&mut dice)).collect();
         assert!(taken.into_iter().eq(1024..=65535));
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_refill_leaves_out_what_is_held_back() {
-        let mut dice = Dice::new((1, 2));
+        let mut dice = Prf::new((1, 2));
         let mut pool = Pool::new(PoolKind::TcpLow.range());
         let mut held_back = PortSet::empty();
         (601..=1023).for_each(|port| held_back.insert(port));

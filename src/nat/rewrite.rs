@@ -5,17 +5,17 @@
 
 use core::net::Ipv4Addr;
 
-use crate::packet::Checksum;
 use crate::wire::bytes::{put_u16, put_u32, u16_at};
 use crate::wire::checksum::Delta;
 use crate::wire::icmp::{self, Icmp};
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::packet::Checksum;
 use crate::wire::transport::Transport;
 use crate::wire::{tcp, udp};
 
 /// What an IP header is to say from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heading {
+pub struct NewHeader {
     /// Sender.
     pub source: Ipv4Addr,
     /// Receiver.
@@ -37,20 +37,20 @@ pub enum PortChange {
     Destination(u16),
 }
 
-/// Writes `heading` into the IP header at the start of `header`, which was read as `ip`; returns what that
+/// Writes `new_header` into the IP header at the start of `header`, which was read as `ip`; returns what that
 /// does to sums that cover the addresses.
 #[inline(always)]
-pub fn readdress(header: &mut [u8], ip: &Ipv4, heading: &Heading) -> Delta {
+pub fn readdress(header: &mut [u8], ip: &Ipv4, new_header: &NewHeader) -> Delta {
     let addresses =
-        Delta::NONE.address(ip.source, heading.source).address(ip.destination, heading.destination);
-    let delta = addresses.word(ip.ident, heading.ident).first_byte(ip.ttl, heading.ttl);
+        Delta::NONE.address(ip.source, new_header.source).address(ip.destination, new_header.destination);
+    let delta = addresses.word(ip.ident, new_header.ident).first_byte(ip.ttl, new_header.ttl);
     let Some(head) = header.first_chunk_mut::<{ ipv4::HEADER_BYTES }>() else { return addresses };
     let sum = delta.apply(u16::from_be_bytes([head[10], head[11]]));
-    put_u16(head, ipv4::at::IDENT, heading.ident);
-    head[ipv4::at::TTL] = heading.ttl;
+    put_u16(head, ipv4::at::IDENT, new_header.ident);
+    head[ipv4::at::TTL] = new_header.ttl;
     put_u16(head, ipv4::at::CHECKSUM, sum);
-    put_u32(head, ipv4::at::SOURCE, heading.source.to_bits());
-    put_u32(head, ipv4::at::DESTINATION, heading.destination.to_bits());
+    put_u32(head, ipv4::at::SOURCE, new_header.source.to_bits());
+    put_u32(head, ipv4::at::DESTINATION, new_header.destination.to_bits());
     addresses
 }
 

@@ -16,19 +16,19 @@
 pub mod binding;
 pub mod bounded;
 pub mod hops;
-pub mod questions;
+pub mod request_allowances;
 pub mod silent;
 pub mod waiting;
 
-use self::binding::{Binding, Claim};
+use self::binding::{ArpOrigin, Binding};
 use self::bounded::Bounds;
 use self::hops::Hops;
-use self::questions::Questions;
-use self::silent::{Due, Silence, Silent, Tries};
-use self::waiting::{Charged, Line, Waiting};
-use crate::flow::allowance::Taken;
-use crate::flow::share::Account;
-use crate::time::Moment;
+use self::request_allowances::RequestAllowances;
+use self::silent::{Silent, SilentDue, SilentHop, Tries};
+use self::waiting::{Charged, LineId, WaitingPackets};
+use crate::base::time::Moment;
+use crate::tables::allowance::Taken;
+use crate::tables::share::Account;
 use crate::wire::ethernet::Mac;
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -42,11 +42,11 @@ const QUESTIONS: u8 = 3;
 /// On whose account the gateway is asked for.
 const GATEWAY_ASKER: Account = Account::UPLINK;
 /// Where packets for the gateway wait: behind the lines of silent hops.
-const GATEWAY_LINE: Line = Line(silent::HOPS.total as usize);
+const GATEWAY_LINE: LineId = LineId(silent::HOPS.total as usize);
 
 /// What becomes of a packet.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<P> {
+pub enum NeighbourEffect<P> {
     /// Send the packet to this address.
     Send(Mac, P),
     /// The packet's next hop does not answer.
@@ -56,17 +56,17 @@ pub enum Event<P> {
 }
 
 /// Where that goes.
-pub trait Output<P> {
+pub trait NeighbourOutput<P> {
     /// Broadcasts a question for `hop` on the account of `asker`; says whether it could.
-    fn ask(&mut self, hop: Ipv4Addr, asker: Account) -> Asked;
+    fn ask(&mut self, hop: Ipv4Addr, asker: Account) -> Solicited;
 
     /// Does with a packet what it says.
-    fn emit(&mut self, event: Event<P>);
+    fn emit(&mut self, event: NeighbourEffect<P>);
 }
 
 /// Whether a question is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum Solicited {
     /// It is.
     Yes,
     /// It could not be sent, or its account has none left.
@@ -86,7 +86,7 @@ enum State {
     /// Nobody wanted it yet.
     Unused,
     /// It has not answered, and packets wait.
-    Silent(Silence),
+    Silent(SilentHop),
     /// It is there, or taken to be.
     Bound(Binding),
 }
@@ -106,8 +106,8 @@ pub struct Neighbours<P> {
     gateway: Gateway,
     known: Hops<Binding>,
     silent: Silent,
-    waiting: Waiting<P>,
-    questions: Questions,
+    waiting: WaitingPackets<P>,
+    questions: RequestAllowances,
 }
 
 impl<P: Charged> Neighbours<P> {
@@ -118,8 +118,8 @@ impl<P: Charged> Neighbours<P> {
             gateway: Gateway { address: gateway, fallback, state: State::Unused },
             known: Hops::new(KNOWN),
             silent: Silent::default(),
-            waiting: Waiting::new(GATEWAY_LINE.0 + 1),
-            questions: Questions::default(),
+            waiting: WaitingPackets::new(GATEWAY_LINE.0 + 1),
+            questions: RequestAllowances::default(),
         }
     }
 
@@ -129,20 +129,22 @@ impl<P: Charged> Neighbours<P> {
     }
 
     /// Sends `packet` to `hop`, or has it wait until the hop answers.
-    pub fn resolve(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn Output<P>) {
+    pub fn resolve(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn NeighbourOutput<P>) {
         match self.last {
-            Some(last) if last.hop == hop && now < last.until => output.emit(Event::Send(last.mac, packet)),
+            Some(last) if last.hop == hop && now < last.until => {
+                output.emit(NeighbourEffect::Send(last.mac, packet))
+            }
             _ if hop == self.gateway.address => self.resolve_gateway(packet, now, output),
             _ => self.look_up(hop, packet, now, output),
         }
     }
 
-    fn resolve_gateway(&mut self, packet: P, now: Moment, output: &mut dyn Output<P>) {
+    fn resolve_gateway(&mut self, packet: P, now: Moment, output: &mut dyn NeighbourOutput<P>) {
         let hop = self.gateway.address;
         let mut ask = || output.ask(hop, GATEWAY_ASKER);
         match &mut self.gateway.state {
             State::Bound(binding) => {
-                if now >= binding.quiet_until() && ask() == Asked::Yes {
+                if now >= binding.quiet_until() && ask() == Solicited::Yes {
                     binding.ask(now);
                 }
                 let binding = *binding;
@@ -151,20 +153,20 @@ impl<P: Charged> Neighbours<P> {
             State::Silent(silence) if silence.is_asked(now) => {}
             State::Silent(silence) => silence.note(ask(), now),
             State::Unused => {
-                let mut silence = Silence::new(now);
+                let mut silence = SilentHop::new(now);
                 silence.note(ask(), now);
                 self.gateway.state = State::Silent(silence);
             }
         }
-        self.waiting.join(GATEWAY_LINE, packet, |packet| output.emit(Event::Displaced(packet)));
+        self.waiting.join(GATEWAY_LINE, packet, |packet| output.emit(NeighbourEffect::Displaced(packet)));
     }
 
-    fn look_up(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn Output<P>) {
+    fn look_up(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn NeighbourOutput<P>) {
         if let Some(place) = self.known.find(hop, |_, _| true) {
             self.known.renew(place);
             if let Some(binding) = self.known.get_mut(place).filter(|binding| !binding.gave_up(now)) {
                 if now >= binding.quiet_until()
-                    && ask(&mut self.questions, packet.account(), hop, now, output) == Asked::Yes
+                    && ask(&mut self.questions, packet.account(), hop, now, output) == Solicited::Yes
                 {
                     binding.ask(now);
                 }
@@ -178,22 +180,29 @@ impl<P: Charged> Neighbours<P> {
 
     /// Sends to a hop whose address is known, and remembers it for the next packet. Not for longer than a second, so that
     /// it stays known which hops are used.
-    fn send(&mut self, hop: Ipv4Addr, binding: Binding, packet: P, now: Moment, output: &mut dyn Output<P>) {
+    fn send(
+        &mut self,
+        hop: Ipv4Addr,
+        binding: Binding,
+        packet: P,
+        now: Moment,
+        output: &mut dyn NeighbourOutput<P>,
+    ) {
         let until = binding.quiet_until().min(now + ASK_EVERY);
         self.last = Some(Known { hop, mac: binding.mac(), until });
-        output.emit(Event::Send(binding.mac(), packet));
+        output.emit(NeighbourEffect::Send(binding.mac(), packet));
     }
 
-    fn wait(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn Output<P>) {
+    fn wait(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn NeighbourOutput<P>) {
         let Self { silent, waiting, questions, .. } = self;
         let entered = silent.enter(packet.account(), hop, now, |line| {
             while let Some(packet) = waiting.next(line) {
-                output.emit(Event::Displaced(packet));
+                output.emit(NeighbourEffect::Displaced(packet));
             }
         });
-        let Some(place) = entered else { return output.emit(Event::Displaced(packet)) };
+        let Some(place) = entered else { return output.emit(NeighbourEffect::Displaced(packet)) };
         silent.ask(place, now, |account, hop| ask(questions, account, hop, now, output));
-        waiting.join(silent::line(place), packet, |packet| output.emit(Event::Displaced(packet)));
+        waiting.join(silent::line(place), packet, |packet| output.emit(NeighbourEffect::Displaced(packet)));
     }
 
     /// Takes in an ARP packet, whatever its opcode: `address` says it is at `mac`. Nothing, unless that is a hop in use.
@@ -201,9 +210,9 @@ impl<P: Charged> Neighbours<P> {
         &mut self,
         address: Ipv4Addr,
         mac: Mac,
-        claim: Claim,
+        claim: ArpOrigin,
         now: Moment,
-        output: &mut dyn Output<P>,
+        output: &mut dyn NeighbourOutput<P>,
     ) {
         self.last = self.last.filter(|last| last.hop != address);
         if address == self.gateway.address {
@@ -225,7 +234,7 @@ impl<P: Charged> Neighbours<P> {
         }
     }
 
-    fn hear_gateway(&mut self, mac: Mac, claim: Claim, now: Moment, output: &mut dyn Output<P>) {
+    fn hear_gateway(&mut self, mac: Mac, claim: ArpOrigin, now: Moment, output: &mut dyn NeighbourOutput<P>) {
         match &mut self.gateway.state {
             State::Bound(binding) => binding.hear(mac, claim, now),
             State::Silent(silence) => {
@@ -236,21 +245,21 @@ impl<P: Charged> Neighbours<P> {
         }
     }
 
-    fn send_waiting(&mut self, line: Line, mac: Mac, output: &mut dyn Output<P>) {
+    fn send_waiting(&mut self, line: LineId, mac: Mac, output: &mut dyn NeighbourOutput<P>) {
         while let Some(packet) = self.waiting.next(line) {
-            output.emit(Event::Send(mac, packet));
+            output.emit(NeighbourEffect::Send(mac, packet));
         }
     }
 
     /// Asks again, and gives up on hops that did not answer.
-    pub fn advance(&mut self, now: Moment, output: &mut dyn Output<P>) {
+    pub fn advance(&mut self, now: Moment, output: &mut dyn NeighbourOutput<P>) {
         while let Some(due) = self.silent.advance(now) {
             match due {
-                Due::Try(place) => {
+                SilentDue::Try(place) => {
                     let questions = &mut self.questions;
                     self.silent.ask(place, now, |account, hop| ask(questions, account, hop, now, output));
                 }
-                Due::GiveUp(line) => self.give_up(line, output),
+                SilentDue::GiveUp(line) => self.give_up(line, output),
             }
         }
         let Gateway { address, fallback, ref mut state } = self.gateway;
@@ -268,9 +277,9 @@ impl<P: Charged> Neighbours<P> {
         }
     }
 
-    fn give_up(&mut self, line: Line, output: &mut dyn Output<P>) {
+    fn give_up(&mut self, line: LineId, output: &mut dyn NeighbourOutput<P>) {
         while let Some(packet) = self.waiting.next(line) {
-            output.emit(Event::Unreachable(packet));
+            output.emit(NeighbourEffect::Unreachable(packet));
         }
     }
 
@@ -284,7 +293,7 @@ impl<P: Charged> Neighbours<P> {
     }
 
     /// Forgets everything, for a new uplink. What waits comes out as unreachable.
-    pub fn clear(&mut self, output: &mut dyn Output<P>) {
+    pub fn clear(&mut self, output: &mut dyn NeighbourOutput<P>) {
         self.last = None;
         self.gateway.state = State::Unused;
         while let Some(place) = self.known.any() {
@@ -297,8 +306,8 @@ impl<P: Charged> Neighbours<P> {
     }
 
     /// What `account` has: pages that wait, hops that have not answered, hops that did. To look at.
-    pub fn holdings(&self, account: Account) -> Holdings {
-        Holdings {
+    pub fn holdings(&self, account: Account) -> NeighbourHoldings {
+        NeighbourHoldings {
             pages: self.waiting.pages(account),
             silent: self.silent.held(account),
             known: self.known.held(account),
@@ -308,21 +317,21 @@ impl<P: Charged> Neighbours<P> {
 
 /// Sends a question if `account` has one left.
 fn ask<P>(
-    questions: &mut Questions,
+    questions: &mut RequestAllowances,
     account: Account,
     hop: Ipv4Addr,
     now: Moment,
-    output: &mut dyn Output<P>,
-) -> Asked {
+    output: &mut dyn NeighbourOutput<P>,
+) -> Solicited {
     match questions.take(account, now) {
         Taken::Granted => output.ask(hop, account),
-        Taken::Exhausted => Asked::No,
+        Taken::Exhausted => Solicited::No,
     }
 }
 
 /// What one account has in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holdings {
+pub struct NeighbourHoldings {
     /// Pages of packets that wait.
     pub pages: u32,
     /// Hops that have not answered.

@@ -9,7 +9,7 @@ use core::net::Ipv4Addr;
 
 /// Why a client's ARP packet gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Silence {
+pub enum NoArpReply {
     /// It was no question.
     NotARequest,
     /// It asks for the client's own address: a probe whether somebody else has it (RFC 5227).
@@ -19,19 +19,19 @@ pub enum Silence {
 }
 
 /// The answer to what a client asked: `mac` has the address.
-pub fn answer(request: &Arp, identity: &Identity, mac: Mac) -> Result<Arp, Silence> {
+pub fn answer(request: &Arp, identity: &Identity, mac: Mac) -> Result<Arp, NoArpReply> {
     if request.operation != Operation::Request {
-        return Err(Silence::NotARequest);
+        return Err(NoArpReply::NotARequest);
     }
     if Some(request.target) == identity.address() {
-        return Err(Silence::OwnAddress);
+        return Err(NoArpReply::OwnAddress);
     }
     // A probe names no sender address yet.
     let sender =
         if request.sender == Ipv4Addr::UNSPECIFIED { identity.address() } else { Some(request.sender) };
     match sender {
         Some(sender) if identity.check(request.sender_mac, sender).is_ok() => Ok(request.answer(mac)),
-        _ => Err(Silence::Spoofed),
+        _ => Err(NoArpReply::Spoofed),
     }
 }
 
@@ -44,7 +44,7 @@ mod tests {
     const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 5);
     const OTHER: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 1);
 
-    fn ask(sender_mac: Mac, sender: Ipv4Addr, target: Ipv4Addr) -> Result<Arp, Silence> {
+    fn ask(sender_mac: Mac, sender: Ipv4Addr, target: Ipv4Addr) -> Result<Arp, NoArpReply> {
         let request =
             Arp { operation: Operation::Request, sender_mac, sender, target_mac: Mac([0; 6]), target };
         answer(&request, &Identity::parse("00:16:3e:00:00:05", "10.137.0.5"), OURS)
@@ -54,18 +54,18 @@ mod tests {
     fn a_1_every_address_but_the_client_s_is_answered() {
         let reply = ask(MAC, CLIENT, OTHER).unwrap();
         assert_eq!((reply.sender, reply.sender_mac, reply.target), (OTHER, OURS, CLIENT));
-        assert_eq!(ask(MAC, CLIENT, CLIENT), Err(Silence::OwnAddress));
+        assert_eq!(ask(MAC, CLIENT, CLIENT), Err(NoArpReply::OwnAddress));
     }
 
     #[test]
     fn a_2_a_probe_for_the_own_address_is_left_unanswered() {
-        assert_eq!(ask(MAC, Ipv4Addr::UNSPECIFIED, CLIENT), Err(Silence::OwnAddress));
+        assert_eq!(ask(MAC, Ipv4Addr::UNSPECIFIED, CLIENT), Err(NoArpReply::OwnAddress));
         assert!(ask(MAC, Ipv4Addr::UNSPECIFIED, OTHER).is_ok());
     }
 
     #[test]
     fn a_3_spoofed_senders_get_no_answer() {
-        assert_eq!(ask(Mac([1; 6]), CLIENT, OTHER), Err(Silence::Spoofed));
-        assert_eq!(ask(MAC, Ipv4Addr::new(10, 137, 0, 6), OTHER), Err(Silence::Spoofed));
+        assert_eq!(ask(Mac([1; 6]), CLIENT, OTHER), Err(NoArpReply::Spoofed));
+        assert_eq!(ask(MAC, Ipv4Addr::new(10, 137, 0, 6), OTHER), Err(NoArpReply::Spoofed));
     }
 }

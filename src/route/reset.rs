@@ -1,6 +1,6 @@
 //! The RST that tells a client its connection is unknown here (RFC 9293 section 3.10.7.1).
 
-use super::report::write_ip;
+use super::icmp_error::write_ip;
 use crate::wire::bytes::{put_u16, put_u32};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Ipv4, protocol};

@@ -1,7 +1,7 @@
 //! Cutting a TCP packet that is larger than the MTU into segments (what Linux calls GSO): a plan, which the
 //! packet's owner carries out for a receiver that cannot do it.
 //!
-//! As in [`crate::route::cut`] a piece is a new header and a range of bytes of the old packet. What the headers
+//! As in [`crate::route::fragmentation`] a piece is a new header and a range of bytes of the old packet. What the headers
 //! of the segments say follows RFC 9293: sequence numbers count on, FIN and PSH belong to the last one, CWR
 //! (RFC 3168) to the first, and identifications count on. Checksums are left blank, as the large packet's was.
 //!
@@ -117,25 +117,25 @@ impl Shape {
     }
 
     /// Plans the segments of at most `segment_bytes` of payload of the packet that starts `header`.
-    pub fn segments(self, header: &[u8], segment_bytes: NonZeroU16) -> Segments {
+    pub fn segments(self, header: &[u8], segment_bytes: NonZeroU16) -> TcpSegments {
         let mut original = [0; LONGEST_HEADERS];
         for (to, from) in original.iter_mut().zip(header) {
             *to = *from;
         }
-        Segments { shape: self, original, segment_bytes: segment_bytes.get().into(), next: 0 }
+        TcpSegments { shape: self, original, segment_bytes: segment_bytes.get().into(), next: 0 }
     }
 }
 
 /// One segment to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub struct TcpSegment {
     header: [u8; LONGEST_HEADERS],
     header_bytes: usize,
     /// The bytes that follow the headers, counted from the first byte of the packet that is cut.
     pub payload: Range<usize>,
 }
 
-impl Segment {
+impl TcpSegment {
     /// IP and TCP header, with a blank TCP checksum.
     pub fn header(&self) -> &[u8] {
         self.header.get(..self.header_bytes).unwrap_or(&self.header)
@@ -144,7 +144,7 @@ impl Segment {
 
 /// The segments of a packet, in order.
 #[derive(Clone, Debug)]
-pub struct Segments {
+pub struct TcpSegments {
     shape: Shape,
     original: [u8; LONGEST_HEADERS],
     segment_bytes: usize,
@@ -152,10 +152,10 @@ pub struct Segments {
     next: usize,
 }
 
-impl Iterator for Segments {
-    type Item = Segment;
+impl Iterator for TcpSegments {
+    type Item = TcpSegment;
 
-    fn next(&mut self) -> Option<Segment> {
+    fn next(&mut self) -> Option<TcpSegment> {
         let Shape { ip_bytes, header_bytes, total_bytes } = self.shape;
         let sent = self.next * self.segment_bytes;
         let left = self.shape.payload_bytes().checked_sub(sent).filter(|left| *left > 0)?;
@@ -183,7 +183,7 @@ impl Iterator for Segments {
         }
         self.shape.write_blank(&mut header, header_bytes + bytes);
         self.next += 1;
-        Some(Segment { header, header_bytes, payload: start..start + bytes })
+        Some(TcpSegment { header, header_bytes, payload: start..start + bytes })
     }
 }
 
@@ -211,7 +211,7 @@ mod tests {
         header
     }
 
-    fn cut(header: &[u8], payload: usize, segment_bytes: u16) -> Vec<Segment> {
+    fn cut(header: &[u8], payload: usize, segment_bytes: u16) -> Vec<TcpSegment> {
         let shape = Shape::read(header, 48 + payload).unwrap();
         shape.segments(header, NonZeroU16::new(segment_bytes).unwrap()).collect()
     }

@@ -6,7 +6,7 @@
 //! The Ethernet source is not compared with the sender's address in the packet: routers that share an address answer with
 //! one that is not their own (VRRP, RFC 5798 section 8.1.2), and who forges one forges both.
 
-use crate::route::neighbour::binding::Claim;
+use crate::route::neighbour::binding::ArpOrigin;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::Mac;
 use core::net::Ipv4Addr;
@@ -24,14 +24,14 @@ pub struct Us {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
     /// The sender is where the packet says. `None` of a probe, which has no address yet (RFC 5227 section 2.1).
-    pub claim: Option<Claim>,
+    pub claim: Option<ArpOrigin>,
     /// To be sent back.
     pub answer: Option<Arp>,
 }
 
 /// Why nothing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ArpRefusal {
     /// It is for another host.
     NotForUs,
     /// It claims an address of a client's or ours, or an Ethernet address that is ours or no host's (RFC 1812 section
@@ -46,16 +46,16 @@ pub fn hear(
     destination: Mac,
     us: Us,
     is_client: impl FnOnce(Ipv4Addr) -> bool,
-) -> Result<Heard, Refusal> {
+) -> Result<Heard, ArpRefusal> {
     if destination != us.mac && !destination.is_group() {
-        return Err(Refusal::NotForUs);
+        return Err(ArpRefusal::NotForUs);
     }
     let is_host = arp.sender_mac.is_host() && arp.sender_mac != us.mac;
     if !is_host || arp.sender == us.address || is_client(arp.sender) {
-        return Err(Refusal::Spoofed);
+        return Err(ArpRefusal::Spoofed);
     }
     let is_answer = arp.operation == Operation::Reply && destination == us.mac;
-    let claim = if is_answer { Claim::Reply } else { Claim::Unasked };
+    let claim = if is_answer { ArpOrigin::Reply } else { ArpOrigin::Unasked };
     let asks_us = arp.operation == Operation::Request && arp.target == us.address;
     Ok(Heard {
         claim: (!arp.sender.is_unspecified()).then_some(claim),
@@ -77,24 +77,27 @@ mod tests {
         sender: (Ipv4Addr, Mac),
         target: Ipv4Addr,
         to: Mac,
-    ) -> Result<Heard, Refusal> {
+    ) -> Result<Heard, ArpRefusal> {
         let (sender, sender_mac) = sender;
         let arp = Arp { operation, sender_mac, sender, target_mac: Mac([0; 6]), target };
         hear(&arp, to, US, |address| address == CLIENT)
     }
 
-    fn claims(operation: Operation, target: Ipv4Addr, to: Mac) -> Option<Claim> {
+    fn claims(operation: Operation, target: Ipv4Addr, to: Mac) -> Option<ArpOrigin> {
         says(operation, (GATEWAY, ROUTER), target, to).ok()?.claim
     }
 
     #[test]
     fn a_8_requests_announcements_and_replies_all_tell_where_their_sender_is() {
         let everybody = Mac::BROADCAST;
-        assert_eq!(claims(Operation::Reply, US.address, US.mac), Some(Claim::Reply));
-        assert_eq!(claims(Operation::Reply, GATEWAY, everybody), Some(Claim::Unasked));
-        assert_eq!(claims(Operation::Request, GATEWAY, everybody), Some(Claim::Unasked));
-        assert_eq!(claims(Operation::Request, US.address, US.mac), Some(Claim::Unasked));
-        assert_eq!(claims(Operation::Request, Ipv4Addr::new(10, 0, 0, 77), everybody), Some(Claim::Unasked));
+        assert_eq!(claims(Operation::Reply, US.address, US.mac), Some(ArpOrigin::Reply));
+        assert_eq!(claims(Operation::Reply, GATEWAY, everybody), Some(ArpOrigin::Unasked));
+        assert_eq!(claims(Operation::Request, GATEWAY, everybody), Some(ArpOrigin::Unasked));
+        assert_eq!(claims(Operation::Request, US.address, US.mac), Some(ArpOrigin::Unasked));
+        assert_eq!(
+            claims(Operation::Request, Ipv4Addr::new(10, 0, 0, 77), everybody),
+            Some(ArpOrigin::Unasked)
+        );
     }
 
     #[test]
@@ -113,7 +116,7 @@ mod tests {
     fn a_8_nobody_claims_what_is_ours_or_a_client_s() {
         for operation in [Operation::Request, Operation::Reply] {
             for sender in [(CLIENT, ROUTER), (US.address, ROUTER), (GATEWAY, US.mac)] {
-                assert_eq!(says(operation, sender, US.address, US.mac), Err(Refusal::Spoofed));
+                assert_eq!(says(operation, sender, US.address, US.mac), Err(ArpRefusal::Spoofed));
             }
         }
     }
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn a_8_an_address_that_no_host_has_is_not_believed() {
         for mac in [Mac::BROADCAST, Mac([0; 6]), Mac([1, 0, 0x5e, 0, 0, 1])] {
-            assert_eq!(says(Operation::Reply, (GATEWAY, mac), US.address, US.mac), Err(Refusal::Spoofed));
+            assert_eq!(says(Operation::Reply, (GATEWAY, mac), US.address, US.mac), Err(ArpRefusal::Spoofed));
         }
         let backend = Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
         assert!(says(Operation::Reply, (GATEWAY, backend), US.address, US.mac).is_ok());
@@ -131,6 +134,6 @@ mod tests {
     fn what_a_bridge_floods_to_everybody_is_not_for_us() {
         let other = Mac([2, 0, 0, 0, 0, 7]);
         let heard = says(Operation::Reply, (GATEWAY, ROUTER), US.address, other);
-        assert_eq!(heard, Err(Refusal::NotForUs));
+        assert_eq!(heard, Err(ArpRefusal::NotForUs));
     }
 }

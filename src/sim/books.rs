@@ -7,11 +7,11 @@ use super::memory::MemoryWatch;
 use super::run::domain_of;
 use super::scenario::Scenario;
 use super::world::SharedWorld;
-use crate::counters::Drop;
-use crate::flow::share::Account;
+use crate::base::counters::DropReason;
 use crate::kernel::Firewall;
 use crate::route::neighbour::silent::HOPS;
 use crate::route::neighbour::waiting::PAGES;
+use crate::tables::share::Account;
 use crate::vif::drops::FrameDrop;
 use crate::xen::Xen;
 use alloc::format;
@@ -33,8 +33,8 @@ pub struct KernelStory {
 
 impl KernelStory {
     pub(super) fn of(firewall: &Firewall<SimXen, SimRing>, memory: &MemoryWatch) -> Self {
-        let counters = firewall.journey().counters();
-        let drops = Drop::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
+        let counters = firewall.engine().counters();
+        let drops = DropReason::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
         let drops: Vec<String> =
             drops.map(|&why| format!("{} {}", why.name(), counters.dropped(why))).collect();
         let frames = &firewall.egress().drops;
@@ -45,7 +45,8 @@ impl KernelStory {
             counters.between,
             drops.join(", "),
         );
-        let full = [Drop::FlowLimit, Drop::FlowRate, Drop::PortLimit, Drop::PortsExhausted];
+        let full =
+            [DropReason::FlowLimit, DropReason::FlowRate, DropReason::PortLimit, DropReason::PortsExhausted];
         let refused = full.iter().map(|&why| counters.dropped(why)).sum();
         let unreachable = [FrameDrop::NeighbourSilent, FrameDrop::NoUplink, FrameDrop::NoPage];
         let unreachable: u64 = unreachable.iter().map(|&why| frames.of(why)).sum();

@@ -1,7 +1,7 @@
 //! What happens to time: it jumps, the kernel's CPU is taken away for a while, the wall clock is set.
 
 use super::dice::Dice;
-use crate::time::{Moment, UnixSeconds};
+use crate::base::time::{Moment, UnixSeconds};
 use core::time::Duration;
 
 /// Seconds since the epoch when system time was zero.

@@ -4,12 +4,12 @@
 
 use super::machine::Machine;
 use super::world::{Peer, Rest, SharedWorld, World};
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::DomainId;
 use crate::xen::abi::console::{OUT, OUT_BYTES, OUT_CONS, OUT_PROD};
 use crate::xen::console::{Console, Written};
 use crate::xen::host::Frame;
-use crate::xen::meter::{Account, charge};
+use crate::xen::meter::{Payer, charge};
 use alloc::format;
 use alloc::rc::Weak;
 use core::cell::RefCell;
@@ -49,7 +49,7 @@ impl Log for Logger {
             let Ok(mut place) = place.try_borrow_mut() else { return };
             let Some((console, world)) = place.as_mut() else { return };
             let written = console.line(format_args!("{:<5} {}", record.level(), record.args()));
-            let _world = charge(Account::World);
+            let _world = charge(Payer::World);
             let world = world.upgrade();
             if let (Written::Notify, Some(Ok(mut world))) =
                 (written, world.as_ref().map(|w| w.try_borrow_mut()))

@@ -3,13 +3,13 @@
 use super::machine::{GRANT_FRAMES, KERNEL, Machine, STORE, UPLINK};
 use super::watcher;
 use super::world::{SharedWorld, Wait, World};
+use crate::base::time::{Moment, UnixSeconds};
 use crate::store::{RingStatus, StoreRing, Timeout};
-use crate::time::{Moment, UnixSeconds};
 use crate::xen::copy::CopyBatch;
-use crate::xen::event::{self, Notices, Port, RemotePort};
+use crate::xen::event::{self, Notifications, Port, RemotePort};
 use crate::xen::grant::{Access, GrantTable, GrantedPage, Gref};
 use crate::xen::host::Frame;
-use crate::xen::meter::{Account, charge};
+use crate::xen::meter::{Payer, charge};
 use crate::xen::page::{Page, PagePool, SharedPage};
 use crate::xen::store_ring::StoreBytes;
 use crate::xen::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError, touch};
@@ -33,7 +33,7 @@ pub struct SimXen {
     grants: GrantTable,
     pages: PagePool,
     shared_info: SharedPage,
-    notices: Notices,
+    notices: Notifications,
     entropy: [u8; 32],
 }
 
@@ -86,7 +86,7 @@ impl SimXen {
         let weak = Rc::downgrade(world);
         touch::listen(Some(Box::new(move || match weak.upgrade() {
             Some(world) => world.try_borrow_mut().map_or(16, |mut world| {
-                let _world = charge(Account::World);
+                let _world = charge(Payer::World);
                 world.touched()
             }),
             None => u32::MAX,
@@ -97,7 +97,7 @@ impl SimXen {
                 grants: GrantTable::new(table),
                 pages: pool,
                 shared_info: ours,
-                notices: Notices::default(),
+                notices: Notifications::default(),
                 entropy,
             },
             store: SimRing { world: world.clone(), ring: StoreBytes::new(store_page), port: Port(port) },
@@ -119,19 +119,19 @@ impl SimXen {
 
 impl Xen for SimXen {
     fn now(&self) -> Moment {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let mut world = self.enter();
         world.clock_readings += 1;
         world.machine.now
     }
 
     fn unix_time(&self, now: Moment) -> UnixSeconds {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         self.world.borrow().machine.clock.unix_time(now)
     }
 
     fn entropy(&mut self) -> Option<[u8; 32]> {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         Some(self.entropy)
     }
 
@@ -150,7 +150,7 @@ impl Xen for SimXen {
         access: Access,
         shown: Range<usize>,
     ) -> Result<GrantedPage, Page> {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let Some(frame) = self.enter().machine.memory.frame_at(page.address()) else { return Err(page) };
         let granted = self.grants.grant(domain, page, FrameNumber(frame.0.into()), access, shown.clone())?;
         if domain == UPLINK {
@@ -166,7 +166,7 @@ impl Xen for SimXen {
     }
 
     fn end_grant(&mut self, granted: GrantedPage) -> Result<Page, GrantedPage> {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         drop(self.enter());
         let reference = granted.reference().0;
         let ended = self.grants.end(granted);
@@ -184,7 +184,7 @@ impl Xen for SimXen {
     }
 
     fn map(&mut self, domain: DomainId, reference: Gref) -> Result<MappedPage, XenError> {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let mut world = self.enter();
         let result = world.machine.map_grant(KERNEL, domain, reference.0);
         world.note(&[3, u64::from(domain.0), u64::from(reference.0)], || {
@@ -200,7 +200,7 @@ impl Xen for SimXen {
     }
 
     fn unmap(&mut self, mapping: MappedPage) -> Result<(), XenError> {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let mut world = self.enter();
         let status = world.machine.unmap_grant(KERNEL, mapping.handle());
         world.note(&[4, u64::from(mapping.handle())], || format!("unmaps {}: {status}", mapping.handle()));
@@ -208,7 +208,7 @@ impl Xen for SimXen {
     }
 
     fn copy(&mut self, batch: &mut CopyBatch) {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let mut world = self.enter();
         world.machine.batches += 1;
         batch.run(|copies| {
@@ -220,7 +220,7 @@ impl Xen for SimXen {
     }
 
     fn allocate_port(&mut self, domain: DomainId) -> Result<Port, XenError> {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let mut world = self.enter();
         let result = world.machine.channels.allocate(KERNEL, domain);
         world.note(&[6, u64::from(domain.0)], || {
@@ -230,7 +230,7 @@ impl Xen for SimXen {
     }
 
     fn bind_port(&mut self, domain: DomainId, remote: RemotePort) -> Result<Port, XenError> {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let mut world = self.enter();
         let result = world.machine.channels.bind(KERNEL, domain, remote.0);
         world.note(&[7, u64::from(domain.0), u64::from(remote.0)], || {
@@ -241,7 +241,7 @@ impl Xen for SimXen {
 
     fn close_port(&mut self, port: Port) {
         self.send_notices();
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let mut world = self.enter();
         world.machine.channels.close(KERNEL, port.0);
         world.note(&[8, u64::from(port.0)], || format!("closes port {}", port.0));
@@ -257,7 +257,7 @@ impl Xen for SimXen {
     }
 
     fn send_notices(&mut self) {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         for port in core::mem::take(&mut self.notices).ports() {
             let mut world = self.enter();
             world.machine.send_event(KERNEL, port.0);
@@ -266,14 +266,14 @@ impl Xen for SimXen {
     }
 
     fn take_pending(&mut self, port: Port) -> bool {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         drop(self.enter());
         event::take_pending(&self.shared_info, port)
     }
 
     fn wait(&mut self, ports: &[Port], until: Option<Moment>) -> Moment {
         self.send_notices();
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let mut world = self.enter();
         watcher::check_before_sleep(&mut world.machine);
         world.poll(ports, until, Wait::Work);
@@ -291,7 +291,7 @@ impl Xen for SimXen {
     }
 
     fn shutdown(&mut self, reason: Shutdown) {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let mut world = self.enter();
         world.note(&[10], || format!("shuts down: {reason:?}"));
         world.finish();
@@ -320,7 +320,7 @@ impl SimRing {
 
 impl StoreRing for SimRing {
     fn write(&mut self, bytes: &[u8]) -> usize {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let moved = self.ring.write(bytes);
         if moved > 0 {
             self.notify();
@@ -329,7 +329,7 @@ impl StoreRing for SimRing {
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> usize {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let moved = self.ring.read(bytes);
         if moved > 0 {
             self.notify();
@@ -342,7 +342,7 @@ impl StoreRing for SimRing {
     }
 
     fn wait(&mut self) -> Result<(), Timeout> {
-        let _world = charge(Account::World);
+        let _world = charge(Payer::World);
         let deadline = self.world.borrow().machine.now + PATIENCE;
         let mut world = self.world.borrow_mut();
         world.poll(&[self.port], Some(deadline), Wait::Reply);

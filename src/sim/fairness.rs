@@ -20,7 +20,7 @@ use super::run::{
 use super::scenario::Scenario;
 use super::trace::Recording;
 use super::world::{Peer, Rest, World};
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::{DomainId, touch};
 use alloc::boxed::Box;
 use alloc::rc::Rc;

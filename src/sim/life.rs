@@ -17,7 +17,7 @@ use super::run::{FRAMES, GATEWAY, PAGES, SERVER, boot_kernel, domain_of, plans, 
 use super::scenario::{ClientShape, Scenario};
 use super::trace::Recording;
 use super::world::World;
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::{Shutdown, touch};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;

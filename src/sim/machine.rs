@@ -15,7 +15,7 @@ use super::rivals::Rivals;
 use super::shown::Shown;
 use super::store::StoreServer;
 use super::trace::{Recording, Trace};
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::DomainId;
 use crate::xen::host::{Frame, HostMemory};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};

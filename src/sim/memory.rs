@@ -3,7 +3,7 @@
 //! Speaks only in programs whose global allocator is [`Meter`](crate::xen::meter::Meter).
 
 use super::world::SharedWorld;
-use crate::xen::meter::{self, Account};
+use crate::xen::meter::{self, Payer};
 use alloc::format;
 
 /// Bytes that the kernel may have allocated beyond those after boot. Per device: two queues of frames, the
@@ -31,7 +31,7 @@ impl MemoryWatch {
     pub fn check(&self, world: &SharedWorld) {
         let more = self.peak_bytes();
         if more > LIMIT_BYTES {
-            let _world = meter::charge(Account::World);
+            let _world = meter::charge(Payer::World);
             let what = format!("the kernel has allocated {more} bytes since it booted");
             world.borrow_mut().machine.violate("memory", what);
         }

@@ -8,7 +8,7 @@
 use super::machine::Machine;
 use super::net::frame::{Packet, word};
 use super::rules::SlowRules;
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::DomainId;
 use alloc::collections::BTreeMap;
 use alloc::format;

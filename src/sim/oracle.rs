@@ -1,6 +1,6 @@
 //! What must never be: the violations that oracles report.
 
-use crate::time::Moment;
+use crate::base::time::Moment;
 use alloc::string::String;
 use core::fmt;
 

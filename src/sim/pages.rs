@@ -5,7 +5,7 @@ use super::world::SharedWorld;
 use crate::kernel::Firewall;
 use crate::xen::Xen;
 use crate::xen::charge::{Charge, ClientCharges};
-use crate::xen::meter::{self, Account};
+use crate::xen::meter::{self, Payer};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -21,7 +21,7 @@ pub struct PageWatch {
 impl PageWatch {
     /// Complains when a page is lost, booked wrong, or taken from somebody's part.
     pub fn check(&mut self, world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
-        let _world = meter::charge(Account::World);
+        let _world = meter::charge(Payer::World);
         let holders = firewall.holders();
         let clients = firewall.charges();
         let pages = firewall.hypervisor().pages();

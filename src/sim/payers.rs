@@ -3,13 +3,13 @@
 
 use super::domain::{SimRing, SimXen};
 use super::world::SharedWorld;
-use crate::flow::share;
 use crate::kernel::Firewall;
+use crate::tables::share;
 use crate::vif::frame::Frame;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::xen::charge::Charge;
-use crate::xen::meter::{self, Account};
+use crate::xen::meter::{self, Payer};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use core::net::Ipv4Addr;
@@ -27,7 +27,7 @@ pub struct PayerWatch {
 impl PayerWatch {
     /// Complains when one pays for another.
     pub(super) fn check(&mut self, world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
-        let _world = meter::charge(Account::World);
+        let _world = meter::charge(Payer::World);
         for (address, account) in firewall.accounts() {
             let owner = *self.owners.entry(account.position()).or_insert(address);
             let others = self.owners.iter().filter(|(_, other)| **other == address).count();

@@ -3,7 +3,7 @@
 //! Time is cut into windows. Of those clients that had something waiting in their rings all through one, none may have
 //! got more than twice another's bytes out, but for a few packets of the largest kind.
 
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::DomainId;
 use alloc::collections::BTreeMap;
 use alloc::format;

@@ -34,15 +34,15 @@ use super::store::daemon::Daemon;
 use super::trace::Recording;
 use super::watcher::{self, CLIENT_MAC};
 use super::world::{Peer, SharedWorld, World};
+use crate::base::prefix::Ipv4Prefix;
+use crate::base::time::Moment;
 use crate::config::Live;
 use crate::config::command_line::CommandLine;
 use crate::config::rule_source::{RuleSource, RulesReport};
-use crate::journey::Journey;
+use crate::engine::Engine;
 use crate::kernel::Firewall;
-use crate::prefix::Ipv4Prefix;
 use crate::store::Store;
-use crate::time::Moment;
-use crate::xen::meter::{self, Account};
+use crate::xen::meter::{self, Payer};
 use crate::xen::{DomainId, Shutdown, Xen, touch};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -377,7 +377,7 @@ pub(super) fn boot_kernel(
     told: &mut KernelStory,
 ) -> Option<Shutdown> {
     let Boot { mut xen, store, .. } = boot;
-    let _kernel = meter::charge(Account::Kernel);
+    let _kernel = meter::charge(Payer::Kernel);
     meter::reset();
     let options = CommandLine {
         ipv4: Ipv4Prefix::new(FIREWALL, 24),
@@ -395,9 +395,9 @@ pub(super) fn boot_kernel(
         let mut world = world.borrow_mut();
         world.machine.violate("rule-file", format!("{problems:?}"));
     }
-    let journey = Journey::new(live.settings(), rules, secret, xen.now());
+    let engine = Engine::new(live.settings(), rules, secret, xen.now());
     let port = store.port();
-    let mut firewall = match Firewall::new(xen, Store::new(store), port, live, journey) {
+    let mut firewall = match Firewall::new(xen, Store::new(store), port, live, engine) {
         Ok(firewall) => firewall,
         Err(error) => {
             world.borrow_mut().machine.violate("store", format!("the kernel gave up XenStore: {error}"));
@@ -416,11 +416,11 @@ pub(super) fn boot_kernel(
         check_neighbours(world, &firewall);
         payers.check(world, &mut firewall);
         if reason.is_some() || world.borrow().is_over() {
-            let _world = meter::charge(Account::World);
+            let _world = meter::charge(Payer::World);
             *told = KernelStory::of(&firewall, &memory);
         }
         if reason.is_some() {
-            let _world = meter::charge(Account::World);
+            let _world = meter::charge(Payer::World);
             check_balance(world, &mut firewall);
             return reason;
         }

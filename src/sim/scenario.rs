@@ -10,7 +10,7 @@ use super::peer::storm::{Storm, Words};
 use super::rules::SlowRules;
 use super::run::{GATEWAY, SERVER};
 use super::world::Tempo;
-use crate::time::Moment;
+use crate::base::time::Moment;
 use alloc::vec::Vec;
 use core::time::Duration;
 

@@ -1,12 +1,12 @@
 //! An oracle: what the kernel's tables hold is on somebody's account, and nobody's is more than it may be.
 //!
 //! That a client which has less than its part is never refused for want of somebody who gives is asserted in the engine
-//! itself (`journey/room.rs`), where a refusal happens.
+//! itself (`engine/room.rs`), where a refusal happens.
 
 use super::domain::{SimRing, SimXen};
 use super::world::SharedWorld;
 use crate::kernel::Firewall;
-use crate::xen::meter::{self, Account};
+use crate::xen::meter::{self, Payer};
 use alloc::format;
 
 /// Turns of the loop between two looks at the mappings, which are walked for it. Flows are looked at in every turn.
@@ -21,8 +21,8 @@ pub struct SharesWatch {
 impl SharesWatch {
     /// Complains when the books are wrong; tells the model when ports had to be given up early.
     pub(super) fn check(&mut self, firewall: &Firewall<SimXen, SimRing>, world: &SharedWorld) {
-        let engine = firewall.journey().engine();
-        if engine.mappings().unrested() > 0 {
+        let engine = firewall.engine().engine();
+        if engine.mappings().reused_early() > 0 {
             world.borrow_mut().machine.model.ports_are_short = true;
         }
         let flows = engine.flows().fault().map(|fault| ("flows", fault));
@@ -30,7 +30,7 @@ impl SharesWatch {
         self.turns += 1;
         let mappings = || if at_mappings { engine.mappings().fault() } else { None };
         if let Some((what, fault)) = flows.or_else(|| mappings().map(|fault| ("mappings", fault))) {
-            let _world = meter::charge(Account::World);
+            let _world = meter::charge(Payer::World);
             world.borrow_mut().machine.violate("shares", format!("{what}: {fault:?}"));
         }
     }

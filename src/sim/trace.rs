@@ -1,6 +1,6 @@
 //! What happened: a hash of everything, and on request the last events as text.
 
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::DomainId;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;

@@ -6,7 +6,7 @@
 
 use super::clock::Upset;
 use super::machine::{KERNEL, Machine};
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::DomainId;
 use crate::xen::event::Port;
 use crate::xen::touch;

@@ -5,9 +5,9 @@ use super::error::StoreError;
 use super::events::{Added, WatchEvent};
 use super::nodes::Nodes;
 use super::path;
-use super::wire::{Kind, TransactionId, Violation};
+use super::wire::{MessageKind, ProtocolViolation, TransactionId};
 use super::{RingStatus, StoreRing};
-use crate::text::decimal;
+use crate::base::text::decimal;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{RefCell, RefMut};
@@ -57,7 +57,7 @@ impl<R: StoreRing> Store<R> {
             return Err(StoreError::Exists);
         }
         let parts: [&[u8]; 4] = [path.as_bytes(), b"\0", token.as_bytes(), b"\0"];
-        let reply = self.ask(Kind::Watch, &parts).await;
+        let reply = self.ask(MessageKind::Watch, &parts).await;
         if reply.is_err() {
             self.connection().events.remove(token);
         }
@@ -72,7 +72,7 @@ impl<R: StoreRing> Store<R> {
         path::check(path)?;
         self.connection().events.remove(token);
         let parts: [&[u8]; 4] = [path.as_bytes(), b"\0", token.as_bytes(), b"\0"];
-        self.ask(Kind::Unwatch, &parts).await.map(drop)
+        self.ask(MessageKind::Unwatch, &parts).await.map(drop)
     }
 
     /// Watches in place.
@@ -105,7 +105,7 @@ impl<R: StoreRing> Store<R> {
     }
 
     /// What is asked and not answered, and how far both ends are with the ring: to be said when no reply comes.
-    pub fn status(&self) -> (Option<Kind>, RingStatus) {
+    pub fn status(&self) -> (Option<MessageKind>, RingStatus) {
         self.connection().status()
     }
 
@@ -141,7 +141,7 @@ impl<R: StoreRing> Store<R> {
     /// Sends a request as soon as it may be sent; its reply is the future that comes back.
     async fn send(
         &self,
-        kind: Kind,
+        kind: MessageKind,
         transaction: TransactionId,
         parts: &[&[u8]],
     ) -> Result<Reply<R>, StoreError> {
@@ -212,20 +212,20 @@ impl<R: StoreRing> Drop for Reply<R> {
 }
 
 /// How a transaction ends.
-type Decision = &'static [u8];
-const COMMIT: Decision = b"T\0";
-const ABANDON: Decision = b"F\0";
+type TransactionEnd = &'static [u8];
+const COMMIT: TransactionEnd = b"T\0";
+const ABANDON: TransactionEnd = b"F\0";
 
 /// Nodes as they were when a transaction began, plus its own changes.
 #[derive(Debug)]
 pub struct Transaction<R: StoreRing> {
     store: Store<R>,
     id: TransactionId,
-    stage: Stage,
+    stage: TransactionStage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum TransactionStage {
     /// xenstored knows nothing of it yet.
     Counted,
     Open,
@@ -236,17 +236,19 @@ impl<R: StoreRing> Transaction<R> {
     async fn begin(store: &Store<R>) -> Result<Self, StoreError> {
         poll_fn(|_| if store.connection().open_transaction() { Poll::Ready(()) } else { Poll::Pending })
             .await;
-        let mut transaction = Self { store: store.clone(), id: TransactionId::NONE, stage: Stage::Counted };
-        let started = store.ask(Kind::TransactionStart, &[b"\0"]).await?;
+        let mut transaction =
+            Self { store: store.clone(), id: TransactionId::NONE, stage: TransactionStage::Counted };
+        let started = store.ask(MessageKind::TransactionStart, &[b"\0"]).await?;
         let id = core::str::from_utf8(without_nul(&started)).ok().and_then(decimal);
-        transaction.id = TransactionId(id.ok_or(Violation::MalformedPayload(Kind::TransactionStart))?);
-        transaction.stage = Stage::Open;
+        transaction.id =
+            TransactionId(id.ok_or(ProtocolViolation::MalformedPayload(MessageKind::TransactionStart))?);
+        transaction.stage = TransactionStage::Open;
         Ok(transaction)
     }
 
-    async fn end(mut self, decision: Decision) -> Result<(), StoreError> {
-        let reply = self.store.send(Kind::TransactionEnd, self.id, &[decision]).await?;
-        self.stage = Stage::Ended;
+    async fn end(mut self, decision: TransactionEnd) -> Result<(), StoreError> {
+        let reply = self.store.send(MessageKind::TransactionEnd, self.id, &[decision]).await?;
+        self.stage = TransactionStage::Ended;
         reply.await.map(drop)
     }
 }
@@ -255,8 +257,8 @@ impl<R: StoreRing> Drop for Transaction<R> {
     fn drop(&mut self) {
         let mut connection = self.store.connection();
         connection.close_transaction();
-        if self.stage == Stage::Open
-            && let Ok(ticket) = connection.send(Kind::TransactionEnd, self.id, &[ABANDON])
+        if self.stage == TransactionStage::Open
+            && let Ok(ticket) = connection.send(MessageKind::TransactionEnd, self.id, &[ABANDON])
         {
             // Nobody is there to hear that it is abandoned.
             connection.forget(ticket);
@@ -275,7 +277,7 @@ impl<R: StoreRing> Nodes for Transaction<R> {
 /// Sends one request within `transaction` and waits for its reply's payload.
 pub(super) async fn ask<R: StoreRing>(
     (store, transaction): (&Store<R>, TransactionId),
-    kind: Kind,
+    kind: MessageKind,
     parts: &[&[u8]],
 ) -> Result<Vec<u8>, StoreError> {
     store.send(kind, transaction, parts).await?.await
@@ -284,7 +286,7 @@ pub(super) async fn ask<R: StoreRing>(
 /// Sends requests one behind the other and waits for all their replies: one round trip.
 pub(super) async fn ask_all<R: StoreRing>(
     (store, transaction): (&Store<R>, TransactionId),
-    kind: Kind,
+    kind: MessageKind,
     requests: &[[&[u8]; 3]],
 ) -> Result<Vec<Result<Vec<u8>, StoreError>>, StoreError> {
     let mut waiting = Vec::with_capacity(requests.len());

@@ -284,7 +284,7 @@ fn silence_is_a_timeout_and_a_late_reply_is_dropped() {
     xenstored.fall_silent();
     assert_eq!(store.wait_for(store.read("a")), Err(StoreError::Timeout));
     let mut late = Vec::new();
-    encode(&mut late, Kind::Error, RequestId(1), TransactionId::NONE, &[b"ENOENT\0"]).unwrap();
+    encode(&mut late, MessageKind::Error, RequestId(1), TransactionId::NONE, &[b"ENOENT\0"]).unwrap();
     xenstored.inject(&late);
     xenstored.run();
     assert_eq!(store.poll(), Ok(Polled::Drained));

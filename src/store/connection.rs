@@ -4,7 +4,7 @@
 
 use super::error::StoreError;
 use super::events::EventQueue;
-use super::wire::{Decoder, Kind, Message, RequestId, TransactionId, Violation, encode};
+use super::wire::{Decoder, Message, MessageKind, ProtocolViolation, RequestId, TransactionId, encode};
 use super::{RingStatus, StoreRing};
 use alloc::vec::Vec;
 
@@ -36,7 +36,7 @@ pub struct Ticket(RequestId);
 #[derive(Debug)]
 struct Pending {
     request: RequestId,
-    kind: Kind,
+    kind: MessageKind,
     reply: Option<Result<Vec<u8>, StoreError>>,
 }
 
@@ -53,7 +53,7 @@ pub struct Connection<R> {
     transactions: usize,
     replies: u64,
     news: bool,
-    broken: Option<Violation>,
+    broken: Option<ProtocolViolation>,
 }
 
 impl<R: StoreRing> Connection<R> {
@@ -110,7 +110,7 @@ impl<R: StoreRing> Connection<R> {
     }
 
     /// What is asked and not answered, and how far both ends are with the ring.
-    pub fn status(&self) -> (Option<Kind>, RingStatus) {
+    pub fn status(&self) -> (Option<MessageKind>, RingStatus) {
         let mut unanswered = self.pending.iter().filter(|pending| pending.reply.is_none());
         (unanswered.next().map(|pending| pending.kind), self.ring.status())
     }
@@ -147,7 +147,7 @@ impl<R: StoreRing> Connection<R> {
     /// Queues a request for the ring.
     pub fn send(
         &mut self,
-        kind: Kind,
+        kind: MessageKind,
         transaction: TransactionId,
         parts: &[&[u8]],
     ) -> Result<Ticket, StoreError> {
@@ -183,9 +183,9 @@ impl<R: StoreRing> Connection<R> {
         }
     }
 
-    fn accept(&mut self, mut piece: &[u8]) -> Result<(), Violation> {
+    fn accept(&mut self, mut piece: &[u8]) -> Result<(), ProtocolViolation> {
         while let Some(message) = self.decoder.feed(&mut piece)? {
-            if message.kind == Kind::WatchEvent {
+            if message.kind == MessageKind::WatchEvent {
                 let (path, token) = event(&message.payload)?;
                 self.events.push(path, token);
             } else {
@@ -196,28 +196,28 @@ impl<R: StoreRing> Connection<R> {
     }
 
     /// Files a reply with its request. One that nobody waits for any more is dropped.
-    fn settle(&mut self, message: Message) -> Result<(), Violation> {
+    fn settle(&mut self, message: Message) -> Result<(), ProtocolViolation> {
         self.replies += 1;
         self.news = true;
         let Some(pending) = self.pending.iter_mut().find(|pending| pending.request == message.request) else {
             return Ok(());
         };
         pending.reply = Some(match message.kind {
-            Kind::Error => Err(StoreError::from_reply(without_nul(&message.payload))),
+            MessageKind::Error => Err(StoreError::from_reply(without_nul(&message.payload))),
             kind if kind == pending.kind => Ok(message.payload),
-            came => return Err(Violation::WrongReply { asked: pending.kind, came }),
+            came => return Err(ProtocolViolation::WrongReply { asked: pending.kind, came }),
         });
         Ok(())
     }
 }
 
 /// Path and token of a watch event, each ended by NUL.
-fn event(payload: &[u8]) -> Result<(&str, &str), Violation> {
+fn event(payload: &[u8]) -> Result<(&str, &str), ProtocolViolation> {
     let mut parts = payload.split(|&byte| byte == 0);
     let mut next = || parts.next().and_then(|part| core::str::from_utf8(part).ok());
     match (next(), next(), next()) {
         (Some(path), Some(token), Some(_)) => Ok((path, token)),
-        _ => Err(Violation::MalformedPayload(Kind::WatchEvent)),
+        _ => Err(ProtocolViolation::MalformedPayload(MessageKind::WatchEvent)),
     }
 }
 

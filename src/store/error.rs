@@ -2,8 +2,8 @@
 
 use super::Timeout;
 use super::path::{MAX_VALUE_BYTES, PathError};
-use super::wire::{TooLong, Violation};
-use crate::text::Excerpt;
+use super::wire::{ProtocolViolation, TooLong};
+use crate::base::text::Excerpt;
 use core::fmt;
 
 /// Why XenStore did not do or say what it was asked.
@@ -44,7 +44,7 @@ pub enum StoreError {
     /// xenstored did not answer in time.
     Timeout,
     /// xenstored sent nonsense: the connection is not used any more.
-    Violation(Violation),
+    Violation(ProtocolViolation),
 }
 
 impl StoreError {
@@ -82,8 +82,8 @@ impl From<Timeout> for StoreError {
     }
 }
 
-impl From<Violation> for StoreError {
-    fn from(violation: Violation) -> Self {
+impl From<ProtocolViolation> for StoreError {
+    fn from(violation: ProtocolViolation) -> Self {
         Self::Violation(violation)
     }
 }

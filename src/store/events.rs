@@ -24,7 +24,7 @@ pub struct WatchEvent {
 }
 
 #[derive(Debug)]
-enum Waiting {
+enum ReadinessWait {
     /// These paths, none of them the watched one.
     Paths(Vec<String>),
     /// The watched path, and so everything below it.
@@ -32,10 +32,10 @@ enum Waiting {
 }
 
 #[derive(Debug)]
-struct Watch {
+struct WatchEntry {
     path: String,
     token: String,
-    waiting: Waiting,
+    waiting: ReadinessWait,
 }
 
 /// Whether a token was free.
@@ -50,7 +50,7 @@ pub enum Added {
 /// The watches in place and what waits for each.
 #[derive(Debug, Default)]
 pub struct EventQueue {
-    watches: Vec<Watch>,
+    watches: Vec<WatchEntry>,
     /// Index of the watch whose turn it is.
     turn: usize,
 }
@@ -61,8 +61,8 @@ impl EventQueue {
         if self.watches.iter().any(|watch| watch.token == token) {
             return Added::TokenTaken;
         }
-        let waiting = Waiting::Paths(Vec::new());
-        self.watches.push(Watch { path: path.into(), token: token.into(), waiting });
+        let waiting = ReadinessWait::Paths(Vec::new());
+        self.watches.push(WatchEntry { path: path.into(), token: token.into(), waiting });
         Added::Yes
     }
 
@@ -81,7 +81,7 @@ impl EventQueue {
         let Some(watch) = self.watches.iter_mut().find(|watch| watch.token == token) else {
             return;
         };
-        let Waiting::Paths(paths) = &mut watch.waiting else {
+        let ReadinessWait::Paths(paths) = &mut watch.waiting else {
             return;
         };
         if paths.iter().any(|waiting| waiting == path) {
@@ -91,7 +91,7 @@ impl EventQueue {
         if kept && paths.len() < MAX_PATHS_PER_WATCH {
             paths.push(path.into());
         } else {
-            watch.waiting = Waiting::Everything;
+            watch.waiting = ReadinessWait::Everything;
         }
     }
 
@@ -102,10 +102,10 @@ impl EventQueue {
         for index in turns {
             let Some(watch) = self.watches.get_mut(index) else { continue };
             let path = match &mut watch.waiting {
-                Waiting::Paths(paths) if paths.is_empty() => continue,
-                Waiting::Paths(paths) => paths.remove(0),
-                Waiting::Everything => {
-                    watch.waiting = Waiting::Paths(Vec::new());
+                ReadinessWait::Paths(paths) if paths.is_empty() => continue,
+                ReadinessWait::Paths(paths) => paths.remove(0),
+                ReadinessWait::Everything => {
+                    watch.waiting = ReadinessWait::Paths(Vec::new());
                     watch.path.clone()
                 }
             };

@@ -3,7 +3,7 @@
 //! It answers only in [`FakeRing::wait`] or [`FakeXenstored::run`], moves at most a ring's worth of bytes at a
 //! time, and commits a transaction only if nothing changed meanwhile.
 
-use super::wire::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES};
+use super::wire::{HEADER_BYTES, MAX_PAYLOAD_BYTES, MessageKind};
 use super::{RingStatus, StoreRing, Timeout};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
@@ -16,10 +16,10 @@ use core::cell::RefCell;
 const RING_BYTES: usize = 1024;
 
 type Tree = BTreeMap<String, Vec<u8>>;
-type Reply = Result<Vec<u8>, &'static str>;
+type FakeReply = Result<Vec<u8>, &'static str>;
 
 #[derive(Default)]
-struct Daemon {
+struct FakeDaemon {
     tree: Tree,
     generation: u64,
     watches: Vec<(String, String)>,
@@ -35,10 +35,10 @@ struct Daemon {
 
 /// The daemon's side: what the toolstack and other domains do.
 #[derive(Clone, Default)]
-pub(crate) struct FakeXenstored(Rc<RefCell<Daemon>>);
+pub(crate) struct FakeXenstored(Rc<RefCell<FakeDaemon>>);
 
 /// Our side: the ring to give to a [`super::Store`].
-pub(crate) struct FakeRing(Rc<RefCell<Daemon>>);
+pub(crate) struct FakeRing(Rc<RefCell<FakeDaemon>>);
 
 impl FakeXenstored {
     /// A connection for domain 1.
@@ -127,17 +127,17 @@ impl StoreRing for FakeRing {
 }
 
 /// Requests in the making, longer than the ring, are collected here.
-impl Daemon {
+impl FakeDaemon {
     fn run(&mut self) {
         while let Some((kind, request, transaction, payload)) = self.next_request() {
             let reply = self.answer(kind, transaction, &payload);
             let (kind, payload) = match reply {
-                Ok(payload) if payload.len() > MAX_PAYLOAD_BYTES => (Kind::Error, b"E2BIG\0".to_vec()),
+                Ok(payload) if payload.len() > MAX_PAYLOAD_BYTES => (MessageKind::Error, b"E2BIG\0".to_vec()),
                 Ok(payload) => (kind, payload),
-                Err(error) => (Kind::Error, format!("{error}\0").into_bytes()),
+                Err(error) => (MessageKind::Error, format!("{error}\0").into_bytes()),
             };
             self.reply(kind, request, &payload);
-            if kind == Kind::Watch {
+            if kind == MessageKind::Watch {
                 let (path, token) = self.watches.last().cloned().unwrap();
                 self.fire(&path, &token);
             }
@@ -147,7 +147,7 @@ impl Daemon {
         self.ring.extend(self.replies.drain(..count));
     }
 
-    fn next_request(&mut self) -> Option<(Kind, u32, u32, Vec<u8>)> {
+    fn next_request(&mut self) -> Option<(MessageKind, u32, u32, Vec<u8>)> {
         if self.silent {
             return None;
         }
@@ -157,13 +157,13 @@ impl Daemon {
         let (kind, request, transaction, length) = (word(0), word(1), word(2), word(3) as usize);
         let payload = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?.to_vec();
         self.requests.drain(..HEADER_BYTES + length);
-        let kind = Kind::from_number(kind).unwrap();
+        let kind = MessageKind::from_number(kind).unwrap();
         let path = String::from_utf8_lossy(payload.split(|&b| b == 0).next().unwrap()).into_owned();
         self.asked.push(format!("{kind:?} {path}"));
         Some((kind, request, transaction, payload))
     }
 
-    fn reply(&mut self, kind: Kind, request: u32, payload: &[u8]) {
+    fn reply(&mut self, kind: MessageKind, request: u32, payload: &[u8]) {
         for word in [kind.number(), request, 0, payload.len() as u32] {
             self.replies.extend(word.to_le_bytes());
         }
@@ -171,7 +171,7 @@ impl Daemon {
     }
 
     fn fire(&mut self, path: &str, token: &str) {
-        self.reply(Kind::WatchEvent, 0, format!("{path}\0{token}\0").as_bytes());
+        self.reply(MessageKind::WatchEvent, 0, format!("{path}\0{token}\0").as_bytes());
     }
 
     fn changed(&mut self, paths: &BTreeSet<String>) {
@@ -189,28 +189,28 @@ impl Daemon {
         }
     }
 
-    fn answer(&mut self, kind: Kind, transaction: u32, payload: &[u8]) -> Reply {
+    fn answer(&mut self, kind: MessageKind, transaction: u32, payload: &[u8]) -> FakeReply {
         let mut parts = payload.split(|&byte| byte == 0);
         let mut text = || String::from_utf8(parts.next().unwrap_or_default().to_vec()).unwrap();
         let (first, second) = (text(), text());
         let ok = || Ok(b"OK\0".to_vec());
         match kind {
-            Kind::Watch if self.watches.contains(&(first.clone(), second.clone())) => Err("EEXIST"),
-            Kind::Watch => {
+            MessageKind::Watch if self.watches.contains(&(first.clone(), second.clone())) => Err("EEXIST"),
+            MessageKind::Watch => {
                 self.watches.push((first, second));
                 ok()
             }
-            Kind::Unwatch => {
+            MessageKind::Unwatch => {
                 let place = self.watches.iter().position(|watch| watch == &(first.clone(), second.clone()));
                 self.watches.remove(place.ok_or("ENOENT")?);
                 ok()
             }
-            Kind::TransactionStart => {
+            MessageKind::TransactionStart => {
                 self.last_transaction += 1;
                 self.transactions.insert(self.last_transaction, (self.generation, self.tree.clone()));
                 Ok(format!("{}\0", self.last_transaction).into_bytes())
             }
-            Kind::TransactionEnd => self.end(transaction, &first),
+            MessageKind::TransactionEnd => self.end(transaction, &first),
             _ if transaction != 0 => {
                 let (_, tree) = self.transactions.get_mut(&transaction).ok_or("EINVAL")?;
                 on_tree(tree, kind, &absolute(&first), payload, &second).map(|(reply, _)| reply)
@@ -225,7 +225,7 @@ impl Daemon {
         }
     }
 
-    fn end(&mut self, transaction: u32, decision: &str) -> Reply {
+    fn end(&mut self, transaction: u32, decision: &str) -> FakeReply {
         let (generation, tree) = self.transactions.remove(&transaction).ok_or("ENOENT")?;
         if decision == "T" {
             if generation != self.generation || self.conflicts > 0 {
@@ -245,7 +245,7 @@ impl Daemon {
 /// Carries a request out on a tree; which nodes changed.
 fn on_tree(
     tree: &mut Tree,
-    kind: Kind,
+    kind: MessageKind,
     path: &str,
     payload: &[u8],
     argument: &str,
@@ -254,17 +254,17 @@ fn on_tree(
     let ok = b"OK\0".to_vec();
     let changed = BTreeSet::from([path.to_string()]);
     match kind {
-        Kind::Read if exists(tree, path) => {
+        MessageKind::Read if exists(tree, path) => {
             Ok((tree.get(path).cloned().unwrap_or_default(), BTreeSet::new()))
         }
-        Kind::Directory | Kind::DirectoryPart if exists(tree, path) => {
+        MessageKind::Directory | MessageKind::DirectoryPart if exists(tree, path) => {
             let names: BTreeSet<&str> = tree
                 .keys()
                 .filter(|key| is_below(key, path))
                 .filter_map(|key| key[path.len() + 1..].split('/').next())
                 .collect();
             let list: Vec<u8> = names.iter().flat_map(|name| format!("{name}\0").into_bytes()).collect();
-            if kind == Kind::Directory {
+            if kind == MessageKind::Directory {
                 return Ok((list, BTreeSet::new()));
             }
             let rest = &list[argument.parse::<usize>().unwrap()..];
@@ -274,17 +274,17 @@ fn on_tree(
             let end: &[u8] = if cut == rest.len() { b"\0" } else { b"" };
             Ok(([b"42\0", &rest[..cut], end].concat(), BTreeSet::new()))
         }
-        Kind::Write => {
+        MessageKind::Write => {
             let value = payload.iter().position(|&byte| byte == 0).map(|end| payload[end + 1..].to_vec());
             tree.insert(path.to_string(), value.unwrap());
             Ok((ok, changed))
         }
-        Kind::MakeDirectory if exists(tree, path) => Ok((ok, BTreeSet::new())),
-        Kind::MakeDirectory => {
+        MessageKind::MakeDirectory if exists(tree, path) => Ok((ok, BTreeSet::new())),
+        MessageKind::MakeDirectory => {
             tree.insert(path.to_string(), Vec::new());
             Ok((ok, changed))
         }
-        Kind::Remove if exists(tree, path.rsplit_once('/').unwrap().0) => {
+        MessageKind::Remove if exists(tree, path.rsplit_once('/').unwrap().0) => {
             remove(tree, path);
             Ok((ok, changed))
         }

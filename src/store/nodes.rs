@@ -4,8 +4,8 @@ use super::StoreRing;
 use super::client::{self, Store};
 use super::error::StoreError;
 use super::path::{self, MAX_VALUE_BYTES};
-use super::wire::{Kind, TransactionId, Violation};
-use crate::text::{Excerpt, decimal};
+use super::wire::{MessageKind, ProtocolViolation, TransactionId};
+use crate::base::text::{Excerpt, decimal};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Display;
@@ -30,7 +30,7 @@ pub trait Nodes {
     fn place(&self) -> (&Store<Self::Ring>, TransactionId);
 
     /// Sends one request; its reply's payload. The methods below are the way to use it.
-    async fn ask(&self, kind: Kind, parts: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
+    async fn ask(&self, kind: MessageKind, parts: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
         client::ask(self.place(), kind, parts).await
     }
 
@@ -39,7 +39,7 @@ pub trait Nodes {
     /// # Errors
     /// [`StoreError::NoEntry`] without such a node; [`StoreError::NotText`] when it is not UTF-8.
     async fn read(&self, path: &str) -> Result<String, StoreError> {
-        text(ask_about(self, Kind::Read, path).await?)
+        text(ask_about(self, MessageKind::Read, path).await?)
     }
 
     /// A node's value, which is a decimal number.
@@ -67,7 +67,7 @@ pub trait Nodes {
     async fn read_peers<const N: usize>(&self, paths: [&str; N]) -> Result<[Option<String>; N], StoreError> {
         paths.iter().try_for_each(|path| path::check(path))?;
         let requests = paths.map(|path| [path.as_bytes(), b"\0", b""]);
-        let replies = client::ask_all(self.place(), Kind::Read, &requests).await?;
+        let replies = client::ask_all(self.place(), MessageKind::Read, &requests).await?;
         let mut values = [const { None }; N];
         for (value, reply) in values.iter_mut().zip(replies) {
             *value = as_peers(reply.and_then(text))?;
@@ -80,7 +80,7 @@ pub trait Nodes {
     /// # Errors
     /// [`StoreError::NoEntry`] without such a node; [`StoreError::TooBig`] above 64 KiB of names.
     async fn directory(&self, path: &str) -> Result<Vec<String>, StoreError> {
-        let list = match ask_about(self, Kind::Directory, path).await {
+        let list = match ask_about(self, MessageKind::Directory, path).await {
             Err(StoreError::TooBig) => directory_in_parts(self, path).await?,
             other => other?,
         };
@@ -108,7 +108,7 @@ pub trait Nodes {
         }
         let requests: Vec<[&[u8]; 3]> =
             nodes.iter().map(|(path, value)| [path.as_bytes(), b"\0", value.as_bytes()]).collect();
-        let replies = client::ask_all(self.place(), Kind::Write, &requests).await?;
+        let replies = client::ask_all(self.place(), MessageKind::Write, &requests).await?;
         replies.into_iter().try_for_each(|reply| reply.map(drop))
     }
 
@@ -117,7 +117,7 @@ pub trait Nodes {
     /// # Errors
     /// Those of xenstored.
     async fn mkdir(&self, path: &str) -> Result<(), StoreError> {
-        ask_about(self, Kind::MakeDirectory, path).await.map(drop)
+        ask_about(self, MessageKind::MakeDirectory, path).await.map(drop)
     }
 
     /// Removes a node and everything below it. One that is not there is no error if its parent is.
@@ -125,12 +125,16 @@ pub trait Nodes {
     /// # Errors
     /// Those of xenstored.
     async fn remove(&self, path: &str) -> Result<(), StoreError> {
-        ask_about(self, Kind::Remove, path).await.map(drop)
+        ask_about(self, MessageKind::Remove, path).await.map(drop)
     }
 }
 
 /// A request whose only argument is a path.
-async fn ask_about<N: Nodes + ?Sized>(nodes: &N, kind: Kind, path: &str) -> Result<Vec<u8>, StoreError> {
+async fn ask_about<N: Nodes + ?Sized>(
+    nodes: &N,
+    kind: MessageKind,
+    path: &str,
+) -> Result<Vec<u8>, StoreError> {
     path::check(path)?;
     nodes.ask(kind, &[path.as_bytes(), b"\0"]).await
 }
@@ -163,13 +167,13 @@ async fn directory_in_parts<N: Nodes + ?Sized>(nodes: &N, path: &str) -> Result<
 
 /// One attempt; `None` when the list changed on the way.
 async fn one_directory<N: Nodes + ?Sized>(nodes: &N, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    let malformed = StoreError::Violation(Violation::MalformedPayload(Kind::DirectoryPart));
+    let malformed = StoreError::Violation(ProtocolViolation::MalformedPayload(MessageKind::DirectoryPart));
     let mut list = Vec::new();
     let mut begun: Option<Vec<u8>> = None;
     loop {
         let offset = list.len().to_string();
         let parts: [&[u8]; 4] = [path.as_bytes(), b"\0", offset.as_bytes(), b"\0"];
-        let reply = match nodes.ask(Kind::DirectoryPart, &parts).await {
+        let reply = match nodes.ask(MessageKind::DirectoryPart, &parts).await {
             // An old xenstored: the list cannot be had.
             Err(StoreError::Unsupported) => return Err(StoreError::TooBig),
             other => other?,

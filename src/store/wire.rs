@@ -16,7 +16,7 @@ pub const MAX_PAYLOAD_BYTES: usize = 4096;
 
 /// What a message is (`xsd_sockmsg_type`), as far as a guest needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     /// The names of a node's children.
     Directory,
     /// A node's value.
@@ -43,7 +43,7 @@ pub enum Kind {
     DirectoryPart,
 }
 
-impl Kind {
+impl MessageKind {
     /// The number on the wire.
     pub const fn number(self) -> u32 {
         match self {
@@ -99,7 +99,7 @@ impl TransactionId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// What it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// What it answers.
     pub request: RequestId,
     /// Its contents, at most [`MAX_PAYLOAD_BYTES`].
@@ -108,7 +108,7 @@ pub struct Message {
 
 /// Bytes from xenstored that make no sense. Nothing after them can be trusted to be where it seems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Violation {
+pub enum ProtocolViolation {
     /// A header announces more payload than a message may have.
     PayloadTooLong(u32),
     /// A message of a kind that no guest receives.
@@ -116,15 +116,15 @@ pub enum Violation {
     /// A reply of another kind than its request.
     WrongReply {
         /// What was asked.
-        asked: Kind,
+        asked: MessageKind,
         /// What came.
-        came: Kind,
+        came: MessageKind,
     },
     /// A payload that is not made as its kind demands.
-    MalformedPayload(Kind),
+    MalformedPayload(MessageKind),
 }
 
-impl fmt::Display for Violation {
+impl fmt::Display for ProtocolViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PayloadTooLong(bytes) => {
@@ -147,7 +147,7 @@ pub struct TooLong;
 /// [`TooLong`], with nothing appended.
 pub fn encode(
     out: &mut Vec<u8>,
-    kind: Kind,
+    kind: MessageKind,
     request: RequestId,
     transaction: TransactionId,
     parts: &[&[u8]],
@@ -176,17 +176,17 @@ impl Decoder {
     ///
     /// # Errors
     /// A [`Violation`] is final: the place where the next message starts is lost.
-    pub fn feed(&mut self, chunk: &mut &[u8]) -> Result<Option<Message>, Violation> {
+    pub fn feed(&mut self, chunk: &mut &[u8]) -> Result<Option<Message>, ProtocolViolation> {
         let lacking = self.header.remaining_capacity();
         self.header.extend(take(chunk, lacking).iter().copied());
         let Some(&header) = self.header.as_slice().first_chunk::<HEADER_BYTES>() else {
             return Ok(None);
         };
         let [kind, request, _transaction, length] = words(header);
-        let kind = Kind::from_number(kind).ok_or(Violation::UnknownKind(kind))?;
+        let kind = MessageKind::from_number(kind).ok_or(ProtocolViolation::UnknownKind(kind))?;
         let wanted = length as usize;
         if wanted > MAX_PAYLOAD_BYTES {
-            return Err(Violation::PayloadTooLong(length));
+            return Err(ProtocolViolation::PayloadTooLong(length));
         }
         self.payload.extend_from_slice(take(chunk, wanted.saturating_sub(self.payload.len())));
         if self.payload.len() < wanted {
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn message(kind: Kind, request: u32, payload: &[u8]) -> Vec<u8> {
+    fn message(kind: MessageKind, request: u32, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         encode(&mut bytes, kind, RequestId(request), TransactionId(7), &[payload]).unwrap();
         bytes
@@ -226,7 +226,7 @@ mod tests {
     fn a_request_is_four_little_endian_words_and_its_parts() {
         let mut bytes = Vec::new();
         let parts: [&[u8]; 3] = [b"a/b", b"\0", b"value"];
-        encode(&mut bytes, Kind::Write, RequestId(0x0102), TransactionId(3), &parts).unwrap();
+        encode(&mut bytes, MessageKind::Write, RequestId(0x0102), TransactionId(3), &parts).unwrap();
         assert_eq!(&bytes[..16], [11, 0, 0, 0, 2, 1, 0, 0, 3, 0, 0, 0, 9, 0, 0, 0]);
         assert_eq!(&bytes[16..], b"a/b\0value");
     }
@@ -235,31 +235,31 @@ mod tests {
     fn a_request_above_the_limit_is_not_encoded() {
         let mut bytes = Vec::new();
         let (request, none) = (RequestId(1), TransactionId::NONE);
-        assert_eq!(encode(&mut bytes, Kind::Write, request, none, &[&[0; 4096], &[0]]), Err(TooLong));
+        assert_eq!(encode(&mut bytes, MessageKind::Write, request, none, &[&[0; 4096], &[0]]), Err(TooLong));
         assert!(bytes.is_empty());
-        assert_eq!(encode(&mut bytes, Kind::Write, request, none, &[&[0; 4096]]), Ok(()));
+        assert_eq!(encode(&mut bytes, MessageKind::Write, request, none, &[&[0; 4096]]), Ok(()));
     }
 
     #[test]
     fn kinds_and_their_numbers_agree() {
         let known: Vec<u32> =
-            (0..64).filter(|&n| Kind::from_number(n).is_some_and(|k| k.number() == n)).collect();
+            (0..64).filter(|&n| MessageKind::from_number(n).is_some_and(|k| k.number() == n)).collect();
         assert_eq!(known, [1, 2, 4, 5, 6, 7, 11, 12, 13, 15, 16, 22]);
-        assert!((0..64).filter(|&n| Kind::from_number(n).is_some()).eq(known));
+        assert!((0..64).filter(|&n| MessageKind::from_number(n).is_some()).eq(known));
     }
 
     #[test]
     fn too_long_a_payload_is_a_violation_before_any_of_it_is_kept() {
-        let mut header = message(Kind::Read, 1, b"");
+        let mut header = message(MessageKind::Read, 1, b"");
         header[12..].copy_from_slice(&4097u32.to_le_bytes());
-        assert_eq!(Decoder::default().feed(&mut &header[..]), Err(Violation::PayloadTooLong(4097)));
+        assert_eq!(Decoder::default().feed(&mut &header[..]), Err(ProtocolViolation::PayloadTooLong(4097)));
     }
 
     #[test]
     fn an_unknown_kind_is_a_violation() {
-        let mut bytes = message(Kind::Read, 1, b"");
+        let mut bytes = message(MessageKind::Read, 1, b"");
         bytes[0] = 99;
-        assert_eq!(Decoder::default().feed(&mut &bytes[..]), Err(Violation::UnknownKind(99)));
+        assert_eq!(Decoder::default().feed(&mut &bytes[..]), Err(ProtocolViolation::UnknownKind(99)));
     }
 
     proptest! {
@@ -269,7 +269,7 @@ mod tests {
             cuts in prop::collection::vec(1usize..40, 1..20),
         ) {
             let stream: Vec<u8> = payloads.iter().zip(1..)
-                .flat_map(|(payload, request)| message(Kind::Read, request, payload))
+                .flat_map(|(payload, request)| message(MessageKind::Read, request, payload))
                 .collect();
             let mut decoder = Decoder::default();
             let mut found = Vec::new();

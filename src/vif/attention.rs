@@ -3,8 +3,8 @@
 //! A client may write into its own nodes as often as it likes, and every write is a watch event here. What it may
 //! cause by that is counted on its domain, so it is not begun anew when a vif is detached and attached again.
 
-use crate::flow::allowance::{Allowance, Rate, Taken};
-use crate::time::Moment;
+use crate::base::time::Moment;
+use crate::tables::allowance::{Allowance, Rate, Taken};
 use crate::xen::DomainId;
 use alloc::vec::Vec;
 use core::fmt;

@@ -2,12 +2,12 @@
 
 use crate::guard::antispoof::Identity;
 use crate::store::{Nodes, Store, StoreError, StoreRing, Transaction};
-use crate::vif::abilities::Support;
-use crate::vif::announcement::{Announcement, Unusable};
 use crate::vif::client::DeviceId;
-use crate::vif::lifecycle::backend::{Event, Sight};
+use crate::vif::connect::{RingAddresses, UnusableRings};
+use crate::vif::features::Support;
+use crate::vif::lifecycle::backend::{BackendEvent, BackendObservation};
 use crate::vif::lifecycle::{BusState, Online};
-use crate::vif::words::Words;
+use crate::vif::words::VifOptions;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -32,7 +32,7 @@ pub struct BackendDirectory {
     token: String,
     /// `feature-split-event-channels`
     split: Support,
-    words: Words,
+    words: VifOptions,
     identity: Identity,
     /// What of the toolstack's words is not done.
     not_done: Vec<String>,
@@ -70,7 +70,7 @@ impl BackendDirectory {
     }
 
     /// What the toolstack chose for this vif.
-    pub fn words(&self) -> &Words {
+    pub fn words(&self) -> &VifOptions {
         &self.words
     }
 
@@ -80,11 +80,14 @@ impl BackendDirectory {
     }
 
     /// What XenStore shows of the device.
-    pub(super) async fn look<R: StoreRing>(&self, store: &Store<R>) -> Result<Sight, StoreError> {
+    pub(super) async fn look<R: StoreRing>(
+        &self,
+        store: &Store<R>,
+    ) -> Result<BackendObservation, StoreError> {
         let (own, online, frontend) =
             (self.own("state"), self.own("online"), format!("{}/state", self.front));
         let [own, online, frontend] = store.read_peers([&own, &online, &frontend]).await?;
-        Ok(Sight {
+        Ok(BackendObservation {
             own: own.map(|text| BusState::parse(&text)),
             online: Online::parse(online.as_deref()),
             frontend: BusState::parse(&frontend.unwrap_or_default()),
@@ -95,8 +98,8 @@ impl BackendDirectory {
     pub(super) async fn read_announcement<R: StoreRing>(
         &self,
         store: &Store<R>,
-    ) -> Result<Result<Announcement, Unusable>, StoreError> {
-        Announcement::read(&self.front, self.split, store).await
+    ) -> Result<Result<RingAddresses, UnusableRings>, StoreError> {
+        RingAddresses::read(&self.front, self.split, store).await
     }
 
     /// Writes our state, and what we offer in InitWait, where `written` is what we wrote last.
@@ -105,7 +108,7 @@ impl BackendDirectory {
         state: BusState,
         written: BusState,
         store: &Store<R>,
-    ) -> Result<Event, StoreError> {
+    ) -> Result<BackendEvent, StoreError> {
         self.if_present(written, store, async |transaction| {
             let mut nodes = match state {
                 BusState::InitWait => self.offer(transaction).await?,
@@ -122,7 +125,7 @@ impl BackendDirectory {
         &self,
         written: BusState,
         store: &Store<R>,
-    ) -> Result<Event, StoreError> {
+    ) -> Result<BackendEvent, StoreError> {
         self.if_present(written, store, async |transaction| transaction.remove(&self.back).await).await
     }
 
@@ -160,7 +163,7 @@ impl BackendDirectory {
         written: BusState,
         store: &Store<R>,
         mut change: impl AsyncFnMut(&Transaction<R>) -> Result<(), StoreError>,
-    ) -> Result<Event, StoreError> {
+    ) -> Result<BackendEvent, StoreError> {
         let node = self.own("state");
         let changed = store.transaction(async |transaction| {
             let state = BusState::parse(&transaction.read(&node).await?);
@@ -170,8 +173,8 @@ impl BackendDirectory {
             change(transaction).await
         });
         match changed.await {
-            Ok(()) => Ok(Event::Done),
-            Err(StoreError::NoEntry) => Ok(Event::Vanished),
+            Ok(()) => Ok(BackendEvent::Done),
+            Err(StoreError::NoEntry) => Ok(BackendEvent::Vanished),
             Err(error) => Err(error),
         }
     }
@@ -182,10 +185,10 @@ impl BackendDirectory {
 }
 
 /// What the toolstack chose for a vif.
-async fn read_words(back: &str, nodes: &impl Nodes) -> Result<Words, StoreError> {
-    let paths = Words::KEYS.map(|key| format!("{back}/{key}"));
+async fn read_words(back: &str, nodes: &impl Nodes) -> Result<VifOptions, StoreError> {
+    let paths = VifOptions::KEYS.map(|key| format!("{back}/{key}"));
     let values = nodes.read_peers(paths.each_ref().map(String::as_str)).await?;
-    Words::new(values).ok_or(StoreError::NoEntry)
+    VifOptions::new(values).ok_or(StoreError::NoEntry)
 }
 
 /// A device's directory, relative to ours.

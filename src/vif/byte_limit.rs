@@ -25,12 +25,12 @@ pub struct ByteLimit {
     /// Fewest bytes that were left at a look since the limit was last changed.
     left: u32,
     looks: u8,
-    held: Held,
+    held: Starved,
 }
 
 /// Whether frames had to wait for the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
+enum Starved {
     Nothing,
     Frames,
 }
@@ -38,7 +38,7 @@ enum Held {
 impl Default for ByteLimit {
     fn default() -> Self {
         let limit = 64 << 10;
-        Self { limit, granted: 0, answered: 0, left: u32::MAX, looks: 0, held: Held::Nothing }
+        Self { limit, granted: 0, answered: 0, left: u32::MAX, looks: 0, held: Starved::Nothing }
     }
 }
 
@@ -66,13 +66,13 @@ impl ByteLimit {
 
     /// Frames wait although the ring has slots.
     pub fn hold(&mut self) {
-        self.held = Held::Frames;
+        self.held = Starved::Frames;
     }
 
     /// Draws the conclusions from what was answered since the last look.
     pub fn look(&mut self) {
         let answered = core::mem::take(&mut self.answered);
-        if answered == 0 || core::mem::replace(&mut self.held, Held::Nothing) == Held::Nothing {
+        if answered == 0 || core::mem::replace(&mut self.held, Starved::Nothing) == Starved::Nothing {
             return;
         }
         if self.granted == 0 {

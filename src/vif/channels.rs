@@ -1,6 +1,6 @@
 //! The event channels of a vif: one for each ring if the frontend asks for it, else one for both.
 
-use crate::vif::ring::Notice;
+use crate::vif::ring::Notify;
 use crate::xen::Xen;
 use crate::xen::event::Port;
 
@@ -29,13 +29,13 @@ impl Channels {
     }
 
     /// Tells the other end of what was published on the rings, if it asked; at most once per port.
-    pub fn notify(self, xen: &mut impl Xen, tx: Notice, rx: Notice) {
+    pub fn notify(self, xen: &mut impl Xen, tx: Notify, rx: Notify) {
         match self {
-            Self::Shared(port) if tx == Notice::Needed || rx == Notice::Needed => xen.notify(port),
+            Self::Shared(port) if tx == Notify::Needed || rx == Notify::Needed => xen.notify(port),
             Self::Shared(_) => {}
             Self::Split { tx: tx_port, rx: rx_port } => {
                 for (port, notice) in [(tx_port, tx), (rx_port, rx)] {
-                    if notice == Notice::Needed {
+                    if notice == Notify::Needed {
                         xen.notify(port);
                     }
                 }

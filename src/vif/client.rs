@@ -3,14 +3,14 @@
 //! What its life wants of XenStore is asked of its [`BackendDirectory`], one thing after the other, and carried on when
 //! the reply comes. What needs no XenStore waits for none: rings are let go of at once, whatever is under way.
 
-use crate::flow::allowance::Taken;
-use crate::flow::share::Account;
+use crate::base::time::Moment;
 use crate::guard::antispoof::Identity;
 use crate::store::{Job, Store, StoreError, StoreRing};
-use crate::time::Moment;
-use crate::vif::announcement::{Announcement, Unusable};
+use crate::tables::allowance::Taken;
+use crate::tables::share::Account;
 use crate::vif::backend_directory::BackendDirectory;
-use crate::vif::lifecycle::backend::{Action, Backend, Event, Sight};
+use crate::vif::connect::{RingAddresses, UnusableRings};
+use crate::vif::lifecycle::backend::{Backend, BackendAction, BackendEvent, BackendObservation};
 use crate::vif::netback::Netback;
 use crate::vif::platform::Platform;
 use crate::vif::token_bucket::{RateLimit, TokenBucket};
@@ -54,18 +54,18 @@ const REST: Duration = Duration::from_secs(10);
 
 /// What came of what XenStore was asked.
 #[derive(Debug)]
-enum Outcome {
+enum ClientReply {
     /// It shows this.
-    Saw(Result<Sight, StoreError>),
+    Saw(Result<BackendObservation, StoreError>),
     /// The frontend announced this.
-    Announced(Result<Result<Announcement, Unusable>, StoreError>),
+    Announced(Result<Result<RingAddresses, UnusableRings>, StoreError>),
     /// An action ended so.
-    Ended(Result<Event, StoreError>),
+    Ended(Result<BackendEvent, StoreError>),
 }
 
 /// What a device did.
 #[derive(Debug)]
-pub struct Steps {
+pub struct ClientSteps {
     /// What happened to its rings.
     pub change: RingsChange,
     /// What XenStore did not do, unless it was said before.
@@ -82,7 +82,7 @@ pub struct ClientVif {
     bucket: TokenBucket,
     netback: Option<Netback>,
     /// What XenStore is asked now.
-    job: Option<Job<Outcome>>,
+    job: Option<Job<ClientReply>>,
     /// Something changed in XenStore since it was last looked at.
     stale: bool,
     /// XenStore is not looked at before then.
@@ -172,7 +172,10 @@ impl ClientVif {
     }
 
     /// Goes on with what replies and time allow. The caller drops the device on [`RingsChange::Gone`].
-    pub fn advance<X: Xen, R: StoreRing + 'static>(&mut self, platform: &mut Platform<'_, X, R>) -> Steps {
+    pub fn advance<X: Xen, R: StoreRing + 'static>(
+        &mut self,
+        platform: &mut Platform<'_, X, R>,
+    ) -> ClientSteps {
         let before = self.netback.is_some();
         let mut error = None;
         while !self.life.is_forgotten() {
@@ -182,11 +185,11 @@ impl ClientVif {
                 error = self.settle(outcome, platform).or(error);
             } else if self.broke {
                 self.broke = false;
-                self.handle(Event::Broke, platform);
+                self.handle(BackendEvent::Broke, platform);
             } else if self.may_look(platform) {
                 self.stale = false;
                 let (directory, store) = (self.directory.clone(), platform.store.clone());
-                self.job = Some(Job::new(async move { Outcome::Saw(directory.look(&store).await) }));
+                self.job = Some(Job::new(async move { ClientReply::Saw(directory.look(&store).await) }));
             } else {
                 break;
             }
@@ -197,7 +200,7 @@ impl ClientVif {
             (true, false) => RingsChange::Detached,
             _ => RingsChange::None,
         };
-        Steps { change, error }
+        ClientSteps { change, error }
     }
 
     /// Ends the connection of a client that broke the protocol; it is served again when it starts anew.
@@ -205,7 +208,7 @@ impl ClientVif {
         &mut self,
         why: impl fmt::Display,
         platform: &mut Platform<'_, X, R>,
-    ) -> Steps {
+    ) -> ClientSteps {
         let id = self.id();
         platform.say(Level::Warn, id, format_args!("broke the protocol ({why}): connection ended"));
         self.broke = true;
@@ -225,29 +228,39 @@ impl ClientVif {
     }
 
     /// Hands an event to the device's life and begins what comes of it.
-    fn handle<X: Xen, R: StoreRing + 'static>(&mut self, event: Event, platform: &mut Platform<'_, X, R>) {
+    fn handle<X: Xen, R: StoreRing + 'static>(
+        &mut self,
+        event: BackendEvent,
+        platform: &mut Platform<'_, X, R>,
+    ) {
         let mut action = self.life.handle(event, platform.xen.now());
         while let Some(next) = action {
-            if next != Action::LetGo {
+            if next != BackendAction::Disconnect {
                 self.job = Some(self.begin(next, platform.store));
                 return;
             }
             self.let_go(platform.xen);
-            action = self.life.handle(Event::Done, platform.xen.now());
+            action = self.life.handle(BackendEvent::Done, platform.xen.now());
         }
     }
 
     /// Begins an action that takes XenStore.
-    fn begin<R: StoreRing + 'static>(&self, action: Action, store: &Store<R>) -> Job<Outcome> {
+    fn begin<R: StoreRing + 'static>(&self, action: BackendAction, store: &Store<R>) -> Job<ClientReply> {
         let (directory, store, written) = (self.directory.clone(), store.clone(), self.life.written());
         Job::new(async move {
             match action {
-                Action::Write(state) => Outcome::Ended(directory.write(state, written, &store).await),
-                Action::TakeUpRings => Outcome::Announced(directory.read_announcement(&store).await),
-                Action::Remove => Outcome::Ended(directory.remove(written, &store).await),
-                Action::Forget => Outcome::Ended(directory.forget(&store).await.map(|()| Event::Done)),
+                BackendAction::Write(state) => {
+                    ClientReply::Ended(directory.write(state, written, &store).await)
+                }
+                BackendAction::TakeUpRings => {
+                    ClientReply::Announced(directory.read_announcement(&store).await)
+                }
+                BackendAction::Remove => ClientReply::Ended(directory.remove(written, &store).await),
+                BackendAction::Unwatch => {
+                    ClientReply::Ended(directory.forget(&store).await.map(|()| BackendEvent::Done))
+                }
                 // Takes no XenStore.
-                Action::LetGo => Outcome::Ended(Ok(Event::Done)),
+                BackendAction::Disconnect => ClientReply::Ended(Ok(BackendEvent::Done)),
             }
         })
     }
@@ -255,22 +268,22 @@ impl ClientVif {
     /// Draws the conclusions from what XenStore did or said; what it failed to do, unless that is known.
     fn settle<X: Xen, R: StoreRing + 'static>(
         &mut self,
-        outcome: Outcome,
+        outcome: ClientReply,
         platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         let ended = match outcome {
-            Outcome::Saw(Ok(sight)) => Ok(Event::Saw(sight)),
-            Outcome::Saw(Err(error)) => {
+            ClientReply::Saw(Ok(sight)) => Ok(BackendEvent::Observed(sight)),
+            ClientReply::Saw(Err(error)) => {
                 self.stale = true;
                 self.rests_until = platform.now + REST;
                 return self.report(error);
             }
-            Outcome::Announced(Ok(announced)) => Ok(self.take_up(announced, platform)),
-            Outcome::Ended(Ok(event)) => {
+            ClientReply::Announced(Ok(announced)) => Ok(self.take_up(announced, platform)),
+            ClientReply::Ended(Ok(event)) => {
                 self.trouble = None;
                 Ok(event)
             }
-            Outcome::Announced(Err(error)) | Outcome::Ended(Err(error)) => Err(error),
+            ClientReply::Announced(Err(error)) | ClientReply::Ended(Err(error)) => Err(error),
         };
         match ended {
             Ok(event) => {
@@ -278,7 +291,7 @@ impl ClientVif {
                 None
             }
             Err(error) => {
-                self.handle(Event::Failed, platform);
+                self.handle(BackendEvent::Failed, platform);
                 self.report(error)
             }
         }
@@ -293,19 +306,19 @@ impl ClientVif {
 
     fn take_up<X: Xen, R: StoreRing>(
         &mut self,
-        announced: Result<Announcement, Unusable>,
+        announced: Result<RingAddresses, UnusableRings>,
         platform: &mut Platform<'_, X, R>,
-    ) -> Event {
+    ) -> BackendEvent {
         let id = self.id();
-        match announced.and_then(|announcement| announcement.take_up(id.domain, platform.xen)) {
+        match announced.and_then(|addresses| addresses.connect(id.domain, platform.xen)) {
             Ok(mut netback) => {
                 netback.set_bucket(self.bucket);
                 self.netback = Some(netback);
-                Event::Done
+                BackendEvent::Done
             }
             Err(why) => {
                 platform.say(Level::Warn, id, format_args!("cannot connect: {why}"));
-                Event::Refused
+                BackendEvent::Refused
             }
         }
     }

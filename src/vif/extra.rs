@@ -2,7 +2,7 @@
 //!
 //! Format: `xen/include/public/io/netif.h`, the same 8 bytes on both rings. Only segmentation is offered.
 
-use crate::packet::{Gso, GsoKind};
+use crate::wire::packet::{Gso, GsoKind};
 use core::num::NonZeroU16;
 
 /// `XEN_NETIF_EXTRA_TYPE_GSO`

@@ -6,7 +6,7 @@
 //! when all room is used up the account that holds most of it loses its oldest frame. A frame larger than a turn is
 //! sent and owed for; what is owed is not forgotten when the lane runs empty, only as rounds go by.
 
-use crate::flow::share::Account;
+use crate::tables::share::Account;
 use crate::vif::frame::Frame;
 use crate::xen::page::PagePool;
 use alloc::boxed::Box;
@@ -23,7 +23,7 @@ const NOWHERE: u16 = u16::MAX;
 
 /// A place for a frame.
 #[derive(Debug)]
-struct Place {
+struct QueuePlace {
     frame: Option<Frame>,
     /// The next frame of the same lane, or the next free place.
     next: u16,
@@ -43,7 +43,7 @@ struct Lane {
     credit: i32,
     /// The round of its last turn.
     round: u32,
-    standing: Standing,
+    standing: LaneState,
 }
 
 impl Lane {
@@ -55,7 +55,7 @@ impl Lane {
 
 /// Whether a lane takes part in the rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum LaneState {
     /// It does, until its turn comes and it is empty.
     Listed,
     /// It does not.
@@ -74,7 +74,7 @@ pub enum Room {
 /// Frames that wait, by account.
 #[derive(Debug)]
 pub struct FairQueue {
-    places: Vec<Place>,
+    places: Vec<QueuePlace>,
     /// The first free place.
     free: u16,
     lanes: Box<[Lane; Account::COUNT]>,
@@ -93,8 +93,8 @@ fn lane_of(account: Account) -> usize {
 impl FairQueue {
     /// Room for frames of `pages` pages together; all memory is taken now.
     pub fn with_capacity(pages: u16) -> Self {
-        let places =
-            (0..pages).map(|at| Place { frame: None, next: if at + 1 < pages { at + 1 } else { NOWHERE } });
+        let places = (0..pages)
+            .map(|at| QueuePlace { frame: None, next: if at + 1 < pages { at + 1 } else { NOWHERE } });
         let lane = Lane {
             first: NOWHERE,
             last: NOWHERE,
@@ -102,7 +102,7 @@ impl FairQueue {
             pages: 0,
             credit: 0,
             round: 0,
-            standing: Standing::Absent,
+            standing: LaneState::Absent,
         };
         Self {
             places: places.collect(),
@@ -175,7 +175,7 @@ impl FairQueue {
         let before = core::mem::replace(&mut lane.last, here);
         if lane.first == NOWHERE {
             lane.first = here;
-            if lane.standing == Standing::Absent {
+            if lane.standing == LaneState::Absent {
                 self.list(at);
             }
         } else if let Some(before) = self.places.get_mut(usize::from(before)) {
@@ -195,7 +195,7 @@ impl FairQueue {
         let Some(lane) = self.lanes.get_mut(at) else { return };
         let turns = self.round.wrapping_sub(lane.round).saturating_add(1).min(1 << 16) as i32;
         lane.credit = lane.credit.saturating_add(turns * QUANTUM).min(QUANTUM);
-        lane.standing = Standing::Listed;
+        lane.standing = LaneState::Listed;
         self.append(at);
     }
 
@@ -230,7 +230,7 @@ impl FairQueue {
                 // What it did not use is gone, what it owes is not.
                 lane.credit = lane.credit.min(0);
                 lane.round = self.round;
-                lane.standing = Standing::Absent;
+                lane.standing = LaneState::Absent;
                 self.turn = next;
                 continue;
             }

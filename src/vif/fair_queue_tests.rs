@@ -1,11 +1,11 @@
 //! Who leaves when, and who gives way.
 
 use super::*;
-use crate::client::ClientSlot;
-use crate::packet::Offload;
-use crate::vif::intake::LEAST_ROOM;
-use crate::vif::segments::Segments;
-use crate::xen::page::{Segment, on_heap};
+use crate::base::side::ClientSlot;
+use crate::vif::backpressure::LEAST_ROOM;
+use crate::vif::chunks::Chunks;
+use crate::wire::packet::Offload;
+use crate::xen::page::{Chunk, on_heap};
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
@@ -26,8 +26,8 @@ impl Rig {
     /// A frame of so many bytes, 4,096 to a page.
     fn frame(&mut self, account: Account, bytes: u32) -> Frame {
         let piece =
-            |at: u32| Segment { page: on_heap::page(), offset: 0, bytes: (bytes - at).min(4096) as u16 };
-        let mut segments = Segments::one(piece(0));
+            |at: u32| Chunk { page: on_heap::page(), offset: 0, bytes: (bytes - at).min(4096) as u16 };
+        let mut segments = Chunks::one(piece(0));
         for at in (4096..bytes).step_by(4096) {
             segments.push(piece(at), &mut self.pages).unwrap();
         }

@@ -2,20 +2,20 @@
 //!
 //! The first segment holds every header, contiguous; the rest of the payload stays wherever it arrived.
 
-use crate::flow::share::Account;
-use crate::packet::{Checksum, Datagram, Gso, GsoKind, Offload};
+use crate::base::time::Moment;
 use crate::route::neighbour::waiting::Charged;
 use crate::route::segmentation::{LEAST_SEGMENT, Shape};
-use crate::time::Moment;
+use crate::tables::share::Account;
 use crate::vif::blank::BlankChecksum;
-use crate::vif::segments::Segments;
+use crate::vif::chunks::Chunks;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::HEADER_BYTES;
+use crate::wire::packet::{Checksum, Gso, GsoKind, Offload, Packet};
 use crate::xen::charge::Charge;
-use crate::xen::page::{PAGE_BYTES, Page, PagePool, Segment};
+use crate::xen::page::{Chunk, PAGE_BYTES, Page, PagePool};
 use core::ops::Range;
 
-/// IP bytes that [`Datagram::header`] gives: as much as an ICMP error may quote.
+/// IP bytes that [`Packet::header`] gives: as much as an ICMP error may quote.
 const HEADER_ROOM: usize = 576;
 
 /// Of a packet that is still to be segmented: IP and TCP header at their longest, and a few bytes. Its payload
@@ -25,7 +25,7 @@ const GSO_HEADER_ROOM: usize = 128;
 /// A frame: at least an Ethernet header, contiguous with the headers behind it.
 #[derive(Debug)]
 pub struct Frame {
-    segments: Segments,
+    segments: Chunks,
     /// Of all segments together.
     bytes: u32,
     offload: Offload,
@@ -49,7 +49,7 @@ pub struct CannotSegment;
 impl Frame {
     /// Makes a frame of `segments`. When the headers are scattered they are gathered into the first page
     /// (peers may split a packet anywhere, XSA-423); the usual frame is left as it is.
-    pub fn new(segments: Segments, offload: Offload, pages: &mut PagePool) -> Result<Self, NoFrame> {
+    pub fn new(segments: Chunks, offload: Offload, pages: &mut PagePool) -> Result<Self, NoFrame> {
         let mut frame = Self::of(segments, offload);
         let bytes = frame.bytes();
         if bytes < HEADER_BYTES {
@@ -63,7 +63,7 @@ impl Frame {
         Ok(frame)
     }
 
-    fn of(segments: Segments, offload: Offload) -> Self {
+    fn of(segments: Chunks, offload: Offload) -> Self {
         let bytes = segments.iter().map(|segment| u32::from(segment.bytes)).sum();
         Self { segments, bytes, offload, account: Account::UPLINK, waits_since: Moment::default() }
     }
@@ -86,7 +86,7 @@ impl Frame {
             return None;
         }
         page.bytes_mut(start..end).copy_from_slice(bytes);
-        let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
+        let segments = Chunks::one(Chunk { page, offset: 0, bytes: end as u16 });
         Some(Self::of(segments, Offload { checksum: Checksum::Validated, gso: None }))
     }
 
@@ -139,12 +139,12 @@ impl Frame {
     }
 
     /// The pieces, in order.
-    pub fn segments(&self) -> &Segments {
+    pub fn segments(&self) -> &Chunks {
         &self.segments
     }
 
     /// The pieces, to be granted or lent, and the offload state.
-    pub fn into_parts(self) -> (Segments, Offload) {
+    pub fn into_parts(self) -> (Chunks, Offload) {
         (self.segments, self.offload)
     }
 
@@ -173,14 +173,14 @@ impl Frame {
         let (head, mut body) = page.bytes_mut(HEADER_BYTES..end).split_at_mut(header.len());
         head.copy_from_slice(header);
         let mut skip = HEADER_BYTES + payload.start;
-        for data in self.segments.iter().map(Segment::data) {
+        for data in self.segments.iter().map(Chunk::data) {
             let (skipped, data) = data.split_at(skip.min(data.len()));
             skip -= skipped.len();
             let (part, rest) = body.split_at_mut(data.len().min(body.len()));
             part.copy_from_slice(data.get(..part.len()).unwrap_or_default());
             body = rest;
         }
-        let segments = Segments::one(Segment { page, offset: 0, bytes: end as u16 });
+        let segments = Chunks::one(Chunk { page, offset: 0, bytes: end as u16 });
         let piece = Self::of(segments, Offload { gso: None, ..self.offload });
         Some(Self { account: self.account, ..piece })
     }
@@ -277,7 +277,7 @@ impl Frame {
     fn sum_from(&self, start: usize) -> u64 {
         let mut skip = start;
         let (mut total, mut summed) = (0, 0);
-        for data in self.segments.iter().map(Segment::data) {
+        for data in self.segments.iter().map(Chunk::data) {
             let (skipped, data) = data.split_at(skip.min(data.len()));
             skip -= skipped.len();
             let sum = Sum::ZERO.bytes(data).folded();
@@ -298,7 +298,7 @@ pub enum Complete {
     No,
 }
 
-impl Datagram for Frame {
+impl Packet for Frame {
     fn header(&mut self) -> &mut [u8] {
         let head = self.segments.first_mut().head_mut(HEADER_BYTES + HEADER_ROOM);
         head.get_mut(HEADER_BYTES..).unwrap_or_default()
@@ -308,7 +308,7 @@ impl Datagram for Frame {
         self.bytes().saturating_sub(HEADER_BYTES)
     }
 
-    fn held_bytes(&self) -> usize {
+    fn memory_bytes(&self) -> usize {
         self.segments.len() * PAGE_BYTES
     }
 
@@ -336,7 +336,7 @@ const _: () = assert!(HEADER_BYTES + HEADER_ROOM <= PAGE_BYTES);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::ClientSlot;
+    use crate::base::side::ClientSlot;
     use crate::xen::page::on_heap;
 
     /// A frame of `lengths` bytes counted up from zero, each piece at offset 100 of a page of its own.
@@ -354,14 +354,14 @@ mod tests {
                 *byte = count;
                 count = count.wrapping_add(1);
             }
-            segments.push(Segment { page, offset: 100, bytes });
+            segments.push(Chunk { page, offset: 100, bytes });
         }
         Frame::new(joined(segments, pages), offload, pages).unwrap()
     }
 
-    fn joined(pieces: std::vec::Vec<Segment>, pages: &mut PagePool) -> Segments {
+    fn joined(pieces: std::vec::Vec<Chunk>, pages: &mut PagePool) -> Chunks {
         let mut pieces = pieces.into_iter();
-        let mut segments = Segments::one(pieces.next().unwrap());
+        let mut segments = Chunks::one(pieces.next().unwrap());
         pieces.for_each(|piece| segments.push(piece, pages).unwrap());
         segments
     }
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn short_frame_is_refused_and_its_pages_come_back() {
         let mut pages = PagePool::with_capacity(8);
-        let segments = Segments::one(Segment { page: on_heap::page(), offset: 0, bytes: 13 });
+        let segments = Chunks::one(Chunk { page: on_heap::page(), offset: 0, bytes: 13 });
         assert!(matches!(Frame::new(segments, Offload::NONE, &mut pages), Err(NoFrame::TooShort)));
         assert_eq!(pages.free(), 1);
     }
@@ -437,7 +437,7 @@ mod tests {
         for part in [&packet[..45], &packet[45..]] {
             let mut page = on_heap::page();
             page.bytes_mut(0..part.len()).copy_from_slice(part);
-            segments.push(Segment { page, offset: 0, bytes: part.len() as u16 });
+            segments.push(Chunk { page, offset: 0, bytes: part.len() as u16 });
         }
         let offload = Offload { checksum: Checksum::Blank, gso: None };
         let mut frame = Frame::of(joined(segments, &mut PagePool::with_capacity(8)), offload);

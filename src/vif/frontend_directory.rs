@@ -1,10 +1,10 @@
 //! The uplink's directory in XenStore: what the toolstack and the backend wrote, and what we say in ours.
 
+use crate::base::text::{Excerpt, decimal};
 use crate::store::{Nodes, Store, StoreError, StoreRing};
-use crate::text::{Excerpt, decimal};
-use crate::vif::abilities::{Abilities, Support};
 use crate::vif::channels::Channels;
-use crate::vif::lifecycle::frontend::{Event, Sight};
+use crate::vif::features::{Features, Support};
+use crate::vif::lifecycle::frontend::{FrontendEvent, FrontendObservation};
 use crate::vif::lifecycle::{BusState, Online};
 use crate::vif::netfront::Addresses;
 use crate::vif::uplink::DEVICES;
@@ -25,9 +25,9 @@ pub const USUAL_MTU: u16 = 1500;
 
 /// What the backend can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Talents {
+pub struct OfferedFeatures {
     /// What packets it takes.
-    pub abilities: Abilities,
+    pub features: Features,
     /// `feature-split-event-channels`
     pub split: Support,
 }
@@ -118,12 +118,15 @@ impl FrontendDirectory {
     }
 
     /// What XenStore shows of the device.
-    pub(super) async fn look<R: StoreRing>(&self, store: &Store<R>) -> Result<Sight, StoreError> {
+    pub(super) async fn look<R: StoreRing>(
+        &self,
+        store: &Store<R>,
+    ) -> Result<FrontendObservation, StoreError> {
         let own = ["state", "backend"].map(|key| self.own(key));
         let [state, online] = ["state", "online"].map(|key| format!("{}/{key}", self.back));
         let [own, back, backend, online] = store.read_peers([&own[0], &own[1], &state, &online]).await?;
         let same = back.as_deref() == Some(self.back.as_str());
-        Ok(Sight {
+        Ok(FrontendObservation {
             own: own.filter(|_| same).map(|text| BusState::parse(&text)),
             online: Online::parse(online.as_deref()),
             backend: BusState::parse(&backend.unwrap_or_default()),
@@ -131,17 +134,20 @@ impl FrontendDirectory {
     }
 
     /// What the backend says that it can do.
-    pub(super) async fn read_talents<R: StoreRing>(&self, store: &Store<R>) -> Result<Talents, StoreError> {
+    pub(super) async fn read_talents<R: StoreRing>(
+        &self,
+        store: &Store<R>,
+    ) -> Result<OfferedFeatures, StoreError> {
         let features = ["sg", "no-csum-offload", "gso-tcpv4", "split-event-channels"];
         let paths = features.map(|feature| format!("{}/feature-{feature}", self.back));
         let values = store.read_peers(paths.each_ref().map(String::as_str)).await?;
         let [sg, no_csum, gso, split] = values.map(|text| text.and_then(|text| decimal(&text)));
-        let abilities = Abilities {
+        let features = Features {
             scatter_gather: Support::of(sg),
             blank_checksum: Support::unless(no_csum),
             segmentation: Support::of(gso),
         };
-        Ok(Talents { abilities, split: Support::of(split) })
+        Ok(OfferedFeatures { features, split: Support::of(split) })
     }
 
     /// Writes our state where `written` is what we wrote last, and where our `rings` are in Connected, in one
@@ -152,10 +158,10 @@ impl FrontendDirectory {
         written: BusState,
         rings: Option<Addresses>,
         store: &Store<R>,
-    ) -> Result<Event, StoreError> {
+    ) -> Result<FrontendEvent, StoreError> {
         let (node, backend) = (self.own("state"), self.own("backend"));
         let (mut nodes, stale) = match rings {
-            Some(rings) if state == BusState::Connected => self.announcement(rings),
+            Some(rings) if state == BusState::Connected => self.addresses(rings),
             _ => (Vec::new(), &[][..]),
         };
         nodes.push((node.clone(), state.text().into()));
@@ -172,15 +178,15 @@ impl FrontendDirectory {
             transaction.write_all(&nodes).await
         });
         match done.await {
-            Ok(()) => Ok(Event::Done),
-            Err(StoreError::NoEntry) => Ok(Event::Vanished),
+            Ok(()) => Ok(FrontendEvent::Done),
+            Err(StoreError::NoEntry) => Ok(FrontendEvent::Vanished),
             Err(error) => Err(error),
         }
     }
 
     /// What announces our rings, and what an earlier connection may have announced that must not be found any more: it
     /// is one kind of channels or the other.
-    fn announcement(&self, rings: Addresses) -> (Vec<(String, String)>, &'static [&'static str]) {
+    fn addresses(&self, rings: Addresses) -> (Vec<(String, String)>, &'static [&'static str]) {
         let keys = [("tx-ring-ref", rings.tx_ring.0), ("rx-ring-ref", rings.rx_ring.0)];
         let (channels, stale): (&[_], &'static [_]) = match rings.channels {
             Channels::Shared(port) => {

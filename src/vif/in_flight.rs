@@ -3,8 +3,8 @@
 //! Flat queues instead of one structure per packet, so that a small packet moves few bytes here. Of all clients,
 //! in the order in which they were queued: clients settle in that order too, and each takes its own from the front.
 
-use crate::packet::Offload;
-use crate::vif::segments::Segments;
+use crate::vif::chunks::Chunks;
+use crate::wire::packet::Offload;
 use crate::xen::copy::Lent;
 use crate::xen::page::Page;
 use alloc::vec::Vec;
@@ -31,7 +31,7 @@ pub struct Arrival {
 #[derive(Debug)]
 pub struct Departure {
     /// What is copied.
-    pub segments: Lent<Segments>,
+    pub segments: Lent<Chunks>,
     /// Index of the first answer.
     pub answer: u32,
     /// How many there are.
@@ -44,13 +44,13 @@ pub struct Departure {
 
 /// A queue that is filled and then emptied: all that the order of a batch needs, and less work than a ring buffer.
 #[derive(Debug)]
-pub struct Line<T> {
+pub struct BatchQueue<T> {
     items: Vec<Option<T>>,
     /// Items taken out.
     taken: usize,
 }
 
-impl<T> Line<T> {
+impl<T> BatchQueue<T> {
     fn with_capacity(capacity: usize) -> Self {
         Self { items: Vec::with_capacity(capacity), taken: 0 }
     }
@@ -90,20 +90,20 @@ impl<T> Line<T> {
 #[derive(Debug)]
 pub struct InFlight {
     /// Packets that clients sent.
-    pub arrivals: Line<Arrival>,
+    pub arrivals: BatchQueue<Arrival>,
     /// The pages they go into, and how much of each is filled.
-    pub arriving: Line<(Lent<Page>, u16)>,
+    pub arriving: BatchQueue<(Lent<Page>, u16)>,
     /// Packets for clients.
-    pub departures: Line<Departure>,
+    pub departures: BatchQueue<Departure>,
 }
 
 impl InFlight {
     /// Room for what a batch of `copies` can hold.
     pub fn with_capacity(copies: usize) -> Self {
         Self {
-            arrivals: Line::with_capacity(copies),
-            arriving: Line::with_capacity(copies),
-            departures: Line::with_capacity(copies),
+            arrivals: BatchQueue::with_capacity(copies),
+            arriving: BatchQueue::with_capacity(copies),
+            departures: BatchQueue::with_capacity(copies),
         }
     }
 }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn line_keeps_the_order_and_begins_anew_when_empty() {
-        let mut line = Line::with_capacity(4);
+        let mut line = BatchQueue::with_capacity(4);
         (0..4).for_each(|item| line.push(item));
         assert_eq!(line.pop(), Some(0));
         assert_eq!(line.take(2).collect::<Vec<_>>(), [1, 2]);

@@ -7,26 +7,26 @@
 //!
 //! Whatever a client does wrong ends at worst its own connection ([`Broken`]).
 
-use crate::packet::{Datagram, Gso, Offload};
-use crate::time::Moment;
-use crate::vif::abilities::{Abilities, Support};
+use crate::base::time::Moment;
+use crate::vif::backpressure::{Budget, EgressLimits};
 use crate::vif::channels::Channels;
+use crate::vif::chunks::{Chunks, MAX_SEGMENTS};
 use crate::vif::extra::Extra;
 use crate::vif::fair_queue::{FairQueue, Room};
+use crate::vif::features::{Features, Support};
 use crate::vif::frame::Frame;
 use crate::vif::in_flight::{Arrival, Departure, InFlight};
-use crate::vif::intake::{Intake, WayOut};
 use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
-use crate::vif::segments::{MAX_SEGMENTS, Segments};
 use crate::vif::slots::{
-    Fragment, MAX_SLOTS, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, tx_response,
+    MAX_SLOTS, PacketSlot, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, tx_response,
 };
 use crate::vif::token_bucket::TokenBucket;
+use crate::wire::packet::{Gso, Offload, Packet};
 use crate::xen::charge::ClientCharges;
 use crate::xen::copy::{CopyBatch, Lent, Remote};
 use crate::xen::grant::Gref;
-use crate::xen::page::{PAGE_BYTES, Page, PagePool, Segment};
+use crate::xen::page::{Chunk, PAGE_BYTES, Page, PagePool};
 use crate::xen::{DomainId, MappedPage, Xen};
 use core::time::Duration;
 
@@ -53,20 +53,20 @@ pub const COPIES_PER_PACKET: usize = 2 * MAX_SEGMENTS;
 
 /// Why a vif cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum ClientBroken {
     /// A ring index makes no sense.
     Ring,
     /// Transmit slots that no frontend writes by mistake.
     Transmit(TxViolation),
 }
 
-impl From<RingBroken> for Broken {
+impl From<RingBroken> for ClientBroken {
     fn from(_: RingBroken) -> Self {
         Self::Ring
     }
 }
 
-impl core::fmt::Display for Broken {
+impl core::fmt::Display for ClientBroken {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Ring => "a ring index makes no sense",
@@ -81,7 +81,7 @@ impl core::fmt::Display for Broken {
 
 /// What passed one client's rings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
+pub struct ClientTraffic {
     /// Packets taken from the client.
     pub received: u64,
     /// Packets put into its buffers.
@@ -104,7 +104,7 @@ pub struct Netback {
     client: DomainId,
     charges: ClientCharges,
     channels: Channels,
-    abilities: Abilities,
+    features: Features,
     tx: BackRing<MappedPage, TX_BYTES>,
     rx: BackRing<MappedPage, RX_BYTES>,
     queue: FairQueue,
@@ -122,7 +122,7 @@ pub struct Netback {
     arriving: usize,
     /// Likewise of the departures.
     departing: usize,
-    traffic: Traffic,
+    traffic: ClientTraffic,
 }
 
 impl Netback {
@@ -131,7 +131,7 @@ impl Netback {
         client: DomainId,
         charges: ClientCharges,
         channels: Channels,
-        abilities: Abilities,
+        features: Features,
         tx: MappedPage,
         rx: MappedPage,
     ) -> Result<Self, [MappedPage; 2]> {
@@ -147,7 +147,7 @@ impl Netback {
             client,
             charges,
             channels,
-            abilities,
+            features,
             tx,
             rx,
             queue: FairQueue::with_capacity(QUEUE_PAGES as u16),
@@ -157,7 +157,7 @@ impl Netback {
             bucket: TokenBucket::new(None, Moment::default()),
             arriving: 0,
             departing: 0,
-            traffic: Traffic::default(),
+            traffic: ClientTraffic::default(),
         })
     }
 
@@ -172,9 +172,9 @@ impl Netback {
     }
 
     /// Whether packets are taken from the client: as the uplink allows, and unless it has sent as much as it may.
-    pub fn intake(&mut self, uplink: Intake, now: Moment) -> Intake {
+    pub fn intake(&mut self, uplink: Budget, now: Moment) -> Budget {
         self.bucket.refill(now);
-        if self.bucket.is_empty() { Intake::Held } else { uplink }
+        if self.bucket.is_empty() { Budget::Wait } else { uplink }
     }
 
     /// When packets are taken again from a client that has sent as much as it may, or what waits for it is dropped.
@@ -191,8 +191,8 @@ impl Netback {
         in_flight: &mut InFlight,
         pages: &mut PagePool,
         slots: usize,
-        way_out: WayOut,
-    ) -> Result<usize, Broken> {
+        way_out: EgressLimits,
+    ) -> Result<usize, ClientBroken> {
         let mut waiting = self.tx.waiting()?;
         if waiting == 0 {
             self.credit = 0;
@@ -212,7 +212,7 @@ impl Netback {
                 waiting = waiting.checked_sub(1)?;
                 Some(self.tx.take())
             });
-            match outcome.map_err(Broken::Transmit)? {
+            match outcome.map_err(ClientBroken::Transmit)? {
                 Ok(()) => self.fetch(&packet, batch, in_flight, pages),
                 Err(_) => {
                     self.traffic.refused += 1;
@@ -236,14 +236,14 @@ impl Netback {
         in_flight: &mut InFlight,
         pool: &mut PagePool,
     ) {
-        if !pool.has_room(self.charges.sent(), packet.fragments.len()) {
+        if !pool.has_room(self.charges.sent(), packet.slots.len()) {
             self.traffic.no_page += 1;
             return packet.answers.respond(TxStatus::Dropped, |response| self.tx.respond(response));
         }
         let first_copy = batch.waiting() as u32;
         let mut pages = 0;
         let mut filling: Option<(Lent<Page>, u16)> = None;
-        for fragment in packet.fragments.iter().filter(|fragment| fragment.bytes > 0) {
+        for fragment in packet.slots.iter().filter(|fragment| fragment.bytes > 0) {
             let fits = |&(_, filled): &(Lent<Page>, u16)| usize::from(filled + fragment.bytes) <= PAGE_BYTES;
             let (mut page, filled) = match filling.take() {
                 Some(present) if fits(&present) => present,
@@ -256,7 +256,7 @@ impl Netback {
                     (batch.lend(page), 0)
                 }
             };
-            let Fragment { reference, offset, bytes } = *fragment;
+            let PacketSlot { reference, offset, bytes } = *fragment;
             // Never refused: there is room for a packet's copies, and the bytes are within the page.
             let _ =
                 batch.copy_in(Remote { domain: self.client, reference, offset }, &mut page, filled, bytes);
@@ -283,8 +283,8 @@ impl Netback {
     }
 
     /// What the client can take.
-    pub fn abilities(&self) -> Abilities {
-        self.abilities
+    pub fn features(&self) -> Features {
+        self.features
     }
 
     /// The accounts of its pages.
@@ -297,7 +297,7 @@ impl Netback {
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool, now: Moment) {
         let charge = self.charges.waiting();
         let Self { queue, traffic, .. } = self;
-        let fits = frame.bytes() <= PAGE_BYTES || self.abilities.scatter_gather == Support::Yes;
+        let fits = frame.bytes() <= PAGE_BYTES || self.features.scatter_gather == Support::Yes;
         let count = frame.segments().len();
         let limit = if pages.has_room(charge, count) {
             QUEUE_PAGES
@@ -310,13 +310,13 @@ impl Netback {
             frame.release(pages);
         };
         if !fits
-            || self.abilities.take(frame.offload()) == Support::No
+            || self.features.accept(frame.offload()) == Support::No
             || queue.make_room(frame.account(), limit, |frame| give_up(frame, pages)) == Room::None
         {
             return give_up(frame, pages);
         }
         frame.move_to(charge, pages);
-        if self.abilities.blank_checksum == Support::No {
+        if self.features.blank_checksum == Support::No {
             frame.complete_checksum();
         }
         if queue.is_empty() {
@@ -342,7 +342,7 @@ impl Netback {
         in_flight: &mut InFlight,
         pages: &mut PagePool,
         now: Moment,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), ClientBroken> {
         let mut buffers = self.rx.waiting()? as usize;
         while batch.room() >= COPIES_PER_PACKET {
             let mut wanted = 0;
@@ -490,8 +490,8 @@ impl Netback {
             return None;
         }
         let mut private =
-            |(page, bytes)| batch.reclaim(page).ok().map(|page| Segment { page, offset: 0, bytes });
-        let mut segments = Segments::one(pieces.next().and_then(&mut private)?);
+            |(page, bytes)| batch.reclaim(page).ok().map(|page| Chunk { page, offset: 0, bytes });
+        let mut segments = Chunks::one(pieces.next().and_then(&mut private)?);
         let mut lost = 0;
         for segment in pieces.filter_map(private) {
             if let Err(refused) = segments.push(segment, pool) {
@@ -521,10 +521,10 @@ impl Netback {
 
     /// Asks to be notified of the client's next packet, unless what it sends has to wait, and of buffers if
     /// frames wait for some.
-    pub fn arm(&mut self, intake: Intake) -> Result<Wakeup, Broken> {
+    pub fn arm(&mut self, intake: Budget) -> Result<Wakeup, ClientBroken> {
         let transmit = match intake {
-            Intake::Open(_) => self.tx.arm(1)?,
-            Intake::Held => Wakeup::Armed,
+            Budget::Slots(_) => self.tx.arm(1)?,
+            Budget::Wait => Wakeup::Armed,
         };
         let Some(frame) = self.queue.front() else { return Ok(transmit) };
         let posted = self.rx.arm(buffers_for(frame) as u32)?;
@@ -542,7 +542,7 @@ impl Netback {
     }
 
     /// What passed so far.
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> ClientTraffic {
         self.traffic
     }
 

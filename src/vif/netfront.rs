@@ -5,22 +5,22 @@
 //! The backend's domain is not trusted: every id, offset and length it returns is checked, and a page that it
 //! still holds is not reused (XSA-396).
 
-use crate::flow::share::Account;
-use crate::packet::{Datagram, Gso, Offload};
-use crate::vif::abilities::{Abilities, Support};
+use crate::tables::share::Account;
+use crate::vif::backpressure::LEAST_ROOM;
 use crate::vif::byte_limit::ByteLimit;
 use crate::vif::channels::Channels;
+use crate::vif::chunks::{Chunks, MAX_SEGMENTS};
 use crate::vif::extra::Extra;
 use crate::vif::fair_queue::{FairQueue, Room};
+use crate::vif::features::{Features, Support};
 use crate::vif::frame::{Complete, Frame};
-use crate::vif::intake::LEAST_ROOM;
 use crate::vif::ring::{FrontRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
-use crate::vif::segments::{MAX_SEGMENTS, Segments};
 use crate::vif::slots::{TX_BYTES, TxFlags, TxRequest, TxStatus};
+use crate::wire::packet::{Gso, Offload, Packet};
 use crate::xen::charge::Charge;
 use crate::xen::grant::{Access, GrantedPage, Gref};
-use crate::xen::page::{PAGE_BYTES, Page, PagePool, Segment};
+use crate::xen::page::{Chunk, PAGE_BYTES, Page, PagePool};
 use crate::xen::{DomainId, Xen, XenError};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -39,7 +39,7 @@ const PACKETS_PER_PASS: usize = SLOTS;
 
 /// Why the connection to the backend cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum UplinkBroken {
     /// A ring index makes no sense.
     Ring,
     /// A response for a slot that has none outstanding.
@@ -52,13 +52,13 @@ pub enum Broken {
     KeptPages,
 }
 
-impl From<RingBroken> for Broken {
+impl From<RingBroken> for UplinkBroken {
     fn from(_: RingBroken) -> Self {
         Self::Ring
     }
 }
 
-impl core::fmt::Display for Broken {
+impl core::fmt::Display for UplinkBroken {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Ring => "a ring index makes no sense",
@@ -72,7 +72,7 @@ impl core::fmt::Display for Broken {
 
 /// What passed the uplink's rings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
+pub struct UplinkTraffic {
     /// Packets received.
     pub received: u64,
     /// Packets sent.
@@ -92,7 +92,7 @@ pub struct Traffic {
 pub struct Netfront {
     backend: DomainId,
     channels: Channels,
-    abilities: Abilities,
+    features: Features,
     tx: FrontRing<GrantedPage, TX_BYTES>,
     /// Granted pages by request id, with the bytes in them.
     tx_pages: Box<[Option<(GrantedPage, u16)>; SLOTS]>,
@@ -108,13 +108,13 @@ pub struct Netfront {
     answered: u32,
     /// Pages that the backend would not let go.
     kept: Vec<GrantedPage>,
-    traffic: Traffic,
+    traffic: UplinkTraffic,
 }
 
 /// A packet of which slots are being taken.
 #[derive(Debug, Default)]
 struct Incoming {
-    segments: Option<Segments>,
+    segments: Option<Chunks>,
     /// What the first slot says is left to do.
     offload: Option<Offload>,
     usable: Usable,
@@ -130,12 +130,12 @@ enum Usable {
 
 impl Incoming {
     /// Adds a piece behind the others; gives it back to the pool when there is no room for it.
-    fn push(&mut self, segment: Segment, pages: &mut PagePool) {
+    fn push(&mut self, segment: Chunk, pages: &mut PagePool) {
         let Some(segments) = &mut self.segments else {
-            self.segments = Some(Segments::one(segment));
+            self.segments = Some(Chunks::one(segment));
             return;
         };
-        if let Err(Segment { page, .. }) = segments.push(segment, pages) {
+        if let Err(Chunk { page, .. }) = segments.push(segment, pages) {
             pages.give(page);
             self.usable = Usable::No;
         }
@@ -154,12 +154,12 @@ pub struct Addresses {
 }
 
 impl Netfront {
-    /// Makes rings for `backend` and posts receive buffers. `abilities` says what the backend can take, `split`
+    /// Makes rings for `backend` and posts receive buffers. `features` says what the backend can take, `split`
     /// whether it takes one event channel per ring.
     pub fn create(
         xen: &mut impl Xen,
         backend: DomainId,
-        abilities: Abilities,
+        features: Features,
         split: Support,
     ) -> Result<Self, XenError> {
         let channels = allocate_channels(xen, backend, split)?;
@@ -174,7 +174,7 @@ impl Netfront {
         let mut front = Self {
             backend,
             channels,
-            abilities,
+            features,
             tx: FrontRing::create(tx),
             tx_pages: Box::new([const { None }; SLOTS]),
             tx_ids: (0..RING_SIZE as u16).rev().collect(),
@@ -185,7 +185,7 @@ impl Netfront {
             limit: ByteLimit::default(),
             answered: 0,
             kept: Vec::new(),
-            traffic: Traffic::default(),
+            traffic: UplinkTraffic::default(),
         };
         front.post_buffers(xen);
         front.rx.publish();
@@ -207,8 +207,8 @@ impl Netfront {
     }
 
     /// What the backend can take.
-    pub fn abilities(&self) -> Abilities {
-        self.abilities
+    pub fn features(&self) -> Features {
+        self.features
     }
 
     /// The backend's domain.
@@ -217,7 +217,7 @@ impl Netfront {
     }
 
     /// What passed so far.
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> UplinkTraffic {
         self.traffic
     }
 
@@ -226,7 +226,7 @@ impl Netfront {
         &mut self,
         xen: &mut X,
         arrived: &mut impl FnMut(Frame, &mut X),
-    ) -> Result<(), Broken> {
+    ) -> Result<(), UplinkBroken> {
         let mut waiting = self.rx.waiting()?;
         for _ in 0..PACKETS_PER_PASS {
             if waiting == 0 {
@@ -241,22 +241,22 @@ impl Netfront {
     }
 
     /// Takes the next response and the buffer that was posted in its slot.
-    fn take_slot(&mut self, waiting: &mut u32) -> Result<(u16, [u8; RX_BYTES], GrantedPage), Broken> {
-        *waiting = waiting.checked_sub(1).ok_or(Broken::Slots)?;
+    fn take_slot(&mut self, waiting: &mut u32) -> Result<(u16, [u8; RX_BYTES], GrantedPage), UplinkBroken> {
+        *waiting = waiting.checked_sub(1).ok_or(UplinkBroken::Slots)?;
         let (slot, entry) = self.rx.take();
         let granted = self.rx_pages.get_mut(usize::from(slot)).and_then(Option::take);
-        Ok((slot, entry, granted.ok_or(Broken::UnknownId)?))
+        Ok((slot, entry, granted.ok_or(UplinkBroken::UnknownId)?))
     }
 
     /// Takes the extra-info entries behind a packet's first slot. Each has cost a buffer, which is not used.
-    fn take_extras(&mut self, xen: &mut impl Xen, waiting: &mut u32) -> Result<Gso, Broken> {
+    fn take_extras(&mut self, xen: &mut impl Xen, waiting: &mut u32) -> Result<Gso, UplinkBroken> {
         loop {
             let (_, entry, granted) = self.take_slot(waiting)?;
             if let Some(page) = self.end(granted, xen)? {
                 xen.pages().give(page);
             }
             let extra = Extra::parse(&entry);
-            let gso = extra.segmentation().map_err(|_| Broken::ExtraInfo)?;
+            let gso = extra.segmentation().map_err(|_| UplinkBroken::ExtraInfo)?;
             if !extra.more {
                 return Ok(gso);
             }
@@ -264,7 +264,7 @@ impl Netfront {
     }
 
     /// Takes the slots of one packet; `None` when it is not usable.
-    fn take_packet(&mut self, xen: &mut impl Xen, waiting: &mut u32) -> Result<Option<Frame>, Broken> {
+    fn take_packet(&mut self, xen: &mut impl Xen, waiting: &mut u32) -> Result<Option<Frame>, UplinkBroken> {
         // The pages stay here, so that they come back however gathering ends.
         let mut incoming = Incoming::default();
         let gathered = self.gather(&mut incoming, xen, waiting);
@@ -291,7 +291,7 @@ impl Netfront {
         incoming: &mut Incoming,
         xen: &mut impl Xen,
         waiting: &mut u32,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), UplinkBroken> {
         loop {
             let (slot, entry, granted) = self.take_slot(waiting)?;
             let response = RxResponse::parse(entry);
@@ -299,7 +299,7 @@ impl Netfront {
                 (Some(page), Ok(bytes))
                     if usize::from(response.offset) + usize::from(bytes) <= PAGE_BYTES =>
                 {
-                    incoming.push(Segment { page, offset: response.offset, bytes }, xen.pages());
+                    incoming.push(Chunk { page, offset: response.offset, bytes }, xen.pages());
                 }
                 (Some(page), _) => {
                     xen.pages().give(page);
@@ -308,9 +308,9 @@ impl Netfront {
                 (None, _) => incoming.usable = Usable::No,
             }
             match response {
-                RxResponse { id, .. } if id != slot => return Err(Broken::UnknownId),
+                RxResponse { id, .. } if id != slot => return Err(UplinkBroken::UnknownId),
                 RxResponse { flags, .. } if flags.contains(RxFlags::GSO_PREFIX) => {
-                    return Err(Broken::ExtraInfo);
+                    return Err(UplinkBroken::ExtraInfo);
                 }
                 RxResponse { flags, .. } if incoming.offload.is_none() => {
                     let extras = flags.contains(RxFlags::EXTRA_INFO);
@@ -349,19 +349,19 @@ impl Netfront {
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool) -> Complete {
         let Self { queue, traffic, .. } = self;
         let fits = frame.segments().len() == 1
-            || self.abilities.scatter_gather == Support::Yes && frame.bytes() <= MOST_BYTES;
+            || self.features.scatter_gather == Support::Yes && frame.bytes() <= MOST_BYTES;
         let mut give_up = |frame: Frame| {
             traffic.queue_full += 1;
             frame.release(pages);
         };
         if !fits
-            || self.abilities.take(frame.offload()) == Support::No
+            || self.features.accept(frame.offload()) == Support::No
             || queue.make_room(frame.account(), QUEUE_PAGES, &mut give_up) == Room::None
         {
             give_up(frame);
             return Complete::No;
         }
-        if self.abilities.blank_checksum == Support::No {
+        if self.features.blank_checksum == Support::No {
             frame.complete_checksum();
         }
         match queue.push(frame) {
@@ -477,7 +477,7 @@ impl Netfront {
         let mut written: ArrayVec<u16, MAX_SEGMENTS> = ArrayVec::new();
         let mut failed = false;
         let chain = segments.hand_over(|segment| {
-            let (shown, Segment { page, offset, bytes }) = (segment.range(), segment);
+            let (shown, Chunk { page, offset, bytes }) = (segment.range(), segment);
             let id = if failed { None } else { self.tx_ids.pop() };
             let granted = match id {
                 Some(id) => {
@@ -545,7 +545,7 @@ impl Netfront {
     }
 
     /// Takes back the pages of packets that the backend has sent on.
-    pub fn reap(&mut self, xen: &mut impl Xen) -> Result<(), Broken> {
+    pub fn reap(&mut self, xen: &mut impl Xen) -> Result<(), UplinkBroken> {
         let answers = self.tx.waiting()?;
         self.answered = self.answered.wrapping_add(answers);
         for _ in 0..answers {
@@ -556,7 +556,7 @@ impl Netfront {
             }
             let id = u16::from_le_bytes([i0, i1]);
             let sent = self.tx_pages.get_mut(usize::from(id)).and_then(Option::take);
-            let (granted, bytes) = sent.ok_or(Broken::UnknownId)?;
+            let (granted, bytes) = sent.ok_or(UplinkBroken::UnknownId)?;
             self.limit.answer(bytes);
             self.tx_ids.push(id);
             if let Some(page) = self.end(granted, xen)? {
@@ -572,7 +572,7 @@ impl Netfront {
     }
 
     /// Ends the grant of a page that the backend has answered; `None` when it still uses it.
-    fn end(&mut self, granted: GrantedPage, xen: &mut impl Xen) -> Result<Option<Page>, Broken> {
+    fn end(&mut self, granted: GrantedPage, xen: &mut impl Xen) -> Result<Option<Page>, UplinkBroken> {
         match xen.end_grant(granted) {
             Ok(page) => Ok(Some(page)),
             Err(granted) => self.keep(granted, xen).map(|()| None),
@@ -582,11 +582,11 @@ impl Netfront {
     /// Keeps a page that the backend has answered and still uses. Beyond the part that is for such pages the connection
     /// ends: in the end the backend would have them all.
     #[cold]
-    fn keep(&mut self, mut granted: GrantedPage, xen: &mut impl Xen) -> Result<(), Broken> {
+    fn keep(&mut self, mut granted: GrantedPage, xen: &mut impl Xen) -> Result<(), UplinkBroken> {
         xen.pages().keep(&mut granted);
         self.kept.push(granted);
         self.traffic.kept_page += 1;
-        if xen.pages().is_beyond(Charge::KEPT) { Err(Broken::KeptPages) } else { Ok(()) }
+        if xen.pages().is_beyond(Charge::KEPT) { Err(UplinkBroken::KeptPages) } else { Ok(()) }
     }
 
     /// Posts fresh buffers, makes requests visible, and tells the backend if it asked to be.
@@ -599,7 +599,7 @@ impl Netfront {
 
     /// Asks to be notified of the next packet; and, when something waits for the pages or the slots of what was
     /// sent, when half of that is done with. Otherwise they are taken back when there is something to do anyway.
-    pub fn arm(&mut self) -> Result<Wakeup, Broken> {
+    pub fn arm(&mut self) -> Result<Wakeup, UplinkBroken> {
         let received = self.rx.arm(1)?;
         let outstanding = self.tx.outstanding();
         let waits = !self.queue.is_empty()

@@ -1,10 +1,10 @@
 //! What a device needs besides its own state to take a step.
 
+use crate::base::time::Moment;
 use crate::store::{Store, StoreRing};
-use crate::time::Moment;
 use crate::vif::attention::Attention;
 use crate::vif::client::DeviceId;
-use crate::vif::held::HeldPages;
+use crate::vif::deferred::DeferredPages;
 use crate::xen::Xen;
 use core::fmt;
 use log::Level;
@@ -20,7 +20,7 @@ pub struct Platform<'a, X: Xen, R: StoreRing> {
     /// How often each client's nodes may be read, and how much may be said about it.
     pub attention: &'a mut Attention,
     /// Pages that backends of the uplink have not let go yet.
-    pub held: &'a mut HeldPages,
+    pub held: &'a mut DeferredPages,
 }
 
 impl<X: Xen, R: StoreRing> Platform<'_, X, R> {

@@ -24,7 +24,7 @@ pub struct RingBroken;
 
 /// What a producer should do after publishing entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub enum Notify {
     /// The peer asked to be told.
     Needed,
     /// The peer is awake, or nothing was published.
@@ -76,17 +76,17 @@ fn write_entry<const BYTES: usize>(page: &SharedPage, index: u32, entry: [u8; BY
 }
 
 /// Publishes `new` at `producer`; whether the peer's `event` index lies in what is new.
-fn publish(page: &SharedPage, producer: usize, event: usize, new: u32) -> Notice {
+fn publish(page: &SharedPage, producer: usize, event: usize, new: u32) -> Notify {
     let old = page.load(producer);
     if old == new {
-        return Notice::NotNeeded;
+        return Notify::NotNeeded;
     }
     // Release: entries are visible before the index. The fence orders the index before the look at the
     // event index; it pairs with the peer's fence between setting its event index and its last look.
     page.store_release(producer, new);
     fence(Ordering::SeqCst);
     let asked = page.load(event);
-    if new.wrapping_sub(asked) < new.wrapping_sub(old) { Notice::Needed } else { Notice::NotNeeded }
+    if new.wrapping_sub(asked) < new.wrapping_sub(old) { Notify::Needed } else { Notify::NotNeeded }
 }
 
 /// The end that consumes requests and produces responses: a backend's.
@@ -143,7 +143,7 @@ impl<P: RingPage, const BYTES: usize> BackRing<P, BYTES> {
     }
 
     /// Makes the responses visible.
-    pub fn publish(&mut self) -> Notice {
+    pub fn publish(&mut self) -> Notify {
         publish(self.page.shared(), RSP_PROD, RSP_EVENT, self.responded)
     }
 
@@ -199,7 +199,7 @@ impl<P: RingPage, const BYTES: usize> FrontRing<P, BYTES> {
     }
 
     /// Makes the requests visible.
-    pub fn publish(&mut self) -> Notice {
+    pub fn publish(&mut self) -> Notify {
         publish(self.page.shared(), REQ_PROD, REQ_EVENT, self.produced)
     }
 
@@ -274,11 +274,11 @@ mod tests {
         for round in 0..300u32 {
             let byte = round as u8;
             front.push([byte; 12]);
-            assert_eq!(front.publish(), Notice::Needed);
+            assert_eq!(front.publish(), Notify::Needed);
             assert_eq!(back.waiting(), Ok(1));
             assert_eq!(back.take(), [byte; 12]);
             back.respond([!byte; 12]);
-            assert_eq!(back.publish(), Notice::Needed);
+            assert_eq!(back.publish(), Notify::Needed);
             assert_eq!(front.waiting(), Ok(1));
             assert_eq!(front.take().1, [!byte; 12]);
             assert_eq!(back.arm(1), Ok(Wakeup::Armed));
@@ -290,10 +290,10 @@ mod tests {
     fn peer_that_is_awake_is_not_notified() {
         let (mut front, mut back) = pair(0);
         front.push([1; 12]);
-        assert_eq!(front.publish(), Notice::Needed);
+        assert_eq!(front.publish(), Notify::Needed);
         front.push([2; 12]);
-        assert_eq!(front.publish(), Notice::NotNeeded);
-        assert_eq!(front.publish(), Notice::NotNeeded);
+        assert_eq!(front.publish(), Notify::NotNeeded);
+        assert_eq!(front.publish(), Notify::NotNeeded);
         assert_eq!(back.arm(1), Ok(Wakeup::MoreToDo));
     }
 
@@ -311,7 +311,7 @@ mod tests {
             back.respond([0; 12]);
             notices.push(back.publish());
         }
-        use Notice::*;
+        use Notify::*;
         assert_eq!(notices, [NotNeeded, NotNeeded, Needed, NotNeeded]);
     }
 
@@ -350,7 +350,7 @@ mod tests {
     fn response_without_request_is_not_written() {
         let (_, mut back) = pair(0);
         back.respond([9; 12]);
-        assert_eq!(back.publish(), Notice::NotNeeded);
+        assert_eq!(back.publish(), Notify::NotNeeded);
     }
 
     #[test]

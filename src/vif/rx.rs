@@ -2,7 +2,7 @@
 //!
 //! Format: `xen/include/public/io/netif.h`. The flags' bits differ from the transmit side's.
 
-use crate::packet::Checksum;
+use crate::wire::packet::Checksum;
 use crate::xen::grant::Gref;
 use bitflags::bitflags;
 

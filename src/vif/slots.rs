@@ -5,8 +5,8 @@
 //! is merely not acceptable is answered with an error. The limits are those that Linux's netback holds its
 //! clients to.
 
-use crate::packet::{Checksum, Offload};
 use crate::vif::extra::{BadExtra, Extra};
+use crate::wire::packet::{Checksum, Offload};
 use crate::xen::grant::Gref;
 use crate::xen::page::PAGE_BYTES;
 use arrayvec::ArrayVec;
@@ -127,7 +127,7 @@ pub fn tx_response(id: u16, status: TxStatus) -> [u8; TX_BYTES] {
 
 /// A piece of a packet in a client's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fragment {
+pub struct PacketSlot {
     /// The page.
     pub reference: Gref,
     /// First byte within it.
@@ -136,7 +136,7 @@ pub struct Fragment {
     pub bytes: u16,
 }
 
-impl Fragment {
+impl PacketSlot {
     fn is_within_page(&self) -> bool {
         usize::from(self.offset) + usize::from(self.bytes) <= PAGE_BYTES
     }
@@ -173,7 +173,7 @@ impl Answers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TxPacket {
     /// Where the bytes are, in order.
-    pub fragments: ArrayVec<Fragment, MAX_SLOTS>,
+    pub slots: ArrayVec<PacketSlot, MAX_SLOTS>,
     /// Bytes of the packet: at least an Ethernet header.
     pub bytes: u16,
     /// What the client left to do.
@@ -184,7 +184,7 @@ pub struct TxPacket {
 
 impl Default for TxPacket {
     fn default() -> Self {
-        Self { fragments: ArrayVec::new(), bytes: 0, offload: Offload::NONE, answers: Answers::default() }
+        Self { slots: ArrayVec::new(), bytes: 0, offload: Offload::NONE, answers: Answers::default() }
     }
 }
 
@@ -221,7 +221,7 @@ pub type TxOutcome = Result<Result<(), TxRefusal>, TxViolation>;
 /// published slot from the ring, or says that there is none; the first call must find one.
 pub fn read_packet(packet: &mut TxPacket, mut next: impl FnMut() -> Option<[u8; TX_BYTES]>) -> TxOutcome {
     let mut take = || next().ok_or(TxViolation::MissingSlots);
-    let TxPacket { fragments, bytes, offload, answers } = packet;
+    let TxPacket { slots: fragments, bytes, offload, answers } = packet;
     fragments.clear();
     answers.ids.clear();
     answers.extras = 0;
@@ -246,13 +246,13 @@ pub fn read_packet(packet: &mut TxPacket, mut next: impl FnMut() -> Option<[u8; 
 
     let mut refusal = None;
     // Its own length is what the others leave of the total.
-    fragments.push(Fragment { reference: first.reference, offset: first.offset, bytes: 0 });
+    fragments.push(PacketSlot { reference: first.reference, offset: first.offset, bytes: 0 });
     let mut left = Some(first.size);
     let mut more_slots = first.flags.contains(TxFlags::MORE_DATA);
     while more_slots {
         let slot = TxRequest::parse(take()?);
         answers.ids.try_push(slot.id).map_err(|_| TxViolation::SlotFlood)?;
-        let fragment = Fragment { reference: slot.reference, offset: slot.offset, bytes: slot.size };
+        let fragment = PacketSlot { reference: slot.reference, offset: slot.offset, bytes: slot.size };
         if !fragment.is_within_page() {
             return Err(TxViolation::BeyondPage);
         }
@@ -278,7 +278,7 @@ pub fn read_packet(packet: &mut TxPacket, mut next: impl FnMut() -> Option<[u8; 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::GsoKind;
+    use crate::wire::packet::GsoKind;
     use std::vec::Vec;
 
     fn slot(size: u16, offset: u16, flags: TxFlags) -> [u8; TX_BYTES] {
@@ -321,7 +321,7 @@ mod tests {
         let packet =
             read(&[slot(60, 100, TxFlags::CHECKSUM_BLANK | TxFlags::DATA_VALIDATED)]).unwrap().unwrap();
         assert_eq!(packet.bytes, 60);
-        assert_eq!(packet.fragments[..], [Fragment { reference: Gref(77), offset: 100, bytes: 60 }]);
+        assert_eq!(packet.slots[..], [PacketSlot { reference: Gref(77), offset: 100, bytes: 60 }]);
         assert_eq!(packet.offload, Offload { checksum: Checksum::Blank, gso: None });
         assert_eq!(answers(&packet.answers, TxStatus::Okay).len(), 1);
     }
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn first_slot_holds_what_the_others_leave() {
         let packet = read(&[slot(1514, 0, MORE), slot(1000, 0, MORE), slot(0, 4096, LAST)]).unwrap().unwrap();
-        let bytes: Vec<u16> = packet.fragments.iter().map(|fragment| fragment.bytes).collect();
+        let bytes: Vec<u16> = packet.slots.iter().map(|fragment| fragment.bytes).collect();
         assert_eq!(bytes, [514, 1000, 0]);
     }
 

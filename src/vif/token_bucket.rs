@@ -6,8 +6,8 @@
 //! holds one interval's bytes and no more: a packet passes while there are any left, and what it took beyond those is
 //! missing in the next interval.
 
-use crate::text::decimal;
-use crate::time::Moment;
+use crate::base::text::decimal;
+use crate::base::time::Moment;
 use core::fmt;
 use core::time::Duration;
 

@@ -2,11 +2,11 @@
 //!
 //! Carried on as a client's device is (`vif/client.rs`): asked of XenStore, never waited for.
 
-use crate::flow::allowance::{Allowance, Rate, Taken};
+use crate::base::time::Moment;
 use crate::store::{Job, Store, StoreError, StoreRing};
-use crate::time::Moment;
-use crate::vif::frontend_directory::{FrontendDirectory, Talents};
-use crate::vif::lifecycle::frontend::{Action, Event, Frontend, Link, Sight};
+use crate::tables::allowance::{Allowance, Rate, Taken};
+use crate::vif::frontend_directory::{FrontendDirectory, OfferedFeatures};
+use crate::vif::lifecycle::frontend::{Frontend, FrontendAction, FrontendEvent, FrontendObservation, Link};
 use crate::vif::netfront::Netfront;
 use crate::vif::platform::Platform;
 use crate::wire::ethernet::Mac;
@@ -41,18 +41,18 @@ const REST: Duration = Duration::from_secs(10);
 
 /// What came of what XenStore was asked.
 #[derive(Debug)]
-enum Outcome {
+enum UplinkReply {
     /// It shows this.
-    Saw(Result<Sight, StoreError>),
+    Saw(Result<FrontendObservation, StoreError>),
     /// The backend can do this.
-    Offered(Result<Talents, StoreError>),
+    Offered(Result<OfferedFeatures, StoreError>),
     /// An action ended so.
-    Ended(Result<Event, StoreError>),
+    Ended(Result<FrontendEvent, StoreError>),
 }
 
 /// What the device did.
 #[derive(Debug)]
-pub struct Steps {
+pub struct UplinkSteps {
     /// What happened to its link.
     pub change: LinkChange,
     /// What XenStore did not do, unless it was said before.
@@ -66,7 +66,7 @@ pub struct Uplink {
     life: Frontend,
     netfront: Option<Netfront>,
     /// What XenStore is asked now.
-    job: Option<Job<Outcome>>,
+    job: Option<Job<UplinkReply>>,
     /// Something changed in XenStore since it was last looked at.
     stale: bool,
     looks: Allowance,
@@ -144,7 +144,10 @@ impl Uplink {
     }
 
     /// Goes on with what replies and time allow. The caller drops the device on [`LinkChange::Gone`].
-    pub fn advance<X: Xen, R: StoreRing + 'static>(&mut self, platform: &mut Platform<'_, X, R>) -> Steps {
+    pub fn advance<X: Xen, R: StoreRing + 'static>(
+        &mut self,
+        platform: &mut Platform<'_, X, R>,
+    ) -> UplinkSteps {
         let before = self.link();
         let mut error = None;
         while !self.life.is_forgotten() {
@@ -153,12 +156,12 @@ impl Uplink {
                 self.job = None;
                 error = self.settle(outcome, platform).or(error);
             } else if self.broke {
-                self.handle(Event::Broke, platform);
+                self.handle(FrontendEvent::Broke, platform);
                 self.broke = false;
             } else if self.may_look(platform.now) {
                 self.stale = false;
                 let (directory, store) = (self.directory.clone(), platform.store.clone());
-                self.job = Some(Job::new(async move { Outcome::Saw(directory.look(&store).await) }));
+                self.job = Some(Job::new(async move { UplinkReply::Saw(directory.look(&store).await) }));
             } else {
                 break;
             }
@@ -169,11 +172,14 @@ impl Uplink {
             (Link::Up, Link::Down) => LinkChange::Down,
             _ => LinkChange::None,
         };
-        Steps { change, error }
+        UplinkSteps { change, error }
     }
 
     /// Ends the connection to a backend that broke the protocol; it is tried again after a while.
-    pub fn break_off<X: Xen, R: StoreRing + 'static>(&mut self, platform: &mut Platform<'_, X, R>) -> Steps {
+    pub fn break_off<X: Xen, R: StoreRing + 'static>(
+        &mut self,
+        platform: &mut Platform<'_, X, R>,
+    ) -> UplinkSteps {
         let before = self.link();
         self.broke = true;
         self.let_go(platform);
@@ -191,29 +197,37 @@ impl Uplink {
     }
 
     /// Hands an event to the device's life and begins what comes of it.
-    fn handle<X: Xen, R: StoreRing + 'static>(&mut self, event: Event, platform: &mut Platform<'_, X, R>) {
+    fn handle<X: Xen, R: StoreRing + 'static>(
+        &mut self,
+        event: FrontendEvent,
+        platform: &mut Platform<'_, X, R>,
+    ) {
         let mut action = self.life.handle(event, platform.xen.now());
         while let Some(next) = action {
-            if next != Action::LetGo {
+            if next != FrontendAction::Disconnect {
                 self.job = Some(self.begin(next, platform.store));
                 return;
             }
             self.let_go(platform);
-            action = self.life.handle(Event::Done, platform.xen.now());
+            action = self.life.handle(FrontendEvent::Done, platform.xen.now());
         }
     }
 
     /// Begins an action that takes XenStore.
-    fn begin<R: StoreRing + 'static>(&self, action: Action, store: &Store<R>) -> Job<Outcome> {
+    fn begin<R: StoreRing + 'static>(&self, action: FrontendAction, store: &Store<R>) -> Job<UplinkReply> {
         let (directory, store, written) = (self.directory.clone(), store.clone(), self.life.written());
         let rings = self.netfront.as_ref().map(Netfront::addresses);
         Job::new(async move {
             match action {
-                Action::MakeRings => Outcome::Offered(directory.read_talents(&store).await),
-                Action::Write(state) => Outcome::Ended(directory.write(state, written, rings, &store).await),
-                Action::Forget => Outcome::Ended(directory.forget(&store).await.map(|()| Event::Done)),
+                FrontendAction::MakeRings => UplinkReply::Offered(directory.read_talents(&store).await),
+                FrontendAction::Write(state) => {
+                    UplinkReply::Ended(directory.write(state, written, rings, &store).await)
+                }
+                FrontendAction::Unwatch => {
+                    UplinkReply::Ended(directory.forget(&store).await.map(|()| FrontendEvent::Done))
+                }
                 // Takes no XenStore.
-                Action::LetGo => Outcome::Ended(Ok(Event::Done)),
+                FrontendAction::Disconnect => UplinkReply::Ended(Ok(FrontendEvent::Done)),
             }
         })
     }
@@ -221,22 +235,22 @@ impl Uplink {
     /// Draws the conclusions from what XenStore did or said; what it failed to do, unless that is known.
     fn settle<X: Xen, R: StoreRing + 'static>(
         &mut self,
-        outcome: Outcome,
+        outcome: UplinkReply,
         platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         let ended = match outcome {
-            Outcome::Saw(Ok(sight)) => Ok(Event::Saw(sight)),
-            Outcome::Saw(Err(error)) => {
+            UplinkReply::Saw(Ok(sight)) => Ok(FrontendEvent::Observed(sight)),
+            UplinkReply::Saw(Err(error)) => {
                 self.stale = true;
                 self.rests_until = platform.now + REST;
                 return self.report(error);
             }
-            Outcome::Offered(Ok(talents)) => Ok(self.make_rings(talents, platform)),
-            Outcome::Ended(Ok(event)) => {
+            UplinkReply::Offered(Ok(talents)) => Ok(self.make_rings(talents, platform)),
+            UplinkReply::Ended(Ok(event)) => {
                 self.trouble = None;
                 Ok(event)
             }
-            Outcome::Offered(Err(error)) | Outcome::Ended(Err(error)) => Err(error),
+            UplinkReply::Offered(Err(error)) | UplinkReply::Ended(Err(error)) => Err(error),
         };
         match ended {
             Ok(event) => {
@@ -244,7 +258,7 @@ impl Uplink {
                 None
             }
             Err(error) => {
-                self.handle(Event::Failed, platform);
+                self.handle(FrontendEvent::Failed, platform);
                 self.report(error)
             }
         }
@@ -259,23 +273,23 @@ impl Uplink {
 
     fn make_rings<X: Xen, R: StoreRing>(
         &mut self,
-        Talents { abilities, split }: Talents,
+        OfferedFeatures { features, split }: OfferedFeatures,
         platform: &mut Platform<'_, X, R>,
-    ) -> Event {
+    ) -> FrontendEvent {
         platform.held.retry(platform.xen);
         if platform.xen.pages().is_beyond(Charge::KEPT) {
             log::error!("uplink: its backend still holds {} pages: no new rings for it", platform.held.len());
-            return Event::Refused;
+            return FrontendEvent::Refused;
         }
         let backend = self.directory.backend();
-        match Netfront::create(platform.xen, backend, abilities, split) {
+        match Netfront::create(platform.xen, backend, features, split) {
             Ok(netfront) => {
                 self.netfront = Some(netfront);
-                Event::Done
+                FrontendEvent::Done
             }
             Err(error) => {
                 log::error!("uplink: no rings for domain {}: {error}", backend.0);
-                Event::Refused
+                FrontendEvent::Refused
             }
         }
     }

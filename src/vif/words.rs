@@ -1,8 +1,8 @@
 //! What the toolstack wrote of a vif besides where it is: read, and what of it is not done is told.
 
+use crate::base::text::{Excerpt, decimal};
+use crate::engine::mtus;
 use crate::guard::antispoof::Identity;
-use crate::journey::mtus;
-use crate::text::{Excerpt, decimal};
 use crate::vif::token_bucket::RateLimit;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -39,7 +39,7 @@ pub fn parse_mtu(text: &str) -> Option<u16> {
 
 /// The nodes of a client's vif that the toolstack chose, as they were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words {
+pub struct VifOptions {
     mac: String,
     ip: String,
     rate: Option<String>,
@@ -47,7 +47,7 @@ pub struct Words {
     kind: Option<String>,
 }
 
-impl Words {
+impl VifOptions {
     /// The keys of what [`Self::new`] takes.
     pub const KEYS: [&str; 5] = ["mac", "ip", "rate", "mtu", "type"];
 
@@ -98,10 +98,10 @@ impl Words {
 mod tests {
     use super::*;
 
-    fn words(ip: &str, rate: Option<&str>, mtu: Option<&str>, kind: Option<&str>) -> Words {
+    fn words(ip: &str, rate: Option<&str>, mtu: Option<&str>, kind: Option<&str>) -> VifOptions {
         let text = |word: Option<&str>| word.map(String::from);
         let mac = Some("00:16:3e:01:02:03".into());
-        Words::new([mac, text(Some(ip)), text(rate), text(mtu), text(kind)]).unwrap()
+        VifOptions::new([mac, text(Some(ip)), text(rate), text(mtu), text(kind)]).unwrap()
     }
 
     /// What libxl writes for a vif without options.

@@ -46,11 +46,11 @@ pub mod protocol {
 
 /// Whether routers may cut the packet (the DF bit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cutting {
+pub enum DontFragment {
     /// DF clear.
-    Allowed,
+    Clear,
     /// DF set.
-    Forbidden,
+    Set,
 }
 
 /// Which part of its datagram a packet is.
@@ -101,7 +101,7 @@ pub struct Ipv4 {
     /// Identification.
     pub ident: u16,
     /// The DF bit.
-    pub cutting: Cutting,
+    pub dont_fragment: DontFragment,
     /// Which part of its datagram this is.
     pub part: Part,
     /// Hops left.
@@ -145,7 +145,7 @@ impl Ipv4 {
             total_bytes,
             tos: head[at::TOS],
             ident: u16::from_be_bytes([head[4], head[5]]),
-            cutting: if fragment & 0x4000 == 0 { Cutting::Allowed } else { Cutting::Forbidden },
+            dont_fragment: if fragment & 0x4000 == 0 { DontFragment::Clear } else { DontFragment::Set },
             part,
             ttl: head[at::TTL],
             protocol: head[at::PROTOCOL],
@@ -242,7 +242,7 @@ mod tests {
         let ip = Ipv4::read(&header(|_| ()), 24).unwrap();
         assert_eq!((ip.header_bytes, ip.total_bytes, ip.ttl, ip.protocol), (20, 24, 64, 17));
         assert_eq!(ip.part, Part::Whole);
-        assert_eq!(ip.cutting, Cutting::Allowed);
+        assert_eq!(ip.dont_fragment, DontFragment::Clear);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod checksum;
 pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
+pub mod packet;
 pub mod tcp;
 pub mod transport;
 pub mod udp;

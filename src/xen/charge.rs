@@ -72,7 +72,7 @@ struct Group {
 
 /// Which group an account is of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
+enum AccountKind {
     #[default]
     Nobody,
     Own,
@@ -82,13 +82,13 @@ enum Kind {
 
 /// One account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Line {
+struct PageAccount {
     held: u32,
     guaranteed: u32,
-    kind: Kind,
+    kind: AccountKind,
 }
 
-impl Line {
+impl PageAccount {
     fn unclaimed(self) -> u32 {
         self.guaranteed.saturating_sub(self.held)
     }
@@ -100,14 +100,14 @@ impl Line {
 
 /// Whether a page may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Booking {
     Taken,
     Refused,
 }
 
 /// Whether a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Presence {
+enum ClientPresence {
     Connected,
     Gone,
 }
@@ -115,10 +115,10 @@ enum Presence {
 /// All accounts.
 #[derive(Debug)]
 pub struct Accounts {
-    lines: Box<[Line]>,
+    lines: Box<[PageAccount]>,
     groups: [Group; 4],
     /// Whose the clients' accounts are, or were.
-    clients: Box<[Option<(DomainId, Presence)>]>,
+    clients: Box<[Option<(DomainId, ClientPresence)>]>,
     /// Guaranteed and not taken, of all accounts.
     unclaimed: u32,
 }
@@ -135,13 +135,14 @@ impl Accounts {
         let common = (clients - clients / 2) * 3 / 2;
         let half = Group { guaranteed: clients / 2, common, used: 0 };
         let unlimited = Group { common: u32::MAX, ..Group::default() };
-        let mut lines = vec![Line::default(); usize::from(Charge::CLIENTS) + 2 * CLIENTS].into_boxed_slice();
+        let mut lines =
+            vec![PageAccount::default(); usize::from(Charge::CLIENTS) + 2 * CLIENTS].into_boxed_slice();
         for (line, guaranteed) in lines.iter_mut().zip([0, own, uplink, kept]) {
             line.guaranteed = guaranteed;
-            line.kind = if guaranteed > 0 { Kind::Own } else { Kind::Nobody };
+            line.kind = if guaranteed > 0 { AccountKind::Own } else { AccountKind::Nobody };
         }
         for pair in lines.get_mut(usize::from(Charge::CLIENTS)..).unwrap_or_default().chunks_exact_mut(2) {
-            for (line, kind) in pair.iter_mut().zip([Kind::Sent, Kind::Waiting]) {
+            for (line, kind) in pair.iter_mut().zip([AccountKind::Sent, AccountKind::Waiting]) {
                 line.kind = kind;
             }
         }
@@ -157,19 +158,19 @@ impl Accounts {
 
     /// Books one more page on `charge`, of a pool of which `free` pages are free. Says whether it may be taken.
     #[inline]
-    pub(super) fn take(&mut self, charge: Charge, free: usize) -> Verdict {
-        let Some(line) = self.lines.get_mut(usize::from(charge.0)) else { return Verdict::Refused };
+    pub(super) fn take(&mut self, charge: Charge, free: usize) -> Booking {
+        let Some(line) = self.lines.get_mut(usize::from(charge.0)) else { return Booking::Refused };
         if line.held < line.guaranteed {
             self.unclaimed -= 1;
         } else {
             let group = &mut self.groups[line.kind as usize];
             if group.used >= group.common || free <= self.unclaimed as usize {
-                return Verdict::Refused;
+                return Booking::Refused;
             }
             group.used += 1;
         }
         line.held += 1;
-        Verdict::Taken
+        Booking::Taken
     }
 
     /// Books one page less on `charge`.
@@ -245,15 +246,16 @@ impl Accounts {
     /// Gives a client that connects its accounts: those that it left behind, if there are such. `None` when all are in
     /// use.
     pub(super) fn open(&mut self, domain: DomainId) -> Option<ClientCharges> {
-        let left = |client: &Option<(DomainId, Presence)>| *client == Some((domain, Presence::Gone));
+        let left =
+            |client: &Option<(DomainId, ClientPresence)>| *client == Some((domain, ClientPresence::Gone));
         let index = self.clients.iter().position(left).or_else(|| {
             (0..self.clients.len()).find(|&index| {
                 let charges = ClientCharges(index as u16);
-                let gone = !matches!(self.clients.get(index), Some(Some((_, Presence::Connected))));
+                let gone = !matches!(self.clients.get(index), Some(Some((_, ClientPresence::Connected))));
                 gone && self.held(charges.sent()) + self.held(charges.waiting()) == 0
             })
         })?;
-        *self.clients.get_mut(index)? = Some((domain, Presence::Connected));
+        *self.clients.get_mut(index)? = Some((domain, ClientPresence::Connected));
         self.share_out();
         Some(ClientCharges(index as u16))
     }
@@ -261,15 +263,16 @@ impl Accounts {
     /// Takes the guaranteed part of a client that disconnects. What it still holds stays on its accounts.
     pub(super) fn close(&mut self, client: ClientCharges) {
         if let Some(Some((_, presence))) = self.clients.get_mut(usize::from(client.0)) {
-            *presence = Presence::Gone;
+            *presence = ClientPresence::Gone;
         }
         self.share_out();
     }
 
     /// Gives every client that is connected its part.
     fn share_out(&mut self) {
-        let is_connected =
-            |client: &Option<(DomainId, Presence)>| matches!(client, Some((_, Presence::Connected)));
+        let is_connected = |client: &Option<(DomainId, ClientPresence)>| {
+            matches!(client, Some((_, ClientPresence::Connected)))
+        };
         let connected = self.clients.iter().filter(|client| is_connected(client)).count().max(1) as u32;
         let lines = self.lines.get_mut(usize::from(Charge::CLIENTS)..).unwrap_or_default();
         for (client, pair) in self.clients.iter().zip(lines.chunks_exact_mut(2)) {
@@ -296,11 +299,11 @@ impl Accounts {
 
     /// Pages that are charged, by account; the books agree with them.
     pub fn audit(&self) -> Result<u32, &'static str> {
-        let sum = |of: fn(Line) -> u32| self.lines.iter().map(|&line| of(line)).sum::<u32>();
-        if sum(Line::unclaimed) != self.unclaimed {
+        let sum = |of: fn(PageAccount) -> u32| self.lines.iter().map(|&line| of(line)).sum::<u32>();
+        if sum(PageAccount::unclaimed) != self.unclaimed {
             return Err("what is guaranteed and not taken is booked wrong");
         }
-        for kind in [Kind::Nobody, Kind::Own, Kind::Sent, Kind::Waiting] {
+        for kind in [AccountKind::Nobody, AccountKind::Own, AccountKind::Sent, AccountKind::Waiting] {
             let lines = self.lines.iter().filter(|line| line.kind == kind);
             if lines.map(|line| line.beyond()).sum::<u32>() != self.groups[kind as usize].used {
                 return Err("what is taken beyond guaranteed parts is booked wrong");

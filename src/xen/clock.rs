@@ -3,7 +3,7 @@
 //! Both are kept in the shared info page under sequence locks (`xen.h`, `vcpu_time_info` and `wc_*`).
 
 use super::page::SharedPage;
-use crate::time::{Moment, UnixSeconds};
+use crate::base::time::{Moment, UnixSeconds};
 use core::mem::offset_of;
 use core::sync::atomic::{Ordering, fence};
 use xen_sys::{shared_info, vcpu_info, vcpu_time_info};

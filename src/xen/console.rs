@@ -38,10 +38,10 @@ impl Console {
 
     /// Writes one line; a line feed is added.
     pub fn line(&mut self, text: fmt::Arguments<'_>) -> Written {
-        let mut line = Line::default();
+        let mut line = ConsoleLine::default();
         // Only a formatting impl that fails by itself returns an error here; what it wrote is kept.
         let _ = line.write_fmt(text);
-        let mut notice = Line::default();
+        let mut notice = ConsoleLine::default();
         if self.dropped > 0 {
             let _ = write!(notice, "[{} lines dropped: the console was full]", self.dropped);
         }
@@ -76,18 +76,18 @@ impl Console {
 }
 
 /// A line being formatted: bounded, without allocation, so that a panic can use it too.
-struct Line {
+struct ConsoleLine {
     bytes: [u8; LINE_BYTES + 2],
     used: usize,
 }
 
-impl Default for Line {
+impl Default for ConsoleLine {
     fn default() -> Self {
         Self { bytes: [0; LINE_BYTES + 2], used: 0 }
     }
 }
 
-impl Line {
+impl ConsoleLine {
     /// The text with CR LF behind it (the reader is a terminal).
     fn terminated(&mut self) -> &[u8] {
         let end = self.used + 2;
@@ -98,7 +98,7 @@ impl Line {
     }
 }
 
-impl Write for Line {
+impl Write for ConsoleLine {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes().take(LINE_BYTES - self.used) {
             // Text may quote what a peer said: nothing but printable characters reaches the terminal.

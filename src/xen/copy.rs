@@ -6,7 +6,7 @@
 use super::DomainId;
 use super::abi::{DOMID_SELF, GNTCOPY_DEST_GREF, GNTCOPY_SOURCE_GREF, GrantCopy, GrantCopySide};
 use super::grant::Gref;
-use super::page::{PAGE_BYTES, Page, Segment};
+use super::page::{Chunk, PAGE_BYTES, Page};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -21,16 +21,16 @@ pub struct Lent<T> {
 impl<'a, T> Lent<T>
 where
     T: 'a,
-    &'a T: IntoIterator<Item = &'a Segment>,
+    &'a T: IntoIterator<Item = &'a Chunk>,
 {
     /// Every segment, lent like the whole.
-    pub fn segments(&'a self) -> impl Iterator<Item = Lent<&'a Segment>> {
+    pub fn segments(&'a self) -> impl Iterator<Item = Lent<&'a Chunk>> {
         let run = self.run;
         self.pages.into_iter().map(move |pages| Lent { pages, run })
     }
 }
 
-impl Lent<&Segment> {
+impl Lent<&Chunk> {
     /// Its length in bytes.
     pub fn bytes(&self) -> u16 {
         self.pages.bytes
@@ -104,12 +104,12 @@ impl CopyBatch {
     /// Queues a copy of `len` bytes of `segment`, those behind its first `skip`, into a peer's page.
     pub fn copy_out(
         &mut self,
-        segment: &Lent<&Segment>,
+        segment: &Lent<&Chunk>,
         skip: u16,
         to: Remote,
         len: u16,
     ) -> Result<(), CopyRefused> {
-        let Segment { page, offset, bytes } = segment.pages;
+        let Chunk { page, offset, bytes } = segment.pages;
         if segment.run != self.run || u32::from(skip) + u32::from(len) > u32::from(*bytes) {
             return Err(CopyRefused);
         }
@@ -170,8 +170,8 @@ mod tests {
 
     const REMOTE: Remote = Remote { domain: DomainId(5), reference: Gref(9), offset: 0 };
 
-    fn segment(offset: u16, bytes: u16) -> Segment {
-        Segment { page: on_heap::page(), offset, bytes }
+    fn segment(offset: u16, bytes: u16) -> Chunk {
+        Chunk { page: on_heap::page(), offset, bytes }
     }
 
     #[test]

@@ -19,9 +19,9 @@ pub const NOTICES: usize = 32;
 
 /// Ports whose other ends are to be notified, which one hypercall does for all of them.
 #[derive(Debug, Default)]
-pub struct Notices(ArrayVec<Port, NOTICES>);
+pub struct Notifications(ArrayVec<Port, NOTICES>);
 
-impl Notices {
+impl Notifications {
     /// Whether there is no room for another.
     pub fn is_full(&self) -> bool {
         self.0.is_full()
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn notices_wait_in_order_until_they_were_sent() {
-        let mut notices = Notices::default();
+        let mut notices = Notifications::default();
         for port in 0..NOTICES as u32 {
             assert!(!notices.is_full());
             notices.add(Port(port));

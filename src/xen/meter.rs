@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 /// Whose work a thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Account {
+pub enum Payer {
     /// The code under test: counted.
     Kernel,
     /// The test, or the simulated world: not counted.
@@ -28,23 +28,23 @@ pub struct Reading {
 }
 
 std::thread_local! {
-    static ACCOUNT: Cell<Account> = const { Cell::new(Account::World) };
+    static ACCOUNT: Cell<Payer> = const { Cell::new(Payer::World) };
     static READING: Cell<Reading> = const { Cell::new(Reading { live_bytes: 0, peak_bytes: 0, allocations: 0 }) };
 }
 
 /// Charges this thread's work to `account` until the guard is dropped.
 #[must_use = "the work is charged as before once the guard is dropped"]
-pub fn charge(account: Account) -> Charged {
-    Charged { before: ACCOUNT.replace(account) }
+pub fn charge(account: Payer) -> MeterGuard {
+    MeterGuard { before: ACCOUNT.replace(account) }
 }
 
 /// See [`charge`].
 #[derive(Debug)]
-pub struct Charged {
-    before: Account,
+pub struct MeterGuard {
+    before: Payer,
 }
 
-impl Drop for Charged {
+impl Drop for MeterGuard {
     fn drop(&mut self) {
         ACCOUNT.set(self.before);
     }
@@ -67,7 +67,7 @@ pub struct Meter;
 impl Meter {
     fn count(bytes: i64) {
         // A thread that ends may free after its own storage is gone.
-        if ACCOUNT.try_with(Cell::get) == Ok(Account::Kernel) {
+        if ACCOUNT.try_with(Cell::get) == Ok(Payer::Kernel) {
             let _ = READING.try_with(|place| {
                 let mut reading = place.get();
                 reading.live_bytes += bytes;

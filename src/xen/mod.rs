@@ -23,7 +23,7 @@ pub mod store_ring;
 #[cfg(feature = "sim")]
 pub mod touch;
 
-use crate::time::{Moment, UnixSeconds};
+use crate::base::time::{Moment, UnixSeconds};
 use copy::CopyBatch;
 use core::ops::Range;
 use event::{Port, RemotePort};

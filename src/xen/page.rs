@@ -6,7 +6,7 @@
 //! ([`crate::xen::grant`]), or by lending it to a copy batch ([`crate::xen::copy`]).
 
 use super::DomainId;
-use super::charge::{Accounts, Charge, ClientCharges, Verdict};
+use super::charge::{Accounts, Booking, Charge, ClientCharges};
 use super::grant::GrantedPage;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -202,7 +202,7 @@ impl SharedPage {
 
 /// Some bytes of a page.
 #[derive(Debug)]
-pub struct Segment {
+pub struct Chunk {
     /// The page.
     pub page: Page,
     /// First byte.
@@ -211,7 +211,7 @@ pub struct Segment {
     pub bytes: u16,
 }
 
-impl Segment {
+impl Chunk {
     /// Where in the page the bytes are.
     pub fn range(&self) -> Range<usize> {
         let start = usize::from(self.offset);
@@ -234,7 +234,7 @@ impl Segment {
 pub const CHAIN: usize = 18;
 
 /// The segments behind a packet's first, in order.
-pub type Chain = ArrayVec<Segment, CHAIN>;
+pub type Chain = ArrayVec<Chunk, CHAIN>;
 
 /// One chain for so many pages. Whoever has a chain has two pages or more, so chains never run out before pages do.
 const PAGES_PER_CHAIN: usize = 2;
@@ -292,7 +292,7 @@ impl PagePool {
     pub fn take(&mut self, charge: Charge) -> Option<Page> {
         // Asked before the account is, which then has nothing to undo.
         let free = self.free.len();
-        if free == 0 || self.accounts.take(charge, free) == Verdict::Refused {
+        if free == 0 || self.accounts.take(charge, free) == Booking::Refused {
             return None;
         }
         let mut page = self.free.pop()?;
@@ -321,10 +321,10 @@ impl PagePool {
 
     /// Moves a packet's pages to another account, which must have room.
     #[inline]
-    pub fn recharge(&mut self, (first, rest): (&mut Segment, &mut [Segment]), to: Charge) {
+    pub fn recharge(&mut self, (first, rest): (&mut Chunk, &mut [Chunk]), to: Charge) {
         let count = 1 + rest.len() as u32;
         let from = core::mem::replace(&mut first.page.charge, to);
-        for Segment { page, .. } in rest {
+        for Chunk { page, .. } in rest {
             page.charge = to;
         }
         self.accounts.transfer(from, to, count);

@@ -1,10 +1,10 @@
 //! What netback takes from a client's ring.
 
 use crate::stub::Stub;
-use ravelin::vif::abilities::{Abilities, Support};
+use ravelin::vif::backpressure::EgressLimits;
 use ravelin::vif::channels::Channels;
+use ravelin::vif::features::{Features, Support};
 use ravelin::vif::in_flight::InFlight;
-use ravelin::vif::intake::WayOut;
 use ravelin::vif::netback::Netback;
 use ravelin::vif::slots::MAX_SLOTS;
 use ravelin::xen::copy::CopyBatch;
@@ -15,10 +15,10 @@ use ravelin::xen::page::PagePool;
 use ravelin::xen::{DomainId, Xen};
 
 const CLIENT: DomainId = DomainId(9);
-const ALL: Abilities =
-    Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+const ALL: Features =
+    Features { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
 /// An uplink that takes everything as it comes.
-const WAY_OUT: WayOut = WayOut { segmentation: Support::Yes, mtu: 1500 };
+const WAY_OUT: EgressLimits = EgressLimits { segmentation: Support::Yes, mtu: 1500 };
 const PAGES: u32 = 256;
 const TX: Frame = Frame(PAGES);
 const RX: Frame = Frame(PAGES + 1);

@@ -1,19 +1,19 @@
 //! What netback answers to the buffers that a client posted.
 
 use crate::stub::Stub;
-use ravelin::packet::{Checksum, Gso, GsoKind, Offload};
-use ravelin::time::Moment;
-use ravelin::vif::abilities::{Abilities, Support};
+use ravelin::base::time::Moment;
 use ravelin::vif::channels::Channels;
+use ravelin::vif::chunks::Chunks;
+use ravelin::vif::features::{Features, Support};
 use ravelin::vif::frame::Frame;
 use ravelin::vif::in_flight::InFlight;
 use ravelin::vif::netback::Netback;
-use ravelin::vif::segments::Segments;
+use ravelin::wire::packet::{Checksum, Gso, GsoKind, Offload};
 use ravelin::xen::charge::Charge;
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
 use ravelin::xen::grant::Gref;
-use ravelin::xen::page::Segment;
+use ravelin::xen::page::Chunk;
 use ravelin::xen::{DomainId, Xen, host};
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl World {
     /// A client that posted `count` buffers.
     fn with_buffers(count: u16) -> Self {
         let mut xen = Stub::new(KERNEL, 32);
-        let all = Abilities {
+        let all = Features {
             scatter_gather: Support::Yes,
             blank_checksum: Support::Yes,
             segmentation: Support::Yes,
@@ -65,12 +65,12 @@ impl World {
     /// Queues a frame of pieces of so many bytes.
     fn send(&mut self, pieces: &[u16], offload: Offload) {
         let pages = self.xen.pages();
-        let mut segments: Option<Segments> = None;
+        let mut segments: Option<Chunks> = None;
         for &bytes in pieces {
-            let segment = Segment { page: pages.take(Charge::UPLINK).unwrap(), offset: 0, bytes };
+            let segment = Chunk { page: pages.take(Charge::UPLINK).unwrap(), offset: 0, bytes };
             match &mut segments {
                 Some(segments) => segments.push(segment, pages).unwrap(),
-                None => segments = Some(Segments::one(segment)),
+                None => segments = Some(Chunks::one(segment)),
             }
         }
         let frame = Frame::new(segments.unwrap(), offload, pages).unwrap();

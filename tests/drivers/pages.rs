@@ -1,18 +1,18 @@
 //! On whose account pages are, and what nobody can take from others.
 
 use crate::stub::Stub;
-use ravelin::client::{ClientSlot, Side};
-use ravelin::counters::Drop;
-use ravelin::flow::share::Account;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::{ClientSlot, Side};
+use ravelin::engine::{Engine, Output, Settings};
 use ravelin::guard::RuleTable;
-use ravelin::journey::{Journey, Outlet, Settings};
-use ravelin::packet::{Datagram, Offload};
 use ravelin::route::neighbour::waiting;
+use ravelin::tables::share::Account;
+use ravelin::vif::chunks::Chunks;
 use ravelin::vif::frame::{Complete, Frame};
 use ravelin::vif::ring::RING_SIZE;
-use ravelin::vif::segments::Segments;
+use ravelin::wire::packet::{Offload, Packet};
 use ravelin::xen::charge::Charge;
-use ravelin::xen::page::{Page, PagePool, Segment};
+use ravelin::xen::page::{Chunk, Page, PagePool};
 use ravelin::xen::{DomainId, Xen};
 use std::net::Ipv4Addr;
 
@@ -30,8 +30,8 @@ fn take_all(pages: &mut PagePool, charge: Charge) -> Vec<Page> {
 
 /// A frame of so many pages on an account.
 fn frame(pages: &mut PagePool, charge: Charge, pieces: usize) -> Frame {
-    let mut segment = || Segment { page: pages.take(charge).unwrap(), offset: 0, bytes: 4000 };
-    let mut segments = Segments::one(segment());
+    let mut segment = || Chunk { page: pages.take(charge).unwrap(), offset: 0, bytes: 4000 };
+    let mut segments = Chunks::one(segment());
     let others: Vec<_> = (1..pieces).map(|_| segment()).collect();
     others.into_iter().for_each(|other| segments.push(other, pages).unwrap());
     Frame::new(segments, Offload::NONE, pages).unwrap()
@@ -45,7 +45,7 @@ fn s_2_what_is_behind_a_short_packet_is_given_back() {
     let (free, chains) = (pages.free(), pages.free_chains());
     let mut frame = frame(pages, client.sent(), 16);
     frame.truncate(50, pages);
-    assert_eq!((frame.bytes(), frame.segments().len(), frame.held_bytes()), (64, 1, 4096));
+    assert_eq!((frame.bytes(), frame.segments().len(), frame.memory_bytes()), (64, 1, 4096));
     assert_eq!((pages.free(), pages.free_chains(), pages.charged(client.sent())), (free - 1, chains, 1));
     frame.release(pages);
     assert_eq!(pages.charged(client.sent()), 0);
@@ -150,12 +150,12 @@ fn fragment(pages: &mut PagePool, charge: Charge, ident: u16, total: u16, pieces
 /// Gives back what the engine is done with.
 struct Done<'a>(&'a mut PagePool);
 
-impl Outlet<Frame> for Done<'_> {
+impl Output<Frame> for Done<'_> {
     fn forward(&mut self, _: Side, frame: Frame) {
         frame.release(self.0);
     }
 
-    fn answer(&mut self, _: Side, _: &[u8]) {}
+    fn reply(&mut self, _: Side, _: &[u8]) {}
 
     fn fragment(&mut self, _: Side, frame: Frame, _: u16) {
         frame.release(self.0);
@@ -165,7 +165,7 @@ impl Outlet<Frame> for Done<'_> {
         frame.truncate(total_bytes, self.0);
     }
 
-    fn discard(&mut self, frame: Frame, _: Drop) {
+    fn discard(&mut self, frame: Frame, _: DropReason) {
         frame.release(self.0);
     }
 }
@@ -177,15 +177,15 @@ fn held_by_fragments(total: u16, pieces: usize) -> usize {
     let client = xen.pages().open(ONE).unwrap();
     let settings = Settings::for_memory(16 << 20, Ipv4Addr::new(10, 0, 0, 2));
     let limit = settings.fragments.bytes_per_client / 4096;
-    let mut journey = Journey::new(settings, RuleTable::allow_all(), [7; 32], now);
-    journey.attach(SLOT, CLIENT, now);
+    let mut engine = Engine::new(settings, RuleTable::allow_all(), [7; 32], now);
+    engine.attach(SLOT, CLIENT, now);
     for ident in 0..500 {
         let frame = fragment(xen.pages(), client.sent(), ident, total, pieces);
-        journey.outbound(now, SLOT, frame, &mut Done(xen.pages()));
+        engine.outbound(now, SLOT, frame, &mut Done(xen.pages()));
     }
     let held = xen.pages().charged(client.sent());
-    assert!(journey.fragments().waiting() > 0 && held <= limit, "{held} pages of {limit}");
-    assert_eq!(journey.fragments().waiting_bytes(Account::client(SLOT)), held * 4096);
+    assert!(engine.fragments().waiting() > 0 && held <= limit, "{held} pages of {limit}");
+    assert_eq!(engine.fragments().waiting_bytes(Account::client(SLOT)), held * 4096);
     held
 }
 

@@ -1,8 +1,8 @@
 //! What a backend of the uplink may do to the pages that it was lent, and what ends its connection.
 
 use crate::stub::Stub;
-use ravelin::vif::abilities::{Abilities, Support};
-use ravelin::vif::netfront::{Broken, Netfront};
+use ravelin::vif::features::{Features, Support};
+use ravelin::vif::netfront::{Netfront, UplinkBroken};
 use ravelin::xen::charge::Charge;
 use ravelin::xen::host::Frame;
 use ravelin::xen::{DomainId, Xen};
@@ -38,7 +38,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut xen = Stub::new(KERNEL, 8);
-        let all = Abilities {
+        let all = Features {
             scatter_gather: Support::Yes,
             blank_checksum: Support::Yes,
             segmentation: Support::Yes,
@@ -78,7 +78,7 @@ impl World {
         }
     }
 
-    fn receive(&mut self) -> Result<(), Broken> {
+    fn receive(&mut self) -> Result<(), UplinkBroken> {
         self.netfront.reap(&mut self.xen)?;
         self.netfront.receive(&mut self.xen, &mut |frame, xen: &mut Stub| frame.release(xen.pages()))?;
         self.netfront.publish(&mut self.xen);
@@ -87,7 +87,7 @@ impl World {
 }
 
 /// A backend that writes responses with these names and flags breaks the protocol, and that costs nothing.
-fn breaks_without_loss(responses: &[(u16, u16)], expected: Broken) {
+fn breaks_without_loss(responses: &[(u16, u16)], expected: UplinkBroken) {
     let mut world = World::new();
     let chains = Stub::new(KERNEL, 8).pages().free_chains();
     responses.iter().for_each(|&(id, flags)| world.answer(id, flags));
@@ -99,23 +99,23 @@ fn breaks_without_loss(responses: &[(u16, u16)], expected: Broken) {
 
 #[test]
 fn b_2_a_packet_without_its_last_slot_costs_no_page() {
-    breaks_without_loss(&[(0, MORE_DATA), (1, MORE_DATA), (2, MORE_DATA)], Broken::Slots);
+    breaks_without_loss(&[(0, MORE_DATA), (1, MORE_DATA), (2, MORE_DATA)], UplinkBroken::Slots);
 }
 
 #[test]
 fn b_2_a_wrong_name_in_the_middle_of_a_packet_costs_no_page() {
-    breaks_without_loss(&[(0, MORE_DATA), (9, MORE_DATA), (2, LAST)], Broken::UnknownId);
+    breaks_without_loss(&[(0, MORE_DATA), (9, MORE_DATA), (2, LAST)], UplinkBroken::UnknownId);
 }
 
 #[test]
 fn b_2_extra_info_that_is_missing_costs_no_page() {
-    breaks_without_loss(&[(0, EXTRA_INFO)], Broken::Slots);
+    breaks_without_loss(&[(0, EXTRA_INFO)], UplinkBroken::Slots);
 }
 
 #[test]
 fn b_2_extra_info_that_was_not_offered_costs_no_page() {
     // The entry behind the first slot is of type 1 and length 100: no segmentation that there is.
-    breaks_without_loss(&[(0, EXTRA_INFO | MORE_DATA), (1, LAST), (2, LAST)], Broken::ExtraInfo);
+    breaks_without_loss(&[(0, EXTRA_INFO | MORE_DATA), (1, LAST), (2, LAST)], UplinkBroken::ExtraInfo);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn b_1_a_backend_that_keeps_what_it_answered_loses_the_connection_before_it_has_
         }
         assert!(rounds < 20, "{} pages free", world.xen.pages().free());
     };
-    assert_eq!(end, Broken::KeptPages);
+    assert_eq!(end, UplinkBroken::KeptPages);
     assert_eq!(world.xen.pages().charged(Charge::KEPT), MAY_KEEP + 1);
     assert!(world.xen.pages().free() > KERNEL as usize / 2, "{} pages free", world.xen.pages().free());
 }

@@ -1,19 +1,19 @@
 //! What netfront writes into the uplink's ring.
 
 use crate::stub::Stub;
-use ravelin::client::ClientSlot;
-use ravelin::flow::share::Account;
-use ravelin::packet::Offload;
-use ravelin::vif::abilities::{Abilities, Support};
+use ravelin::base::side::ClientSlot;
+use ravelin::tables::share::Account;
+use ravelin::vif::backpressure::{Budget, Drain};
+use ravelin::vif::chunks::Chunks;
+use ravelin::vif::features::{Features, Support};
 use ravelin::vif::frame::Frame;
-use ravelin::vif::intake::{Flow, Intake};
 use ravelin::vif::netfront::Netfront;
 use ravelin::vif::ring::Wakeup;
-use ravelin::vif::segments::Segments;
 use ravelin::vif::slots::MAX_SLOTS;
+use ravelin::wire::packet::Offload;
 use ravelin::xen::charge::Charge;
 use ravelin::xen::grant::{Access, GrantedPage};
-use ravelin::xen::page::{PagePool, Segment};
+use ravelin::xen::page::{Chunk, PagePool};
 use ravelin::xen::{DomainId, Xen};
 
 const KERNEL: u32 = 4000;
@@ -29,8 +29,8 @@ fn send(netfront: &mut Netfront, xen: &mut Stub, pieces: usize) {
 /// The same, of so many bytes each.
 fn send_pieces(netfront: &mut Netfront, xen: &mut Stub, pieces: usize, bytes: u16) {
     let pages = xen.pages();
-    let mut segment = || Segment { page: pages.take(Charge::NOBODY).unwrap(), offset: 0, bytes };
-    let mut segments = Segments::one(segment());
+    let mut segment = || Chunk { page: pages.take(Charge::NOBODY).unwrap(), offset: 0, bytes };
+    let mut segments = Chunks::one(segment());
     let others: Vec<_> = (1..pieces).map(|_| segment()).collect();
     others.into_iter().for_each(|other| segments.push(other, xen.pages()).unwrap());
     let frame = Frame::new(segments, Offload::NONE, xen.pages()).unwrap();
@@ -43,7 +43,7 @@ fn send_pieces(netfront: &mut Netfront, xen: &mut Stub, pieces: usize, bytes: u1
 fn frame_that_cannot_be_granted_whole_leaves_nothing_in_the_ring() {
     let mut xen = Stub::new(KERNEL, 8);
     let all =
-        Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+        Features { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
     let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
     let ring = xen.granted(TABLE, netfront.addresses().tx_ring.0);
     // Somebody takes all references but two.
@@ -82,7 +82,7 @@ fn frame_that_cannot_be_granted_whole_leaves_nothing_in_the_ring() {
 fn v_4_a_frame_is_no_larger_than_a_request_can_say() {
     let mut xen = Stub::new(KERNEL, 8);
     let all =
-        Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+        Features { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
     let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
     netfront.publish(&mut xen);
     let (ring, free) = (xen.granted(TABLE, netfront.addresses().tx_ring.0), xen.pages().free());
@@ -95,8 +95,8 @@ fn v_4_a_frame_is_no_larger_than_a_request_can_say() {
 
 /// A frame that a client sent.
 fn sent_by(account: Account, charge: Charge, pages: &mut PagePool) -> Frame {
-    let segment = Segment { page: pages.take(charge).unwrap(), offset: 0, bytes: 60 };
-    let mut frame = Frame::new(Segments::one(segment), Offload::NONE, pages).unwrap();
+    let segment = Chunk { page: pages.take(charge).unwrap(), offset: 0, bytes: 60 };
+    let mut frame = Frame::new(Chunks::one(segment), Offload::NONE, pages).unwrap();
     frame.charge_to(account);
     frame
 }
@@ -105,7 +105,7 @@ fn sent_by(account: Account, charge: Charge, pages: &mut PagePool) -> Frame {
 fn s_5_a_client_whose_last_pages_the_backend_has_waits_until_they_come_back() {
     let mut xen = Stub::new(KERNEL, 8);
     let all =
-        Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+        Features { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
     let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
     netfront.publish(&mut xen);
     let ring = xen.granted(TABLE, netfront.addresses().tx_ring.0);
@@ -113,7 +113,7 @@ fn s_5_a_client_whose_last_pages_the_backend_has_waits_until_they_come_back() {
     let open = netfront.room(account, sent, MAX_SLOTS, xen.pages());
     assert!(open >= 63);
     let for_pieces = netfront.room(account, sent, 62, xen.pages());
-    assert_eq!(Intake::of(Flow::Moving, for_pieces), Intake::Open(for_pieces));
+    assert_eq!(Budget::of(Drain::Moving, for_pieces), Budget::Slots(for_pieces));
     // All that it has left is elsewhere: nobody knows for how long, and it does not wait.
     let mut elsewhere: Vec<_> = std::iter::from_fn(|| xen.pages().take(sent)).collect();
     assert_eq!((netfront.room(account, sent, MAX_SLOTS, xen.pages()), netfront.take_awaited()), (open, 0));
@@ -130,9 +130,9 @@ fn s_5_a_client_whose_last_pages_the_backend_has_waits_until_they_come_back() {
     netfront.publish(&mut xen);
     assert_eq!((netfront.waiting(), xen.memory.word(ring, 0)), (0, FRAMES));
     let room = netfront.room(account, sent, MAX_SLOTS, xen.pages());
-    assert_eq!(Intake::of(Flow::Moving, room), Intake::Held);
+    assert_eq!(Budget::of(Drain::Moving, room), Budget::Wait);
     // A packet of one slot would find none either.
-    assert_eq!(Intake::of(Flow::Moving, netfront.room(account, sent, 1, xen.pages())), Intake::Held);
+    assert_eq!(Budget::of(Drain::Moving, netfront.room(account, sent, 1, xen.pages())), Budget::Wait);
     // An answer wakes us.
     assert_eq!(netfront.arm(), Ok(Wakeup::Armed));
     assert_eq!(xen.memory.word(ring, 12), FRAMES / 2 + 1);
@@ -140,10 +140,10 @@ fn s_5_a_client_whose_last_pages_the_backend_has_waits_until_they_come_back() {
 
     // For small packets a page or two are enough.
     elsewhere.drain(..2).for_each(|page| xen.pages().give(page));
-    assert_ne!(Intake::of(Flow::Moving, netfront.room(account, sent, 1, xen.pages())), Intake::Held);
+    assert_ne!(Budget::of(Drain::Moving, netfront.room(account, sent, 1, xen.pages())), Budget::Wait);
     for page in elsewhere.drain(..30) {
         xen.pages().give(page);
     }
-    assert_ne!(Intake::of(Flow::Moving, netfront.room(account, sent, MAX_SLOTS, xen.pages())), Intake::Held);
+    assert_ne!(Budget::of(Drain::Moving, netfront.room(account, sent, MAX_SLOTS, xen.pages())), Budget::Wait);
     assert_eq!(netfront.take_awaited(), 0);
 }

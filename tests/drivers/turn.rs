@@ -1,11 +1,11 @@
 //! What one client's turn may cost, by what it sends.
 
 use crate::stub::Stub;
-use ravelin::time::Moment;
-use ravelin::vif::abilities::{Abilities, Support};
+use ravelin::base::time::Moment;
+use ravelin::vif::backpressure::{Budget, EgressLimits};
 use ravelin::vif::channels::Channels;
+use ravelin::vif::features::{Features, Support};
 use ravelin::vif::in_flight::InFlight;
-use ravelin::vif::intake::{Intake, WayOut};
 use ravelin::vif::netback::Netback;
 use ravelin::vif::token_bucket::{RateLimit, TokenBucket};
 use ravelin::xen::copy::CopyBatch;
@@ -18,7 +18,7 @@ const KERNEL: u32 = 2400;
 const RINGS: [u32; 2] = [KERNEL + 4, KERNEL + 5];
 const CLIENT: DomainId = DomainId(9);
 /// An uplink that takes everything as it comes.
-const WAY_OUT: WayOut = WayOut { segmentation: Support::Yes, mtu: 65_521 };
+const WAY_OUT: EgressLimits = EgressLimits { segmentation: Support::Yes, mtu: 65_521 };
 
 /// `netif_tx_request` of `size` bytes, of a packet of as many if it is the first; whether another slot follows.
 fn slot(size: u16, follows: Follows) -> [u8; 12] {
@@ -43,7 +43,7 @@ fn packet(bytes: u16, slots: u16) -> Vec<[u8; 12]> {
 fn client(packet: &[[u8; 12]]) -> (Stub, Netback) {
     let mut xen = Stub::new(KERNEL, 16);
     let all =
-        Abilities { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+        Features { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
     let [tx, rx] = RINGS.map(|ring| xen.map(CLIENT, Gref(ring)).unwrap());
     let charges = xen.pages().open(CLIENT).unwrap();
     let netback = Netback::connect(CLIENT, charges, Channels::Shared(Port(1)), all, tx, rx).unwrap();
@@ -90,7 +90,7 @@ fn s_5_a_packet_that_leaves_in_pieces_takes_up_room_for_as_many() {
         let slots = netback.collect(&mut batch, &mut in_flight, xen.pages(), 100, way_out).unwrap();
         (slots, std::iter::from_fn(|| in_flight.arrivals.pop()).count(), netback.usual_slots())
     };
-    let cuts = WayOut { segmentation: Support::No, mtu: 1500 };
+    let cuts = EgressLimits { segmentation: Support::No, mtu: 1500 };
     // 64,946 bytes of payload in 17 slots. A turn would take two or three such packets.
     let (in_segments, as_it_came) = (64_946usize.div_ceil(1448) + 17, 17);
     assert_eq!(take(&large_packet(), cuts), (in_segments, 1, in_segments));
@@ -111,7 +111,7 @@ fn v_2_what_is_too_much_waits_in_the_ring_until_the_next_interval() {
     netback.set_bucket(TokenBucket::new(Some(limit), at(0)));
     let (mut batch, mut in_flight) = (CopyBatch::with_capacity(512), InFlight::with_capacity(512));
     let mut turn = |now| {
-        let intake = netback.intake(Intake::Open(usize::MAX), now);
+        let intake = netback.intake(Budget::Slots(usize::MAX), now);
         let taken =
             netback.collect(&mut batch, &mut in_flight, xen.pages(), intake.slots(), WAY_OUT).unwrap();
         (taken, netback.deadline())

@@ -2,11 +2,11 @@
 
 use crate::vif::{Directory, Mishap, Vif};
 use crate::{Dice, LONG, SHORT, START, milliseconds};
-use ravelin::client::ClientSlot;
+use ravelin::base::side::ClientSlot;
 use ravelin::config::change::Ownership;
 use ravelin::kernel::ownership::Owners;
 use ravelin::vif::client::DeviceId;
-use ravelin::vif::lifecycle::backend::Event;
+use ravelin::vif::lifecycle::backend::BackendEvent;
 use ravelin::vif::lifecycle::{BusState, Online, Rings};
 use ravelin::xen::DomainId;
 use std::collections::BTreeSet;
@@ -64,7 +64,7 @@ fn apply(vif: &mut Vif, what: Happening, pending: &mut Mishap) {
             vif.frontend = BusState::Initialising;
         }
         Happening::Time => vif.now = vif.now + milliseconds(6000),
-        Happening::Broke => return vif.event(Event::Broke, &mut once),
+        Happening::Broke => return vif.event(BackendEvent::Broke, &mut once),
         Happening::Mishap(kind) => {
             *pending = [Mishap::Refused, Mishap::AnswerLost, Mishap::BadRings][usize::from(kind)];
             return;
@@ -141,7 +141,7 @@ fn combinations(all: &[Happening]) -> impl Iterator<Item = Combination> + '_ {
     })
 }
 
-/// Who owns which address, as the journey was told, next to who should.
+/// Who owns which address, as the engine was told, next to who should.
 #[derive(Default)]
 struct Book {
     owners: Owners,

@@ -2,8 +2,8 @@
 
 use crate::vif::Mishap;
 use crate::{Dice, LONG, SHORT, START, milliseconds};
-use ravelin::time::Moment;
-use ravelin::vif::lifecycle::frontend::{Action, Event, Frontend, Link, Sight};
+use ravelin::base::time::Moment;
+use ravelin::vif::lifecycle::frontend::{Frontend, FrontendAction, FrontendEvent, FrontendObservation, Link};
 use ravelin::vif::lifecycle::{BusState, Online, Rings};
 
 /// A device and its surroundings.
@@ -61,10 +61,17 @@ impl Device {
     fn look(&mut self, mishap: &mut Mishap) {
         let anew = self.own == Some(BusState::Initialising) && self.life.written() != BusState::Initialising;
         self.told_of_end |= self.own.is_none() || anew;
-        self.event(Event::Saw(Sight { own: self.own, online: self.online, backend: self.backend }), mishap);
+        self.event(
+            FrontendEvent::Observed(FrontendObservation {
+                own: self.own,
+                online: self.online,
+                backend: self.backend,
+            }),
+            mishap,
+        );
     }
 
-    fn event(&mut self, event: Event, mishap: &mut Mishap) {
+    fn event(&mut self, event: FrontendEvent, mishap: &mut Mishap) {
         let mut action = self.life.handle(event, self.now);
         let mut deeds = 0;
         while let Some(next) = action {
@@ -76,56 +83,56 @@ impl Device {
         self.check();
     }
 
-    fn carry_out(&mut self, action: Action, mishap: Mishap) -> Event {
+    fn carry_out(&mut self, action: FrontendAction, mishap: Mishap) -> FrontendEvent {
         assert!(
-            !self.told_of_end || matches!(action, Action::LetGo | Action::Forget),
+            !self.told_of_end || matches!(action, FrontendAction::Disconnect | FrontendAction::Unwatch),
             "{action:?} after the directory vanished: {self:?}"
         );
         match action {
-            Action::MakeRings => {
+            FrontendAction::MakeRings => {
                 assert!(!self.granted, "rings are made twice");
                 match mishap {
                     Mishap::None => {
                         self.granted = true;
-                        Event::Done
+                        FrontendEvent::Done
                     }
-                    Mishap::BadRings => Event::Refused,
-                    Mishap::Refused | Mishap::AnswerLost => Event::Failed,
+                    Mishap::BadRings => FrontendEvent::Refused,
+                    Mishap::Refused | Mishap::AnswerLost => FrontendEvent::Failed,
                 }
             }
-            Action::Write(state) => {
+            FrontendAction::Write(state) => {
                 assert_eq!(self.granted, state == BusState::Connected, "{state:?} is said");
                 let known = match self.own {
                     Some(BusState::Initialising) => self.life.written() == BusState::Initialising,
                     found => found.is_some(),
                 };
                 match mishap {
-                    Mishap::Refused => Event::Failed,
+                    Mishap::Refused => FrontendEvent::Failed,
                     _ if !known => {
                         self.told_of_end = true;
-                        Event::Vanished
+                        FrontendEvent::Vanished
                     }
                     Mishap::AnswerLost => {
                         self.own = Some(state);
                         self.writes += 1;
-                        Event::Failed
+                        FrontendEvent::Failed
                     }
                     _ => {
                         self.own = Some(state);
                         self.writes += 1;
-                        Event::Done
+                        FrontendEvent::Done
                     }
                 }
             }
-            Action::LetGo => {
+            FrontendAction::Disconnect => {
                 assert!(self.granted, "there is nothing to let go of");
                 self.granted = false;
-                Event::Done
+                FrontendEvent::Done
             }
-            Action::Forget => {
+            FrontendAction::Unwatch => {
                 assert!(!self.granted, "rings outlive their device");
                 self.watches = 0;
-                if mishap == Mishap::None { Event::Done } else { Event::Failed }
+                if mishap == Mishap::None { FrontendEvent::Done } else { FrontendEvent::Failed }
             }
         }
     }
@@ -158,7 +165,7 @@ impl Device {
                 (self.backend, self.online) = (BusState::Initialising, Online::Yes);
             }
             Happening::Time => self.now = self.now + milliseconds(6000),
-            Happening::Broke => return self.event(Event::Broke, pending),
+            Happening::Broke => return self.event(FrontendEvent::Broke, pending),
             Happening::Mishap(kind) => {
                 *pending = [Mishap::Refused, Mishap::AnswerLost, Mishap::BadRings][usize::from(kind)];
                 return;

@@ -9,7 +9,7 @@ mod backend;
 mod frontend;
 mod vif;
 
-use ravelin::time::Moment;
+use ravelin::base::time::Moment;
 use std::time::Duration;
 
 /// Chance that is the same every time.

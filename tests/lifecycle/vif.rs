@@ -1,8 +1,10 @@
 //! A client's vif and its surroundings: its directories in XenStore, what it holds, and what must never be.
 
 use crate::{Dice, START};
-use ravelin::time::Moment;
-use ravelin::vif::lifecycle::backend::{Action, Backend, Event, OFFER_AT_LEAST, REMOVE_AFTER, Sight};
+use ravelin::base::time::Moment;
+use ravelin::vif::lifecycle::backend::{
+    Backend, BackendAction, BackendEvent, BackendObservation, OFFER_AT_LEAST, REMOVE_AFTER,
+};
 use ravelin::vif::lifecycle::{BusState, Online, Rings};
 
 /// What of the vif is in XenStore.
@@ -78,7 +80,7 @@ impl Vif {
 
     /// The machine is shown XenStore.
     pub fn look(&mut self, mishap: &mut dyn FnMut() -> Mishap) {
-        let sight = Sight {
+        let sight = BackendObservation {
             own: self.directory.map(|directory| directory.state),
             online: self.directory.map_or(Online::No, |directory| directory.online),
             frontend: self.frontend,
@@ -90,11 +92,11 @@ impl Vif {
             Online::Yes => None,
             Online::No => self.unwanted.or(Some(self.now)),
         };
-        self.event(Event::Saw(sight), mishap);
+        self.event(BackendEvent::Observed(sight), mishap);
     }
 
     /// Hands in an event and does what comes of it, and checks what must hold between events.
-    pub fn event(&mut self, event: Event, mishap: &mut dyn FnMut() -> Mishap) {
+    pub fn event(&mut self, event: BackendEvent, mishap: &mut dyn FnMut() -> Mishap) {
         let mut action = self.life.handle(event, self.now);
         let mut deeds = 0;
         while let Some(next) = action {
@@ -106,13 +108,13 @@ impl Vif {
         self.check();
     }
 
-    fn carry_out(&mut self, action: Action, mishap: Mishap) -> Event {
+    fn carry_out(&mut self, action: BackendAction, mishap: Mishap) -> BackendEvent {
         assert!(
-            !self.told_of_end || matches!(action, Action::LetGo | Action::Forget),
+            !self.told_of_end || matches!(action, BackendAction::Disconnect | BackendAction::Unwatch),
             "{action:?} after the directory vanished: {self:?}"
         );
         match action {
-            Action::Write(state) => {
+            BackendAction::Write(state) => {
                 if state != BusState::Connected {
                     assert_eq!(
                         (self.mapped, self.bound),
@@ -132,24 +134,24 @@ impl Vif {
                     Some(directory)
                 })
             }
-            Action::TakeUpRings => {
+            BackendAction::TakeUpRings => {
                 assert_eq!((self.mapped, self.bound), (0, 0), "rings are taken up twice");
                 assert_eq!(self.life.written(), BusState::InitWait, "nothing was offered");
                 match mishap {
                     Mishap::None => {
                         (self.mapped, self.bound) = (2, 1);
-                        Event::Done
+                        BackendEvent::Done
                     }
-                    Mishap::BadRings => Event::Refused,
-                    Mishap::Refused | Mishap::AnswerLost => Event::Failed,
+                    Mishap::BadRings => BackendEvent::Refused,
+                    Mishap::Refused | Mishap::AnswerLost => BackendEvent::Failed,
                 }
             }
-            Action::LetGo => {
+            BackendAction::Disconnect => {
                 assert_eq!((self.mapped, self.bound), (2, 1), "there is nothing to let go of");
                 (self.mapped, self.bound) = (0, 0);
-                Event::Done
+                BackendEvent::Done
             }
-            Action::Remove => {
+            BackendAction::Remove => {
                 assert_eq!((self.mapped, self.bound), (0, 0), "the directory goes before the rings");
                 assert_eq!(self.seen, Some(Online::No), "the toolstack still wants the device");
                 // libxl looks from when it writes `online`, and for a state that is there from then on.
@@ -157,10 +159,10 @@ impl Vif {
                 assert!(self.now >= begun + REMOVE_AFTER, "libxl may not have read Closed");
                 self.change(mishap, |_, _| None)
             }
-            Action::Forget => {
+            BackendAction::Unwatch => {
                 assert_eq!((self.mapped, self.bound), (0, 0), "rings outlive their vif");
                 self.watches = 0;
-                if mishap == Mishap::None { Event::Done } else { Event::Failed }
+                if mishap == Mishap::None { BackendEvent::Done } else { BackendEvent::Failed }
             }
         }
     }
@@ -170,18 +172,18 @@ impl Vif {
         &mut self,
         mishap: Mishap,
         act: impl FnOnce(&mut Self, Directory) -> Option<Directory>,
-    ) -> Event {
+    ) -> BackendEvent {
         match self.directory {
-            _ if mishap == Mishap::Refused => Event::Failed,
+            _ if mishap == Mishap::Refused => BackendEvent::Failed,
             Some(found)
                 if found.state != BusState::Initialising || self.life.written() == BusState::Initialising =>
             {
                 self.directory = act(self, found);
-                if mishap == Mishap::AnswerLost { Event::Failed } else { Event::Done }
+                if mishap == Mishap::AnswerLost { BackendEvent::Failed } else { BackendEvent::Done }
             }
             _ => {
                 self.told_of_end = true;
-                Event::Vanished
+                BackendEvent::Vanished
             }
         }
     }

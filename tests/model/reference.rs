@@ -4,7 +4,7 @@
 //! outer port the engine picks; it is told, and checks that the pick was allowed.
 
 use super::tcp::{Connection, Effect, Segment, Stage};
-use ravelin::counters::Drop;
+use ravelin::base::counters::DropReason;
 use std::net::Ipv4Addr;
 
 pub type Slot = u8;
@@ -26,7 +26,7 @@ enum Want {
 
 /// Why there is no port, what must be kept by a flow that is ended for one, and who has too many.
 struct Short {
-    why: Drop,
+    why: DropReason,
     want: Want,
     debtor: Option<Holder>,
 }
@@ -151,7 +151,7 @@ pub enum Expected {
     /// It leaves, with these ends.
     Forward { to: Place, source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16) },
     /// It is dropped; the sender gets an ICMP error with this type and code, or nothing.
-    Drop(Drop, Option<(u8, u8)>),
+    DropReason(DropReason, Option<(u8, u8)>),
     /// It is dropped and answered with a RST.
     Reset,
 }
@@ -421,7 +421,7 @@ impl Model {
         debtor.and_then(of_debtor).or(self.oldest(holder, want, false))
     }
 
-    fn who_gives_place(&self, flow: &Flow) -> Result<Option<u64>, Drop> {
+    fn who_gives_place(&self, flow: &Flow) -> Result<Option<u64>, DropReason> {
         let held = Self::count(self.flows.iter().map(|it| it.payer));
         let limit = Limit {
             capacity: self.limits.flows,
@@ -432,7 +432,7 @@ impl Model {
             return Ok(None);
         }
         let debtor = self.debtor(flow.payer, limit, &held);
-        self.who_gives_way(flow.payer, Want::Place, debtor).map(Some).ok_or(Drop::FlowLimit)
+        self.who_gives_way(flow.payer, Want::Place, debtor).map(Some).ok_or(DropReason::FlowLimit)
     }
 
     fn give_way(&mut self, listed: Option<u64>) {
@@ -442,7 +442,7 @@ impl Model {
     }
 
     /// Makes room for a flow; the outer port of its endpoint if it has one of a pool.
-    fn make_room(&mut self, flow: &Flow, hint: &Hint) -> Result<u16, Drop> {
+    fn make_room(&mut self, flow: &Flow, hint: &Hint) -> Result<u16, DropReason> {
         let for_place = self.who_gives_place(flow)?;
         if flow.kind() == 5 {
             self.give_way(for_place);
@@ -480,7 +480,7 @@ impl Model {
     }
 
     fn free_port(&mut self, holder: Holder, pool: usize, hint: &Hint) -> Result<u16, Short> {
-        let why = Drop::PortLimit;
+        let why = DropReason::PortLimit;
         let all = self.limits.mappings;
         let limit = Limit { capacity: all, cap: all - all / 4, uplink_too: false };
         let held = Self::count(self.mappings.iter().map(|it| it.holder));
@@ -574,20 +574,22 @@ impl Model {
         })
     }
 
-    fn prohibited(why: Drop) -> Expected {
-        Expected::Drop(why, Some((3, 13)))
+    fn prohibited(why: DropReason) -> Expected {
+        Expected::DropReason(why, Some((3, 13)))
     }
 
     /// A client's packet.
     pub fn outbound(&mut self, from: Slot, sent: &Sent, hint: &Hint) -> Expected {
-        let Some(address) = self.address(from) else { return Expected::Drop(Drop::NoClient, None) };
+        let Some(address) = self.address(from) else {
+            return Expected::DropReason(DropReason::NoClient, None);
+        };
         if sent.source.0 != address {
-            return Expected::Drop(Drop::Spoofed, None);
+            return Expected::DropReason(DropReason::Spoofed, None);
         }
         if let Load::Tcp(segment) = sent.load
             && !segment.is_possible()
         {
-            return Expected::Drop(Drop::TcpFlags, None);
+            return Expected::DropReason(DropReason::TcpFlags, None);
         }
         let protocol = sent.load.protocol();
         let far = sent.destination.0;
@@ -621,29 +623,31 @@ impl Model {
                     source: (far, sent.source.1),
                     destination: sent.source,
                 },
-                Load::Tcp(_) | Load::Udp if far == self.uplink => Expected::Drop(Drop::Hairpin, None),
-                _ => Expected::Drop(Drop::ForFirewall, Some((3, 10))),
+                Load::Tcp(_) | Load::Udp if far == self.uplink => {
+                    Expected::DropReason(DropReason::Hairpin, None)
+                }
+                _ => Expected::DropReason(DropReason::ForFirewall, Some((3, 10))),
             };
         }
         let route = match self.slot(far) {
-            Some(peer) if peer == from => return Expected::Drop(Drop::Martian, None),
+            Some(peer) if peer == from => return Expected::DropReason(DropReason::Martian, None),
             Some(peer) => Route::Between(peer),
             None => Route::Outward,
         };
         if sent.ttl <= 1 {
-            return Expected::Drop(Drop::TtlExpired, Some((11, 0)));
+            return Expected::DropReason(DropReason::TtlExpired, Some((11, 0)));
         }
         let (near_port, far_port) = Self::ports(sent, true);
         let mut flow = self.new_flow(from, sent, near_port, far, far_port, route);
         if !self.is_allowed(&flow) {
-            return Self::prohibited(Drop::Rule);
+            return Self::prohibited(DropReason::Rule);
         }
         match sent.load {
             Load::Tcp(segment) if !segment.opens() && segment.rst => {
-                return Expected::Drop(Drop::TcpMidstream, None);
+                return Expected::DropReason(DropReason::TcpMidstream, None);
             }
             Load::Tcp(segment) if !segment.opens() => return Expected::Reset,
-            Load::EchoReply => return Expected::Drop(Drop::EchoUnasked, None),
+            Load::EchoReply => return Expected::DropReason(DropReason::EchoUnasked, None),
             _ => {}
         }
         if route == Route::Outward {
@@ -664,7 +668,7 @@ impl Model {
             && self.find_outside(flow.protocol, flow.outer_port, (far, far_port)).is_some()
         {
             self.release(&flow);
-            return Self::prohibited(Drop::ProtocolBusy);
+            return Self::prohibited(DropReason::ProtocolBusy);
         }
         self.flows.push(flow);
         self.pass(self.flows.len() - 1, 0, sent).unwrap()
@@ -708,16 +712,16 @@ impl Model {
     /// A packet from the uplink.
     pub fn inbound(&mut self, sent: &Sent) -> Expected {
         if sent.destination.0 != self.uplink {
-            return Expected::Drop(Drop::NotForUs, None);
+            return Expected::DropReason(DropReason::NotForUs, None);
         }
         if let Load::Tcp(segment) = sent.load
             && !segment.is_possible()
         {
-            return Expected::Drop(Drop::TcpFlags, None);
+            return Expected::DropReason(DropReason::TcpFlags, None);
         }
         if matches!(sent.load, Load::EchoRequest) {
             if sent.source.0 == self.uplink || self.slot(sent.source.0).is_some() {
-                return Expected::Drop(Drop::InsideSource, None);
+                return Expected::DropReason(DropReason::InsideSource, None);
             }
             let source = (self.uplink, sent.source.1);
             return Expected::Forward { to: Place::Uplink, source, destination: sent.source };
@@ -730,20 +734,20 @@ impl Model {
             return expected;
         }
         if sent.source.0 == self.uplink || self.slot(sent.source.0).is_some() {
-            return Expected::Drop(Drop::InsideSource, None);
+            return Expected::DropReason(DropReason::InsideSource, None);
         }
         match sent.load {
-            Load::EchoReply => return Expected::Drop(Drop::EchoUnasked, None),
+            Load::EchoReply => return Expected::DropReason(DropReason::EchoUnasked, None),
             Load::Udp => {}
             Load::Tcp(segment) if segment.opens() => {}
-            _ => return Expected::Drop(Drop::Unsolicited, None),
+            _ => return Expected::DropReason(DropReason::Unsolicited, None),
         }
         let forward = self.rules.forwards.iter().find(|it| (it.0, it.1) == (protocol, port)).copied();
         let Some((near, near_port)) = forward.and_then(|it| Some((self.slot(it.2)?, it.3))) else {
-            return Expected::Drop(Drop::Unsolicited, None);
+            return Expected::DropReason(DropReason::Unsolicited, None);
         };
         if sent.ttl <= 1 {
-            return Expected::Drop(Drop::TtlExpired, Some((11, 0)));
+            return Expected::DropReason(DropReason::TtlExpired, Some((11, 0)));
         }
         let mut flow = self.new_flow(near, sent, near_port, sent.source.0, far_port, Route::Forwarded);
         flow.outer_port = port;
@@ -751,13 +755,13 @@ impl Model {
             let other = self.flows[at];
             let is_older = other.route == Route::Outward && !other.by_forward;
             if !is_older || other.tcp.is_some() && other.is_assured() {
-                return Expected::Drop(Drop::ProtocolBusy, None);
+                return Expected::DropReason(DropReason::ProtocolBusy, None);
             }
             self.end(at);
         }
         let none = Hint { choice: None, held: vec![] };
         if let Err(why) = self.make_room(&flow, &none) {
-            return Expected::Drop(why, None);
+            return Expected::DropReason(why, None);
         }
         self.flows.push(flow);
         self.pass(self.flows.len() - 1, 1, sent).unwrap()
@@ -766,7 +770,7 @@ impl Model {
     /// A packet on a flow; `None` when it opens a new connection and the flow was ended for it.
     fn pass(&mut self, at: usize, sender: usize, sent: &Sent) -> Option<Expected> {
         if sent.ttl <= 1 {
-            return Some(Expected::Drop(Drop::TtlExpired, Some((11, 0))));
+            return Some(Expected::DropReason(DropReason::TtlExpired, Some((11, 0))));
         }
         let (now, event) = (self.now, self.next_event());
         let flow = &mut self.flows[at];
@@ -782,10 +786,10 @@ impl Model {
                 }
                 Effect::Renounce => {
                     self.end(at);
-                    return Some(Expected::Drop(Drop::TcpState, None));
+                    return Some(Expected::DropReason(DropReason::TcpState, None));
                 }
                 Effect::Turn => return self.turn(at, sender, sent, &segment),
-                Effect::Refuse => return Some(Expected::Drop(Drop::TcpState, None)),
+                Effect::Refuse => return Some(Expected::DropReason(DropReason::TcpState, None)),
             },
             _ => {
                 // An even number of turns waits for the other end, an odd one for the opener.
@@ -817,7 +821,7 @@ impl Model {
         };
         let connection = flow.tcp.unwrap();
         if !may_open {
-            return Some(Expected::Drop(Drop::TcpState, None));
+            return Some(Expected::DropReason(DropReason::TcpState, None));
         }
         if matches!(connection.stage, Stage::Reset | Stage::Finished { near: true, far: true }) {
             self.end(at);

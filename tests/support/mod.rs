@@ -11,11 +11,11 @@ pub mod rules;
 
 pub use packet::*;
 pub use random::Random;
-use ravelin::client::{ClientSlot, Side};
-use ravelin::counters::Drop;
+use ravelin::base::counters::DropReason;
+use ravelin::base::side::{ClientSlot, Side};
+use ravelin::base::time::Moment;
+use ravelin::engine::{Engine, Output, Progress, Settings};
 use ravelin::guard::RuleTable;
-use ravelin::journey::{Journey, Outlet, Progress, Settings};
-use ravelin::time::Moment;
 pub use rules::*;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -32,10 +32,10 @@ pub const TWO: ClientSlot = ClientSlot(2);
 /// Something that left the firewall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Out {
-    Forward(Side, Packet),
+    Forward(Side, TestPacket),
     Answer(Side, Vec<u8>),
-    Fragment(Side, Packet, u16),
-    Discard(Drop),
+    Fragment(Side, TestPacket, u16),
+    Discard(DropReason),
 }
 
 /// Records what leaves.
@@ -44,31 +44,31 @@ pub struct Recorder {
     pub out: Vec<Out>,
 }
 
-impl Outlet<Packet> for Recorder {
-    fn forward(&mut self, to: Side, packet: Packet) {
+impl Output<TestPacket> for Recorder {
+    fn forward(&mut self, to: Side, packet: TestPacket) {
         self.out.push(Out::Forward(to, packet));
     }
 
-    fn answer(&mut self, to: Side, packet: &[u8]) {
+    fn reply(&mut self, to: Side, packet: &[u8]) {
         self.out.push(Out::Answer(to, packet.to_vec()));
     }
 
-    fn fragment(&mut self, to: Side, packet: Packet, mtu: u16) {
+    fn fragment(&mut self, to: Side, packet: TestPacket, mtu: u16) {
         self.out.push(Out::Fragment(to, packet, mtu));
     }
 
-    fn trim(&mut self, packet: &mut Packet, total_bytes: usize) {
+    fn trim(&mut self, packet: &mut TestPacket, total_bytes: usize) {
         packet.bytes.truncate(total_bytes);
     }
 
-    fn discard(&mut self, _: Packet, why: Drop) {
+    fn discard(&mut self, _: TestPacket, why: DropReason) {
         self.out.push(Out::Discard(why));
     }
 }
 
 /// The firewall under test, with a clock of its own.
 pub struct World {
-    pub journey: Journey<Packet>,
+    pub engine: Engine<TestPacket>,
     pub now: Moment,
 }
 
@@ -86,10 +86,10 @@ impl World {
     pub fn with(settings: Settings, rules: RuleTable) -> World {
         // Not at a whole second and not at zero, as a real clock.
         let now = Moment::from_nanoseconds(1_000_400_000_000);
-        let mut journey = Journey::new(settings, rules, [7; 32], now);
-        journey.attach(ONE, C1, now);
-        journey.attach(TWO, C2, now);
-        World { journey, now }
+        let mut engine = Engine::new(settings, rules, [7; 32], now);
+        engine.attach(ONE, C1, now);
+        engine.attach(TWO, C2, now);
+        World { engine, now }
     }
 
     /// Lets time pass, and the engine do what is due.
@@ -101,7 +101,7 @@ impl World {
     /// Lets the engine do all that is due.
     pub fn advance(&mut self) -> Vec<Out> {
         let mut recorder = Recorder::default();
-        while self.journey.advance(self.now, &mut recorder) == Progress::MoreToDo {}
+        while self.engine.advance(self.now, &mut recorder) == Progress::MoreToDo {}
         recorder.out
     }
 
@@ -111,53 +111,53 @@ impl World {
     }
 
     /// What leaves when a client sends `packet`.
-    pub fn client(&mut self, from: ClientSlot, packet: Packet) -> Vec<Out> {
+    pub fn client(&mut self, from: ClientSlot, packet: TestPacket) -> Vec<Out> {
         let mut recorder = Recorder::default();
-        self.journey.outbound(self.now, from, packet, &mut recorder);
+        self.engine.outbound(self.now, from, packet, &mut recorder);
         recorder.out
     }
 
     /// What leaves when `packet` comes from the uplink.
-    pub fn uplink(&mut self, packet: Packet) -> Vec<Out> {
+    pub fn uplink(&mut self, packet: TestPacket) -> Vec<Out> {
         let mut recorder = Recorder::default();
-        self.journey.inbound(self.now, packet, &mut recorder);
+        self.engine.inbound(self.now, packet, &mut recorder);
         recorder.out
     }
 
     /// The packet that a client's `packet` becomes on the uplink; anything else fails the test.
     #[track_caller]
-    pub fn out_u(&mut self, from: ClientSlot, packet: Packet) -> Packet {
+    pub fn out_u(&mut self, from: ClientSlot, packet: TestPacket) -> TestPacket {
         only_forward(self.client(from, packet), Side::Uplink)
     }
 
     /// The packet that a `packet` from the uplink becomes at a client; anything else fails the test.
     #[track_caller]
-    pub fn out_c(&mut self, to: ClientSlot, packet: Packet) -> Packet {
+    pub fn out_c(&mut self, to: ClientSlot, packet: TestPacket) -> TestPacket {
         only_forward(self.uplink(packet), Side::Client(to))
     }
 
     /// Checks that a client's `packet` is dropped without an answer.
     #[track_caller]
-    pub fn client_nothing(&mut self, from: ClientSlot, packet: Packet, why: Drop) {
+    pub fn client_nothing(&mut self, from: ClientSlot, packet: TestPacket, why: DropReason) {
         assert_eq!(self.client(from, packet), [Out::Discard(why)]);
     }
 
     /// Checks that a `packet` from the uplink is dropped without an answer, and counted.
     #[track_caller]
-    pub fn uplink_nothing(&mut self, packet: Packet, why: Drop) {
-        let before = self.journey.counters().dropped(why);
+    pub fn uplink_nothing(&mut self, packet: TestPacket, why: DropReason) {
+        let before = self.engine.counters().dropped(why);
         assert_eq!(self.uplink(packet), [Out::Discard(why)]);
-        assert_eq!(self.journey.counters().dropped(why), before + 1);
+        assert_eq!(self.engine.counters().dropped(why), before + 1);
     }
 
     /// The ICMP error that `from` gets for `packet`, checked to be well made; anything else fails the test.
     #[track_caller]
-    pub fn client_error(&mut self, from: ClientSlot, packet: Packet, why: Drop) -> (u8, u8) {
+    pub fn client_error(&mut self, from: ClientSlot, packet: TestPacket, why: DropReason) -> (u8, u8) {
         let out = self.client(from, packet);
         match out.as_slice() {
             [Out::Answer(Side::Client(to), bytes), Out::Discard(reason)] => {
                 assert_eq!((*to, *reason), (from, why));
-                let answer = Packet::new(bytes.clone());
+                let answer = TestPacket::new(bytes.clone());
                 answer.assert_sums();
                 (answer.icmp_kind(), answer.icmp_code())
             }
@@ -168,7 +168,7 @@ impl World {
 
 /// The one packet that left by `to`; anything else fails the test.
 #[track_caller]
-pub fn only_forward(out: Vec<Out>, to: Side) -> Packet {
+pub fn only_forward(out: Vec<Out>, to: Side) -> TestPacket {
     match <[Out; 1]>::try_from(out) {
         Ok([Out::Forward(side, packet)]) => {
             assert_eq!(side, to);
@@ -205,11 +205,11 @@ impl World {
 
     /// Flows there are.
     pub fn flows(&self) -> usize {
-        self.journey.engine().flows().len()
+        self.engine.engine().flows().len()
     }
 
     /// How often packets were dropped for `why`.
-    pub fn dropped(&self, why: Drop) -> u64 {
-        self.journey.counters().dropped(why)
+    pub fn dropped(&self, why: DropReason) -> u64 {
+        self.engine.counters().dropped(why)
     }
 }

@@ -1,24 +1,24 @@
 //! Packets for tests: made by etherparse, checked by etherparse and by plain sums.
 
 use etherparse::{IpNumber, Ipv4Header, PacketBuilder, TcpHeader};
-use ravelin::packet::{Checksum, Datagram, Offload};
+use ravelin::wire::packet::{Checksum, Offload, Packet};
 use std::net::Ipv4Addr;
 
 /// An IP packet all in memory, of which the engine sees the first 576 bytes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Packet {
+pub struct TestPacket {
     pub bytes: Vec<u8>,
     pub offload: Offload,
 }
 
-impl std::fmt::Debug for Packet {
+impl std::fmt::Debug for TestPacket {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = &self.bytes[..self.bytes.len().min(64)];
-        write!(to, "Packet({} bytes: {shown:02x?})", self.bytes.len())
+        write!(to, "TestPacket({} bytes: {shown:02x?})", self.bytes.len())
     }
 }
 
-impl Datagram for Packet {
+impl Packet for TestPacket {
     fn header(&mut self) -> &mut [u8] {
         let visible = self.bytes.len().min(576);
         &mut self.bytes[..visible]
@@ -43,19 +43,19 @@ pub fn flags(letters: &str) -> u8 {
 }
 
 /// A UDP datagram with DF set, as Linux sends them.
-pub fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Packet {
+pub fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> TestPacket {
     udp_with(from, to, b"query")
 }
 
-pub fn udp_with(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) -> Packet {
+pub fn udp_with(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) -> TestPacket {
     let builder = PacketBuilder::ipv4(from.0.octets(), to.0.octets(), 64).udp(from.1, to.1);
     let mut bytes = Vec::new();
     builder.write(&mut bytes, payload).unwrap();
-    Packet::new(bytes).df()
+    TestPacket::new(bytes).df()
 }
 
 /// A TCP segment without payload.
-pub fn tcp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), letters: &str, sequence: u32, ack: u32) -> Packet {
+pub fn tcp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), letters: &str, sequence: u32, ack: u32) -> TestPacket {
     tcp_with(from, to, letters, sequence, ack, b"")
 }
 
@@ -66,27 +66,27 @@ pub fn tcp_with(
     sequence: u32,
     ack: u32,
     payload: &[u8],
-) -> Packet {
+) -> TestPacket {
     let mut header = TcpHeader::new(from.1, to.1, sequence, 8192);
     header.acknowledgment_number = ack;
     let builder = PacketBuilder::ipv4(from.0.octets(), to.0.octets(), 64).tcp_header(header);
     let mut bytes = Vec::new();
     builder.write(&mut bytes, payload).unwrap();
-    let mut packet = Packet::new(bytes).df();
+    let mut packet = TestPacket::new(bytes).df();
     packet.bytes[33] = flags(letters);
     packet.fix_sums();
     packet
 }
 
-pub fn echo_request(from: Ipv4Addr, to: Ipv4Addr, ident: u16) -> Packet {
+pub fn echo_request(from: Ipv4Addr, to: Ipv4Addr, ident: u16) -> TestPacket {
     echo(from, to, 8, ident, b"abcdefgh")
 }
 
-pub fn echo_reply(from: Ipv4Addr, to: Ipv4Addr, ident: u16) -> Packet {
+pub fn echo_reply(from: Ipv4Addr, to: Ipv4Addr, ident: u16) -> TestPacket {
     echo(from, to, 0, ident, b"abcdefgh")
 }
 
-pub fn echo(from: Ipv4Addr, to: Ipv4Addr, kind: u8, ident: u16, payload: &[u8]) -> Packet {
+pub fn echo(from: Ipv4Addr, to: Ipv4Addr, kind: u8, ident: u16, payload: &[u8]) -> TestPacket {
     let mut message = vec![kind, 0, 0, 0];
     message.extend(ident.to_be_bytes());
     message.extend([0, 1]);
@@ -95,21 +95,28 @@ pub fn echo(from: Ipv4Addr, to: Ipv4Addr, kind: u8, ident: u16, payload: &[u8]) 
 }
 
 /// An ICMP message with its checksum made right.
-pub fn icmp(from: Ipv4Addr, to: Ipv4Addr, message: &[u8]) -> Packet {
+pub fn icmp(from: Ipv4Addr, to: Ipv4Addr, message: &[u8]) -> TestPacket {
     let mut packet = ip(from, to, 1, message);
     packet.fix_sums();
     packet
 }
 
 /// An ICMP error of `kind` and `code` that quotes the first `quoted` bytes of `about`.
-pub fn icmp_error(from: Ipv4Addr, to: Ipv4Addr, kind: u8, code: u8, about: &Packet, quoted: usize) -> Packet {
+pub fn icmp_error(
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    kind: u8,
+    code: u8,
+    about: &TestPacket,
+    quoted: usize,
+) -> TestPacket {
     let mut message = vec![kind, code, 0, 0, 0, 0, 0, 0];
     message.extend(&about.bytes[..quoted.min(about.bytes.len())]);
     icmp(from, to, &message)
 }
 
 /// A packet of any protocol with DF set.
-pub fn ip(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> Packet {
+pub fn ip(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> TestPacket {
     let length = u16::try_from(payload.len()).unwrap();
     let mut header = Ipv4Header::new(length, 64, IpNumber(protocol), from.octets(), to.octets()).unwrap();
     header.dont_fragment = true;
@@ -117,7 +124,7 @@ pub fn ip(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> Packet 
     let mut bytes = Vec::new();
     header.write(&mut bytes).unwrap();
     bytes.extend(payload);
-    Packet::new(bytes)
+    TestPacket::new(bytes)
 }
 
 /// The ones' complement sum of RFC 1071, as plainly as it can be said.
@@ -132,9 +139,9 @@ pub fn plain_sum(bytes: &[u8]) -> u16 {
     sum as u16
 }
 
-impl Packet {
-    pub fn new(bytes: Vec<u8>) -> Packet {
-        Packet { bytes, offload: Offload::NONE }
+impl TestPacket {
+    pub fn new(bytes: Vec<u8>) -> TestPacket {
+        TestPacket { bytes, offload: Offload::NONE }
     }
 
     pub fn u16_at(&self, at: usize) -> u16 {
@@ -213,46 +220,46 @@ impl Packet {
     }
 
     /// The packet an ICMP error quotes.
-    pub fn quoted(&self) -> Packet {
-        Packet::new(self.payload()[8..].to_vec())
+    pub fn quoted(&self) -> TestPacket {
+        TestPacket::new(self.payload()[8..].to_vec())
     }
 
     /// The same with changed bytes and right sums.
-    pub fn with(mut self, change: impl FnOnce(&mut [u8])) -> Packet {
+    pub fn with(mut self, change: impl FnOnce(&mut [u8])) -> TestPacket {
         change(&mut self.bytes);
         self.fix_sums();
         self
     }
 
     /// The same with changed bytes and only the IP header's sum made right.
-    pub fn with_wrong(mut self, change: impl FnOnce(&mut [u8])) -> Packet {
+    pub fn with_wrong(mut self, change: impl FnOnce(&mut [u8])) -> TestPacket {
         change(&mut self.bytes);
         self.fix_ip_sum();
         self
     }
 
-    pub fn df(self) -> Packet {
+    pub fn df(self) -> TestPacket {
         self.with(|bytes| bytes[6] |= 0x40)
     }
 
-    pub fn no_df(self) -> Packet {
+    pub fn no_df(self) -> TestPacket {
         self.with(|bytes| bytes[6] &= !0x40)
     }
 
-    pub fn ttl_of(self, ttl: u8) -> Packet {
+    pub fn ttl_of(self, ttl: u8) -> TestPacket {
         self.with(|bytes| bytes[8] = ttl)
     }
 
-    pub fn tos(self, tos: u8) -> Packet {
+    pub fn tos(self, tos: u8) -> TestPacket {
         self.with(|bytes| bytes[1] = tos)
     }
 
-    pub fn id(self, ident: u16) -> Packet {
+    pub fn id(self, ident: u16) -> TestPacket {
         self.with(|bytes| bytes[4..6].copy_from_slice(&ident.to_be_bytes()))
     }
 
     /// The same with IP options put in (a multiple of four bytes).
-    pub fn options(mut self, options: &[u8]) -> Packet {
+    pub fn options(mut self, options: &[u8]) -> TestPacket {
         assert!(options.len().is_multiple_of(4));
         self.bytes.splice(20..20, options.iter().copied());
         self.bytes[0] += (options.len() / 4) as u8;
@@ -314,7 +321,7 @@ impl Packet {
     }
 
     /// The same with its checksum left to the receiver, as a Xen guest sends it.
-    pub fn blank(mut self) -> Packet {
+    pub fn blank(mut self) -> TestPacket {
         let at = self.sum_at().unwrap();
         let partial = self.pseudo_sum();
         self.put_u16(at, partial);
@@ -323,7 +330,7 @@ impl Packet {
     }
 
     /// Does what a receiver of a blank checksum does: sums from the layer-4 header, field included.
-    pub fn complete(mut self) -> Packet {
+    pub fn complete(mut self) -> TestPacket {
         let at = self.sum_at().unwrap();
         let sum = !plain_sum(self.payload());
         self.put_u16(at, sum);
@@ -347,9 +354,9 @@ impl Packet {
     }
 }
 
-impl Packet {
+impl TestPacket {
     /// The fragments of at most `mtu` bytes, in order.
-    pub fn cut(&self, mtu: usize) -> Vec<Packet> {
+    pub fn cut(&self, mtu: usize) -> Vec<TestPacket> {
         let room = (mtu - self.header_bytes()) / 8 * 8;
         let pieces = self.payload().chunks(room).count();
         let make = |(n, chunk): (usize, &[u8])| self.piece(n * room, chunk, n + 1 < pieces);
@@ -357,10 +364,10 @@ impl Packet {
     }
 
     /// A fragment of this packet with `payload` at `offset`, and more to follow or not.
-    pub fn piece(&self, offset: usize, payload: &[u8], more: bool) -> Packet {
+    pub fn piece(&self, offset: usize, payload: &[u8], more: bool) -> TestPacket {
         let mut bytes = self.bytes[..self.header_bytes()].to_vec();
         bytes.extend(payload);
-        let mut piece = Packet::new(bytes);
+        let mut piece = TestPacket::new(bytes);
         let total = piece.bytes.len() as u16;
         piece.put_u16(2, total);
         piece.put_u16(6, (self.u16_at(6) & 0x4000) | if more { 0x2000 } else { 0 } | (offset / 8) as u16);
@@ -375,9 +382,9 @@ impl Packet {
 
 /// Puts fragments together; they must be all there and have the same header otherwise.
 #[track_caller]
-pub fn reassemble(fragments: &[Packet]) -> Packet {
+pub fn reassemble(fragments: &[TestPacket]) -> TestPacket {
     let mut sorted = fragments.to_vec();
-    sorted.sort_by_key(Packet::fragment_offset);
+    sorted.sort_by_key(TestPacket::fragment_offset);
     let first = sorted[0].clone();
     let mut bytes = first.bytes[..first.header_bytes()].to_vec();
     for (n, fragment) in sorted.iter().enumerate() {
@@ -388,7 +395,7 @@ pub fn reassemble(fragments: &[Packet]) -> Packet {
         assert_eq!(plain_sum(&fragment.bytes[..fragment.header_bytes()]), 0xFFFF);
         bytes.extend(fragment.payload());
     }
-    let mut whole = Packet::new(bytes);
+    let mut whole = TestPacket::new(bytes);
     let total = whole.bytes.len() as u16;
     whole.put_u16(2, total);
     whole.put_u16(6, 0);

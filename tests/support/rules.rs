@@ -1,5 +1,6 @@
 //! Rule tables for tests, from lines as users write them.
 
+use ravelin::base::prefix::Ipv4Prefix;
 use ravelin::guard::RuleTable;
 use ravelin::guard::compiled::{Compiled, CompiledRule};
 use ravelin::guard::forward::{PortForward, PortForwards};
@@ -7,7 +8,6 @@ use ravelin::guard::permit::Permit;
 use ravelin::guard::rule::{Action, Origin, PortRange, Rule};
 use ravelin::guard::section::Section;
 use ravelin::guard::table::Parts;
-use ravelin::prefix::Ipv4Prefix;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The name servers that `specialtarget=dns` stands for.

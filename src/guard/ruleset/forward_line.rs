@@ -1,10 +1,10 @@
 //! A line of `[forward]`: `proto=tcp dstports=8080-8080 to=10.137.0.6:80`, in any order.
 
 use super::problem::Mistake;
+use crate::base::text::{Column, Excerpt, Word, words};
 use crate::guard::forward::PortForward;
 use crate::guard::rule::{PortRange, Protocol, protocol};
 use crate::guard::service::{TCP, UDP};
-use crate::text::{Column, Excerpt, Word, words};
 use core::net::SocketAddrV4;
 
 /// Reads a line; the mistake with its column when it cannot be read.

@@ -1,12 +1,12 @@
 //! A line of `[permit]`: `from=A to=B` and a rule without a destination.
 
 use super::problem::Mistake;
+use crate::base::prefix::Ipv4Prefix;
+use crate::base::text::{Column, Excerpt, Words, words};
 use crate::guard::compiled::{Compiled, CompiledRule, Decision, Lifetime};
 use crate::guard::permit::Permit;
 use crate::guard::rule::{Action, Destination, Origin, Rule};
 use crate::guard::service::Services;
-use crate::prefix::Ipv4Prefix;
-use crate::text::{Column, Excerpt, Words, words};
 
 /// A line that cannot be read, and between whom it is, if that can.
 pub(super) struct PermitFault {

@@ -1,10 +1,10 @@
 //! What can be wrong with a rule file, what follows from it, and how the console says both.
 
 use super::MAX_RULES;
+use crate::base::prefix::Ipv4Prefix;
+use crate::base::text::{Column, Excerpt};
 use crate::guard::compiled::Obstacle;
 use crate::guard::rule_error::RuleProblem;
-use crate::prefix::Ipv4Prefix;
-use crate::text::{Column, Excerpt};
 use alloc::vec::Vec;
 use core::fmt;
 

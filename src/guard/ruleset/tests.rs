@@ -1,9 +1,9 @@
 //! Rule files, good and bad.
 
 use super::*;
+use crate::base::time::UnixSeconds;
 use crate::guard::service::{ICMP, TCP, UDP};
 use crate::guard::verdict::{Answer, Question};
-use crate::time::UnixSeconds;
 use alloc::format;
 use alloc::string::{String, ToString};
 

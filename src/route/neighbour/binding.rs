@@ -1,7 +1,7 @@
 //! What a hop said its Ethernet address is, and how long that is believed.
 
 use super::{ASK_EVERY, QUESTIONS};
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::wire::ethernet::Mac;
 use core::time::Duration;
 
@@ -14,7 +14,7 @@ const LOCK_TIME: Duration = Duration::from_secs(1);
 
 /// How an ARP packet came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum ArpOrigin {
     /// A reply to us alone: the answer, if a question is open.
     Reply,
     /// A request, an announcement, a reply to everybody.
@@ -37,7 +37,7 @@ pub struct Binding {
 
 impl Binding {
     /// The first that is heard of a hop that was asked for, if it was, at `asked`.
-    pub fn heard(mac: Mac, claim: Claim, asked: Option<Moment>, now: Moment) -> Self {
+    pub fn heard(mac: Mac, claim: ArpOrigin, asked: Option<Moment>, now: Moment) -> Self {
         let mut first = Self::assumed(mac, asked);
         first.hear(mac, claim, now);
         first
@@ -55,8 +55,8 @@ impl Binding {
 
     /// Takes in that the hop is at `mac`. The answer to an open question is believed; what nobody asked for is used
     /// and asked about, and does not count as an answer (as in Linux, where it asserts no reachability).
-    pub fn hear(&mut self, mac: Mac, claim: Claim, now: Moment) {
-        if claim == Claim::Reply && self.asked.is_some() {
+    pub fn hear(&mut self, mac: Mac, claim: ArpOrigin, now: Moment) {
+        if claim == ArpOrigin::Reply && self.asked.is_some() {
             *self = Self { mac, confirmed: Some(now), asked: None, questions: 0, ..*self };
         } else if mac != self.mac && !self.is_locked(claim, now) {
             *self = Self { mac, confirmed: None, changed: Some(now), questions: 0, ..*self };
@@ -65,9 +65,9 @@ impl Binding {
 
     /// Whether it is too early to believe a change that nobody asked for. Where two hosts have an address and both answer,
     /// the first is taken, at every question; an announcement says that something has changed.
-    fn is_locked(&self, claim: Claim, now: Moment) -> bool {
+    fn is_locked(&self, claim: ArpOrigin, now: Moment) -> bool {
         let is_recent = |since: Option<Moment>| since.is_some_and(|since| now < since + LOCK_TIME);
-        is_recent(self.changed) || claim == Claim::Reply && is_recent(self.confirmed)
+        is_recent(self.changed) || claim == ArpOrigin::Reply && is_recent(self.confirmed)
     }
 
     /// Until when there is nothing to ask.

@@ -3,8 +3,8 @@
 //! So an account that holds no more than its equal part of the space loses nothing to others, however many there are
 //! and without anybody being told who takes part.
 
-use crate::flow::share::Account;
-use crate::flow::slab::{Ends, Id, Links, Slab};
+use crate::tables::share::Account;
+use crate::tables::slab::{Ends, Id, Links, Slab};
 use alloc::boxed::Box;
 
 /// How much may be held, in whatever unit the costs are.
@@ -24,20 +24,20 @@ pub struct Item<T> {
 }
 
 /// The name of a thing that is held.
-pub type Place<T> = Id<Item<T>>;
+pub type ItemId<T> = Id<Item<T>>;
 
 /// What one account holds: oldest first, and what it costs.
-struct Holding<T> {
+struct AccountItems<T> {
     order: Ends<Item<T>>,
     held: u32,
 }
 
 /// Whether something more can be held.
-pub enum Room<T> {
+pub enum Admission<T> {
     /// It can.
     There,
     /// When this has gone; then ask again.
-    Behind(Place<T>),
+    Behind(ItemId<T>),
     /// It costs more than its account may hold.
     Never,
 }
@@ -46,7 +46,7 @@ pub enum Room<T> {
 pub struct Bounded<T> {
     items: Slab<Item<T>>,
     order: Links<Item<T>>,
-    accounts: Box<[Holding<T>]>,
+    accounts: Box<[AccountItems<T>]>,
     held: u32,
     bounds: Bounds,
 }
@@ -55,7 +55,7 @@ impl<T> Bounded<T> {
     /// Nothing yet. All memory is allocated now.
     pub fn new(bounds: Bounds) -> Self {
         let capacity = bounds.total as usize;
-        let accounts = (0..Account::COUNT).map(|_| Holding { order: Ends::EMPTY, held: 0 });
+        let accounts = (0..Account::COUNT).map(|_| AccountItems { order: Ends::EMPTY, held: 0 });
         Self {
             items: Slab::new(capacity),
             order: Links::new(capacity),
@@ -71,15 +71,16 @@ impl<T> Bounded<T> {
     }
 
     /// Whether something that costs `cost` can be held on `account`.
-    pub fn room(&self, account: Account, cost: u32) -> Room<T> {
-        let Some(own) = self.accounts.get(account.position()) else { return Room::Never };
-        let behind = |holding: &Holding<T>| holding.order.first().map_or(Room::Never, Room::Behind);
+    pub fn room(&self, account: Account, cost: u32) -> Admission<T> {
+        let Some(own) = self.accounts.get(account.position()) else { return Admission::Never };
+        let behind =
+            |holding: &AccountItems<T>| holding.order.first().map_or(Admission::Never, Admission::Behind);
         let wanted = own.held + cost;
         if wanted > self.bounds.per_account {
             return behind(own);
         }
         if self.held + cost <= self.bounds.total {
-            return Room::There;
+            return Admission::There;
         }
         match self.accounts.iter().max_by_key(|holding| holding.held) {
             Some(most) if most.held >= wanted => behind(most),
@@ -88,8 +89,8 @@ impl<T> Bounded<T> {
     }
 
     /// Holds `value`, for which there is [`Self::room`], on `account`. It comes back when there is none.
-    pub fn insert(&mut self, account: Account, cost: u32, value: T) -> Result<Place<T>, T> {
-        debug_assert!(cost > 0 && matches!(self.room(account, cost), Room::There));
+    pub fn insert(&mut self, account: Account, cost: u32, value: T) -> Result<ItemId<T>, T> {
+        debug_assert!(cost > 0 && matches!(self.room(account, cost), Admission::There));
         let Some(holding) = self.accounts.get_mut(account.position()) else { return Err(value) };
         let place = self.items.insert(Item { account, cost, value }).map_err(|item| item.value)?;
         holding.held += cost;
@@ -99,22 +100,22 @@ impl<T> Bounded<T> {
     }
 
     /// The thing at `place`.
-    pub fn get(&self, place: Place<T>) -> Option<&T> {
+    pub fn get(&self, place: ItemId<T>) -> Option<&T> {
         self.items.get(place).map(|item| &item.value)
     }
 
     /// The thing at `place`.
-    pub fn get_mut(&mut self, place: Place<T>) -> Option<&mut T> {
+    pub fn get_mut(&mut self, place: ItemId<T>) -> Option<&mut T> {
         self.items.get_mut(place).map(|item| &mut item.value)
     }
 
     /// On whose account it is.
-    pub fn account(&self, place: Place<T>) -> Option<Account> {
+    pub fn account(&self, place: ItemId<T>) -> Option<Account> {
         self.items.get(place).map(|item| item.account)
     }
 
     /// Makes it the newest of its account.
-    pub fn renew(&mut self, place: Place<T>) {
+    pub fn renew(&mut self, place: ItemId<T>) {
         if let Some(item) = self.items.get(place)
             && let Some(holding) = self.accounts.get_mut(item.account.position())
         {
@@ -124,7 +125,7 @@ impl<T> Bounded<T> {
     }
 
     /// Takes it out.
-    pub fn remove(&mut self, place: Place<T>) -> Option<T> {
+    pub fn remove(&mut self, place: ItemId<T>) -> Option<T> {
         let Item { account, cost, value } = self.items.remove(place)?;
         if let Some(holding) = self.accounts.get_mut(account.position()) {
             self.order.remove(&mut holding.order, place);
@@ -135,7 +136,7 @@ impl<T> Bounded<T> {
     }
 
     /// Any of what is held.
-    pub fn any(&self) -> Option<Place<T>> {
+    pub fn any(&self) -> Option<ItemId<T>> {
         self.accounts.iter().find_map(|holding| holding.order.first())
     }
 }
@@ -143,7 +144,7 @@ impl<T> Bounded<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::ClientSlot;
+    use crate::base::side::ClientSlot;
     use std::vec;
     use std::vec::Vec;
 
@@ -156,9 +157,9 @@ mod tests {
         let mut gone = vec![];
         loop {
             match held.room(account, cost) {
-                Room::There => break,
-                Room::Behind(place) => gone.extend(held.remove(place)),
-                Room::Never => return [gone, vec![value]].concat(),
+                Admission::There => break,
+                Admission::Behind(place) => gone.extend(held.remove(place)),
+                Admission::Never => return [gone, vec![value]].concat(),
             }
         }
         held.insert(account, cost, value).unwrap();

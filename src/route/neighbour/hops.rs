@@ -1,8 +1,8 @@
 //! Next hops by address, each on the account of whoever wanted it first.
 
-use super::bounded::{Bounded, Bounds, Item, Room};
-use crate::flow::index::Index;
-use crate::flow::share::Account;
+use super::bounded::{Admission, Bounded, Bounds, Item};
+use crate::tables::index::Index;
+use crate::tables::share::Account;
 use core::net::Ipv4Addr;
 
 /// A hop, and what is known of it.
@@ -12,7 +12,7 @@ pub struct Hop<T> {
 }
 
 /// The name of a hop.
-pub type Place<T> = super::bounded::Place<Hop<T>>;
+pub type HopId<T> = super::bounded::ItemId<Hop<T>>;
 
 /// What a list of hops is made of.
 pub type Record<T> = Item<Hop<T>>;
@@ -41,7 +41,7 @@ impl<T> Hops<T> {
     }
 
     /// A hop with that address that `is_it` recognises.
-    pub fn find(&self, address: Ipv4Addr, mut is_it: impl FnMut(Place<T>, &T) -> bool) -> Option<Place<T>> {
+    pub fn find(&self, address: Ipv4Addr, mut is_it: impl FnMut(HopId<T>, &T) -> bool) -> Option<HopId<T>> {
         self.index.find(hash(address), |place| {
             self.hops.get(place).is_some_and(|hop| hop.address == address && is_it(place, &hop.state))
         })
@@ -53,9 +53,9 @@ impl<T> Hops<T> {
         account: Account,
         address: Ipv4Addr,
         state: T,
-        mut gave_way: impl FnMut(Place<T>),
-    ) -> Option<Place<T>> {
-        while let Room::Behind(place) = self.hops.room(account, 1) {
+        mut gave_way: impl FnMut(HopId<T>),
+    ) -> Option<HopId<T>> {
+        while let Admission::Behind(place) = self.hops.room(account, 1) {
             self.remove(place)?;
             gave_way(place);
         }
@@ -65,34 +65,34 @@ impl<T> Hops<T> {
     }
 
     /// On whose account a hop is, and its address.
-    pub fn name(&self, place: Place<T>) -> Option<(Account, Ipv4Addr)> {
+    pub fn name(&self, place: HopId<T>) -> Option<(Account, Ipv4Addr)> {
         Some((self.hops.account(place)?, self.hops.get(place)?.address))
     }
 
     /// What is known of it.
-    pub fn get(&self, place: Place<T>) -> Option<&T> {
+    pub fn get(&self, place: HopId<T>) -> Option<&T> {
         self.hops.get(place).map(|hop| &hop.state)
     }
 
     /// What is known of it.
-    pub fn get_mut(&mut self, place: Place<T>) -> Option<&mut T> {
+    pub fn get_mut(&mut self, place: HopId<T>) -> Option<&mut T> {
         self.hops.get_mut(place).map(|hop| &mut hop.state)
     }
 
     /// Makes it the last of its account to give way.
-    pub fn renew(&mut self, place: Place<T>) {
+    pub fn renew(&mut self, place: HopId<T>) {
         self.hops.renew(place);
     }
 
     /// Forgets it.
-    pub fn remove(&mut self, place: Place<T>) -> Option<T> {
+    pub fn remove(&mut self, place: HopId<T>) -> Option<T> {
         let hop = self.hops.remove(place)?;
         self.index.remove(hash(hop.address), place);
         Some(hop.state)
     }
 
     /// Any hop.
-    pub fn any(&self) -> Option<Place<T>> {
+    pub fn any(&self) -> Option<HopId<T>> {
         self.hops.any()
     }
 }

@@ -4,12 +4,12 @@
 //! ask for any more is asked for by the next. One question on the wire still does for all who want the same hop.
 
 use super::bounded::Bounds;
-use super::hops::{Hops, Place, Record};
-use super::waiting::{Line, PAGES};
-use super::{ASK_EVERY, Asked, QUESTIONS};
-use crate::flow::share::Account;
-use crate::flow::slab::{Ends, Links};
-use crate::time::Moment;
+use super::hops::{HopId, Hops, Record};
+use super::waiting::{LineId, PAGES};
+use super::{ASK_EVERY, QUESTIONS, Solicited};
+use crate::base::time::Moment;
+use crate::tables::share::Account;
+use crate::tables::slab::{Ends, Links};
 use core::net::Ipv4Addr;
 
 /// Hops that may be silent: as many as there are pages for their packets.
@@ -17,7 +17,7 @@ pub const HOPS: Bounds = PAGES;
 
 /// A hop that has not answered.
 #[derive(Clone, Copy, Debug)]
-pub struct Silence {
+pub struct SilentHop {
     /// When a question was last due.
     tried: Moment,
     /// How often one was.
@@ -26,7 +26,7 @@ pub struct Silence {
     pub asked: Option<Moment>,
 }
 
-impl Silence {
+impl SilentHop {
     /// Of a hop for which a question is due for the first time.
     pub fn new(now: Moment) -> Self {
         Self { tried: now, tries: 1, asked: None }
@@ -38,8 +38,8 @@ impl Silence {
     }
 
     /// Notes whether a question was sent.
-    pub fn note(&mut self, asked: Asked, now: Moment) {
-        if asked == Asked::Yes {
+    pub fn note(&mut self, asked: Solicited, now: Moment) {
+        if asked == Solicited::Yes {
             self.asked = Some(now);
         }
     }
@@ -69,19 +69,19 @@ pub enum Tries {
 }
 
 /// What has come due.
-pub enum Due {
+pub enum SilentDue {
     /// A [question](Silent::ask) for this hop.
-    Try(Place<Silence>),
+    Try(HopId<SilentHop>),
     /// Whoever waits in this line waits in vain.
-    GiveUp(Line),
+    GiveUp(LineId),
 }
 
 /// All of them.
 pub struct Silent {
-    hops: Hops<Silence>,
+    hops: Hops<SilentHop>,
     /// By when they were last tried.
-    order: Ends<Record<Silence>>,
-    links: Links<Record<Silence>>,
+    order: Ends<Record<SilentHop>>,
+    links: Links<Record<SilentHop>>,
 }
 
 impl Default for Silent {
@@ -103,8 +103,8 @@ impl Silent {
         account: Account,
         address: Ipv4Addr,
         now: Moment,
-        mut gave_way: impl FnMut(Line),
-    ) -> Option<Place<Silence>> {
+        mut gave_way: impl FnMut(LineId),
+    ) -> Option<HopId<SilentHop>> {
         let hops = &self.hops;
         let known =
             hops.find(address, |place, _| hops.name(place).is_some_and(|(asker, _)| asker == account));
@@ -112,7 +112,7 @@ impl Silent {
             return known;
         }
         let (order, links) = (&mut self.order, &mut self.links);
-        let place = self.hops.insert(account, address, Silence::new(now), |gone| {
+        let place = self.hops.insert(account, address, SilentHop::new(now), |gone| {
             links.remove(order, gone);
             gave_way(line(gone));
         })?;
@@ -121,7 +121,12 @@ impl Silent {
     }
 
     /// Has `send` send a question for a hop, unless one is on the wire, whoever asked it.
-    pub fn ask(&mut self, place: Place<Silence>, now: Moment, send: impl FnOnce(Account, Ipv4Addr) -> Asked) {
+    pub fn ask(
+        &mut self,
+        place: HopId<SilentHop>,
+        now: Moment,
+        send: impl FnOnce(Account, Ipv4Addr) -> Solicited,
+    ) {
         let Some((account, address)) = self.hops.name(place) else { return };
         let other = self.hops.find(address, |_, silence| silence.is_asked(now));
         let other = other.and_then(|other| self.hops.get(other)).and_then(|silence| silence.asked);
@@ -133,7 +138,7 @@ impl Silent {
     }
 
     /// Takes the next thing that is due.
-    pub fn advance(&mut self, now: Moment) -> Option<Due> {
+    pub fn advance(&mut self, now: Moment) -> Option<SilentDue> {
         let place = self.order.first()?;
         let silence = self.hops.get_mut(place)?;
         if now < silence.due() {
@@ -141,11 +146,11 @@ impl Silent {
         }
         if silence.try_again(now) == Tries::Over {
             self.remove(place)?;
-            return Some(Due::GiveUp(line(place)));
+            return Some(SilentDue::GiveUp(line(place)));
         }
         self.links.remove(&mut self.order, place);
         self.links.push(&mut self.order, place);
-        Some(Due::Try(place))
+        Some(SilentDue::Try(place))
     }
 
     /// When [`Self::advance`] has something.
@@ -154,26 +159,26 @@ impl Silent {
     }
 
     /// Takes out one that is not silent any more: who asked, and where packets wait for it.
-    pub fn found(&mut self, address: Ipv4Addr) -> Option<(Account, Line, Silence)> {
+    pub fn found(&mut self, address: Ipv4Addr) -> Option<(Account, LineId, SilentHop)> {
         let place = self.hops.find(address, |_, _| true)?;
         let (account, _) = self.hops.name(place)?;
         Some((account, line(place), self.remove(place)?))
     }
 
     /// Takes out any.
-    pub fn pop(&mut self) -> Option<Line> {
+    pub fn pop(&mut self) -> Option<LineId> {
         let place = self.hops.any()?;
         self.remove(place)?;
         Some(line(place))
     }
 
-    fn remove(&mut self, place: Place<Silence>) -> Option<Silence> {
+    fn remove(&mut self, place: HopId<SilentHop>) -> Option<SilentHop> {
         self.links.remove(&mut self.order, place);
         self.hops.remove(place)
     }
 }
 
 /// Where packets wait for a hop: each has a line of its own.
-pub fn line(place: Place<Silence>) -> Line {
-    Line(place.position())
+pub fn line(place: HopId<SilentHop>) -> LineId {
+    LineId(place.position())
 }

@@ -2,7 +2,7 @@
 
 use self::Event::*;
 use super::*;
-use crate::client::ClientSlot;
+use crate::base::side::ClientSlot;
 use std::vec;
 use std::vec::Vec;
 
@@ -16,15 +16,15 @@ const TWO: Account = Account::client(ClientSlot(2));
 
 /// A sender's packet with a number, of so many pages.
 #[derive(Clone, Copy, Debug)]
-struct Packet(Account, usize, u32);
+struct TestPacket(Account, usize, u32);
 
-impl PartialEq<u32> for Packet {
+impl PartialEq<u32> for TestPacket {
     fn eq(&self, number: &u32) -> bool {
         self.2 == *number
     }
 }
 
-impl Charged for Packet {
+impl Charged for TestPacket {
     fn account(&self) -> Account {
         self.0
     }
@@ -44,19 +44,19 @@ enum Event<N> {
 }
 
 /// What the table did, and whether questions can be sent.
-struct Record(Vec<Event<u32>>, Asked);
+struct Record(Vec<Event<u32>>, Solicited);
 
-impl Output<Packet> for Record {
-    fn ask(&mut self, hop: Ipv4Addr, _: Account) -> Asked {
+impl NeighbourOutput<TestPacket> for Record {
+    fn ask(&mut self, hop: Ipv4Addr, _: Account) -> Solicited {
         self.0.push(Ask(hop));
         self.1
     }
 
-    fn emit(&mut self, event: super::Event<Packet>) {
+    fn emit(&mut self, event: super::NeighbourEffect<TestPacket>) {
         self.0.push(match event {
-            super::Event::Send(mac, packet) => Send(mac, packet.2),
-            super::Event::Unreachable(packet) => Unreachable(packet.2),
-            super::Event::Displaced(packet) => Displaced(packet.2),
+            super::NeighbourEffect::Send(mac, packet) => Send(mac, packet.2),
+            super::NeighbourEffect::Unreachable(packet) => Unreachable(packet.2),
+            super::NeighbourEffect::Displaced(packet) => Displaced(packet.2),
         });
     }
 }
@@ -70,16 +70,16 @@ fn delivered(event: Event<u32>) -> Option<u32> {
 }
 
 struct Rig {
-    table: Neighbours<Packet>,
+    table: Neighbours<TestPacket>,
     now: Moment,
     /// Whether questions can be sent.
-    asked: Asked,
+    asked: Solicited,
 }
 
 impl Rig {
     fn new() -> Self {
         let now = Moment::from_nanoseconds(5_000_000_000);
-        Self { table: Neighbours::new(GATEWAY, FALLBACK), now, asked: Asked::Yes }
+        Self { table: Neighbours::new(GATEWAY, FALLBACK), now, asked: Solicited::Yes }
     }
 
     fn after(&mut self, milliseconds: u64) -> &mut Self {
@@ -87,24 +87,24 @@ impl Rig {
         self
     }
 
-    fn send(&mut self, packet: Packet, hop: Ipv4Addr) -> Vec<Event<u32>> {
+    fn send(&mut self, packet: TestPacket, hop: Ipv4Addr) -> Vec<Event<u32>> {
         let mut record = Record(Vec::new(), self.asked);
         self.table.resolve(hop, packet, self.now, &mut record);
         record.0
     }
 
     fn resolve(&mut self, hop: Ipv4Addr, number: u32) -> Vec<Event<u32>> {
-        self.send(Packet(ONE, 1, number), hop)
+        self.send(TestPacket(ONE, 1, number), hop)
     }
 
-    fn hear(&mut self, hop: Ipv4Addr, mac: Mac, claim: Claim) -> Vec<Event<u32>> {
+    fn hear(&mut self, hop: Ipv4Addr, mac: Mac, claim: ArpOrigin) -> Vec<Event<u32>> {
         let mut record = Record(Vec::new(), self.asked);
         self.table.learn(hop, mac, claim, self.now, &mut record);
         record.0
     }
 
     fn learn(&mut self, hop: Ipv4Addr) -> Vec<Event<u32>> {
-        self.hear(hop, MAC, Claim::Reply)
+        self.hear(hop, MAC, ArpOrigin::Reply)
     }
 
     fn advance(&mut self) -> Vec<Event<u32>> {
@@ -117,7 +117,7 @@ impl Rig {
     fn scan(&mut self, account: Account, hosts: u32) -> Vec<Event<u32>> {
         let scan = (0..hosts).map(|host| {
             let hop = Ipv4Addr::from(0x0a00_1000 + host);
-            self.send(Packet(account, 1, 1000 + host), hop)
+            self.send(TestPacket(account, 1, 1000 + host), hop)
         });
         scan.flatten().collect()
     }
@@ -130,7 +130,7 @@ impl Rig {
             let mut events = self.advance();
             events.extend(self.resolve(GATEWAY, 1));
             if passed >= back && events.contains(&Ask(GATEWAY)) {
-                events.extend(self.hear(GATEWAY, mac, Claim::Reply));
+                events.extend(self.hear(GATEWAY, mac, ArpOrigin::Reply));
             }
             if passed >= back && events.contains(&Send(mac, 1)) {
                 return passed - back;
@@ -149,7 +149,7 @@ fn a_hop_in_use_is_forgotten_with_the_uplink() {
     rig.learn(HOST);
     assert_eq!(rig.resolve(HOST, 2), [Send(MAC, 2)]);
     rig.resolve(GATEWAY, 3);
-    let mut record = Record(vec![], Asked::Yes);
+    let mut record = Record(vec![], Solicited::Yes);
     rig.table.clear(&mut record);
     assert_eq!(record.0, [Unreachable(3)]);
     assert_eq!(rig.resolve(HOST, 4), [Ask(HOST)]);
@@ -170,7 +170,7 @@ fn a_5_packets_cause_one_question_a_second_whoever_sends_them_and_wait_for_the_a
     let mut events = Vec::new();
     for packet in 0..5 {
         events.extend(rig.after(50).resolve(HOST, packet));
-        events.extend(rig.after(50).send(Packet(TWO, 1, 10 + packet), HOST));
+        events.extend(rig.after(50).send(TestPacket(TWO, 1, 10 + packet), HOST));
     }
     assert_eq!(events, [Ask(HOST)]);
     assert_eq!(rig.advance(), []);
@@ -238,13 +238,13 @@ fn a_8_the_first_answer_is_taken_and_the_next_one_is_unasked() {
     let mut rig = Rig::new();
     rig.resolve(HOST, 1);
     rig.learn(HOST);
-    assert_eq!(rig.hear(HOST, MOVED, Claim::Reply), []);
+    assert_eq!(rig.hear(HOST, MOVED, ArpOrigin::Reply), []);
     assert_eq!(rig.after(999).resolve(HOST, 2), [Send(MAC, 2)]);
-    rig.after(1).hear(HOST, MOVED, Claim::Reply);
+    rig.after(1).hear(HOST, MOVED, ArpOrigin::Reply);
     // Used, and asked about.
     assert_eq!(rig.resolve(HOST, 3), [Ask(HOST), Send(MOVED, 3)]);
     rig.learn(HOST);
-    assert_eq!(rig.hear(HOST, MOVED, Claim::Reply), []);
+    assert_eq!(rig.hear(HOST, MOVED, ArpOrigin::Reply), []);
     assert_eq!(rig.resolve(HOST, 4), [Send(MAC, 4)]);
 }
 
@@ -257,8 +257,8 @@ fn a_8_of_two_hosts_that_both_answer_the_first_gets_every_packet() {
             let events = rig.after(100).resolve(hop, number);
             assert!(!events.contains(&Send(MOVED, number)), "packet {number}");
             if events.contains(&Ask(hop)) {
-                rig.hear(hop, MAC, Claim::Reply);
-                rig.after(5).hear(hop, MOVED, Claim::Reply);
+                rig.hear(hop, MAC, ArpOrigin::Reply);
+                rig.after(5).hear(hop, MOVED, ArpOrigin::Reply);
             }
         }
     }
@@ -270,8 +270,8 @@ fn a_8_what_is_announced_twice_within_a_second_is_asked_about() {
     rig.resolve(GATEWAY, 0);
     rig.learn(GATEWAY);
     // A router takes over, and its predecessor comes back at once.
-    rig.after(5000).hear(GATEWAY, MOVED, Claim::Unasked);
-    rig.after(200).hear(GATEWAY, MAC, Claim::Unasked);
+    rig.after(5000).hear(GATEWAY, MOVED, ArpOrigin::Unasked);
+    rig.after(200).hear(GATEWAY, MAC, ArpOrigin::Unasked);
     assert_eq!(rig.resolve(GATEWAY, 1), [Ask(GATEWAY), Send(MOVED, 1)]);
     rig.learn(GATEWAY);
     assert_eq!(rig.resolve(GATEWAY, 2), [Send(MAC, 2)]);
@@ -279,12 +279,12 @@ fn a_8_what_is_announced_twice_within_a_second_is_asked_about() {
 
 #[test]
 fn a_8_what_is_heard_of_a_hop_in_use_is_used_whatever_it_is() {
-    for claim in [Claim::Reply, Claim::Unasked] {
+    for claim in [ArpOrigin::Reply, ArpOrigin::Unasked] {
         let mut rig = Rig::new();
         for hop in [HOST, GATEWAY] {
             rig.resolve(hop, 1);
             assert_eq!(rig.hear(hop, MAC, claim), [Send(MAC, 1)]);
-            rig.after(1).hear(hop, MOVED, Claim::Unasked);
+            rig.after(1).hear(hop, MOVED, ArpOrigin::Unasked);
             assert!(rig.resolve(hop, 2).contains(&Send(MOVED, 2)), "{claim:?} of {hop}");
         }
     }
@@ -298,7 +298,7 @@ fn a_8_unasked_changes_are_a_second_apart_and_a_question_decides() {
     let mut changes = 0;
     let mut at = MAC;
     for step in 0..100u8 {
-        rig.after(100).hear(GATEWAY, Mac([2, 0, 0, 0, 1, step]), Claim::Unasked);
+        rig.after(100).hear(GATEWAY, Mac([2, 0, 0, 0, 1, step]), ArpOrigin::Unasked);
         let sent = rig.resolve(GATEWAY, 2);
         let Some(&Send(mac, _)) = sent.last() else { panic!("{sent:?}") };
         changes += usize::from(mac != at);
@@ -315,15 +315,15 @@ fn a_8_what_nobody_asked_for_confirms_nothing() {
     let mut rig = Rig::new();
     rig.resolve(HOST, 1);
     rig.learn(HOST);
-    rig.after(59_000).hear(HOST, MAC, Claim::Unasked);
-    rig.hear(HOST, MAC, Claim::Reply);
+    rig.after(59_000).hear(HOST, MAC, ArpOrigin::Unasked);
+    rig.hear(HOST, MAC, ArpOrigin::Reply);
     assert_eq!(rig.after(1000).resolve(HOST, 2), [Ask(HOST), Send(MAC, 2)]);
 }
 
 #[test]
 fn a_8_what_is_heard_makes_no_entry() {
     let mut rig = Rig::new();
-    for claim in [Claim::Reply, Claim::Unasked] {
+    for claim in [ArpOrigin::Reply, ArpOrigin::Unasked] {
         assert_eq!(rig.hear(HOST, MAC, claim), []);
         assert_eq!(rig.hear(GATEWAY, MAC, claim), []);
     }
@@ -354,7 +354,7 @@ fn old_answer_that_is_not_confirmed_is_given_up_and_asked_for_on() {
         rig.after(1000);
     }
     assert_eq!(rig.resolve(HOST, 3), [Ask(HOST)]);
-    assert_eq!(rig.hear(HOST, MOVED, Claim::Reply), [Send(MOVED, 3)]);
+    assert_eq!(rig.hear(HOST, MOVED, ArpOrigin::Reply), [Send(MOVED, 3)]);
 }
 
 #[test]
@@ -370,9 +370,9 @@ fn a_9_the_fragments_of_the_largest_datagram_wait_for_the_answer() {
 #[test]
 fn a_9_what_waits_is_bounded_by_pages_on_its_sender_s_account() {
     let mut rig = Rig::new();
-    rig.send(Packet(TWO, 6, 7), GATEWAY);
+    rig.send(TestPacket(TWO, 6, 7), GATEWAY);
     let displaced =
-        (0..100).flat_map(|packet| rig.send(Packet(ONE, 18, packet), GATEWAY)).collect::<Vec<_>>();
+        (0..100).flat_map(|packet| rig.send(TestPacket(ONE, 18, packet), GATEWAY)).collect::<Vec<_>>();
     assert_eq!(displaced, (0..98).map(Displaced).collect::<Vec<_>>());
     assert_eq!((rig.table.holdings(ONE).pages, rig.table.holdings(TWO).pages), (36, 6));
     assert_eq!(rig.learn(GATEWAY), [Send(MAC, 7), Send(MAC, 98), Send(MAC, 99)]);
@@ -385,7 +385,7 @@ fn a_9_nothing_waits_for_longer_than_three_seconds_with_or_without_questions() {
     rig.scan(ONE, 400);
     assert_eq!(rig.table.holdings(ONE).silent, 48);
     (0..3).for_each(|_| drop(rig.after(1000).advance()));
-    assert_eq!(rig.table.holdings(ONE), Holdings { pages: 0, silent: 0, known: 0 });
+    assert_eq!(rig.table.holdings(ONE), NeighbourHoldings { pages: 0, silent: 0, known: 0 });
 }
 
 #[test]
@@ -412,11 +412,11 @@ fn s_4_a_scan_does_not_keep_the_gateway_or_a_new_hop_out() {
 #[test]
 fn s_4_the_oldest_question_of_a_scan_gives_way_and_nobody_else_s_packets() {
     let mut rig = Rig::new();
-    rig.send(Packet(TWO, 1, 5), HOST);
+    rig.send(TestPacket(TWO, 1, 5), HOST);
     assert!(rig.scan(ONE, 48).iter().all(|event| matches!(event, Ask(_))));
     let next = Ipv4Addr::from(0x0a00_1000 + 48);
     assert_eq!(rig.resolve(next, 8), [Displaced(1000), Ask(next)]);
-    assert_eq!(rig.hear(Ipv4Addr::from(0x0a00_1000), MAC, Claim::Reply), []);
+    assert_eq!(rig.hear(Ipv4Addr::from(0x0a00_1000), MAC, ArpOrigin::Reply), []);
     assert_eq!(rig.learn(next), [Send(MAC, 8)]);
     assert_eq!(rig.learn(HOST), [Send(MAC, 5)]);
 }
@@ -427,14 +427,14 @@ fn s_4_a_host_that_a_scan_touched_is_there_for_others_at_once() {
     rig.scan(ONE, 300);
     let touched = Ipv4Addr::from(0x0a00_1000 + 299);
     // The scan has no question left for it; the other client has.
-    assert_eq!(rig.send(Packet(TWO, 1, 5), touched), [Ask(touched)]);
+    assert_eq!(rig.send(TestPacket(TWO, 1, 5), touched), [Ask(touched)]);
     assert!(rig.learn(touched).contains(&Send(MAC, 5)));
 }
 
 #[test]
 fn s_4_hosts_that_all_answer_push_out_only_the_scan_s_own() {
     let mut rig = Rig::new();
-    rig.send(Packet(TWO, 1, 1), HOST);
+    rig.send(TestPacket(TWO, 1, 1), HOST);
     rig.learn(HOST);
     for host in 0..2000u32 {
         let hop = Ipv4Addr::from(0x0a00_1000 + host);
@@ -442,7 +442,7 @@ fn s_4_hosts_that_all_answer_push_out_only_the_scan_s_own() {
         assert_eq!(rig.learn(hop), [Send(MAC, host)]);
     }
     assert_eq!(rig.table.holdings(ONE).known, 511);
-    let events = rig.send(Packet(TWO, 1, 2), HOST);
+    let events = rig.send(TestPacket(TWO, 1, 2), HOST);
     assert!(events.contains(&Send(MAC, 2)), "{events:?}");
 }
 
@@ -450,18 +450,18 @@ fn s_4_hosts_that_all_answer_push_out_only_the_scan_s_own() {
 fn s_4_a_hop_that_could_not_be_asked_for_is_asked_for_with_the_next_packet() {
     for hop in [HOST, GATEWAY] {
         let mut rig = Rig::new();
-        rig.asked = Asked::No;
+        rig.asked = Solicited::No;
         assert_eq!(rig.resolve(hop, 1), [Ask(hop)]);
-        rig.asked = Asked::Yes;
-        assert_eq!(rig.after(1).send(Packet(TWO, 1, 2), hop), [Ask(hop)]);
+        rig.asked = Solicited::Yes;
+        assert_eq!(rig.after(1).send(TestPacket(TWO, 1, 2), hop), [Ask(hop)]);
         assert_eq!(rig.after(1).resolve(hop, 3), []);
         assert_eq!(rig.learn(hop).len(), 3);
         // When the answer is old.
-        rig.after(60_000).asked = Asked::No;
+        rig.after(60_000).asked = Solicited::No;
         for number in 4..20 {
             assert_eq!(rig.after(1000).resolve(hop, number), [Ask(hop), Send(MAC, number)]);
         }
-        rig.asked = Asked::Yes;
+        rig.asked = Solicited::Yes;
         assert_eq!(rig.resolve(hop, 20), [Ask(hop), Send(MAC, 20)]);
         assert_eq!(rig.resolve(hop, 21), [Send(MAC, 21)]);
     }
@@ -474,9 +474,9 @@ fn s_4_questions_are_bounded_per_client() {
     for second in 1..=60 {
         asked += rig.scan(ONE, 3000).iter().filter(|event| matches!(event, Ask(_))).count();
         asked += rig.after(1000).advance().iter().filter(|event| matches!(event, Ask(_))).count();
-        let allowed = questions::RATE.burst + questions::RATE.per_second * second;
+        let allowed = request_allowances::RATE.burst + request_allowances::RATE.per_second * second;
         assert!(asked <= allowed as usize, "{asked} in {second} s");
     }
     // And the other's are there.
-    assert_eq!(rig.send(Packet(TWO, 1, 1), HOST), [Ask(HOST)]);
+    assert_eq!(rig.send(TestPacket(TWO, 1, 1), HOST), [Ask(HOST)]);
 }

@@ -1,8 +1,8 @@
 //! Packets that wait for a next hop: in a line for each hop, counted in pages on their senders' accounts.
 
-use super::bounded::{Bounded, Bounds, Item, Place, Room};
-use crate::flow::share::Account;
-use crate::flow::slab::{Ends, Links};
+use super::bounded::{Admission, Bounded, Bounds, Item, ItemId};
+use crate::tables::share::Account;
+use crate::tables::slab::{Ends, Links};
 use alloc::boxed::Box;
 
 /// Pages of the packets that may wait. A page holds 4 KiB at most, so this bounds bytes too: one sender may have as much
@@ -21,22 +21,22 @@ pub trait Charged {
 
 /// The number of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line(pub usize);
+pub struct LineId(pub usize);
 
 /// A packet, and where it waits.
 struct Waiter<P> {
     packet: P,
-    line: Line,
+    line: LineId,
 }
 
 /// All lines.
-pub struct Waiting<P> {
+pub struct WaitingPackets<P> {
     packets: Bounded<Waiter<P>>,
     lines: Box<[Ends<Item<Waiter<P>>>]>,
     links: Links<Item<Waiter<P>>>,
 }
 
-impl<P: Charged> Waiting<P> {
+impl<P: Charged> WaitingPackets<P> {
     /// So many empty lines.
     pub fn new(lines: usize) -> Self {
         let lines = (0..lines).map(|_| Ends::EMPTY).collect();
@@ -49,16 +49,16 @@ impl<P: Charged> Waiting<P> {
     }
 
     /// Puts `packet` at the end of a line. What has to make room for it is `displaced`; at worst itself.
-    pub fn join(&mut self, line: Line, packet: P, mut displaced: impl FnMut(P)) {
+    pub fn join(&mut self, line: LineId, packet: P, mut displaced: impl FnMut(P)) {
         let (account, pages) = (packet.account(), packet.pages().max(1) as u32);
         loop {
             match self.packets.room(account, pages) {
-                Room::There => break,
-                Room::Behind(place) => match self.leave(place) {
+                Admission::There => break,
+                Admission::Behind(place) => match self.leave(place) {
                     Some(packet) => displaced(packet),
                     None => return displaced(packet),
                 },
-                Room::Never => return displaced(packet),
+                Admission::Never => return displaced(packet),
             }
         }
         match (self.packets.insert(account, pages, Waiter { packet, line }), self.lines.get_mut(line.0)) {
@@ -72,12 +72,12 @@ impl<P: Charged> Waiting<P> {
     }
 
     /// Takes out whoever came first to a line.
-    pub fn next(&mut self, line: Line) -> Option<P> {
+    pub fn next(&mut self, line: LineId) -> Option<P> {
         let first = self.lines.get(line.0)?.first()?;
         self.leave(first)
     }
 
-    fn leave(&mut self, place: Place<Waiter<P>>) -> Option<P> {
+    fn leave(&mut self, place: ItemId<Waiter<P>>) -> Option<P> {
         let waiter = self.packets.remove(place)?;
         if let Some(ends) = self.lines.get_mut(waiter.line.0) {
             self.links.remove(ends, place);
@@ -89,16 +89,16 @@ impl<P: Charged> Waiting<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::ClientSlot;
+    use crate::base::side::ClientSlot;
     use std::vec::Vec;
 
     const ONE: Account = Account::client(ClientSlot(1));
     const TWO: Account = Account::client(ClientSlot(2));
 
     #[derive(Debug, PartialEq, Eq)]
-    struct Packet(Account, usize, u32);
+    struct TestPacket(Account, usize, u32);
 
-    impl Charged for Packet {
+    impl Charged for TestPacket {
         fn account(&self) -> Account {
             self.0
         }
@@ -108,21 +108,21 @@ mod tests {
         }
     }
 
-    fn join(waiting: &mut Waiting<Packet>, line: usize, packet: Packet) -> Vec<u32> {
+    fn join(waiting: &mut WaitingPackets<TestPacket>, line: usize, packet: TestPacket) -> Vec<u32> {
         let mut displaced = Vec::new();
-        waiting.join(Line(line), packet, |packet| displaced.push(packet.2));
+        waiting.join(LineId(line), packet, |packet| displaced.push(packet.2));
         displaced
     }
 
-    fn leave(waiting: &mut Waiting<Packet>, line: usize) -> Vec<u32> {
-        core::iter::from_fn(|| waiting.next(Line(line))).map(|packet| packet.2).collect()
+    fn leave(waiting: &mut WaitingPackets<TestPacket>, line: usize) -> Vec<u32> {
+        core::iter::from_fn(|| waiting.next(LineId(line))).map(|packet| packet.2).collect()
     }
 
     #[test]
     fn each_line_is_left_in_the_order_in_which_it_was_joined() {
-        let mut waiting = Waiting::new(2);
+        let mut waiting = WaitingPackets::new(2);
         for (line, number) in [(0, 1), (1, 2), (0, 3), (1, 4)] {
-            assert_eq!(join(&mut waiting, line, Packet(ONE, 1, number)), []);
+            assert_eq!(join(&mut waiting, line, TestPacket(ONE, 1, number)), []);
         }
         assert_eq!(leave(&mut waiting, 1), [2, 4]);
         assert_eq!(leave(&mut waiting, 0), [1, 3]);
@@ -131,11 +131,11 @@ mod tests {
 
     #[test]
     fn a_9_a_sender_s_oldest_packet_gives_way_wherever_it_waits() {
-        let mut waiting = Waiting::new(2);
-        join(&mut waiting, 1, Packet(TWO, 18, 99));
-        join(&mut waiting, 0, Packet(ONE, 18, 1));
-        join(&mut waiting, 1, Packet(ONE, 18, 2));
-        assert_eq!(join(&mut waiting, 1, Packet(ONE, 13, 3)), [1]);
+        let mut waiting = WaitingPackets::new(2);
+        join(&mut waiting, 1, TestPacket(TWO, 18, 99));
+        join(&mut waiting, 0, TestPacket(ONE, 18, 1));
+        join(&mut waiting, 1, TestPacket(ONE, 18, 2));
+        assert_eq!(join(&mut waiting, 1, TestPacket(ONE, 13, 3)), [1]);
         assert_eq!(waiting.pages(ONE), 31);
         assert_eq!(leave(&mut waiting, 0), []);
         assert_eq!(leave(&mut waiting, 1), [99, 2, 3]);
@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn a_9_pages_that_wait_are_bounded_in_all() {
-        let mut waiting = Waiting::new(1);
+        let mut waiting = WaitingPackets::new(1);
         for client in 0..90 {
             (0..48).for_each(|number| {
-                join(&mut waiting, 0, Packet(Account::client(ClientSlot(client)), 1, number));
+                join(&mut waiting, 0, TestPacket(Account::client(ClientSlot(client)), 1, number));
             });
         }
         assert_eq!(leave(&mut waiting, 0).len(), 192);

@@ -1,9 +1,9 @@
 //! What client hosts do: ping, exchange datagrams, transfer bulk data; everything that comes back is checked.
 
 use super::transfer::{Exchange, Request};
+use crate::base::time::Moment;
 use crate::sim::dice::{Dice, content};
 use crate::sim::ledger::{Ledger, Service};
-use crate::time::Moment;
 use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::format;

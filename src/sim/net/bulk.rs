@@ -3,9 +3,9 @@
 use super::apps::App;
 use super::server::TRANSFER;
 use super::transfer::{Exchange, Request};
+use crate::base::time::Moment;
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
-use crate::time::Moment;
 use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::vec;

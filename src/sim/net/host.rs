@@ -3,9 +3,9 @@
 use super::Host;
 use super::apps::App;
 use super::link::{Queues, instant, moment};
+use crate::base::time::Moment;
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
-use crate::time::Moment;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;

@@ -1,6 +1,6 @@
 //! A cable: frames queue in both directions for smoltcp, and may be late or lost on the way.
 
-use crate::time::Moment;
+use crate::base::time::Moment;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;

@@ -16,9 +16,9 @@ pub mod server;
 pub mod transfer;
 pub mod web;
 
+use crate::base::time::Moment;
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
-use crate::time::Moment;
 use alloc::vec::Vec;
 
 /// A network host, or a whole network, behind a vif.

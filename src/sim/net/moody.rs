@@ -1,9 +1,9 @@
 //! A host, or a whole network, that is now well, now slow, now lossy, now gone, and comes back.
 
 use super::Host;
+use crate::base::time::Moment;
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
-use crate::time::Moment;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

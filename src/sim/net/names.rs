@@ -1,9 +1,9 @@
 //! A name server and a client that looks names up, in DNS's own form: short flows, each from a new port.
 
 use super::apps::{App, Pace};
+use crate::base::time::Moment;
 use crate::sim::dice::Dice;
 use crate::sim::ledger::{Ledger, Service};
-use crate::time::Moment;
 use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::format;

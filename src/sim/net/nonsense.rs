@@ -2,12 +2,12 @@
 
 use super::Host;
 use super::frame::{finish, frame};
+use crate::base::time::Moment;
 use crate::kernel::egress::GATEWAY_MAC;
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
 use crate::sim::model::WILD;
 use crate::sim::rules::FORBIDDEN;
-use crate::time::Moment;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;

@@ -4,10 +4,10 @@
 use super::Host;
 use super::frame::{finish, frame};
 use super::nonsense::packet;
+use crate::base::time::Moment;
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
 use crate::sim::model::WILD;
-use crate::time::Moment;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

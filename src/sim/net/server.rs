@@ -2,9 +2,9 @@
 
 use super::apps::App;
 use super::transfer::{Request, Stream};
+use crate::base::time::Moment;
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
-use crate::time::Moment;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec;

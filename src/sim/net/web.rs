@@ -2,9 +2,9 @@
 //! them, several on one TCP connection, some sent before the last was answered.
 
 use super::apps::{App, Pace};
+use crate::base::time::Moment;
 use crate::sim::dice::{Dice, content};
 use crate::sim::ledger::{Ledger, Service};
-use crate::time::Moment;
 use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -1,6 +1,6 @@
 //! How the uplink's backend and the way beyond it behave.
 
-use crate::time::Moment;
+use crate::base::time::Moment;
 use core::time::Duration;
 
 /// What the way beyond the backend carries, in either direction.

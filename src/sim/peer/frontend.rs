@@ -1,11 +1,11 @@
 //! A Linux-like or Windows-like client: its vif's life in XenStore, around a [`Nic`] and a host.
 
 use super::nic::{Expected, Nic, Style};
+use crate::base::time::Moment;
 use crate::sim::machine::{KERNEL, Machine};
 use crate::sim::net::Host;
 use crate::sim::store::home;
 use crate::sim::world::{Peer, Rest};
-use crate::time::Moment;
 use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

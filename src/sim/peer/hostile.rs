@@ -3,12 +3,12 @@
 use super::buffers::Buffer;
 use super::evil::evil_packet;
 use super::ring::{REQ_EVENT, REQ_PROD, RSP_EVENT, RSP_PROD};
+use crate::base::time::Moment;
 use crate::sim::grants::Use;
 use crate::sim::machine::{KERNEL, Machine};
 use crate::sim::net::nonsense::Nonsense;
 use crate::sim::store::home;
 use crate::sim::world::{Peer, Rest};
-use crate::time::Moment;
 use crate::xen::DomainId;
 use crate::xen::page::PAGE_BYTES;
 use alloc::format;

@@ -1,10 +1,10 @@
 //! A client that keeps to the rules of its rings and writes its nodes in XenStore far too often.
 
 use super::frontend::Frontend;
+use crate::base::time::Moment;
 use crate::sim::machine::Machine;
 use crate::sim::store::home;
 use crate::sim::world::{Peer, Rest};
-use crate::time::Moment;
 use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::format;

@@ -2,10 +2,10 @@
 //! holds the kernel to libxl's deadlines.
 
 use super::frontend::Deed;
+use crate::base::time::Moment;
 use crate::sim::machine::{KERNEL, Machine, TOOLSTACK, UPLINK};
 use crate::sim::store::home;
 use crate::sim::world::{Peer, Rest};
-use crate::time::Moment;
 use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -3,10 +3,10 @@
 //! Moves as many bytes at a time as chance has it, so that messages are cut anywhere.
 
 use super::Errno;
+use crate::base::time::Moment;
 use crate::sim::machine::{KERNEL, Machine, STORE};
 use crate::sim::world::{Peer, Rest};
-use crate::store::wire::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, RequestId, TransactionId, encode};
-use crate::time::Moment;
+use crate::store::wire::{HEADER_BYTES, MAX_PAYLOAD_BYTES, MessageKind, RequestId, TransactionId, encode};
 use crate::xen::DomainId;
 use crate::xen::abi::store::{REQ, REQ_CONS, REQ_PROD, RING_BYTES, RSP, RSP_CONS, RSP_PROD};
 use crate::xen::host::Frame;
@@ -104,7 +104,7 @@ impl Daemon {
         Some((words, payload))
     }
 
-    fn reply(&mut self, kind: Kind, request: u32, transaction: u32, payload: &[u8]) {
+    fn reply(&mut self, kind: MessageKind, request: u32, transaction: u32, payload: &[u8]) {
         let mut bytes = Vec::new();
         let (request, transaction) = (RequestId(request), TransactionId(transaction));
         if encode(&mut bytes, kind, request, transaction, &[payload]).is_ok() {
@@ -113,10 +113,13 @@ impl Daemon {
     }
 
     fn answer(&mut self, [number, request, transaction, _]: [u32; 4], payload: &[u8], machine: &mut Machine) {
-        let Some(kind) = Kind::from_number(number) else {
-            return self.reply(Kind::Error, request, transaction, b"ENOSYS\0");
+        let Some(kind) = MessageKind::from_number(number) else {
+            return self.reply(MessageKind::Error, request, transaction, b"ENOSYS\0");
         };
-        if kind == Kind::TransactionStart && !self.annoyed && machine.dice.chance(self.conflict_per_mille) {
+        if kind == MessageKind::TransactionStart
+            && !self.annoyed
+            && machine.dice.chance(self.conflict_per_mille)
+        {
             machine.store.spurious_conflicts = machine.dice.between(1, 4) as u32;
             self.annoyed = true;
         }
@@ -125,19 +128,19 @@ impl Daemon {
             let (text, outcome) = (String::from_utf8_lossy(payload), answer.as_ref().map(Vec::len));
             format!("store: kernel asks {kind:?} {:?}: {outcome:?}", text.replace('\0', " "))
         });
-        if kind == Kind::TransactionEnd && answer.is_ok() {
+        if kind == MessageKind::TransactionEnd && answer.is_ok() {
             self.annoyed = false;
         }
         match answer {
             Ok(payload) if payload.len() > MAX_PAYLOAD_BYTES => {
-                self.reply(Kind::Error, request, transaction, b"E2BIG\0");
+                self.reply(MessageKind::Error, request, transaction, b"E2BIG\0");
             }
             Ok(payload) => self.reply(kind, request, transaction, &payload),
             Err(error) => {
-                self.reply(Kind::Error, request, transaction, format!("{error}\0").as_bytes());
+                self.reply(MessageKind::Error, request, transaction, format!("{error}\0").as_bytes());
             }
         }
-        if let (Kind::Watch, Some((path, token))) = (kind, two_texts(payload)) {
+        if let (MessageKind::Watch, Some((path, token))) = (kind, two_texts(payload)) {
             machine.store.fired.push_back((KERNEL, path, token));
         }
     }
@@ -172,7 +175,7 @@ impl Peer for Daemon {
         }
         while let Some((domain, path, token)) = machine.store.fired.pop_front() {
             if domain == KERNEL && self.replies.len() < MOST_WAITING_BYTES {
-                self.reply(Kind::WatchEvent, 0, 0, format!("{path}\0{token}\0").as_bytes());
+                self.reply(MessageKind::WatchEvent, 0, 0, format!("{path}\0{token}\0").as_bytes());
             }
         }
         machine.spread_store_events();
@@ -198,7 +201,12 @@ fn two_texts(payload: &[u8]) -> Option<(String, String)> {
     Some((text()?, text()?))
 }
 
-fn carry_out(kind: Kind, transaction: u32, payload: &[u8], machine: &mut Machine) -> Result<Vec<u8>, Errno> {
+fn carry_out(
+    kind: MessageKind,
+    transaction: u32,
+    payload: &[u8],
+    machine: &mut Machine,
+) -> Result<Vec<u8>, Errno> {
     let store = &mut machine.store;
     let end = payload.iter().position(|&byte| byte == 0).ok_or("EINVAL")?;
     let (path, rest) = payload.split_at(end);
@@ -206,22 +214,22 @@ fn carry_out(kind: Kind, transaction: u32, payload: &[u8], machine: &mut Machine
     let rest = rest.get(1..).unwrap_or_default();
     let ok = Ok(b"OK\0".to_vec());
     match (kind, transaction) {
-        (Kind::Read, 0) => store.read(KERNEL, path),
-        (Kind::Read, id) => store.read_within(KERNEL, id, path),
-        (Kind::Directory, 0) => store.directory(KERNEL, path).map(names),
-        (Kind::Directory, id) => store.directory_within(KERNEL, id, path).map(names),
-        (Kind::Write, 0) => store.write(KERNEL, path, rest).and(ok),
-        (Kind::Write, id) => store.write_within(KERNEL, id, path, rest).and(ok),
-        (Kind::MakeDirectory, 0) => store.write(KERNEL, path, b"").and(ok),
-        (Kind::Remove, 0) => store.remove(KERNEL, path).and(ok),
-        (Kind::Remove, id) => store.remove_within(KERNEL, id, path).and(ok),
-        (Kind::TransactionStart, 0) => store.begin(KERNEL).map(|id| format!("{id}\0").into_bytes()),
-        (Kind::TransactionEnd, id) if path == "T" => store.commit(KERNEL, id).and(ok),
-        (Kind::TransactionEnd, id) => store.abandon(KERNEL, id).and(ok),
-        (Kind::Watch | Kind::Unwatch, _) => {
+        (MessageKind::Read, 0) => store.read(KERNEL, path),
+        (MessageKind::Read, id) => store.read_within(KERNEL, id, path),
+        (MessageKind::Directory, 0) => store.directory(KERNEL, path).map(names),
+        (MessageKind::Directory, id) => store.directory_within(KERNEL, id, path).map(names),
+        (MessageKind::Write, 0) => store.write(KERNEL, path, rest).and(ok),
+        (MessageKind::Write, id) => store.write_within(KERNEL, id, path, rest).and(ok),
+        (MessageKind::MakeDirectory, 0) => store.write(KERNEL, path, b"").and(ok),
+        (MessageKind::Remove, 0) => store.remove(KERNEL, path).and(ok),
+        (MessageKind::Remove, id) => store.remove_within(KERNEL, id, path).and(ok),
+        (MessageKind::TransactionStart, 0) => store.begin(KERNEL).map(|id| format!("{id}\0").into_bytes()),
+        (MessageKind::TransactionEnd, id) if path == "T" => store.commit(KERNEL, id).and(ok),
+        (MessageKind::TransactionEnd, id) => store.abandon(KERNEL, id).and(ok),
+        (MessageKind::Watch | MessageKind::Unwatch, _) => {
             let (path, token) = two_texts(payload).ok_or("EINVAL")?;
             match kind {
-                Kind::Watch => store.watch(KERNEL, &path, &token).and(ok),
+                MessageKind::Watch => store.watch(KERNEL, &path, &token).and(ok),
                 _ => store.unwatch(KERNEL, &path, &token).and(ok),
             }
         }

@@ -1,7 +1,7 @@
 //! The backend's half of a vif: a client's device, from the toolstack's wish and the frontend's state.
 
 use super::{BusState, Online, RETRY_AFTER, Rings};
-use crate::time::Moment;
+use crate::base::time::Moment;
 use core::time::Duration;
 
 /// How long InitWait lasts at least. libxl takes an attach for failed when it never reads exactly this
@@ -21,7 +21,7 @@ pub const REST_AFTER_BREAK: Duration = Duration::from_secs(1);
 
 /// What XenStore shows of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub struct BackendObservation {
     /// Our `state` node; `None` when it is not there.
     pub own: Option<BusState>,
     /// Our `online` node.
@@ -32,9 +32,9 @@ pub struct Sight {
 
 /// What happens to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum BackendEvent {
     /// XenStore was looked at.
-    Saw(Sight),
+    Observed(BackendObservation),
     /// Time has passed.
     Tick,
     /// The frontend broke the protocol on its rings.
@@ -51,17 +51,17 @@ pub enum Event {
 
 /// What a driver is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum BackendAction {
     /// Write our state, and in InitWait what we offer, unless the directory has vanished.
     Write(BusState),
     /// Map the rings that the frontend announced and bind its event channel.
     TakeUpRings,
     /// Close the event channel, unmap the rings.
-    LetGo,
+    Disconnect,
     /// Remove our directory.
     Remove,
     /// Remove the watch and forget the device.
-    Forget,
+    Unwatch,
 }
 
 /// What the toolstack wants of a device.
@@ -77,7 +77,7 @@ pub enum Wanted {
 
 /// Where a device is to go next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum BackendStep {
     /// Nowhere.
     Stay,
     /// Announce features, then InitWait.
@@ -97,35 +97,35 @@ pub enum Step {
 /// The table: from our state, the toolstack's wish and the frontend's state.
 ///
 /// Applied again after each step until it says [`Step::Stay`].
-pub fn step(own: BusState, wanted: Wanted, frontend: BusState) -> Step {
+pub fn step(own: BusState, wanted: Wanted, frontend: BusState) -> BackendStep {
     use BusState::*;
     match (wanted, own, frontend) {
-        (Wanted::Vanished, ..) => Step::Forget,
+        (Wanted::Vanished, ..) => BackendStep::Forget,
 
         // Asked to go, and the frontend has stopped, started anew (its rings are history) or never connected.
-        (Wanted::Offline, Closed, _) => Step::Remove,
-        (Wanted::Offline, Connected, Closing) => Step::StartClosing,
-        (Wanted::Offline, Connected | Closing, Closed | Unknown | Initialising) => Step::Close,
-        (Wanted::Offline, Connected | Closing, _) => Step::Stay,
-        (Wanted::Offline, ..) => Step::Close,
+        (Wanted::Offline, Closed, _) => BackendStep::Remove,
+        (Wanted::Offline, Connected, Closing) => BackendStep::StartClosing,
+        (Wanted::Offline, Connected | Closing, Closed | Unknown | Initialising) => BackendStep::Close,
+        (Wanted::Offline, Connected | Closing, _) => BackendStep::Stay,
+        (Wanted::Offline, ..) => BackendStep::Close,
 
         // A new device: announce it whatever the frontend does.
-        (Wanted::Online, Unknown | Initialising, _) => Step::Offer,
+        (Wanted::Online, Unknown | Initialising, _) => BackendStep::Offer,
         // The frontend starts (again): from Closed, or without having closed (kexec, crash).
-        (Wanted::Online, Closed, Initialising | Connected) => Step::Offer,
-        (Wanted::Online, Connected | Closing, Initialising) => Step::Close,
-        (Wanted::Online, Closing, Connected) => Step::Close,
-        (Wanted::Online, InitWait, Connected) => Step::Connect,
+        (Wanted::Online, Closed, Initialising | Connected) => BackendStep::Offer,
+        (Wanted::Online, Connected | Closing, Initialising) => BackendStep::Close,
+        (Wanted::Online, Closing, Connected) => BackendStep::Close,
+        (Wanted::Online, InitWait, Connected) => BackendStep::Connect,
         // The frontend stops: we keep the directory, so that it can come back.
-        (Wanted::Online, InitWait | Connected, Closing) => Step::StartClosing,
-        (Wanted::Online, InitWait | Connected | Closing, Closed) => Step::Close,
-        (Wanted::Online, Connected | Closing, Unknown) => Step::Close,
-        (Wanted::Online, ..) => Step::Stay,
+        (Wanted::Online, InitWait | Connected, Closing) => BackendStep::StartClosing,
+        (Wanted::Online, InitWait | Connected | Closing, Closed) => BackendStep::Close,
+        (Wanted::Online, Connected | Closing, Unknown) => BackendStep::Close,
+        (Wanted::Online, ..) => BackendStep::Stay,
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
+enum BackendHealth {
     Good,
     /// The frontend broke the protocol: it is served again only when it starts anew.
     Broken,
@@ -142,11 +142,11 @@ pub struct Backend {
     /// When the device was first seen offline.
     offline_since: Option<Moment>,
     frontend: BusState,
-    health: Health,
+    health: BackendHealth,
     rings: Rings,
     /// XenStore failed: it is asked again then.
     retry_at: Moment,
-    doing: Option<Action>,
+    doing: Option<BackendAction>,
     forgotten: bool,
 }
 
@@ -160,7 +160,7 @@ impl Backend {
             wanted: Wanted::Online,
             offline_since: None,
             frontend: BusState::Unknown,
-            health: Health::Good,
+            health: BackendHealth::Good,
             rings: Rings::None,
             retry_at: Moment::default(),
             doing: None,
@@ -189,31 +189,31 @@ impl Backend {
     }
 
     /// Takes in an event; what is to be done now. Its outcome is the next event.
-    pub fn handle(&mut self, event: Event, now: Moment) -> Option<Action> {
+    pub fn handle(&mut self, event: BackendEvent, now: Moment) -> Option<BackendAction> {
         match event {
-            Event::Saw(sight) => self.saw(sight, now),
-            Event::Tick => {}
+            BackendEvent::Observed(sight) => self.saw(sight, now),
+            BackendEvent::Tick => {}
             // Without rings there was nothing to break.
-            Event::Broke if self.rings == Rings::None => {}
-            Event::Broke => {
-                self.health = Health::Broken;
+            BackendEvent::Broke if self.rings == Rings::None => {}
+            BackendEvent::Broke => {
+                self.health = BackendHealth::Broken;
                 self.own = BusState::Closed;
             }
-            Event::Done => self.done(now),
-            Event::Refused => {
-                self.health = Health::Broken;
+            BackendEvent::Done => self.done(now),
+            BackendEvent::Refused => {
+                self.health = BackendHealth::Broken;
                 self.own = BusState::Closed;
             }
             // A watch that XenStore does not end cannot be helped.
-            Event::Failed if self.doing == Some(Action::Forget) => self.done(now),
-            Event::Failed => self.retry_at = now + RETRY_AFTER,
-            Event::Vanished => self.wanted = Wanted::Vanished,
+            BackendEvent::Failed if self.doing == Some(BackendAction::Unwatch) => self.done(now),
+            BackendEvent::Failed => self.retry_at = now + RETRY_AFTER,
+            BackendEvent::Vanished => self.wanted = Wanted::Vanished,
         }
         self.doing = if self.forgotten { None } else { self.next_action(now) };
         self.doing
     }
 
-    fn saw(&mut self, sight: Sight, now: Moment) {
+    fn saw(&mut self, sight: BackendObservation, now: Moment) {
         self.wanted = match (sight.own, sight.online) {
             (None, _) => Wanted::Vanished,
             // Only the toolstack writes this state: the directory was removed and made anew meanwhile.
@@ -231,74 +231,78 @@ impl Backend {
 
     fn done(&mut self, now: Moment) {
         match self.doing {
-            Some(Action::Write(state)) => {
+            Some(BackendAction::Write(state)) => {
                 self.written = state;
                 self.since = now;
             }
-            Some(Action::TakeUpRings) => {
+            Some(BackendAction::TakeUpRings) => {
                 self.rings = Rings::Held;
                 self.own = BusState::Connected;
             }
-            Some(Action::LetGo) => self.rings = Rings::None,
-            Some(Action::Remove) => self.wanted = Wanted::Vanished,
-            Some(Action::Forget) => self.forgotten = true,
+            Some(BackendAction::Disconnect) => self.rings = Rings::None,
+            Some(BackendAction::Remove) => self.wanted = Wanted::Vanished,
+            Some(BackendAction::Unwatch) => self.forgotten = true,
             None => {}
         }
     }
 
-    fn next_action(&mut self, now: Moment) -> Option<Action> {
+    fn next_action(&mut self, now: Moment) -> Option<BackendAction> {
         let (step, due) = self.next_step();
         let due = due <= now;
         // What needs no XenStore waits for none.
         if self.rings == Rings::Held {
             match step {
-                Step::StartClosing if due => self.own = BusState::Closing,
-                Step::Close if due => self.own = BusState::Closed,
-                Step::Forget => self.own = BusState::Closed,
+                BackendStep::StartClosing if due => self.own = BusState::Closing,
+                BackendStep::Close if due => self.own = BusState::Closed,
+                BackendStep::Forget => self.own = BusState::Closed,
                 _ if self.own != BusState::Connected => {}
                 _ => return self.tell(now),
             }
-            return Some(Action::LetGo);
+            return Some(BackendAction::Disconnect);
         }
-        if step == Step::Forget {
-            return Some(Action::Forget);
+        if step == BackendStep::Forget {
+            return Some(BackendAction::Unwatch);
         }
         if self.written == self.own && due && now >= self.retry_at {
             match step {
-                Step::Stay | Step::Forget => {}
-                Step::Offer => {
-                    self.health = Health::Good;
+                BackendStep::Stay | BackendStep::Forget => {}
+                BackendStep::Offer => {
+                    self.health = BackendHealth::Good;
                     self.own = BusState::InitWait;
                 }
-                Step::Connect => return Some(Action::TakeUpRings),
-                Step::StartClosing => self.own = BusState::Closing,
-                Step::Close => self.own = BusState::Closed,
-                Step::Remove => return Some(Action::Remove),
+                BackendStep::Connect => return Some(BackendAction::TakeUpRings),
+                BackendStep::StartClosing => self.own = BusState::Closing,
+                BackendStep::Close => self.own = BusState::Closed,
+                BackendStep::Remove => return Some(BackendAction::Remove),
             }
         }
         self.tell(now)
     }
 
     /// Every state is written before the next is entered.
-    fn tell(&self, now: Moment) -> Option<Action> {
-        (self.written != self.own && now >= self.retry_at).then_some(Action::Write(self.own))
+    fn tell(&self, now: Moment) -> Option<BackendAction> {
+        (self.written != self.own && now >= self.retry_at).then_some(BackendAction::Write(self.own))
     }
 
     /// Where to go, and from when on.
-    fn next_step(&self) -> (Step, Moment) {
+    fn next_step(&self) -> (BackendStep, Moment) {
         let step = step(self.own, self.wanted, self.frontend);
         match (step, self.offline_since) {
-            (Step::Stay, Some(offline)) if self.own != BusState::Closed => {
-                (Step::Close, offline + CLOSE_ALONE_AFTER)
+            (BackendStep::Stay, Some(offline)) if self.own != BusState::Closed => {
+                (BackendStep::Close, offline + CLOSE_ALONE_AFTER)
             }
             // From when both hold: whoever detaches a device that is closed already must still find it closed.
-            (Step::Remove, offline) => (step, offline.unwrap_or_default().max(self.since) + REMOVE_AFTER),
-            (Step::Offer, _) if self.health == Health::Broken => match self.frontend {
+            (BackendStep::Remove, offline) => {
+                (step, offline.unwrap_or_default().max(self.since) + REMOVE_AFTER)
+            }
+            (BackendStep::Offer, _) if self.health == BackendHealth::Broken => match self.frontend {
                 // What broke the protocol must start anew before it is offered anything.
                 BusState::Initialising => (step, self.since + REST_AFTER_BREAK),
-                _ => (Step::Stay, self.since),
+                _ => (BackendStep::Stay, self.since),
             },
-            (Step::Connect | Step::StartClosing | Step::Close, None) if self.own == BusState::InitWait => {
+            (BackendStep::Connect | BackendStep::StartClosing | BackendStep::Close, None)
+                if self.own == BusState::InitWait =>
+            {
                 (step, self.since + OFFER_AT_LEAST)
             }
             _ => (step, self.since),
@@ -314,7 +318,7 @@ impl Backend {
             return Some(self.retry_at);
         }
         match self.next_step() {
-            (Step::Stay, _) => None,
+            (BackendStep::Stay, _) => None,
             (_, due) => Some(due.max(self.retry_at)),
         }
     }

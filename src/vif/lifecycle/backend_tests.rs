@@ -13,7 +13,7 @@ struct Device {
     /// What was done, in words: `2` for a state that was written, `map`, `unmap`, `rm`, `forget`.
     deeds: Vec<String>,
     /// The next outcome is this one instead of success.
-    mishap: Option<Event>,
+    mishap: Option<BackendEvent>,
 }
 
 impl Device {
@@ -32,29 +32,33 @@ impl Device {
         device
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: BackendEvent) {
         let mut action = self.life.handle(event, self.now);
         while let Some(next) = action {
-            let outcome = self.mishap.take().unwrap_or(Event::Done);
-            let mark = if outcome == Event::Done { "" } else { "!" };
+            let outcome = self.mishap.take().unwrap_or(BackendEvent::Done);
+            let mark = if outcome == BackendEvent::Done { "" } else { "!" };
             self.deeds.push(match next {
-                Action::Write(state) => format!("{}{mark}", state.text()),
-                Action::TakeUpRings => format!("map{mark}"),
-                Action::LetGo => format!("unmap{mark}"),
-                Action::Remove => format!("rm{mark}"),
-                Action::Forget => format!("forget{mark}"),
+                BackendAction::Write(state) => format!("{}{mark}", state.text()),
+                BackendAction::TakeUpRings => format!("map{mark}"),
+                BackendAction::Disconnect => format!("unmap{mark}"),
+                BackendAction::Remove => format!("rm{mark}"),
+                BackendAction::Unwatch => format!("forget{mark}"),
             });
             action = self.life.handle(outcome, self.now);
         }
     }
 
     fn sees(&mut self, online: Online, frontend: BusState) {
-        self.event(Event::Saw(Sight { own: Some(self.life.written()), online, frontend }));
+        self.event(BackendEvent::Observed(BackendObservation {
+            own: Some(self.life.written()),
+            online,
+            frontend,
+        }));
     }
 
     fn passes(&mut self, milliseconds: u64) {
         self.now = self.now + Duration::from_millis(milliseconds);
-        self.event(Event::Tick);
+        self.event(BackendEvent::Tick);
     }
 
     /// What was done since the last call.
@@ -175,25 +179,29 @@ fn detach_of_what_was_closed_already_leaves_libxl_time_to_see_that() {
 #[test]
 fn directory_that_vanished_is_not_written_again() {
     let mut device = Device::connected();
-    device.event(Event::Saw(Sight { own: None, online: Online::No, frontend: Connected }));
+    device.event(BackendEvent::Observed(BackendObservation {
+        own: None,
+        online: Online::No,
+        frontend: Connected,
+    }));
     assert_eq!(device.deeds(), "unmap forget");
 }
 
 #[test]
 fn directory_that_was_made_anew_belongs_to_another_device() {
     let mut device = Device::connected();
-    let sight = Sight { own: Some(Initialising), online: Online::Yes, frontend: Initialising };
-    device.event(Event::Saw(sight));
+    let sight = BackendObservation { own: Some(Initialising), online: Online::Yes, frontend: Initialising };
+    device.event(BackendEvent::Observed(sight));
     assert_eq!(device.deeds(), "unmap forget");
 }
 
 #[test]
 fn directory_that_vanishes_under_a_write_is_left_alone() {
     let mut device = Device::connected();
-    device.mishap = Some(Event::Done);
+    device.mishap = Some(BackendEvent::Done);
     device.sees(Online::Yes, Closed);
     assert_eq!(device.deeds(), "unmap 6");
-    device.mishap = Some(Event::Vanished);
+    device.mishap = Some(BackendEvent::Vanished);
     device.sees(Online::Yes, Initialising);
     assert_eq!(device.deeds(), "2! forget");
 }
@@ -201,7 +209,7 @@ fn directory_that_vanishes_under_a_write_is_left_alone() {
 #[test]
 fn write_that_fails_is_tried_again() {
     let mut device = Device::new();
-    device.mishap = Some(Event::Failed);
+    device.mishap = Some(BackendEvent::Failed);
     device.sees(Online::Yes, Initialising);
     assert_eq!(device.deeds(), "2!");
     assert_eq!(device.life.deadline(), Some(device.now + RETRY_AFTER));
@@ -219,11 +227,11 @@ fn rings_are_let_go_even_while_xenstore_fails() {
     let mut device = Device::new();
     device.sees(Online::Yes, Connected);
     device.now = device.now + OFFER_AT_LEAST;
-    let mut action = device.life.handle(Event::Tick, device.now);
-    assert_eq!(action, Some(Action::TakeUpRings));
-    action = device.life.handle(Event::Done, device.now);
-    assert_eq!(action, Some(Action::Write(Connected)));
-    assert_eq!(device.life.handle(Event::Failed, device.now), None);
+    let mut action = device.life.handle(BackendEvent::Tick, device.now);
+    assert_eq!(action, Some(BackendAction::TakeUpRings));
+    action = device.life.handle(BackendEvent::Done, device.now);
+    assert_eq!(action, Some(BackendAction::Write(Connected)));
+    assert_eq!(device.life.handle(BackendEvent::Failed, device.now), None);
     device.deeds();
     device.sees(Online::Yes, Closed);
     assert_eq!(device.deeds(), "unmap");
@@ -234,7 +242,7 @@ fn rings_are_let_go_even_while_xenstore_fails() {
 #[test]
 fn broken_frontend_is_served_again_when_it_starts_anew_and_not_before() {
     let mut device = Device::connected();
-    device.event(Event::Broke);
+    device.event(BackendEvent::Broke);
     assert_eq!(device.deeds(), "unmap 6");
     for frontend in [Connected, Closing, Closed] {
         device.sees(Online::Yes, frontend);
@@ -248,7 +256,7 @@ fn broken_frontend_is_served_again_when_it_starts_anew_and_not_before() {
 #[test]
 fn broken_frontend_that_starts_anew_at_once_waits_a_second() {
     let mut device = Device::connected();
-    device.event(Event::Broke);
+    device.event(BackendEvent::Broke);
     device.sees(Online::Yes, Initialising);
     assert_eq!(device.deeds(), "unmap 6");
     device.passes(1000);
@@ -258,7 +266,7 @@ fn broken_frontend_that_starts_anew_at_once_waits_a_second() {
 #[test]
 fn broken_frontend_is_detached_like_any_other() {
     let mut device = Device::connected();
-    device.event(Event::Broke);
+    device.event(BackendEvent::Broke);
     device.sees(Online::No, Connected);
     device.passes(1000);
     assert_eq!(device.deeds(), "unmap 6 rm forget");
@@ -268,7 +276,7 @@ fn broken_frontend_is_detached_like_any_other() {
 fn rings_that_cannot_be_taken_up_close_the_device() {
     let mut device = Device::new();
     device.sees(Online::Yes, Connected);
-    device.mishap = Some(Event::Refused);
+    device.mishap = Some(BackendEvent::Refused);
     device.passes(500);
     assert_eq!(device.deeds(), "2 map! 6");
     device.sees(Online::Yes, Connected);
@@ -303,18 +311,18 @@ fn the_table_comes_to_rest_everywhere() {
                 let (mut own, mut steps) = (own, 0);
                 loop {
                     own = match step(own, wanted, frontend) {
-                        Step::Offer => InitWait,
-                        Step::Connect => Connected,
-                        Step::StartClosing => Closing,
-                        Step::Close => Closed,
-                        Step::Stay | Step::Remove => break,
-                        Step::Forget => unreachable!("nothing vanished"),
+                        BackendStep::Offer => InitWait,
+                        BackendStep::Connect => Connected,
+                        BackendStep::StartClosing => Closing,
+                        BackendStep::Close => Closed,
+                        BackendStep::Stay | BackendStep::Remove => break,
+                        BackendStep::Forget => unreachable!("nothing vanished"),
                     };
                     steps += 1;
                     assert!(steps < 5, "{wanted:?}, frontend {frontend:?}: no rest");
                 }
             }
-            assert_eq!(step(own, Wanted::Vanished, frontend), Step::Forget);
+            assert_eq!(step(own, Wanted::Vanished, frontend), BackendStep::Forget);
         }
     }
 }

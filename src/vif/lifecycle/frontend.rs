@@ -1,7 +1,7 @@
 //! The frontend's half of a vif: our uplink, from the backend's state.
 
 use super::{BusState, Online, RETRY_AFTER, Rings};
-use crate::time::Moment;
+use crate::base::time::Moment;
 use core::time::Duration;
 
 /// How long a backend that stays closed though its device is online is waited for before it is asked to start
@@ -10,7 +10,7 @@ pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// What XenStore shows of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub struct FrontendObservation {
     /// Our `state` node; `None` when it is not there, or the device has another backend now.
     pub own: Option<BusState>,
     /// The backend's `online` node.
@@ -21,9 +21,9 @@ pub struct Sight {
 
 /// What happens to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum FrontendEvent {
     /// XenStore was looked at.
-    Saw(Sight),
+    Observed(FrontendObservation),
     /// Time has passed.
     Tick,
     /// The backend broke the protocol on its rings.
@@ -40,15 +40,15 @@ pub enum Event {
 
 /// What a driver is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum FrontendAction {
     /// Make rings, grant them and allocate an event channel.
     MakeRings,
     /// Write our state, and in Connected where our rings are, unless the directory has vanished.
     Write(BusState),
     /// Close the event channel, end the grants.
-    LetGo,
+    Disconnect,
     /// Remove the watch and forget the device.
-    Forget,
+    Unwatch,
 }
 
 /// Whether the uplink's backend has taken up our rings.
@@ -62,7 +62,7 @@ pub enum Link {
 
 /// Where a device is to go next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum FrontendStep {
     /// Nowhere.
     Stay,
     /// Make rings, announce them, then Connected.
@@ -80,22 +80,22 @@ pub enum Step {
 /// The table: from our state, whether our link is up, the backend's state and the toolstack's wish.
 ///
 /// Applied again after each step until it says [`Step::Stay`] or something that is not due yet.
-pub fn step(own: BusState, link: Link, backend: BusState, online: Online) -> Step {
+pub fn step(own: BusState, link: Link, backend: BusState, online: Online) -> FrontendStep {
     use BusState::*;
     match (own, link, backend) {
-        (Initialising, _, InitWait) => Step::Connect,
-        (Initialising, _, Closing) => Step::Close,
+        (Initialising, _, InitWait) => FrontendStep::Connect,
+        (Initialising, _, Closing) => FrontendStep::Close,
         // It has not seen that we wait, or that we started anew.
-        (Initialising, _, Closed | Connected) if online == Online::Yes => Step::AskAgain,
-        (Connected, Link::Down, Connected) => Step::LinkUp,
-        (Connected, _, Closing | Closed | Unknown) => Step::Close,
+        (Initialising, _, Closed | Connected) if online == Online::Yes => FrontendStep::AskAgain,
+        (Connected, Link::Down, Connected) => FrontendStep::LinkUp,
+        (Connected, _, Closing | Closed | Unknown) => FrontendStep::Close,
         // The backend was restarted without closing: its mappings of our rings are gone.
-        (Connected, Link::Up, InitWait) => Step::Close,
-        (Connected, _, Initialising) => Step::Close,
-        (Closed, _, InitWait | Initialising) => Step::Restart,
+        (Connected, Link::Up, InitWait) => FrontendStep::Close,
+        (Connected, _, Initialising) => FrontendStep::Close,
+        (Closed, _, InitWait | Initialising) => FrontendStep::Restart,
         // Both are closed and the device is to exist: somebody has to begin. Or it has not seen that we closed.
-        (Closed, _, Closed | Connected) if online == Online::Yes => Step::AskAgain,
-        _ => Step::Stay,
+        (Closed, _, Closed | Connected) if online == Online::Yes => FrontendStep::AskAgain,
+        _ => FrontendStep::Stay,
     }
 }
 
@@ -111,10 +111,10 @@ pub struct Frontend {
     backend: BusState,
     online: Online,
     rings: Rings,
-    health: Health,
+    health: FrontendHealth,
     /// XenStore failed or rings could not be made: not before then.
     retry_at: Moment,
-    doing: Option<Action>,
+    doing: Option<FrontendAction>,
     forgotten: bool,
 }
 
@@ -126,7 +126,7 @@ enum Presence {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
+enum FrontendHealth {
     Good,
     /// The backend broke the protocol: it is not served again at once.
     Broken,
@@ -145,7 +145,7 @@ impl Frontend {
             backend: BusState::Unknown,
             online: Online::Yes,
             rings: Rings::None,
-            health: Health::Good,
+            health: FrontendHealth::Good,
             retry_at: Moment::default(),
             doing: None,
             forgotten: false,
@@ -178,28 +178,28 @@ impl Frontend {
     }
 
     /// Takes in an event; what is to be done now. Its outcome is the next event.
-    pub fn handle(&mut self, event: Event, now: Moment) -> Option<Action> {
+    pub fn handle(&mut self, event: FrontendEvent, now: Moment) -> Option<FrontendAction> {
         match event {
-            Event::Saw(sight) => self.saw(sight),
-            Event::Tick => {}
+            FrontendEvent::Observed(sight) => self.saw(sight),
+            FrontendEvent::Tick => {}
             // Without rings there was nothing to break.
-            Event::Broke if self.rings == Rings::None => {}
-            Event::Broke => {
-                self.health = Health::Broken;
+            FrontendEvent::Broke if self.rings == Rings::None => {}
+            FrontendEvent::Broke => {
+                self.health = FrontendHealth::Broken;
                 self.own = BusState::Closed;
             }
-            Event::Done => self.done(now),
-            Event::Refused => self.retry_at = now + ASK_AGAIN_AFTER,
+            FrontendEvent::Done => self.done(now),
+            FrontendEvent::Refused => self.retry_at = now + ASK_AGAIN_AFTER,
             // A watch that XenStore does not end cannot be helped.
-            Event::Failed if self.doing == Some(Action::Forget) => self.done(now),
-            Event::Failed => self.retry_at = now + RETRY_AFTER,
-            Event::Vanished => self.presence = Presence::Vanished,
+            FrontendEvent::Failed if self.doing == Some(FrontendAction::Unwatch) => self.done(now),
+            FrontendEvent::Failed => self.retry_at = now + RETRY_AFTER,
+            FrontendEvent::Vanished => self.presence = Presence::Vanished,
         }
         self.doing = if self.forgotten { None } else { self.next_action(now) };
         self.doing
     }
 
-    fn saw(&mut self, sight: Sight) {
+    fn saw(&mut self, sight: FrontendObservation) {
         self.presence = match sight.own {
             None => Presence::Vanished,
             // Not what we wrote: the toolstack made the directory anew meanwhile.
@@ -212,49 +212,49 @@ impl Frontend {
 
     fn done(&mut self, now: Moment) {
         match self.doing {
-            Some(Action::MakeRings) => {
+            Some(FrontendAction::MakeRings) => {
                 self.rings = Rings::Held;
-                self.health = Health::Good;
+                self.health = FrontendHealth::Good;
                 self.own = BusState::Connected;
             }
-            Some(Action::Write(state)) => {
+            Some(FrontendAction::Write(state)) => {
                 self.written = state;
                 self.since = now;
             }
-            Some(Action::LetGo) => self.rings = Rings::None,
-            Some(Action::Forget) => self.forgotten = true,
+            Some(FrontendAction::Disconnect) => self.rings = Rings::None,
+            Some(FrontendAction::Unwatch) => self.forgotten = true,
             None => {}
         }
     }
 
-    fn next_action(&mut self, now: Moment) -> Option<Action> {
+    fn next_action(&mut self, now: Moment) -> Option<FrontendAction> {
         let (step, due) = self.next_step();
-        if self.presence == Presence::Vanished || step == Step::Close {
+        if self.presence == Presence::Vanished || step == FrontendStep::Close {
             self.own = BusState::Closed;
         }
         if self.own != BusState::Connected {
             self.link = Link::Down;
             // What needs no XenStore waits for none.
             if self.rings == Rings::Held {
-                return Some(Action::LetGo);
+                return Some(FrontendAction::Disconnect);
             }
         }
         if self.presence == Presence::Vanished {
-            return Some(Action::Forget);
+            return Some(FrontendAction::Unwatch);
         }
         if now < self.retry_at {
             return None;
         }
         // Every state is written before the next is entered.
         if self.written != self.own {
-            return Some(Action::Write(self.own));
+            return Some(FrontendAction::Write(self.own));
         }
         match step {
-            Step::LinkUp => self.link = Link::Up,
-            Step::Connect => return Some(Action::MakeRings),
-            Step::Restart | Step::AskAgain if due <= now => {
+            FrontendStep::LinkUp => self.link = Link::Up,
+            FrontendStep::Connect => return Some(FrontendAction::MakeRings),
+            FrontendStep::Restart | FrontendStep::AskAgain if due <= now => {
                 self.own = BusState::Initialising;
-                return Some(Action::Write(self.own));
+                return Some(FrontendAction::Write(self.own));
             }
             _ => {}
         }
@@ -262,10 +262,10 @@ impl Frontend {
     }
 
     /// Where to go, and from when on.
-    fn next_step(&self) -> (Step, Moment) {
+    fn next_step(&self) -> (FrontendStep, Moment) {
         let step = step(self.own, self.link, self.backend, self.online);
         let wait = match (step, self.health) {
-            (Step::AskAgain, _) | (Step::Restart, Health::Broken) => ASK_AGAIN_AFTER,
+            (FrontendStep::AskAgain, _) | (FrontendStep::Restart, FrontendHealth::Broken) => ASK_AGAIN_AFTER,
             _ => Duration::ZERO,
         };
         (step, self.since + wait)
@@ -280,7 +280,7 @@ impl Frontend {
             return Some(self.retry_at);
         }
         match self.next_step() {
-            (Step::Stay, _) => None,
+            (FrontendStep::Stay, _) => None,
             (_, due) => Some(due.max(self.retry_at)),
         }
     }

@@ -13,7 +13,7 @@ struct Device {
     /// What was done, in words: `4` for a state that was written, `make`, `end`, `forget`.
     deeds: Vec<String>,
     /// The next outcome is this one instead of success.
-    mishap: Option<Event>,
+    mishap: Option<FrontendEvent>,
 }
 
 impl Device {
@@ -35,16 +35,16 @@ impl Device {
         device
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: FrontendEvent) {
         let mut action = self.life.handle(event, self.now);
         while let Some(next) = action {
-            let outcome = self.mishap.take().unwrap_or(Event::Done);
-            let mark = if outcome == Event::Done { "" } else { "!" };
+            let outcome = self.mishap.take().unwrap_or(FrontendEvent::Done);
+            let mark = if outcome == FrontendEvent::Done { "" } else { "!" };
             self.deeds.push(match next {
-                Action::Write(state) => format!("{}{mark}", state.text()),
-                Action::MakeRings => format!("make{mark}"),
-                Action::LetGo => format!("end{mark}"),
-                Action::Forget => format!("forget{mark}"),
+                FrontendAction::Write(state) => format!("{}{mark}", state.text()),
+                FrontendAction::MakeRings => format!("make{mark}"),
+                FrontendAction::Disconnect => format!("end{mark}"),
+                FrontendAction::Unwatch => format!("forget{mark}"),
             });
             action = self.life.handle(outcome, self.now);
         }
@@ -55,12 +55,16 @@ impl Device {
     }
 
     fn sees_with(&mut self, online: Online, backend: BusState) {
-        self.event(Event::Saw(Sight { own: Some(self.life.written()), online, backend }));
+        self.event(FrontendEvent::Observed(FrontendObservation {
+            own: Some(self.life.written()),
+            online,
+            backend,
+        }));
     }
 
     fn passes(&mut self, milliseconds: u64) {
         self.now = self.now + Duration::from_millis(milliseconds);
-        self.event(Event::Tick);
+        self.event(FrontendEvent::Tick);
     }
 
     /// What was done since the last call.
@@ -96,7 +100,11 @@ fn detach_closes_and_stays_closed() {
     device.sees_with(Online::No, Closed);
     device.passes(60_000);
     assert_eq!((device.deeds().as_str(), device.life.link()), ("end 6", Link::Down));
-    device.event(Event::Saw(Sight { own: None, online: Online::No, backend: Unknown }));
+    device.event(FrontendEvent::Observed(FrontendObservation {
+        own: None,
+        online: Online::No,
+        backend: Unknown,
+    }));
     assert_eq!(device.deeds(), "forget");
 }
 
@@ -140,7 +148,11 @@ fn backend_domain_that_is_destroyed_takes_nothing_with_it() {
     device.sees_with(Online::No, Unknown);
     assert_eq!((device.deeds().as_str(), device.life.link()), ("end 6", Link::Down));
     // The toolstack makes a new device with another backend in its place.
-    device.event(Event::Saw(Sight { own: None, online: Online::No, backend: Unknown }));
+    device.event(FrontendEvent::Observed(FrontendObservation {
+        own: None,
+        online: Online::No,
+        backend: Unknown,
+    }));
     assert_eq!(device.deeds(), "forget");
     assert!(device.life.is_forgotten());
 }
@@ -148,8 +160,8 @@ fn backend_domain_that_is_destroyed_takes_nothing_with_it() {
 #[test]
 fn directory_that_was_made_anew_is_another_device() {
     let mut device = Device::up();
-    let sight = Sight { own: Some(Initialising), online: Online::Yes, backend: Initialising };
-    device.event(Event::Saw(sight));
+    let sight = FrontendObservation { own: Some(Initialising), online: Online::Yes, backend: Initialising };
+    device.event(FrontendEvent::Observed(sight));
     assert_eq!(device.deeds(), "end forget");
 }
 
@@ -158,25 +170,33 @@ fn directory_that_vanishes_under_a_write_is_left_alone() {
     let mut device = Device::new();
     device.sees(Initialising);
     let mut action = device.life.handle(
-        Event::Saw(Sight { own: Some(Initialising), online: Online::Yes, backend: InitWait }),
+        FrontendEvent::Observed(FrontendObservation {
+            own: Some(Initialising),
+            online: Online::Yes,
+            backend: InitWait,
+        }),
         device.now,
     );
-    assert_eq!(action, Some(Action::MakeRings));
-    action = device.life.handle(Event::Done, device.now);
-    assert_eq!(action, Some(Action::Write(Connected)));
-    action = device.life.handle(Event::Vanished, device.now);
-    assert_eq!(action, Some(Action::LetGo));
-    action = device.life.handle(Event::Done, device.now);
-    assert_eq!(action, Some(Action::Forget));
+    assert_eq!(action, Some(FrontendAction::MakeRings));
+    action = device.life.handle(FrontendEvent::Done, device.now);
+    assert_eq!(action, Some(FrontendAction::Write(Connected)));
+    action = device.life.handle(FrontendEvent::Vanished, device.now);
+    assert_eq!(action, Some(FrontendAction::Disconnect));
+    action = device.life.handle(FrontendEvent::Done, device.now);
+    assert_eq!(action, Some(FrontendAction::Unwatch));
 }
 
 #[test]
 fn write_that_fails_is_tried_again() {
     let mut device = Device::up();
-    let closing = Event::Saw(Sight { own: Some(Connected), online: Online::Yes, backend: Closing });
-    assert_eq!(device.life.handle(closing, device.now), Some(Action::LetGo));
-    assert_eq!(device.life.handle(Event::Done, device.now), Some(Action::Write(Closed)));
-    assert_eq!(device.life.handle(Event::Failed, device.now), None);
+    let closing = FrontendEvent::Observed(FrontendObservation {
+        own: Some(Connected),
+        online: Online::Yes,
+        backend: Closing,
+    });
+    assert_eq!(device.life.handle(closing, device.now), Some(FrontendAction::Disconnect));
+    assert_eq!(device.life.handle(FrontendEvent::Done, device.now), Some(FrontendAction::Write(Closed)));
+    assert_eq!(device.life.handle(FrontendEvent::Failed, device.now), None);
     assert_eq!(device.life.deadline(), Some(device.now + RETRY_AFTER));
     device.passes(1000);
     assert_eq!(device.deeds(), "6");
@@ -185,7 +205,7 @@ fn write_that_fails_is_tried_again() {
 #[test]
 fn rings_that_cannot_be_made_are_tried_again() {
     let mut device = Device::new();
-    device.mishap = Some(Event::Refused);
+    device.mishap = Some(FrontendEvent::Refused);
     device.sees(InitWait);
     assert_eq!(device.deeds(), "make!");
     device.passes(4999);
@@ -197,7 +217,7 @@ fn rings_that_cannot_be_made_are_tried_again() {
 #[test]
 fn backend_that_broke_the_protocol_is_not_tried_again_at_once() {
     let mut device = Device::up();
-    device.event(Event::Broke);
+    device.event(FrontendEvent::Broke);
     device.sees(InitWait);
     assert_eq!((device.deeds().as_str(), device.life.link()), ("end 6", Link::Down));
     device.passes(5000);
@@ -221,12 +241,12 @@ fn the_table_comes_to_rest_everywhere() {
                 let (mut own, mut link, mut steps) = (own, Link::Down, 0);
                 loop {
                     match step(own, link, backend, online) {
-                        Step::Connect => own = Connected,
-                        Step::LinkUp => link = Link::Up,
-                        Step::Close => (own, link) = (Closed, Link::Down),
-                        Step::Restart => own = Initialising,
+                        FrontendStep::Connect => own = Connected,
+                        FrontendStep::LinkUp => link = Link::Up,
+                        FrontendStep::Close => (own, link) = (Closed, Link::Down),
+                        FrontendStep::Restart => own = Initialising,
                         // Not due until time has passed.
-                        Step::Stay | Step::AskAgain => break,
+                        FrontendStep::Stay | FrontendStep::AskAgain => break,
                     }
                     steps += 1;
                     assert!(steps < 5, "backend {backend:?}: no rest");

@@ -2,7 +2,7 @@
 
 use super::clock_now;
 use super::hypercall::operation;
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::console::{Console, Written};
 use crate::xen::event::Port;
 use core::fmt;

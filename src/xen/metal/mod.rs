@@ -19,11 +19,11 @@ use super::abi::{
     DOMID_SELF, GNTMAP_HOST_MAP, GNTTABOP_COPY, GNTTABOP_MAP, GNTTABOP_UNMAP, GrantMap, GrantUnmap, Multicall,
 };
 use super::copy::CopyBatch;
-use super::event::{self, NOTICES, Notices, Port, RemotePort};
+use super::event::{self, NOTICES, Notifications, Port, RemotePort};
 use super::grant::{Access, GrantTable, GrantedPage, Gref};
 use super::page::{Page, PagePool, SharedPage};
 use super::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError, clock};
-use crate::time::{Moment, UnixSeconds};
+use crate::base::time::{Moment, UnixSeconds};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::arch::x86_64::_rdtsc;
@@ -112,13 +112,13 @@ pub struct Metal {
     mappings: usize,
     /// Event channels in use.
     ports: usize,
-    notices: Notices,
+    notices: Notifications,
 }
 
 impl Metal {
     /// A hypervisor that maps pages of peers at `slots`, addresses with page tables and nothing mapped.
     fn new(space: AddressSpace, grants: GrantTable, pages: PagePool, slots: Vec<usize>) -> Self {
-        Self { space, grants, pages, slots, mappings: 0, ports: 0, notices: Notices::default() }
+        Self { space, grants, pages, slots, mappings: 0, ports: 0, notices: Notifications::default() }
     }
 }
 

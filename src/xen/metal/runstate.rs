@@ -4,7 +4,7 @@
 //! (`tsc_mode`, xl.cfg(5)).
 
 use super::hypercall::hypercall;
-use crate::time::Moment;
+use crate::base::time::Moment;
 use crate::xen::abi::{RUNSTATE_ENTRY_TIME, RUNSTATE_WORDS, VCPUOP_REGISTER_RUNSTATE};
 use core::sync::atomic::{AtomicU64, Ordering};
 use xen_sys::__HYPERVISOR_vcpu_op;

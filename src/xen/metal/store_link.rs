@@ -1,8 +1,8 @@
 //! The XenStore ring together with its event channel.
 
 use super::{notify_and_sleep, sleep};
+use crate::base::time::Moment;
 use crate::store::{RingStatus, StoreRing, Timeout};
-use crate::time::Moment;
 use crate::xen::event::{self, Port};
 use crate::xen::store_ring::StoreBytes;
 use core::time::Duration;

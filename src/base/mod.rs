@@ -1,0 +1,8 @@
+//! Words that every layer uses: time, sides, prefixes, text, and why packets are dropped.
+
+pub mod counters;
+pub mod prefix;
+pub mod side;
+pub mod text;
+pub mod tick;
+pub mod time;

@@ -1,0 +1,174 @@
+//! ICMP errors that pass with the flow of the packet they quote (RFC 5508 section 4.2 and 7).
+//!
+//! An error never opens, refreshes or ends a flow. It is believed only if it goes to the sender of the packet
+//! it quotes, that packet is of a flow that is alive, and, of TCP, can still be on its way (RFC 5927).
+
+use super::datapath::{Datapath, PacketView, Translation, Ttl, Verdict};
+use crate::base::counters::DropReason;
+use crate::base::side::{ClientSlot, Side};
+use crate::base::time::Moment;
+use crate::flow::key::{FlowKey, Realm};
+use crate::flow::record::{End, Flow, FlowKind, Stage};
+use crate::flow::tcp::TcpStage;
+use crate::nat::quote::{Quote, QuoteFault};
+use crate::nat::rewrite::{PortChange, readdress};
+use crate::tables::slab::Id;
+use crate::wire::icmp::{self, Icmp};
+use crate::wire::ipv4::Part;
+
+impl From<QuoteFault> for DropReason {
+    fn from(fault: QuoteFault) -> DropReason {
+        match fault {
+            QuoteFault::Broken => DropReason::QuoteBroken,
+            QuoteFault::Checksum => DropReason::QuoteChecksum,
+            QuoteFault::NoFlow => DropReason::QuoteUnknown,
+        }
+    }
+}
+
+/// Reads the packet that an error quotes, once the error itself is found intact.
+fn read_quote(view: &PacketView<'_>) -> Result<Quote, DropReason> {
+    if view.ip.part != Part::Whole {
+        return Err(DropReason::QuoteBroken);
+    }
+    view.verify_icmp()?;
+    let message_at = usize::from(view.ip.header_bytes);
+    let end = usize::from(view.ip.total_bytes);
+    let quote = Quote::read(view.header.get(..end).unwrap_or(view.header), message_at + icmp::HEADER_BYTES)?;
+    // The quoted packet is one that the error's receiver sent.
+    if quote.source != view.ip.destination {
+        return Err(DropReason::QuoteMisdirected);
+    }
+    Ok(quote)
+}
+
+impl Datapath {
+    /// Judges an ICMP error from the uplink.
+    #[inline(never)]
+    pub(super) fn error_inward(&mut self, now: Moment, view: &mut PacketView<'_>) -> Verdict {
+        self.try_error_inward(now, view).unwrap_or_else(Verdict::Discard)
+    }
+
+    fn try_error_inward(&mut self, now: Moment, view: &mut PacketView<'_>) -> Result<Verdict, DropReason> {
+        let quote = read_quote(view)?;
+        let name = FlowKey {
+            realm: Realm::External,
+            protocol: quote.protocol,
+            port: quote.source_port,
+            far: quote.destination,
+            far_port: quote.destination_port,
+        };
+        let id = self.flows.find(&name).ok_or(DropReason::QuoteUnknown)?;
+        let flow = self.quoted_flow(now, id, End::Near, &quote)?;
+        let near = self.clients.get(flow.near).ok_or(DropReason::NoClient)?.address;
+        let (to, ip) = (Side::Client(flow.near), view.ip);
+        self.check_stranger(ip.source)?;
+        self.fits(now, Side::Uplink, to, view)?;
+        let message_at = usize::from(ip.header_bytes);
+        quote.translate(view.header, message_at, near, PortChange::Source(flow.near_port));
+        let translation =
+            Translation { to, source: ip.source, destination: near, ident: ip.ident, ttl: Ttl::Decrement };
+        readdress(view.header, &ip, &translation.new_header(&ip));
+        Ok(Verdict::Forward(translation))
+    }
+
+    /// Judges an ICMP error from the client on `from`.
+    #[inline(never)]
+    pub(super) fn error_outward(
+        &mut self,
+        now: Moment,
+        from: ClientSlot,
+        view: &mut PacketView<'_>,
+    ) -> Verdict {
+        self.try_error_outward(now, from, view).unwrap_or_else(Verdict::Discard)
+    }
+
+    fn try_error_outward(
+        &mut self,
+        now: Moment,
+        from: ClientSlot,
+        view: &mut PacketView<'_>,
+    ) -> Result<Verdict, DropReason> {
+        let quote = read_quote(view)?;
+        if quote.destination != view.ip.source {
+            return Err(DropReason::QuoteMisdirected);
+        }
+        let (id, sender) = self.flow_quoted_by_client(from, &quote).ok_or(DropReason::QuoteUnknown)?;
+        let flow = self.quoted_flow(now, id, sender, &quote)?;
+        let ip = view.ip;
+        let (to, source) = match (flow.kind, sender) {
+            (FlowKind::ClientToClient(_), End::Near) => (Side::Client(flow.near), ip.source),
+            (FlowKind::ClientToClient(peer), End::Far) => (Side::Client(peer), ip.source),
+            _ => (Side::Uplink, self.settings.uplink),
+        };
+        self.fits(now, Side::Client(from), to, view)?;
+        if to == Side::Uplink {
+            let message_at = usize::from(ip.header_bytes);
+            quote.translate(view.header, message_at, source, PortChange::Destination(flow.outer_port));
+        }
+        let translation =
+            Translation { to, source, destination: ip.destination, ident: ip.ident, ttl: Ttl::Decrement };
+        readdress(view.header, &ip, &translation.new_header(&ip));
+        Ok(Verdict::Forward(translation))
+    }
+
+    /// The flow of a packet to the client on `from` that it quotes, and the end that sent the packet.
+    fn flow_quoted_by_client(&self, from: ClientSlot, quote: &Quote) -> Option<(Id<Flow>, End)> {
+        let is_request = matches!(quote.query, Some(Icmp::Request { .. }));
+        let is_reply = matches!(quote.query, Some(Icmp::Reply { .. }));
+        // The quoting client is the flow's near end and the far one sent the packet. A query's identifier is
+        // read as the source port, and belongs to the near end either way.
+        let (port, far_port) = match quote.query {
+            Some(_) => (quote.source_port, quote.destination_port),
+            None => (quote.destination_port, quote.source_port),
+        };
+        let protocol = quote.protocol;
+        let as_near = FlowKey { realm: Realm::Internal(from), protocol, port, far: quote.source, far_port };
+        if !is_request && let Some(id) = self.flows.find(&as_near) {
+            return Some((id, End::Far));
+        }
+        if is_reply {
+            return None;
+        }
+        let near = self.clients.slot_of(quote.source)?;
+        let as_far = FlowKey {
+            realm: Realm::Internal(near),
+            protocol,
+            port: quote.source_port,
+            far: quote.destination,
+            far_port: quote.destination_port,
+        };
+        self.flows.find(&as_far).map(|id| (id, End::Near))
+    }
+
+    /// The flow `id` if it is alive and `sender` may have sent the quoted packet on it.
+    fn quoted_flow(
+        &mut self,
+        now: Moment,
+        id: Id<Flow>,
+        sender: End,
+        quote: &Quote,
+    ) -> Result<Flow, DropReason> {
+        if !self.is_alive(id, now) {
+            return Err(DropReason::QuoteUnknown);
+        }
+        let flow = self.flows.get(id).copied().ok_or(DropReason::QuoteUnknown)?;
+        let opener = flow.kind.opener();
+        let sent_it = match quote.query {
+            Some(Icmp::Request { .. }) => sender == opener,
+            Some(_) => sender != opener,
+            None => true,
+        };
+        if !sent_it {
+            return Err(DropReason::QuoteUnknown);
+        }
+        if let (Stage::Tcp(stage), Some(sequence)) = (flow.stage, quote.sequence) {
+            // Before it is answered only its opener has sent something.
+            let may_have_sent = stage != TcpStage::SynSent || sender == opener;
+            if !may_have_sent || !flow.tcp.is_in_flight(sender, sequence) {
+                return Err(DropReason::QuoteSequence);
+            }
+        }
+        Ok(flow)
+    }
+}

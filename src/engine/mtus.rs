@@ -1,0 +1,58 @@
+//! The largest IP packet that each side takes: what the toolstack said of its vif, or the usual.
+
+use super::settings::Settings;
+use crate::base::side::{ClientSlot, Side};
+use crate::wire::ethernet::HEADER_BYTES;
+
+/// The least MTU there may be: every link carries a packet of 68 bytes uncut (RFC 791 section 3.2).
+pub const LEAST: u16 = 68;
+
+/// The largest: a request says in 16 bits how large its packet is, Ethernet header included (`netif.h`).
+pub const MOST: u16 = u16::MAX - HEADER_BYTES as u16;
+
+/// Client slots that can be named.
+const SLOTS: usize = 1 << u8::BITS;
+
+/// The MTU of every side, in bytes of an IP packet.
+#[derive(Clone, Debug)]
+pub struct Mtus {
+    uplink: u16,
+    clients: [u16; SLOTS],
+    /// What a client has that nothing was said of.
+    usual: u16,
+}
+
+impl Mtus {
+    /// Those of `settings`.
+    pub fn new(settings: &Settings) -> Mtus {
+        let usual = settings.client_mtu.clamp(LEAST, MOST);
+        Mtus { uplink: settings.uplink_mtu.clamp(LEAST, MOST), clients: [usual; SLOTS], usual }
+    }
+
+    /// The MTU of `side`.
+    #[inline(always)]
+    pub const fn of(&self, side: Side) -> u16 {
+        match side {
+            Side::Uplink => self.uplink,
+            Side::Client(ClientSlot(slot)) => self.clients[slot as usize],
+        }
+    }
+
+    /// Changes the MTU of `side`; one below [`LEAST`] or above [`MOST`] counts as that.
+    pub const fn set(&mut self, side: Side, bytes: u16) {
+        let place = match side {
+            Side::Uplink => &mut self.uplink,
+            Side::Client(ClientSlot(slot)) => &mut self.clients[slot as usize],
+        };
+        *place = match bytes {
+            ..LEAST => LEAST,
+            LEAST..=MOST => bytes,
+            _ => MOST,
+        };
+    }
+
+    /// Forgets what was said of the client on `slot`.
+    pub const fn reset(&mut self, slot: ClientSlot) {
+        self.set(Side::Client(slot), self.usual);
+    }
+}

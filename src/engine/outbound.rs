@@ -1,0 +1,133 @@
+//! A client's packet: which flow is it of?
+
+use super::datapath::{Datapath, PacketView, Verdict};
+use super::open::near_and_far_port;
+use crate::base::counters::DropReason;
+use crate::base::side::{ClientSlot, Side};
+use crate::base::time::Moment;
+use crate::flow::key::{FlowKey, Realm};
+use crate::flow::record::End;
+use crate::route::icmp_error::IcmpError;
+use crate::wire::icmp::{Icmp, IcmpFault, Query};
+use crate::wire::ipv4::{Part, protocol};
+use crate::wire::tcp::TcpFault;
+use crate::wire::transport::{Transport, TransportFault};
+use crate::wire::udp::UdpFault;
+
+/// Reads what a packet carries. A first fragment without the whole layer-4 header is an attack on those who
+/// judge by it (RFC 1858).
+#[inline(always)]
+pub(super) fn read_transport(view: &PacketView<'_>, protocol: u8) -> Result<Transport, DropReason> {
+    Transport::read(&view.ip, protocol, view.header).map_err(|fault| match fault {
+        TransportFault::Tcp(TcpFault::Flags) => DropReason::TcpFlags,
+        TransportFault::Udp(UdpFault::Length) => DropReason::UdpHeader,
+        TransportFault::Icmp(IcmpFault::Kind) => DropReason::IcmpKind,
+        _ if view.ip.part == Part::First => DropReason::FragmentTiny,
+        TransportFault::Tcp(TcpFault::Short | TcpFault::Offset) => DropReason::TcpHeader,
+        TransportFault::Udp(UdpFault::Short) => DropReason::UdpHeader,
+        TransportFault::Icmp(IcmpFault::Short) => DropReason::IcmpHeader,
+    })
+}
+
+impl Datapath {
+    /// Judges a packet from the client on `from`, whole or the first fragment of its datagram.
+    ///
+    /// There is one straight path for each of the two protocols that almost all packets are of.
+    #[inline(always)]
+    pub fn outbound(&mut self, now: Moment, from: ClientSlot, view: &mut PacketView<'_>) -> Verdict {
+        match view.ip.protocol {
+            protocol::TCP => self.client_packet(now, from, protocol::TCP, view),
+            protocol::UDP => self.client_packet(now, from, protocol::UDP, view),
+            other => self.other_client_packet(now, from, other, &mut view.again()),
+        }
+    }
+
+    #[inline(never)]
+    fn other_client_packet(
+        &mut self,
+        now: Moment,
+        from: ClientSlot,
+        protocol: u8,
+        view: &mut PacketView<'_>,
+    ) -> Verdict {
+        self.client_packet(now, from, protocol, view)
+    }
+
+    #[inline(always)]
+    fn client_packet(
+        &mut self,
+        now: Moment,
+        from: ClientSlot,
+        protocol: u8,
+        view: &mut PacketView<'_>,
+    ) -> Verdict {
+        let transport = match read_transport(view, protocol) {
+            Ok(transport) => transport,
+            Err(why) => return Verdict::Discard(why),
+        };
+        match transport {
+            Transport::Icmp(Icmp::Error) => return self.error_outward(now, from, &mut view.again()),
+            // An answer is always the far end's.
+            Transport::Icmp(Icmp::Reply { .. }) => {}
+            _ => {
+                let (port, far_port) = near_and_far_port(&transport, End::Near);
+                let face = Realm::Internal(from);
+                let name = FlowKey { realm: face, protocol, port, far: view.ip.destination, far_port };
+                if let Some(id) = self.flows.find(&name)
+                    && let Some(verdict) = self.pass(now, id, End::Near, view, &transport)
+                {
+                    return verdict;
+                }
+            }
+        }
+        self.packet_of_no_own_flow(now, from, &mut view.again())
+    }
+
+    /// A client's packet that is of no flow of its own: of another client's, or of a new one.
+    #[inline(never)]
+    fn packet_of_no_own_flow(&mut self, now: Moment, from: ClientSlot, view: &mut PacketView<'_>) -> Verdict {
+        // Read again rather than handed over: it stays in registers on the way that most packets take.
+        let transport = match read_transport(view, view.ip.protocol) {
+            Ok(transport) => transport,
+            Err(why) => return Verdict::Discard(why),
+        };
+        let transport = &transport;
+        if !matches!(transport, Transport::Icmp(Icmp::Request { .. }))
+            && let Some(near) = self.clients.slot_of(view.ip.destination)
+        {
+            let (port, far_port) = near_and_far_port(transport, End::Far);
+            let (protocol, far) = (view.ip.protocol, view.ip.source);
+            let name = FlowKey { realm: Realm::Internal(near), protocol, port, far, far_port };
+            if let Some(id) = self.flows.find(&name)
+                && let Some(verdict) = self.pass_seldom(now, id, End::Far, view)
+            {
+                return verdict;
+            }
+        }
+        self.open_outward(now, from, view, transport)
+    }
+
+    /// A client's packet to the firewall: pings are answered. TCP and UDP to the uplink address are dropped
+    /// whether their port is used or not, so that a client learns nothing of the others' ports.
+    #[inline(never)]
+    pub(super) fn serve(
+        &mut self,
+        now: Moment,
+        from: ClientSlot,
+        view: &mut PacketView<'_>,
+        transport: &Transport,
+    ) -> Verdict {
+        match transport {
+            Transport::Icmp(Icmp::Request { query: Query::Echo, .. }) => {
+                self.reply_to_client_ping(now, from, view)
+            }
+            Transport::Tcp(_) | Transport::Udp(_) if view.ip.destination == self.settings.uplink => {
+                Verdict::Discard(DropReason::Hairpin)
+            }
+            _ => {
+                self.report(now, Side::Client(from), view, IcmpError::HostProhibited);
+                Verdict::Discard(DropReason::ForFirewall)
+            }
+        }
+    }
+}

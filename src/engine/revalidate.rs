@@ -1,0 +1,179 @@
+//! What time and changes bring due: flows expire, and are judged again.
+//!
+//! A flow that was judged before a change that concerns it is judged again before its next packet passes; those
+//! without packets are judged again by [`Datapath::advance`], some at a time, which also takes out the flows of clients
+//! that have left.
+
+use core::net::SocketAddrV4;
+use core::time::Duration;
+
+use super::datapath::Datapath;
+use crate::base::tick::Tick;
+use crate::base::time::Moment;
+use crate::flow::record::{Flow, FlowKind};
+use crate::flow::table::Expiry;
+use crate::guard::{Answer, Question};
+use crate::tables::slab::Id;
+use crate::wire::ipv4::protocol;
+
+/// Whether work that is due is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All that was due is done.
+    Done,
+    /// Call again soon.
+    MoreToDo,
+}
+
+impl Datapath {
+    /// Makes every flow be judged anew: at its next packet, or by [`Datapath::advance`].
+    pub(super) fn judge_all_again(&mut self) {
+        self.begin_generation();
+        self.freshness.demand_of_all(self.generation);
+        if !self.flows.is_empty() {
+            self.walks.ask();
+        }
+    }
+
+    /// Makes every flow be judged anew, since a rule has expired.
+    #[cold]
+    pub(super) fn revalidate(&mut self, now: Moment) {
+        self.judge_all_again();
+        self.plan_revalidation(now);
+    }
+
+    /// Finds out when the next rule expires.
+    pub(super) fn plan_revalidation(&mut self, now: Moment) {
+        let (told, unix) = self.wall;
+        self.next_revalidation = match self.rules.next_expiry(self.unix(now)) {
+            Some(end) => told + Duration::from_secs(end.0.saturating_sub(unix.0)),
+            None => Moment::END,
+        };
+    }
+
+    /// Whether the flow `id` still exists at `now` under the present rules; if not it is ended.
+    pub(super) fn is_alive(&mut self, id: Id<Flow>, now: Moment) -> bool {
+        let Some(flow) = self.flows.get(id) else { return false };
+        if flow.deadline.is_over(Tick::at(now)) {
+            self.end(id, now);
+            self.counters.expired += 1;
+            return false;
+        }
+        self.freshness.is_met(flow) || self.is_still_allowed(id, now)
+    }
+
+    /// Judges the flow `id` again; ends it if it is forbidden now.
+    #[cold]
+    fn is_still_allowed(&mut self, id: Id<Flow>, now: Moment) -> bool {
+        let Some(flow) = self.flows.get(id).copied() else { return false };
+        let is_over = self.flows.is_condemned(&flow) || self.has_another_address(&flow);
+        if is_over || self.judge(&flow, now) != Answer::Accept {
+            self.end(id, now);
+            self.counters.revoked += 1;
+            return false;
+        }
+        self.mark_judged(id);
+        true
+    }
+
+    /// Whether `flow` was translated to an address on the uplink that is not ours any more.
+    fn has_another_address(&self, flow: &Flow) -> bool {
+        !matches!(flow.kind, FlowKind::ClientToClient(_)) && flow.judged.is_before(self.readdressed)
+    }
+
+    fn mark_judged(&mut self, id: Id<Flow>) {
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.judged = self.generation;
+        }
+    }
+
+    /// What the rules say about a flow, and whether its ends are where they were.
+    pub(super) fn judge(&self, flow: &Flow, now: Moment) -> Answer {
+        let Some(near) = self.clients.get(flow.near) else { return Answer::Unknown };
+        let has_ports = matches!(flow.protocol, protocol::TCP | protocol::UDP);
+        let query = (flow.protocol == protocol::ICMP).then_some(flow.far_port);
+        let question = Question {
+            source: near.address,
+            destination: flow.far,
+            protocol: flow.protocol,
+            destination_port: has_ports.then_some(flow.far_port),
+            icmp_type: query.and_then(|kind| u8::try_from(kind).ok()),
+            now: self.unix(now),
+        };
+        let leads_here = || {
+            let target = self.rules.port_forward(flow.protocol, flow.outer_port);
+            target == Some(SocketAddrV4::new(near.address, flow.near_port))
+        };
+        match flow.kind {
+            FlowKind::Outbound if self.clients.slot_of(flow.far).is_some() => Answer::Reject,
+            // It uses a port that was its endpoint's by a forward.
+            FlowKind::Outbound
+                if has_ports && flow.outer_port != 0 && flow.mapping.is_none() && !leads_here() =>
+            {
+                Answer::Reject
+            }
+            FlowKind::Outbound => self.rules.outward(&question),
+            FlowKind::ClientToClient(peer) if self.clients.slot_of(flow.far) == Some(peer) => {
+                self.rules.between(&question)
+            }
+            FlowKind::ClientToClient(_) => Answer::Reject,
+            FlowKind::PortForward => {
+                if leads_here() && self.clients.slot_of(flow.far).is_none() {
+                    Answer::Accept
+                } else {
+                    Answer::Reject
+                }
+            }
+        }
+    }
+
+    /// Does what time has brought due, up to `budget` flows; returns whether more is left.
+    pub fn advance(&mut self, now: Moment, budget: usize) -> Progress {
+        let tick = Tick::at(now);
+        if now >= self.next_revalidation {
+            self.revalidate(now);
+        }
+        let mut left = budget - self.mappings.free_released(tick, budget);
+        while left > 0 {
+            left -= 1;
+            match self.flows.next_due(tick) {
+                Some(Expiry::Expired(flow)) => {
+                    self.release(&flow, now);
+                    self.counters.expired += 1;
+                }
+                Some(Expiry::Alive) => {}
+                None => break,
+            }
+        }
+        while left > 0
+            && let Some(flow) = self.flows.next_condemned()
+        {
+            left -= 1;
+            self.release(&flow, now);
+            self.counters.revoked += 1;
+        }
+        while left > 0
+            && let Some(position) = self.walks.next(now, self.flows.extent())
+        {
+            left -= 1;
+            if let Some(id) = self.flows.id_at(position)
+                && self.is_alive(id, now)
+            {
+                self.mark_judged(id);
+            }
+        }
+        if left == 0 { Progress::MoreToDo } else { Progress::Done }
+    }
+
+    /// When [`Datapath::advance`] has something to do; a moment in the past when it has now.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        if self.flows.has_condemned() {
+            return Some(Moment::default());
+        }
+        let flows = self.flows.next_deadline();
+        let ports = self.mappings.next_deadline();
+        let due = flows.into_iter().chain(ports).min().map(Tick::begins);
+        let review = Some(self.next_revalidation).filter(|review| *review != Moment::END);
+        due.into_iter().chain(review).chain(self.walks.deadline()).min()
+    }
+}

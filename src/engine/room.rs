@@ -1,0 +1,107 @@
+//! Room for a new flow: whose flow gives way.
+//!
+//! Whatever is short, a place in the table, a mapping or a port, one flow gives way for it: of the client's own, what
+//! is left of an earlier stay, then the oldest that is not assured (conformance P-8, P-12); or of somebody who has too
+//! much, if the client has less than its guaranteed part (conformance S-1).
+
+use super::datapath::Datapath;
+use crate::base::counters::DropReason;
+use crate::base::tick::Tick;
+use crate::base::time::Moment;
+use crate::flow::record::{Flow, FlowKind};
+use crate::flow::table::{Protection, Want, payer};
+use crate::nat::mapping::{Mapping, NoPort};
+use crate::nat::ports::PoolKind;
+use crate::tables::allowance::Taken;
+use crate::tables::share::Account;
+use crate::tables::slab::Id;
+
+impl Datapath {
+    /// Whose flow gives way to a new one of `account` that lacks `want`, which `debtor` has too much of.
+    fn who_gives_way(&self, account: Account, want: Want, debtor: Option<Account>) -> Option<Id<Flow>> {
+        let own = |most| self.flows.oldest(account, want, most);
+        let of_debtor = || self.flows.oldest(debtor?, want, Protection::Assured);
+        own(Protection::Condemned).or_else(of_debtor).or_else(|| own(Protection::Unassured))
+    }
+
+    /// The flow that is to give way to `flow`; `None` when there is a place for it.
+    ///
+    /// The rate is there so that nobody fills the table in no time. It holds for flows that make the table fuller
+    /// where that can hurt others; one that takes the place of an older one of the same client does not.
+    fn who_gives_place(&self, flow: &Flow, pace: Taken) -> Result<Option<Id<Flow>>, DropReason> {
+        let account = payer(flow);
+        if self.flows.has_room(flow) {
+            if pace == Taken::Granted || !self.flows.is_crowded(flow) {
+                return Ok(None);
+            }
+            let gives = self.who_gives_way(account, Want::Place, None);
+            return gives.map(Some).ok_or(DropReason::FlowRate);
+        }
+        let debtor = self.flows.debtor(account);
+        let gives = self.who_gives_way(account, Want::Place, debtor);
+        debug_assert!(gives.is_some() || debtor.is_none(), "whoever has too much has something to give");
+        gives.map(Some).ok_or(DropReason::FlowLimit)
+    }
+
+    /// Makes room for `flow`, which its client's rate allows or not; returns its outer port if it needs one from `pool`.
+    /// Nothing is taken if it is refused.
+    pub(super) fn make_room(
+        &mut self,
+        now: Moment,
+        flow: &Flow,
+        pool: Option<PoolKind>,
+        pace: Taken,
+    ) -> Result<Option<(Id<Mapping>, u16)>, DropReason> {
+        let for_place = self.who_gives_place(flow, pace)?;
+        let Some(pool) = pool else {
+            self.evict(for_place, now);
+            return Ok(None);
+        };
+        let short = match self.mappings.acquire(flow.near, pool, flow.near_port, Tick::at(now)) {
+            Ok(port) => {
+                self.evict(for_place, now);
+                return Ok(Some(port));
+            }
+            Err(short) => short,
+        };
+        let refused = match short.reason {
+            NoPort::ClientLimit => DropReason::PortLimit,
+            NoPort::PoolEmpty => DropReason::PortsExhausted,
+        };
+        let account = payer(flow);
+        let gives = self.who_gives_way(account, short.want, short.debtor);
+        debug_assert!(
+            gives.is_some() || short.debtor.is_none(),
+            "whoever has too much has something to give"
+        );
+        let gives = gives.ok_or(refused)?;
+        let is_own = self.flows.get(gives).is_some_and(|gives| payer(gives) == account);
+        self.evict(Some(gives), now);
+        let port = self.mappings.acquire(flow.near, pool, flow.near_port, Tick::at(now));
+        let port = port.map_err(|_| refused)?;
+        // One of its own that gave its port has also given its place.
+        if !is_own && let Ok(for_place) = self.who_gives_place(flow, pace) {
+            self.evict(for_place, now);
+        }
+        Ok(Some(port))
+    }
+
+    fn evict(&mut self, id: Option<Id<Flow>>, now: Moment) {
+        if let Some(id) = id {
+            self.end(id, now);
+            self.counters.evicted += 1;
+        }
+    }
+
+    /// Notes whose coming and going ends `flow` or has it judged again without it being on that one's account.
+    pub(super) fn note_callers(&mut self, flow: &Flow) {
+        let (at_ends, away) = match flow.kind {
+            FlowKind::ClientToClient(peer) => (Some(peer), None),
+            FlowKind::Outbound => (None, self.clients.known(flow.far)),
+            FlowKind::PortForward => (Some(flow.near), self.clients.known(flow.far)),
+        };
+        for client in at_ends.into_iter().chain(away) {
+            self.clients.note_caller(client, flow.near);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What the console is told when something runs out: each thing once in a while, whatever happens.
+
+use super::datapath::Datapath;
+use crate::base::counters::DropReason;
+use crate::base::side::ClientSlot;
+use crate::base::tick::{Seconds, Tick};
+use crate::base::time::Moment;
+
+/// How long after a notice the next one may follow.
+const INTERVAL: Seconds = Seconds(60);
+
+impl Datapath {
+    /// Says on the log that new flows of the client on `slot` are refused for `why`, unless that was
+    /// said a short time ago.
+    pub(super) fn warn(&mut self, now: Moment, slot: ClientSlot, why: DropReason) {
+        let tick = Tick::at(now);
+        let Some(next) = self.next_warnings.get_mut(why as usize).filter(|next| **next <= tick) else {
+            return;
+        };
+        *next = tick.after(INTERVAL);
+        if let Some(client) = self.clients.get(slot) {
+            let refused = self.counters.dropped(why).saturating_add(1);
+            log::warn!("{}: new flows refused ({}, {refused} packets so far)", client.address, why.name());
+        }
+    }
+}
