@@ -1,6 +1,6 @@
 //! The engine without its packets: judges one header at a time and says where the packet goes.
 //!
-//! [`Engine`](super::Journey) owns packets; this owns everything else. The stages are in the files beside
+//! [`Engine`](super::Engine) owns packets; this owns everything else. The stages are in the files beside
 //! it: `outbound` and `inbound` find a packet's flow, `open` makes a new one, `pass` takes a packet along
 //! its flow, `errors` translates ICMP errors, `answer` makes our own, `review` does what time brings due.
 
@@ -93,7 +93,7 @@ pub struct Translation {
 pub enum Verdict {
     /// It was rewritten and leaves.
     Forward(Translation),
-    /// It is dropped. An answer may be waiting in [`Datapath::take_answer`].
+    /// It is dropped. An answer may be waiting in [`Datapath::take_reply`].
     Discard(DropReason),
 }
 

@@ -70,7 +70,7 @@ pub struct Settings {
     pub uplink_prefix_bits: u8,
     /// The address that clients see as their gateway: it answers pings and is the source of errors to them.
     pub client_gateway: Ipv4Addr,
-    /// Bytes of the largest IP packet the uplink takes, until [`set_mtu`](super::Journey::set_mtu) says otherwise.
+    /// Bytes of the largest IP packet the uplink takes, until [`set_mtu`](super::Engine::set_mtu) says otherwise.
     pub uplink_mtu: u16,
     /// Bytes of the largest IP packet a client takes of which nothing else is said.
     pub client_mtu: u16,

@@ -69,11 +69,11 @@ pub struct QueuedFragment<D> {
 /// What is to be done with a fragment.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FragmentAction<D> {
-    /// Judge it like a whole packet and tell the outcome with [`Fragments::settle`].
+    /// Judge it like a whole packet and tell the outcome with [`Fragments::set_verdict`].
     Judge(Id<FragmentQueue<D>>),
-    /// Send it this way, then call [`Fragments::finish`].
+    /// Send it this way, then call [`Fragments::forget_if_complete`].
     Follow(Id<FragmentQueue<D>>, Translation),
-    /// Give it to [`Fragments::hold`].
+    /// Give it to [`Fragments::queue`].
     Wait(Id<FragmentQueue<D>>),
     /// DropReason it.
     Refuse(DropReason),

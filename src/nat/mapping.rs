@@ -96,7 +96,7 @@ pub struct Mappings {
     quarantines: Box<[Quarantine]>,
     links: Links<Mapping>,
     quarantine_time: Seconds,
-    /// See [`Self::unrested`].
+    /// See [`Self::reused_early`].
     reused_early: u64,
 }
 

@@ -1,6 +1,6 @@
 //! Neighbours on the uplink: from next hop to Ethernet address, by ARP (RFC 826, RFC 1122 section 2.3.2).
 //!
-//! Pure: what is to be sent goes to an [`Output`]. A hop is asked for once a second while there are packets for it;
+//! Pure: what is to be sent goes to an [`NeighbourOutput`]. A hop is asked for once a second while there are packets for it;
 //! after three questions without an answer those that wait are given up. A question that could not be sent counts as not
 //! asked: it is asked with the next packet. Only hops that are in use are listened to: nothing that is heard makes an
 //! entry.

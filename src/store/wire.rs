@@ -175,7 +175,7 @@ impl Decoder {
     /// Takes bytes off the front of `chunk` until a message is complete or the chunk is empty.
     ///
     /// # Errors
-    /// A [`Violation`] is final: the place where the next message starts is lost.
+    /// A [`ProtocolViolation`] is final: the place where the next message starts is lost.
     pub fn feed(&mut self, chunk: &mut &[u8]) -> Result<Option<Message>, ProtocolViolation> {
         let lacking = self.header.remaining_capacity();
         self.header.extend(take(chunk, lacking).iter().copied());

@@ -5,7 +5,7 @@
 //! [`Netback::settle`] publishes the answers and hands out the frames that arrived. The answers are written where
 //! slots and buffers are taken, and changed if a copy fails.
 //!
-//! Whatever a client does wrong ends at worst its own connection ([`Broken`]).
+//! Whatever a client does wrong ends at worst its own connection ([`ClientBroken`]).
 
 use crate::base::time::Moment;
 use crate::vif::backpressure::{Budget, EgressLimits};
@@ -292,7 +292,7 @@ impl Netback {
         self.charges
     }
 
-    /// Queues a frame for the client, which must be able to [take](Abilities::take) it; drops it, or one of whoever has
+    /// Queues a frame for the client, which must be able to [take](Features::accept) it; drops it, or one of whoever has
     /// most waiting, when too much waits already. From here on its pages are on the account of who receives.
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool, now: Moment) {
         let charge = self.charges.waiting();

@@ -344,7 +344,7 @@ impl Netfront {
         }
     }
 
-    /// Queues a frame for the backend, which must be able to [take](Abilities::take) it; drops it, or one of whoever has
+    /// Queues a frame for the backend, which must be able to [take](Features::accept) it; drops it, or one of whoever has
     /// most waiting, when too much waits already. Says whether it was queued.
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool) -> Complete {
         let Self { queue, traffic, .. } = self;

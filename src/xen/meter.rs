@@ -16,7 +16,7 @@ pub enum Payer {
     World,
 }
 
-/// What this thread allocated for [`Account::Kernel`].
+/// What this thread allocated for [`Payer::Kernel`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Allocated and not freed.

@@ -96,7 +96,7 @@ impl Silent {
         self.hops.held(account)
     }
 
-    /// The hop `address` as `account` knows it: [there](line) its packets wait. Who waits in a line that had to make room
+    /// The hop `address` as `account` knows it: there its packets wait. Who waits in a line that had to make room
     /// is told to `gave_way`: the account's oldest hop, or that of the account with most of them.
     pub fn enter(
         &mut self,

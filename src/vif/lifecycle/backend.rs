@@ -96,7 +96,7 @@ pub enum BackendStep {
 
 /// The table: from our state, the toolstack's wish and the frontend's state.
 ///
-/// Applied again after each step until it says [`Step::Stay`].
+/// Applied again after each step until it says [`BackendStep::Stay`].
 pub fn step(own: BusState, wanted: Wanted, frontend: BusState) -> BackendStep {
     use BusState::*;
     match (wanted, own, frontend) {
@@ -309,7 +309,7 @@ impl Backend {
         }
     }
 
-    /// When [`Event::Tick`] has an effect, if nothing else happens before.
+    /// When [`BackendEvent::Tick`] has an effect, if nothing else happens before.
     pub fn deadline(&self) -> Option<Moment> {
         if self.forgotten {
             return None;

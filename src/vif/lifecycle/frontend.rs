@@ -79,7 +79,7 @@ pub enum FrontendStep {
 
 /// The table: from our state, whether our link is up, the backend's state and the toolstack's wish.
 ///
-/// Applied again after each step until it says [`Step::Stay`] or something that is not due yet.
+/// Applied again after each step until it says [`FrontendStep::Stay`] or something that is not due yet.
 pub fn step(own: BusState, link: Link, backend: BusState, online: Online) -> FrontendStep {
     use BusState::*;
     match (own, link, backend) {
@@ -271,7 +271,7 @@ impl Frontend {
         (step, self.since + wait)
     }
 
-    /// When [`Event::Tick`] has an effect, if nothing else happens before.
+    /// When [`FrontendEvent::Tick`] has an effect, if nothing else happens before.
     pub fn deadline(&self) -> Option<Moment> {
         if self.forgotten {
             return None;
