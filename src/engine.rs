@@ -20,6 +20,7 @@ mod reply;
 pub mod revalidate;
 mod room;
 pub mod settings;
+mod transport;
 mod unreachable;
 mod walk;
 mod warn;

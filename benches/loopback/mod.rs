@@ -20,7 +20,7 @@ use ravelin::wire::packet::Packet;
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
 use ravelin::xen::host::Frame;
-use ravelin::xen::page::PagePool;
+use ravelin::xen::page_pool::PagePool;
 use ravelin::xen::{DomainId, Xen};
 use std::net::Ipv4Addr;
 use stub::Stub;

@@ -6,7 +6,8 @@ use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::{Port, RemotePort};
 use ravelin::xen::grant::{Access, GrantTable, GrantedPage, Gref};
 use ravelin::xen::host::{Frame, HostMemory};
-use ravelin::xen::page::{Page, PagePool};
+use ravelin::xen::page::Page;
+use ravelin::xen::page_pool::PagePool;
 use ravelin::xen::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError};
 use std::ops::Range;
 

@@ -22,7 +22,9 @@ use crate::flow::record::{Flow, Generation};
 use crate::flow::table::FlowTable;
 use crate::guard::RuleTable;
 use crate::nat::ident::Idents;
-use crate::nat::mapping::{MappingLimits, Mappings};
+use crate::nat::mapping::MappingLimits;
+use crate::nat::mapping_table::Mappings;
+use crate::nat::translation::Translation;
 use crate::route::icmp_error;
 use crate::tables::allowance::Allowance;
 use crate::tables::share::{Account, Membership};
@@ -62,30 +64,6 @@ impl PacketView<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// Hops left after this one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ttl {
-    /// One less than it came with.
-    Decrement,
-    /// It begins here.
-    Fresh,
-}
-
-/// Where a packet goes and under which addresses: holds for every fragment of its datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Translation {
-    /// The side it leaves by.
-    pub to: Side,
-    /// Its new source.
-    pub source: Ipv4Addr,
-    /// Its new destination.
-    pub destination: Ipv4Addr,
-    /// Its new identification.
-    pub ident: u16,
-    /// Its hops.
-    pub ttl: Ttl,
 }
 
 /// What becomes of a packet.

@@ -2,18 +2,20 @@
 
 use core::net::Ipv4Addr;
 
-use super::datapath::{Datapath, PacketView, Translation, Ttl, Verdict};
-use super::outbound::read_transport;
+use super::datapath::{Datapath, PacketView, Verdict};
+use super::transport::read_transport;
 use crate::base::counters::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
 use crate::base::time::Moment;
-use crate::flow::record::{End, Flow, FlowKind, Stage};
+use crate::flow::end::End;
+use crate::flow::record::{Flow, FlowKind, Stage};
 use crate::flow::table::FlowEntry;
 use crate::flow::tcp::{SegmentAction, TcpStage};
 use crate::guard::Answer;
 use crate::nat::ident::UNCUT_BYTES;
-use crate::nat::rewrite::{NewHeader, PortChange, readdress, repoint};
+use crate::nat::rewrite::{PortChange, readdress, repoint};
+use crate::nat::translation::{Translation, Ttl};
 use crate::route::icmp_error::IcmpError;
 use crate::route::segmentation::Segmented;
 use crate::tables::slab::Id;
@@ -232,17 +234,6 @@ impl Datapath {
                 self.idents.next(destination, ip.protocol, packets)
             }
         }
-    }
-}
-
-impl Translation {
-    /// The new_header of a packet, read as `ip`, that goes this way.
-    pub const fn new_header(&self, ip: &Ipv4) -> NewHeader {
-        let ttl = match self.ttl {
-            Ttl::Decrement => ip.ttl.saturating_sub(1),
-            Ttl::Fresh => crate::route::icmp_error::TTL,
-        };
-        NewHeader { source: self.source, destination: self.destination, ident: self.ident, ttl }
     }
 }
 

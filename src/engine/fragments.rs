@@ -1,6 +1,6 @@
 //! Fragments on their engine: the first is judged, the others follow it or wait for it.
 
-use super::datapath::{Datapath, PacketView, Translation, Verdict};
+use super::datapath::{Datapath, PacketView, Verdict};
 use super::{Engine, Output};
 use crate::base::counters::DropReason;
 use crate::base::side::Side;
@@ -8,6 +8,7 @@ use crate::base::tick::Tick;
 use crate::base::time::Moment;
 use crate::flow::fragments::FragmentAction;
 use crate::nat::rewrite::readdress;
+use crate::nat::translation::Translation;
 use crate::tables::share::Account;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::packet::{Checksum, Packet};

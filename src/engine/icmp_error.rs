@@ -3,15 +3,17 @@
 //! An error never opens, refreshes or ends a flow. It is believed only if it goes to the sender of the packet
 //! it quotes, that packet is of a flow that is alive, and, of TCP, can still be on its way (RFC 5927).
 
-use super::datapath::{Datapath, PacketView, Translation, Ttl, Verdict};
+use super::datapath::{Datapath, PacketView, Verdict};
 use crate::base::counters::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
+use crate::flow::end::End;
 use crate::flow::key::{FlowKey, Realm};
-use crate::flow::record::{End, Flow, FlowKind, Stage};
+use crate::flow::record::{Flow, FlowKind, Stage};
 use crate::flow::tcp::TcpStage;
 use crate::nat::quote::{Quote, QuoteFault};
 use crate::nat::rewrite::{PortChange, readdress};
+use crate::nat::translation::{Translation, Ttl};
 use crate::tables::slab::Id;
 use crate::wire::icmp::{self, Icmp};
 use crate::wire::ipv4::Part;

@@ -1,12 +1,11 @@
 //! A packet from the uplink: whose is it?
 
 use super::datapath::{Datapath, PacketView, Verdict};
-use super::open::near_and_far_port;
-use super::outbound::read_transport;
+use super::transport::{near_and_far_port, read_transport};
 use crate::base::counters::DropReason;
 use crate::base::time::Moment;
+use crate::flow::end::End;
 use crate::flow::key::{FlowKey, Realm};
-use crate::flow::record::End;
 use crate::wire::icmp::{Icmp, Query};
 use crate::wire::ipv4::protocol;
 use crate::wire::transport::Transport;

@@ -6,12 +6,13 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use super::datapath::{Datapath, PacketView, Verdict};
-use super::outbound::read_transport;
+use super::transport::{near_and_far_port, read_transport};
 use crate::base::counters::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
 use crate::base::time::Moment;
-use crate::flow::record::{Chained, End, Flow, FlowKind, Stage};
+use crate::flow::end::End;
+use crate::flow::record::{Chained, Flow, FlowKind, Stage};
 use crate::flow::table::FlowRefusal;
 use crate::flow::tcp::{TcpStage, TcpTracker};
 use crate::guard::Answer;
@@ -24,23 +25,6 @@ use crate::wire::icmp::Icmp;
 use crate::wire::ipv4::protocol;
 use crate::wire::transport::Transport;
 use crate::wire::udp::DHCP_CLIENT;
-
-/// Ports of a packet as the client on the near end sees them: (its own, the far end's). Of an ICMP query they are its
-/// identifier and what it asks for, so that one kind of query never gets another's answer.
-pub(super) const fn near_and_far_port(transport: &Transport, sender: End) -> (u16, u16) {
-    let (source, destination) = match transport {
-        Transport::Tcp(segment) => (segment.source_port, segment.destination_port),
-        Transport::Udp(datagram) => (datagram.source_port, datagram.destination_port),
-        Transport::Icmp(Icmp::Request { query, ident } | Icmp::Reply { query, ident }) => {
-            return (*ident, query.kind() as u16);
-        }
-        Transport::Icmp(Icmp::Error) | Transport::Other => (0, 0),
-    };
-    match sender {
-        End::Near => (source, destination),
-        End::Far => (destination, source),
-    }
-}
 
 impl Datapath {
     /// Opens a flow for a packet from the client on `from`, and takes the packet along.

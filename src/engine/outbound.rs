@@ -1,33 +1,16 @@
 //! A client's packet: which flow is it of?
 
 use super::datapath::{Datapath, PacketView, Verdict};
-use super::open::near_and_far_port;
+use super::transport::{near_and_far_port, read_transport};
 use crate::base::counters::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
+use crate::flow::end::End;
 use crate::flow::key::{FlowKey, Realm};
-use crate::flow::record::End;
 use crate::route::icmp_error::IcmpError;
-use crate::wire::icmp::{Icmp, IcmpFault, Query};
-use crate::wire::ipv4::{Part, protocol};
-use crate::wire::tcp::TcpFault;
-use crate::wire::transport::{Transport, TransportFault};
-use crate::wire::udp::UdpFault;
-
-/// Reads what a packet carries. A first fragment without the whole layer-4 header is an attack on those who
-/// judge by it (RFC 1858).
-#[inline(always)]
-pub(super) fn read_transport(view: &PacketView<'_>, protocol: u8) -> Result<Transport, DropReason> {
-    Transport::read(&view.ip, protocol, view.header).map_err(|fault| match fault {
-        TransportFault::Tcp(TcpFault::Flags) => DropReason::TcpFlags,
-        TransportFault::Udp(UdpFault::Length) => DropReason::UdpHeader,
-        TransportFault::Icmp(IcmpFault::Kind) => DropReason::IcmpKind,
-        _ if view.ip.part == Part::First => DropReason::FragmentTiny,
-        TransportFault::Tcp(TcpFault::Short | TcpFault::Offset) => DropReason::TcpHeader,
-        TransportFault::Udp(UdpFault::Short) => DropReason::UdpHeader,
-        TransportFault::Icmp(IcmpFault::Short) => DropReason::IcmpHeader,
-    })
-}
+use crate::wire::icmp::{Icmp, Query};
+use crate::wire::ipv4::protocol;
+use crate::wire::transport::Transport;
 
 impl Datapath {
     /// Judges a packet from the client on `from`, whole or the first fragment of its datagram.

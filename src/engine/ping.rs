@@ -6,12 +6,13 @@
 //! for none. An answer is as large as its request: it is cut where that is too large for the way back, and where that was
 //! forbidden the request's sender is told.
 
-use super::datapath::{Datapath, PacketView, Translation, Ttl, Verdict};
+use super::datapath::{Datapath, PacketView, Verdict};
 use super::settings::UplinkPings;
 use crate::base::counters::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::nat::rewrite::{answer_echo, readdress};
+use crate::nat::translation::{Translation, Ttl};
 use crate::route::icmp_error::IcmpError;
 use crate::tables::allowance::Taken;
 use crate::wire::ipv4::DontFragment;

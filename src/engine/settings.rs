@@ -3,9 +3,10 @@
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
+use crate::flow::fragments::FragmentLimits;
 use crate::flow::table::FlowTable;
 use crate::flow::timeouts::Timeouts;
-use crate::nat::mapping::Mappings;
+use crate::nat::mapping_table::Mappings;
 use crate::route::destination::Network;
 use crate::tables::allowance::Rate;
 
@@ -41,24 +42,6 @@ pub enum UplinkPings {
     Answered,
     /// Nobody there is told that there is somebody.
     Ignored,
-}
-
-/// How many fragments may wait for the rest of their datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FragmentLimits {
-    /// Incomplete datagrams in all. Half of them are guaranteed in equal parts, so there should be two for every client
-    /// that there can be.
-    pub datagrams: u16,
-    /// Incomplete datagrams of one client.
-    pub datagrams_per_client: u16,
-    /// Packets held in all.
-    pub packets: u16,
-    /// Packets held for one client.
-    pub packets_per_client: u16,
-    /// Bytes of memory held for one client.
-    pub bytes_per_client: usize,
-    /// Bytes of memory held for all that comes from the uplink.
-    pub bytes_from_uplink: usize,
 }
 
 /// The engine's settings.

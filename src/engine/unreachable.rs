@@ -1,11 +1,11 @@
 //! A packet that came back from the uplink's link layer: whose was it?
 
 use super::datapath::{Datapath, PacketView};
-use super::open::near_and_far_port;
+use super::transport::near_and_far_port;
 use crate::base::side::Side;
 use crate::base::time::Moment;
+use crate::flow::end::End;
 use crate::flow::key::{FlowKey, Realm};
-use crate::flow::record::End;
 use crate::nat::rewrite::{NewHeader, PortChange, readdress, repoint};
 use crate::route::icmp_error::IcmpError;
 use crate::wire::icmp::Icmp;

@@ -19,13 +19,30 @@ use super::coverage::{Coverage, CoverageError};
 use super::passed::Passed;
 use crate::base::counters::DropReason;
 use crate::base::tick::{Seconds, Tick};
-use crate::engine::datapath::Translation;
-use crate::engine::settings::FragmentLimits;
+use crate::nat::translation::Translation;
 use crate::tables::index::Index;
 use crate::tables::share::{Account, Membership, Share};
 use crate::tables::slab::{Ends, Id, Links, Slab};
 use crate::wire::ipv4::{Ipv4, Part, protocol};
 use crate::wire::packet::Packet;
+
+/// How many fragments may wait for the rest of their datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentLimits {
+    /// Incomplete datagrams in all. Half of them are guaranteed in equal parts, so there should be two for every client
+    /// that there can be.
+    pub datagrams: u16,
+    /// Incomplete datagrams of one client.
+    pub datagrams_per_client: u16,
+    /// Packets held in all.
+    pub packets: u16,
+    /// Packets held for one client.
+    pub packets_per_client: u16,
+    /// Bytes of memory held for one client.
+    pub bytes_per_client: usize,
+    /// Bytes of memory held for all that comes from the uplink.
+    pub bytes_from_uplink: usize,
+}
 
 /// What names a datagram (RFC 791 section 3.2), and from whom it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What the firewall remembers: flows, their state and how long it lasts.
 
+pub mod end;
 pub mod fragments;
 pub mod freshness;
 

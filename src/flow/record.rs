@@ -2,31 +2,12 @@
 
 use core::net::Ipv4Addr;
 
+use super::end::End;
 use super::tcp::{TcpStage, TcpTracker};
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
 use crate::nat::mapping::Mapping;
 use crate::tables::slab::Id;
-
-/// One of a flow's two ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The client the flow belongs to.
-    Near,
-    /// Whoever it talks to.
-    Far,
-}
-
-impl End {
-    /// The other end.
-    #[must_use]
-    pub const fn other(self) -> End {
-        match self {
-            End::Near => End::Far,
-            End::Far => End::Near,
-        }
-    }
-}
 
 /// Between which sides a flow runs, and who opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use super::record::{Chained, Flow, FlowKind, Generation, Stage};
 use super::tcp::{TcpStage, TcpTracker};
 use super::timeouts::Timeouts;
 use crate::base::tick::{Seconds, Tick};
+use crate::nat::mapping::Want;
 use crate::nat::ports::PoolKind;
 use crate::tables::index::{ChainLinks, Heads};
 use crate::tables::share::{Account, Fault, Membership, Share};
@@ -42,25 +43,12 @@ pub enum Expiry {
     Alive,
 }
 
-/// What a new flow lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// A place in the table.
-    Place,
-    /// A mapping.
-    Mapping,
-    /// A port of this pool.
-    Port(PoolKind),
-}
-
-impl Want {
-    /// The kinds of flows that keep what is wanted.
-    const fn resources(self) -> Range<usize> {
-        match self {
-            Want::Place => 0..RESOURCES,
-            Want::Mapping => 0..PoolKind::ALL.len(),
-            Want::Port(pool) => pool.position()..pool.position() + 1,
-        }
+/// The kinds of flows that keep what is wanted.
+const fn resources(want: Want) -> Range<usize> {
+    match want {
+        Want::Place => 0..RESOURCES,
+        Want::Mapping => 0..PoolKind::ALL.len(),
+        Want::Port(pool) => pool.position()..pool.position() + 1,
     }
 }
 
@@ -319,7 +307,7 @@ impl FlowTable {
         let last_heard =
             |id: &Id<Flow>| self.slab.get(*id).map(|flow| flow.deadline.before(self.lists.timeouts.of(flow)));
         let mut oldest = standings
-            .map(|standing| want.resources().filter_map(|kind| first(standing, kind)).min_by_key(last_heard));
+            .map(|standing| resources(want).filter_map(|kind| first(standing, kind)).min_by_key(last_heard));
         oldest.find_map(|found| found)
     }
 

@@ -7,7 +7,7 @@
 
 use bitflags::bitflags;
 
-use super::record::End;
+use super::end::End;
 use crate::wire::tcp::{Flags, Tcp};
 
 /// How far a connection is. "Opener" is the end that sent the first SYN.

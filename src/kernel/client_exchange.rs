@@ -12,7 +12,7 @@ use crate::vif::netfront::Netfront;
 use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::xen::Xen;
 use crate::xen::copy::CopyBatch;
-use crate::xen::page::PagePool;
+use crate::xen::page_pool::PagePool;
 use alloc::vec::Vec;
 
 /// Copies in one hypercall: a ring of buffers and as much again. Xen itself pauses long batches to let others run.

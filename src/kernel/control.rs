@@ -14,9 +14,10 @@ use crate::config::{Change, ChangeQueue, Live};
 use crate::store::{Polled, Store, StoreError, StoreRing, WatchEvent};
 use crate::vif::attention::Attention;
 use crate::vif::deferred::DeferredPages;
+use crate::vif::frontend_directory;
 use crate::vif::netback::ClientBroken;
 use crate::vif::platform::Platform;
-use crate::vif::uplink;
+use crate::vif::uplink::Uplink;
 use crate::xen::Xen;
 use crate::xen::event::Port;
 
@@ -77,7 +78,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             requests::announce(&store).await?;
             store.watch(requests::REQUESTS, CONTROL).await?;
             store.watch(BACKENDS, BACKENDS).await?;
-            store.watch(uplink::DEVICES, DEVICES).await
+            store.watch(frontend_directory::DEVICES, DEVICES).await
         })?;
         Ok(Self {
             store,
@@ -211,7 +212,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     /// When there is something to do without a reply of XenStore.
     pub fn deadline(&self, vifs: &Vifs) -> Option<Moment> {
         let clients = vifs.clients.deadline(&self.attention);
-        let uplink = vifs.uplink.as_ref().and_then(uplink::Uplink::deadline);
+        let uplink = vifs.uplink.as_ref().and_then(Uplink::deadline);
         [clients, uplink, self.held.deadline(), self.silence.deadline()].into_iter().flatten().min()
     }
 }

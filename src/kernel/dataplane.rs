@@ -25,7 +25,7 @@ use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
 use crate::wire::packet::Packet;
 use crate::xen::Xen;
 use crate::xen::event::Port;
-use crate::xen::page::PagePool;
+use crate::xen::page_pool::PagePool;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 

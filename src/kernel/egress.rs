@@ -17,7 +17,7 @@ use crate::wire::ethernet::{EtherType, Header, Mac};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::packet::Packet;
 use crate::xen::charge::{Charge, OWN_PAGES};
-use crate::xen::page::PagePool;
+use crate::xen::page_pool::PagePool;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 

@@ -5,7 +5,7 @@
 
 use crate::base::side::ClientSlot;
 use crate::config::change::Ownership;
-use crate::vif::client::DeviceId;
+use crate::vif::device_id::DeviceId;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 

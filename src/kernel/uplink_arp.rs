@@ -45,7 +45,8 @@ mod tests {
     use crate::tables::share::Account;
     use crate::wire::arp::Operation;
     use crate::xen::charge::Charge;
-    use crate::xen::page::{PagePool, on_heap};
+    use crate::xen::page::on_heap;
+    use crate::xen::page_pool::PagePool;
     use core::net::Ipv4Addr;
 
     const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);

@@ -7,9 +7,10 @@ use crate::base::text::decimal;
 use crate::base::time::Moment;
 use crate::config::Change;
 use crate::store::{Job, Store, StoreError, StoreRing};
+use crate::vif::frontend_directory;
 use crate::vif::frontend_directory::{FrontendDirectory, USUAL_MTU};
 use crate::vif::netfront::UplinkBroken;
-use crate::vif::uplink::{self, LinkChange, Uplink, UplinkSteps};
+use crate::vif::uplink::{LinkChange, Uplink, UplinkSteps};
 use crate::xen::Xen;
 use alloc::vec::Vec;
 use core::task::Poll;
@@ -24,7 +25,7 @@ pub(super) struct Listing {
 impl Listing {
     /// Lists the devices; with [`Need::Uplink`] the first that can be used is taken.
     async fn read<R: StoreRing>(need: Need, store: Store<R>) -> Result<Self, StoreError> {
-        let mut devices: Vec<u32> = directory_or_empty(&store, uplink::DEVICES)
+        let mut devices: Vec<u32> = directory_or_empty(&store, frontend_directory::DEVICES)
             .await?
             .iter()
             .filter_map(|name| decimal(name))

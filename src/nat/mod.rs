@@ -2,8 +2,10 @@
 
 pub mod ident;
 pub mod mapping;
+pub mod mapping_table;
 pub mod ports;
 pub mod prf;
 pub mod quarantine;
 pub mod quote;
 pub mod rewrite;
+pub mod translation;

@@ -13,9 +13,6 @@ pub const MAX_BYTES: usize = 576;
 /// Precedence 6 (RFC 1812 section 4.3.2.5).
 const TOS: u8 = 0xC0;
 
-/// Hops an answer may go.
-pub const TTL: u8 = 64;
-
 /// What is told to the sender of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpError {
@@ -110,7 +107,7 @@ pub fn write_ip(
     head[ipv4::at::TOS] = tos;
     put_u16(head, ipv4::at::TOTAL_BYTES, total_bytes as u16);
     put_u16(head, ipv4::at::FRAGMENT, 0x4000);
-    head[ipv4::at::TTL] = TTL;
+    head[ipv4::at::TTL] = ipv4::DEFAULT_TTL;
     head[ipv4::at::PROTOCOL] = protocol;
     put_u32(head, ipv4::at::SOURCE, source.to_bits());
     put_u32(head, ipv4::at::DESTINATION, destination.to_bits());

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Polled, Ticket, without_nul};
 use super::error::StoreError;
 use super::events::{Added, WatchEvent};
-use super::nodes::Nodes;
+use super::nodes::{Nodes, Replies};
 use super::path;
 use super::wire::{MessageKind, ProtocolViolation, TransactionId};
 use super::{RingStatus, StoreRing};
@@ -179,10 +179,12 @@ impl<R: StoreRing> Store<R> {
 }
 
 impl<R: StoreRing> Nodes for Store<R> {
-    type Ring = R;
+    async fn ask(&self, kind: MessageKind, parts: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
+        self.send(kind, TransactionId::NONE, parts).await?.await
+    }
 
-    fn place(&self) -> (&Store<R>, TransactionId) {
-        (self, TransactionId::NONE)
+    async fn ask_all(&self, kind: MessageKind, requests: &[[&[u8]; 3]]) -> Result<Replies, StoreError> {
+        ask_all(self, TransactionId::NONE, kind, requests).await
     }
 }
 
@@ -267,28 +269,22 @@ impl<R: StoreRing> Drop for Transaction<R> {
 }
 
 impl<R: StoreRing> Nodes for Transaction<R> {
-    type Ring = R;
+    async fn ask(&self, kind: MessageKind, parts: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
+        self.store.send(kind, self.id, parts).await?.await
+    }
 
-    fn place(&self) -> (&Store<R>, TransactionId) {
-        (&self.store, self.id)
+    async fn ask_all(&self, kind: MessageKind, requests: &[[&[u8]; 3]]) -> Result<Replies, StoreError> {
+        ask_all(&self.store, self.id, kind, requests).await
     }
 }
 
-/// Sends one request within `transaction` and waits for its reply's payload.
-pub(super) async fn ask<R: StoreRing>(
-    (store, transaction): (&Store<R>, TransactionId),
-    kind: MessageKind,
-    parts: &[&[u8]],
-) -> Result<Vec<u8>, StoreError> {
-    store.send(kind, transaction, parts).await?.await
-}
-
 /// Sends requests one behind the other and waits for all their replies: one round trip.
-pub(super) async fn ask_all<R: StoreRing>(
-    (store, transaction): (&Store<R>, TransactionId),
+async fn ask_all<R: StoreRing>(
+    store: &Store<R>,
+    transaction: TransactionId,
     kind: MessageKind,
     requests: &[[&[u8]; 3]],
-) -> Result<Vec<Result<Vec<u8>, StoreError>>, StoreError> {
+) -> Result<Replies, StoreError> {
     let mut waiting = Vec::with_capacity(requests.len());
     for parts in requests {
         waiting.push(store.send(kind, transaction, parts).await?);

@@ -1,10 +1,8 @@
 //! Reading and changing nodes, inside a transaction or outside.
 
-use super::StoreRing;
-use super::client::{self, Store};
 use super::error::StoreError;
 use super::path::{self, MAX_VALUE_BYTES};
-use super::wire::{MessageKind, ProtocolViolation, TransactionId};
+use super::wire::{MessageKind, ProtocolViolation};
 use crate::base::text::{Excerpt, decimal};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -17,22 +15,20 @@ const MAX_DIRECTORY_BYTES: usize = 64 * 1024;
 /// How often a long directory is read anew when it changes while being read in parts.
 const DIRECTORY_ATTEMPTS: usize = 16;
 
+/// What became of each of several requests.
+pub type Replies = Vec<Result<Vec<u8>, StoreError>>;
+
 /// The requests about nodes. Paths are absolute, or relative to our own `/local/domain/<id>`.
 ///
 /// Each is a future that is ready when its reply has come. What a node holds was written by somebody else: a value is
 /// text or a number here, and still to be judged.
 #[allow(async_fn_in_trait, reason = "futures stay on the only thread that there is")]
 pub trait Nodes {
-    /// The bytes to and from xenstored.
-    type Ring: StoreRing;
+    /// Sends one request and waits for its reply's payload. The methods below are the way to use it.
+    async fn ask(&self, kind: MessageKind, parts: &[&[u8]]) -> Result<Vec<u8>, StoreError>;
 
-    /// The connection and the transaction that requests are part of.
-    fn place(&self) -> (&Store<Self::Ring>, TransactionId);
-
-    /// Sends one request; its reply's payload. The methods below are the way to use it.
-    async fn ask(&self, kind: MessageKind, parts: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
-        client::ask(self.place(), kind, parts).await
-    }
+    /// Sends requests one behind the other and waits for all their replies: one round trip.
+    async fn ask_all(&self, kind: MessageKind, requests: &[[&[u8]; 3]]) -> Result<Replies, StoreError>;
 
     /// A node's value.
     ///
@@ -67,7 +63,7 @@ pub trait Nodes {
     async fn read_peers<const N: usize>(&self, paths: [&str; N]) -> Result<[Option<String>; N], StoreError> {
         paths.iter().try_for_each(|path| path::check(path))?;
         let requests = paths.map(|path| [path.as_bytes(), b"\0", b""]);
-        let replies = client::ask_all(self.place(), MessageKind::Read, &requests).await?;
+        let replies = self.ask_all(MessageKind::Read, &requests).await?;
         let mut values = [const { None }; N];
         for (value, reply) in values.iter_mut().zip(replies) {
             *value = as_peers(reply.and_then(text))?;
@@ -108,7 +104,7 @@ pub trait Nodes {
         }
         let requests: Vec<[&[u8]; 3]> =
             nodes.iter().map(|(path, value)| [path.as_bytes(), b"\0", value.as_bytes()]).collect();
-        let replies = client::ask_all(self.place(), MessageKind::Write, &requests).await?;
+        let replies = self.ask_all(MessageKind::Write, &requests).await?;
         replies.into_iter().try_for_each(|reply| reply.map(drop))
     }
 

@@ -2,8 +2,8 @@
 
 use crate::guard::antispoof::Identity;
 use crate::store::{Nodes, Store, StoreError, StoreRing, Transaction};
-use crate::vif::client::DeviceId;
 use crate::vif::connect::{RingAddresses, UnusableRings};
+use crate::vif::device_id::DeviceId;
 use crate::vif::features::Support;
 use crate::vif::lifecycle::backend::{BackendEvent, BackendObservation};
 use crate::vif::lifecycle::{BusState, Online};

@@ -1,7 +1,7 @@
 //! The pieces of a frame: one page as a rule, more for what does not fit one.
 
 use crate::vif::slots::MAX_SLOTS;
-use crate::xen::page::{CHAIN, Chain, Chunk, PagePool};
+use crate::xen::page_pool::{CHAIN, Chain, Chunk, PagePool};
 use alloc::boxed::Box;
 use arrayvec::ArrayVec;
 use core::{iter, slice};

@@ -10,31 +10,17 @@ use crate::tables::allowance::Taken;
 use crate::tables::share::Account;
 use crate::vif::backend_directory::BackendDirectory;
 use crate::vif::connect::{RingAddresses, UnusableRings};
+use crate::vif::device_id::DeviceId;
 use crate::vif::lifecycle::backend::{Backend, BackendAction, BackendEvent, BackendObservation};
 use crate::vif::netback::Netback;
 use crate::vif::platform::Platform;
 use crate::vif::token_bucket::{RateLimit, TokenBucket};
-use crate::xen::{DomainId, Xen};
+use crate::xen::Xen;
 use alloc::rc::Rc;
 use core::fmt;
 use core::task::Poll;
 use core::time::Duration;
 use log::Level;
-
-/// Names a backend device: the client's domain and the device's number in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DeviceId {
-    /// The client.
-    pub domain: DomainId,
-    /// Its `devid`: 0 for the first network device.
-    pub device: u32,
-}
-
-impl fmt::Display for DeviceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "vif{}.{}", self.domain.0, self.device)
-    }
-}
 
 /// What happened to the rings while the device took its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 
 use crate::tables::share::Account;
 use crate::vif::frame::Frame;
-use crate::xen::page::PagePool;
+use crate::xen::page_pool::PagePool;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 

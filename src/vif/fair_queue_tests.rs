@@ -5,7 +5,8 @@ use crate::base::side::ClientSlot;
 use crate::vif::backpressure::LEAST_ROOM;
 use crate::vif::chunks::Chunks;
 use crate::wire::packet::Offload;
-use crate::xen::page::{Chunk, on_heap};
+use crate::xen::page::on_heap;
+use crate::xen::page_pool::Chunk;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 

@@ -12,7 +12,8 @@ use crate::wire::checksum::Sum;
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::wire::packet::{Checksum, Gso, GsoKind, Offload, Packet};
 use crate::xen::charge::Charge;
-use crate::xen::page::{Chunk, PAGE_BYTES, Page, PagePool};
+use crate::xen::page::{PAGE_BYTES, Page};
+use crate::xen::page_pool::{Chunk, PagePool};
 use core::ops::Range;
 
 /// IP bytes that [`Packet::header`] gives: as much as an ICMP error may quote.

@@ -7,7 +7,6 @@ use crate::vif::features::{Features, Support};
 use crate::vif::lifecycle::frontend::{FrontendEvent, FrontendObservation};
 use crate::vif::lifecycle::{BusState, Online};
 use crate::vif::netfront::Addresses;
-use crate::vif::uplink::DEVICES;
 use crate::vif::words::parse_mtu;
 use crate::wire::ethernet::Mac;
 use crate::xen::DomainId;
@@ -15,6 +14,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
+
+/// Where the toolstack announces our network devices.
+pub const DEVICES: &str = "device/vif";
 
 /// What we announce besides our rings, as `netif.h` names it. A key that is missing says no.
 const ABILITIES: [(&str, u32); 4] =

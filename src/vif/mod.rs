@@ -10,6 +10,7 @@ pub mod chunks;
 pub mod client;
 pub mod connect;
 pub mod deferred;
+pub mod device_id;
 pub mod drops;
 pub mod extra;
 pub mod fair_queue;

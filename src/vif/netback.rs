@@ -26,7 +26,8 @@ use crate::wire::packet::{Gso, Offload, Packet};
 use crate::xen::charge::ClientCharges;
 use crate::xen::copy::{CopyBatch, Lent, Remote};
 use crate::xen::grant::Gref;
-use crate::xen::page::{Chunk, PAGE_BYTES, Page, PagePool};
+use crate::xen::page::{PAGE_BYTES, Page};
+use crate::xen::page_pool::{Chunk, PagePool};
 use crate::xen::{DomainId, MappedPage, Xen};
 use core::time::Duration;
 

@@ -3,8 +3,8 @@
 use crate::base::time::Moment;
 use crate::store::{Store, StoreRing};
 use crate::vif::attention::Attention;
-use crate::vif::client::DeviceId;
 use crate::vif::deferred::DeferredPages;
+use crate::vif::device_id::DeviceId;
 use crate::xen::Xen;
 use core::fmt;
 use log::Level;

@@ -17,9 +17,6 @@ use core::net::Ipv4Addr;
 use core::task::Poll;
 use core::time::Duration;
 
-/// Where the toolstack announces our network devices.
-pub const DEVICES: &str = "device/vif";
-
 /// What happened to the link while the device took its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkChange {

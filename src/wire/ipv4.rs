@@ -9,6 +9,9 @@ use core::net::Ipv4Addr;
 use super::bytes::u16_at;
 use super::checksum::Sum;
 
+/// The TTL of packets of our own (RFC 1700; Linux: `IPDEFTTL`).
+pub const DEFAULT_TTL: u8 = 64;
+
 /// Bytes of a header without options.
 pub const HEADER_BYTES: usize = 20;
 

@@ -6,7 +6,8 @@
 use super::DomainId;
 use super::abi::{DOMID_SELF, GNTCOPY_DEST_GREF, GNTCOPY_SOURCE_GREF, GrantCopy, GrantCopySide};
 use super::grant::Gref;
-use super::page::{Chunk, PAGE_BYTES, Page};
+use super::page::{PAGE_BYTES, Page};
+use super::page_pool::Chunk;
 use alloc::vec::Vec;
 use core::ops::Range;
 

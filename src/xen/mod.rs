@@ -19,6 +19,7 @@ pub mod metal;
 #[cfg(feature = "sim")]
 pub mod meter;
 pub mod page;
+pub mod page_pool;
 pub mod store_ring;
 #[cfg(feature = "sim")]
 pub mod touch;
@@ -28,7 +29,8 @@ use copy::CopyBatch;
 use core::ops::Range;
 use event::{Port, RemotePort};
 use grant::{Access, GrantedPage, Gref};
-use page::{Page, PagePool, SharedPage};
+use page::{Page, SharedPage};
+use page_pool::PagePool;
 
 /// A domain's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,11 +6,7 @@
 //! ([`crate::xen::grant`]), or by lending it to a copy batch ([`crate::xen::copy`]).
 
 use super::DomainId;
-use super::charge::{Accounts, Booking, Charge, ClientCharges};
-use super::grant::GrantedPage;
-use alloc::boxed::Box;
-use alloc::vec::Vec;
-use arrayvec::ArrayVec;
+use super::charge::Charge;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -33,7 +29,7 @@ pub struct Page {
     /// Bytes from the start that may hold what `reader` has not seen.
     unseen: u16,
     /// On whose account it is.
-    charge: Charge,
+    pub(super) charge: Charge,
 }
 
 // SAFETY: a page is owned memory, reached through one value only, like a boxed array.
@@ -81,23 +77,23 @@ impl Page {
         self.start.as_ptr().addr()
     }
 
-    /// Wipes whatever `reader` has not seen yet and is not to see now, which is all but `shown`.
-    pub(in crate::xen) fn prepare_for(&mut self, reader: DomainId, shown: Range<usize>) {
+    /// Wipes whatever `reader` has not seen yet and is not to see now, which is all but `exposed`.
+    pub(in crate::xen) fn prepare_for(&mut self, reader: DomainId, exposed: Range<usize>) {
         if self.reader != Some(reader) {
             self.reader = Some(reader);
             self.unseen = PAGE_BYTES as u16;
         }
         let unseen = usize::from(core::mem::take(&mut self.unseen));
-        if shown.start == 0 && unseen <= shown.end {
+        if exposed.start == 0 && unseen <= exposed.end {
             return;
         }
         // An empty slice would be a call of memset all the same.
-        if shown.start > 0
-            && let Some(before) = self.whole_mut().get_mut(..shown.start.min(unseen))
+        if exposed.start > 0
+            && let Some(before) = self.whole_mut().get_mut(..exposed.start.min(unseen))
         {
             before.fill(0);
         }
-        if let Some(after) = self.whole_mut().get_mut(shown.end..unseen) {
+        if let Some(after) = self.whole_mut().get_mut(exposed.end..unseen) {
             after.fill(0);
         }
     }
@@ -200,185 +196,6 @@ impl SharedPage {
     }
 }
 
-/// Some bytes of a page.
-#[derive(Debug)]
-pub struct Chunk {
-    /// The page.
-    pub page: Page,
-    /// First byte.
-    pub offset: u16,
-    /// Bytes; `offset + bytes` is within the page.
-    pub bytes: u16,
-}
-
-impl Chunk {
-    /// Where in the page the bytes are.
-    pub fn range(&self) -> Range<usize> {
-        let start = usize::from(self.offset);
-        start..start + usize::from(self.bytes)
-    }
-
-    /// The bytes.
-    pub fn data(&self) -> &[u8] {
-        self.page.bytes().get(self.range()).unwrap_or_default()
-    }
-
-    /// The first bytes, as many as there are up to `most`, writable.
-    pub fn head_mut(&mut self, most: usize) -> &mut [u8] {
-        let start = usize::from(self.offset);
-        self.page.bytes_mut(start..start + usize::from(self.bytes).min(most))
-    }
-}
-
-/// Most segments behind a packet's first.
-pub const CHAIN: usize = 18;
-
-/// The segments behind a packet's first, in order.
-pub type Chain = ArrayVec<Chunk, CHAIN>;
-
-/// One chain for so many pages. Whoever has a chain has two pages or more, so chains never run out before pages do.
-const PAGES_PER_CHAIN: usize = 2;
-
-/// The domain's free pages, for packets and rings, and on whose account the others are; and chains, which hold packets
-/// of several pages together.
-#[derive(Debug)]
-pub struct PagePool {
-    free: Vec<Page>,
-    total: usize,
-    accounts: Accounts,
-    #[expect(clippy::vec_box, reason = "a chain changes hands as a pointer, not as 400 bytes")]
-    chains: Vec<Box<Chain>>,
-}
-
-impl PagePool {
-    /// An empty pool with room for `capacity` pages, so that giving back never allocates.
-    pub fn with_capacity(capacity: usize) -> Self {
-        let chains = capacity.div_ceil(PAGES_PER_CHAIN);
-        Self {
-            free: Vec::with_capacity(capacity),
-            total: 0,
-            accounts: Accounts::new(capacity),
-            chains: (0..chains).map(|_| Box::default()).collect(),
-        }
-    }
-
-    /// Takes an empty chain; `None` when all are in use.
-    pub fn take_chain(&mut self) -> Option<Box<Chain>> {
-        self.chains.pop()
-    }
-
-    /// Gives a chain back, with the pages that it still holds.
-    pub fn give_chain(&mut self, mut chain: Box<Chain>) {
-        for segment in chain.drain(..) {
-            self.give(segment.page);
-        }
-        self.chains.push(chain);
-    }
-
-    /// Chains free now.
-    pub fn free_chains(&self) -> usize {
-        self.chains.len()
-    }
-
-    /// Adds a page that was never in the pool.
-    pub fn add(&mut self, page: Page) {
-        self.free.push(page);
-        self.total += 1;
-    }
-
-    /// Takes a page with old contents of this domain on an account; `None` when the account may take no more, or all
-    /// are in use.
-    #[inline]
-    pub fn take(&mut self, charge: Charge) -> Option<Page> {
-        // Asked before the account is, which then has nothing to undo.
-        let free = self.free.len();
-        if free == 0 || self.accounts.take(charge, free) == Booking::Refused {
-            return None;
-        }
-        let mut page = self.free.pop()?;
-        page.charge = charge;
-        Some(page)
-    }
-
-    /// Gives a page back.
-    #[inline]
-    pub fn give(&mut self, page: Page) {
-        self.accounts.give(page.charge);
-        self.free.push(page);
-    }
-
-    /// Pages that [`Self::take`] would give on this account now.
-    #[inline]
-    pub fn room(&self, charge: Charge) -> usize {
-        self.accounts.room(charge, self.free.len())
-    }
-
-    /// Whether [`Self::take`] would give so many pages on this account now.
-    #[inline]
-    pub fn has_room(&self, charge: Charge, pages: usize) -> bool {
-        self.accounts.has_room(charge, pages, self.free.len())
-    }
-
-    /// Moves a packet's pages to another account, which must have room.
-    #[inline]
-    pub fn recharge(&mut self, (first, rest): (&mut Chunk, &mut [Chunk]), to: Charge) {
-        let count = 1 + rest.len() as u32;
-        let from = core::mem::replace(&mut first.page.charge, to);
-        for Chunk { page, .. } in rest {
-            page.charge = to;
-        }
-        self.accounts.transfer(from, to, count);
-    }
-
-    /// Notes that the uplink's backend has answered a page and still uses it.
-    pub fn keep(&mut self, granted: &mut GrantedPage) {
-        self.accounts.transfer(granted.charge, Charge::KEPT, 1);
-        granted.charge = Charge::KEPT;
-    }
-
-    /// Whether more is on an account than is guaranteed to it.
-    pub fn is_beyond(&self, charge: Charge) -> bool {
-        self.accounts.held(charge) > self.accounts.guaranteed(charge)
-    }
-
-    /// Pages on an account.
-    pub fn charged(&self, charge: Charge) -> usize {
-        self.accounts.held(charge) as usize
-    }
-
-    /// Pages that an account may always take, those that it has taken included.
-    pub fn guaranteed(&self, charge: Charge) -> usize {
-        self.accounts.guaranteed(charge) as usize
-    }
-
-    /// Gives a client that connects its accounts; `None` when there are none left.
-    pub fn open(&mut self, client: DomainId) -> Option<ClientCharges> {
-        self.accounts.open(client)
-    }
-
-    /// Takes the guaranteed part of a client that disconnects. What it still holds stays on its accounts, also when it
-    /// comes back.
-    pub fn close(&mut self, client: ClientCharges) {
-        self.accounts.close(client);
-    }
-
-    /// Pages free now.
-    pub fn free(&self) -> usize {
-        self.free.len()
-    }
-
-    /// Pages that were added.
-    pub fn total(&self) -> usize {
-        self.total
-    }
-
-    /// The accounts, to look at.
-    pub fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
-}
-
-/// Pages on the host's heap, for tests.
 #[cfg(test)]
 pub(crate) mod on_heap {
     use super::*;
@@ -417,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn granting_wipes_what_the_reader_has_not_seen_and_is_not_shown() {
+    fn granting_wipes_what_the_reader_has_not_seen_and_is_not_exposed() {
         let (reader, other) = (DomainId(1), DomainId(2));
         let mut page = on_heap::page();
         page.bytes_mut(0..PAGE_BYTES).fill(7);
@@ -439,16 +256,5 @@ mod tests {
         assert_eq!((page.bytes()[49], page.bytes()[50], page.bytes()[99], page.bytes()[200]), (9, 0, 0, 5));
         page.prepare_for(other, 0..0);
         assert!(page.bytes().iter().all(|&byte| byte == 0));
-    }
-
-    #[test]
-    fn pool_counts_what_is_free() {
-        let mut pool = PagePool::with_capacity(2);
-        pool.add(on_heap::page());
-        pool.add(on_heap::page());
-        let page = pool.take(Charge::NOBODY).unwrap();
-        assert_eq!((pool.free(), pool.total()), (1, 2));
-        pool.give(page);
-        assert_eq!(pool.free(), 2);
     }
 }

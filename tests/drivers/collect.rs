@@ -11,7 +11,7 @@ use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
 use ravelin::xen::grant::Gref;
 use ravelin::xen::host::{Frame, HostMemory};
-use ravelin::xen::page::PagePool;
+use ravelin::xen::page_pool::PagePool;
 use ravelin::xen::{DomainId, Xen};
 
 const CLIENT: DomainId = DomainId(9);

@@ -13,7 +13,7 @@ use ravelin::xen::charge::Charge;
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
 use ravelin::xen::grant::Gref;
-use ravelin::xen::page::Chunk;
+use ravelin::xen::page_pool::Chunk;
 use ravelin::xen::{DomainId, Xen, host};
 use std::num::NonZeroU16;
 use std::time::Duration;

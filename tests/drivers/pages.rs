@@ -12,7 +12,8 @@ use ravelin::vif::frame::{Complete, Frame};
 use ravelin::vif::ring::RING_SIZE;
 use ravelin::wire::packet::{Offload, Packet};
 use ravelin::xen::charge::Charge;
-use ravelin::xen::page::{Chunk, Page, PagePool};
+use ravelin::xen::page::Page;
+use ravelin::xen::page_pool::{Chunk, PagePool};
 use ravelin::xen::{DomainId, Xen};
 use std::net::Ipv4Addr;
 

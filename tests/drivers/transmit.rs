@@ -13,7 +13,7 @@ use ravelin::vif::slots::MAX_SLOTS;
 use ravelin::wire::packet::Offload;
 use ravelin::xen::charge::Charge;
 use ravelin::xen::grant::{Access, GrantedPage};
-use ravelin::xen::page::{Chunk, PagePool};
+use ravelin::xen::page_pool::{Chunk, PagePool};
 use ravelin::xen::{DomainId, Xen};
 
 const KERNEL: u32 = 4000;

@@ -5,7 +5,7 @@ use crate::{Dice, LONG, SHORT, START, milliseconds};
 use ravelin::base::side::ClientSlot;
 use ravelin::config::change::Ownership;
 use ravelin::kernel::ownership::Owners;
-use ravelin::vif::client::DeviceId;
+use ravelin::vif::device_id::DeviceId;
 use ravelin::vif::lifecycle::backend::BackendEvent;
 use ravelin::vif::lifecycle::{BusState, Online, Rings};
 use ravelin::xen::DomainId;

@@ -21,7 +21,8 @@ use super::abi::{
 use super::copy::CopyBatch;
 use super::event::{self, NOTICES, Notifications, Port, RemotePort};
 use super::grant::{Access, GrantTable, GrantedPage, Gref};
-use super::page::{Page, PagePool, SharedPage};
+use super::page::{Page, SharedPage};
+use super::page_pool::PagePool;
 use super::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError, clock};
 use crate::base::time::{Moment, UnixSeconds};
 use alloc::vec::Vec;
