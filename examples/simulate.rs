@@ -4,10 +4,10 @@
 //! shrunk, and its event trace and a capture per interface are written to the directory. Ends with 1 when
 //! something was violated. With `-` as directory it ends at the first violation and writes nothing. `make simulate` and `make mutants` call it.
 
-use ravelin::sim::oracle::Violation;
-use ravelin::sim::run::{Report, run};
+use ravelin::sim::run::{RunReport, run};
 use ravelin::sim::scenario::Scenario;
 use ravelin::sim::trace::Recording;
+use ravelin::sim::violation::OracleViolation;
 use ravelin::xen::meter::Meter;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -32,7 +32,7 @@ struct Totals {
 }
 
 /// What a scenario violates, a panic of the kernel included, and its report if it did not panic.
-fn try_out(scenario: &Scenario, recording: Recording) -> (Option<Report>, Vec<Violation>) {
+fn try_out(scenario: &Scenario, recording: Recording) -> (Option<RunReport>, Vec<OracleViolation>) {
     match catch_unwind(|| run(scenario, recording)) {
         Ok(mut report) => {
             let violations = std::mem::take(&mut report.violations);
@@ -42,7 +42,7 @@ fn try_out(scenario: &Scenario, recording: Recording) -> (Option<Report>, Vec<Vi
             ravelin::xen::touch::listen(None);
             let text = cause.downcast_ref::<String>().cloned();
             let what = text.or(cause.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
-            (None, vec![Violation { oracle: "panic", what, at: Default::default() }])
+            (None, vec![OracleViolation { oracle: "panic", what, at: Default::default() }])
         }
     }
 }
@@ -62,7 +62,7 @@ fn shrink(mut scenario: Scenario, oracle: &str) -> Scenario {
 }
 
 /// Writes what a violation takes.
-fn explain(scenario: Scenario, violation: &Violation, directory: &Path) -> std::io::Result<()> {
+fn explain(scenario: Scenario, violation: &OracleViolation, directory: &Path) -> std::io::Result<()> {
     let scenario = shrink(scenario, violation.oracle);
     let (report, violations) = try_out(&scenario, Recording::On);
     std::fs::create_dir_all(directory)?;
@@ -70,8 +70,8 @@ fn explain(scenario: Scenario, violation: &Violation, directory: &Path) -> std::
     for violation in &violations {
         text += &format!("VIOLATED {violation}\n");
     }
-    for line in report.iter().flat_map(|report| &report.lines) {
-        text += line;
+    for link in report.iter().flat_map(|report| &report.lines) {
+        text += link;
         text += "\n";
     }
     let name = format!("seed-{}", scenario.seed);

@@ -3,19 +3,19 @@
 //! Needs `--features sim`.
 #![cfg(feature = "sim")]
 
-use ravelin::sim::fairness::{UPLINK_RATE, Work, compete};
-use ravelin::sim::net::bulk::Way;
-use ravelin::sim::net::flood::{Burst, Kind};
-use ravelin::sim::peer::conduct::{Conduct, Line};
-use ravelin::sim::peer::nic::Style;
-use ravelin::sim::rules::SlowRules;
+use ravelin::sim::competition::{UPLINK_RATE, Workload, compete};
+use ravelin::sim::host::bulk::Way;
+use ravelin::sim::host::flood::{Burst, FloodKind};
+use ravelin::sim::oracle::rules::SlowRules;
+use ravelin::sim::peer::backend_config::{BackendConfig, LinkLimit};
+use ravelin::sim::peer::nic::FrontendConfig;
 use ravelin::sim::run::run;
 use ravelin::sim::scenario::{Attacker, Scenario};
 use ravelin::sim::trace::Recording;
 use std::time::Duration;
 
 /// Bytes per second of each; no oracle may speak.
-fn rates(works: &[Work]) -> Vec<u64> {
+fn rates(works: &[Workload]) -> Vec<u64> {
     let outcome = compete(works, 7);
     assert!(outcome.violations.is_empty(), "{:#?}", outcome.violations);
     println!("{works:?}: {:?}", outcome.rates);
@@ -23,7 +23,7 @@ fn rates(works: &[Work]) -> Vec<u64> {
 }
 
 /// Beside a greedy client an honest one must have four fifths of its half, in either order of attaching.
-fn check_half(honest: Work, greedy: Work) {
+fn check_half(honest: Workload, greedy: Workload) {
     let floor = UPLINK_RATE / 2 * 8 / 10;
     let first = rates(&[honest, greedy]);
     assert!(first[0] >= floor, "{honest:?} first, {greedy:?} second: {first:?}");
@@ -33,22 +33,22 @@ fn check_half(honest: Work, greedy: Work) {
 
 #[test]
 fn s_5_an_upload_has_its_half_beside_a_flood_of_datagrams() {
-    check_half(Work::Bulk(Way::Up), Work::Datagrams(1400));
+    check_half(Workload::Bulk(Way::Up), Workload::Datagrams(1400));
 }
 
 #[test]
 fn s_5_a_download_has_its_half_beside_a_flood_of_datagrams() {
-    check_half(Work::Bulk(Way::Down), Work::Datagrams(1400));
+    check_half(Workload::Bulk(Way::Down), Workload::Datagrams(1400));
 }
 
 #[test]
 fn s_5_an_upload_has_its_half_beside_a_flood_of_tiny_packets() {
-    check_half(Work::Bulk(Way::Up), Work::Datagrams(60));
+    check_half(Workload::Bulk(Way::Up), Workload::Datagrams(60));
 }
 
 #[test]
 fn s_5_three_kinds_of_packets_have_a_third_each() {
-    let works = [Work::Bulk(Way::Up), Work::Datagrams(60), Work::Large(Way::Up)];
+    let works = [Workload::Bulk(Way::Up), Workload::Datagrams(60), Workload::Large(Way::Up)];
     let rates = rates(&works);
     for rate in &rates {
         assert!(*rate >= UPLINK_RATE / 3 * 8 / 10, "{rates:?}");
@@ -57,24 +57,29 @@ fn s_5_three_kinds_of_packets_have_a_third_each() {
 
 #[test]
 fn one_client_alone_fills_the_uplink() {
-    for work in [Work::Bulk(Way::Up), Work::Bulk(Way::Down), Work::Large(Way::Up), Work::Datagrams(1400)] {
+    for work in [
+        Workload::Bulk(Way::Up),
+        Workload::Bulk(Way::Down),
+        Workload::Large(Way::Up),
+        Workload::Datagrams(1400),
+    ] {
         let rates = rates(&[work]);
         assert!(rates[0] >= UPLINK_RATE * 8 / 10, "{work:?}: {rates:?}");
     }
 }
 
 /// A world in which such clients come and go on an uplink slower than they are; no oracle may speak.
-fn crowd(attackers: usize, kind: Kind, frames: usize) {
+fn crowd(attackers: usize, kind: FloodKind, frames: usize) {
     let burst = Burst { frames, every: Duration::from_millis(100) };
     let base = Scenario::of_seed(1);
-    let style = Style { lazy_per_mille: 0, ..base.clients[0].style };
-    let line = Line { bytes_per_second: UPLINK_RATE, outward_bytes: 8 << 10, inward_bytes: 128 << 10 };
+    let config = FrontendConfig { lazy_per_mille: 0, ..base.clients[0].config };
+    let link = LinkLimit { bytes_per_second: UPLINK_RATE, outward_bytes: 8 << 10, inward_bytes: 128 << 10 };
     let scenario = Scenario {
         traffic: Duration::from_secs(2),
-        conduct: Conduct { line: Some(line), lazy_per_mille: 0, mischief_per_mille: 0, ..base.conduct },
-        attackers: vec![Attacker::Flood(style, kind, burst); attackers],
+        backend: BackendConfig { link: Some(link), lazy_per_mille: 0, attacks_per_mille: 0, ..base.backend },
+        attackers: vec![Attacker::Flood(config, kind, burst); attackers],
         outside_every: None,
-        upset_every: None,
+        clock_faults_every: None,
         uplink_restarts: 0,
         rules: SlowRules::open(),
         ..base
@@ -85,5 +90,5 @@ fn crowd(attackers: usize, kind: Kind, frames: usize) {
 
 #[test]
 fn s_5_an_account_is_its_address_s_whatever_slot_that_comes_back_on() {
-    crowd(8, Kind::Pings, 1);
+    crowd(8, FloodKind::Pings, 1);
 }

@@ -3,8 +3,8 @@
 //! Needs `--features sim`.
 #![cfg(feature = "sim")]
 
-use ravelin::sim::life::{Course, Happening, crowd, live};
-use ravelin::sim::peer::frontend::Deed;
+use ravelin::sim::life::{Course, LifeEvent, crowd, live};
+use ravelin::sim::peer::frontend::DriverAction;
 use ravelin::sim::trace::Recording;
 
 /// Changes of XenStore after which a course is interrupted: that many lie between any two of its steps.
@@ -14,7 +14,7 @@ const STEPS: [u64; 6] = [0, 1, 2, 3, 5, 8];
 const STEPS_OF_ATTACH: [u64; 6] = [0, 1, 30, 33, 38, 46];
 
 /// Interrupts `course` by `interruption` after `step` changes.
-fn interrupt(course: Course, interruption: Happening, step: u64) {
+fn interrupt(course: Course, interruption: LifeEvent, step: u64) {
     let story = live(course, interruption, step, step + 1, Recording::Off);
     let found = &story.violations;
     assert!(found.is_empty(), "{course:?}, after {step} changes {interruption:?}: {found:#?}");
@@ -22,7 +22,7 @@ fn interrupt(course: Course, interruption: Happening, step: u64) {
 
 /// Interrupts `course` by everything, each after another number of changes.
 fn interrupt_by_everything(course: Course, steps: [u64; 6]) {
-    for (index, interruption) in Happening::ALL.into_iter().enumerate() {
+    for (index, interruption) in LifeEvent::ALL.into_iter().enumerate() {
         interrupt(course, interruption, steps[index % steps.len()]);
     }
 }
@@ -34,27 +34,27 @@ fn first_attach_can_be_interrupted() {
 
 #[test]
 fn driver_reload_can_be_interrupted() {
-    interrupt_by_everything(Course::Then(Happening::Client(Deed::Reload)), STEPS);
+    interrupt_by_everything(Course::Then(LifeEvent::Client(DriverAction::Reload)), STEPS);
 }
 
 #[test]
 fn windows_dance_can_be_interrupted() {
-    interrupt_by_everything(Course::Then(Happening::Client(Deed::Dance)), STEPS);
+    interrupt_by_everything(Course::Then(LifeEvent::Client(DriverAction::Dance)), STEPS);
 }
 
 #[test]
 fn detach_can_be_interrupted() {
-    interrupt_by_everything(Course::Then(Happening::Detach), STEPS);
+    interrupt_by_everything(Course::Then(LifeEvent::Detach), STEPS);
 }
 
 #[test]
 fn destruction_can_be_interrupted() {
-    interrupt_by_everything(Course::Then(Happening::Destroy), STEPS);
+    interrupt_by_everything(Course::Then(LifeEvent::Destroy), STEPS);
 }
 
 #[test]
 fn uplink_restart_can_be_interrupted() {
-    interrupt_by_everything(Course::Then(Happening::UplinkRestart), STEPS);
+    interrupt_by_everything(Course::Then(LifeEvent::UplinkRestart), STEPS);
 }
 
 /// xenstored counts the toolstack's nodes in the vifs' directories as ours: more than there may be.
@@ -67,11 +67,11 @@ fn ninety_clients_fit_into_the_quotas_of_xenstored() {
 #[test]
 #[ignore = "long: make lifecycle"]
 fn every_step_of_everything_can_be_interrupted_by_everything() {
-    for interruption in Happening::ALL {
+    for interruption in LifeEvent::ALL {
         for step in STEPS_OF_ATTACH {
             interrupt(Course::Appear, interruption, step);
         }
-        for happening in Happening::ALL {
+        for happening in LifeEvent::ALL {
             for step in STEPS {
                 interrupt(Course::Then(happening), interruption, step);
             }

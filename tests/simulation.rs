@@ -3,7 +3,7 @@
 //! Needs `--features sim`. A bug that it finds gets its test where the bug was; seeds change their meaning with the scenarios.
 #![cfg(feature = "sim")]
 
-use ravelin::sim::console::Reader;
+use ravelin::sim::peer::console::ConsoleReader;
 use ravelin::sim::run::run;
 use ravelin::sim::scenario::{Attacker, Scenario};
 use ravelin::sim::trace::Recording;
@@ -43,16 +43,16 @@ fn the_fixed_seeds_hold_everything() {
     assert!(attacked(&|attacker| matches!(attacker, Attacker::Flood(..))));
     assert!(attacked(&|attacker| matches!(attacker, Attacker::Hoarder(_))));
     assert!(attacked(&|attacker| matches!(attacker, Attacker::Greedy(..))));
-    assert!(some(&|world| world.conduct.mischief_per_mille > 0));
+    assert!(some(&|world| world.backend.attacks_per_mille > 0));
     assert!(some(&|world| world.is_lossless()));
     assert!(some(&|world| world.is_steady() && !world.attackers.is_empty()));
-    assert!(some(&|world| world.moods_every.is_some()));
+    assert!(some(&|world| world.flaky_every.is_some()));
     assert!(some(&|world| world.outside_every.is_some()));
-    assert!(some(&|world| world.upset_every.is_some()));
+    assert!(some(&|world| world.clock_faults_every.is_some()));
     assert!(some(&|world| world.destroyed > 0));
     assert!(some(&|world| world.detaches > 0));
     assert!(some(&|world| world.uplink_restarts > 0));
-    assert!(some(&|world| world.reader == Reader::Nobody));
+    assert!(some(&|world| world.reader == ConsoleReader::Nobody));
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn a_turn_after_a_sleep_does_not_ask_for_the_time() {
     let mut scenario = Scenario::of_seed(48);
     scenario.traffic = Duration::from_millis(300);
     let report = run(&scenario, Recording::Off);
-    let (readings, naps) = (report.clock_readings, report.naps);
-    assert!(readings < naps, "the kernel slept {naps} times and asked for the time {readings} times");
+    let (readings, sleeps) = (report.clock_readings, report.sleeps);
+    assert!(readings < sleeps, "the kernel slept {sleeps} times and asked for the time {readings} times");
 }
 
 #[test]

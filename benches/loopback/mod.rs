@@ -19,7 +19,7 @@ use ravelin::wire::checksum;
 use ravelin::wire::packet::Packet;
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
-use ravelin::xen::host::Frame;
+use ravelin::xen::host::HostFrame;
 use ravelin::xen::page_pool::PagePool;
 use ravelin::xen::{DomainId, Xen};
 use std::net::Ipv4Addr;
@@ -106,7 +106,7 @@ fn datagram(bytes: usize, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Vec<u8>
 
 /// A ring as a peer sees it: its page and the bytes of an entry.
 #[derive(Clone, Copy)]
-struct Ring(Frame, usize);
+struct Ring(HostFrame, usize);
 
 impl Ring {
     fn write(self, xen: &Stub, index: u32, entry: &[u8]) {
@@ -138,9 +138,9 @@ pub struct Loopback {
     uplink_tx: Ring,
     uplink_rx: Ring,
     /// Our grant table, a page that the client sends from, the first of those it receives into.
-    table: Frame,
-    source: Frame,
-    sink: Frame,
+    table: HostFrame,
+    source: HostFrame,
+    sink: HostFrame,
     bytes: u16,
     burst: u32,
     /// Slots of each packet, as full as the first.
@@ -161,9 +161,9 @@ impl Loopback {
         let (burst, slots) = if is_large { (LARGE_BURST, LARGE_SLOTS) } else { (BURST, 1) };
         let bytes = bytes / slots as usize;
         let mut xen = Stub::new(KERNEL, 512);
-        let frame = |index: u32| Frame(KERNEL + index);
+        let frame = |index: u32| HostFrame(KERNEL + index);
         let (table, tx, rx, source, sink) = (frame(0), frame(4), frame(5), frame(6), frame(64));
-        let map = |xen: &mut Stub, frame: Frame| {
+        let map = |xen: &mut Stub, frame: HostFrame| {
             xen.map(DomainId(9), ravelin::xen::grant::Gref(frame.0)).expect("a frame of this machine")
         };
         let (tx_page, rx_page) = (map(&mut xen, tx), map(&mut xen, rx));
@@ -269,7 +269,7 @@ impl Loopback {
     pub fn down(&mut self, shape: Shape) {
         for slot in (0..self.burst).flat_map(|_| 0..self.slots) {
             // What the client posts: a buffer of its own for each.
-            let sink = Frame(self.sink.0 + self.at[2] % BURST);
+            let sink = HostFrame(self.sink.0 + self.at[2] % BURST);
             let [g0, g1, g2, g3] = sink.0.to_le_bytes();
             self.client_rx.write(&self.xen, self.at[2], &[self.at[2] as u8, 0, 0, 0, g0, g1, g2, g3]);
             self.at[2] = self.at[2].wrapping_add(1);

@@ -5,7 +5,7 @@ use ravelin::base::time::{Moment, UnixSeconds};
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::{Port, RemotePort};
 use ravelin::xen::grant::{Access, GrantTable, GrantedPage, Gref};
-use ravelin::xen::host::{Frame, HostMemory};
+use ravelin::xen::host::{HostFrame, HostMemory};
 use ravelin::xen::page::Page;
 use ravelin::xen::page_pool::PagePool;
 use ravelin::xen::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError};
@@ -25,16 +25,16 @@ impl Stub {
         let mut memory = HostMemory::new((kernel + others) as usize);
         let mut pages = PagePool::with_capacity(kernel as usize);
         for frame in 0..kernel {
-            pages.add(memory.give(Frame(frame)).expect("given once"));
+            pages.add(memory.give(HostFrame(frame)).expect("given once"));
         }
-        let table = (0..4).map(|index| memory.shared(Frame(kernel + index)).expect("a frame")).collect();
+        let table = (0..4).map(|index| memory.shared(HostFrame(kernel + index)).expect("a frame")).collect();
         Self { memory, grants: GrantTable::new(table), pages }
     }
 
     /// The page that the kernel granted, by the entry in its table.
-    pub fn granted(&self, table: Frame, reference: u32) -> Frame {
-        let place = Frame(table.0 + reference / 512);
-        Frame(self.memory.word(place, (reference % 512) as usize * 8 + 4))
+    pub fn granted(&self, table: HostFrame, reference: u32) -> HostFrame {
+        let place = HostFrame(table.0 + reference / 512);
+        HostFrame(self.memory.word(place, (reference % 512) as usize * 8 + 4))
     }
 }
 
@@ -71,7 +71,7 @@ impl Xen for Stub {
     }
 
     fn map(&mut self, _: DomainId, reference: Gref) -> Result<MappedPage, XenError> {
-        self.memory.map(Frame(reference.0), 0).ok_or(XenError(-1))
+        self.memory.map(HostFrame(reference.0), 0).ok_or(XenError(-1))
     }
 
     fn unmap(&mut self, _: MappedPage) -> Result<(), XenError> {
@@ -84,7 +84,7 @@ impl Xen for Stub {
             for copy in copies {
                 let frame = |side: &ravelin::xen::abi::GrantCopySide| match side.domain {
                     SELF => memory.frame_at(side.reference as usize).expect("a page of ours"),
-                    _ => Frame(side.reference as u32),
+                    _ => HostFrame(side.reference as u32),
                 };
                 let from = (frame(&copy.source), usize::from(copy.source.offset));
                 let to = (frame(&copy.dest), usize::from(copy.dest.offset));

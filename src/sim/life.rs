@@ -3,21 +3,21 @@
 //! Two clients are there, one of which everything happens to. In the end whoever is alive is given what it lacks, must
 //! be served, and leaves; then the kernel must hold nothing.
 
-use super::books::KernelStory;
-use super::dice::Dice;
-use super::domain::SimXen;
-use super::machine::{Machine, UPLINK};
-use super::oracle::Violation;
-use super::peer::conduct::Conduct;
-use super::peer::frontend::Deed;
-use super::peer::nic::Style;
-use super::peer::toolstack::{Task, Toolstack, When, back_of, uplink_back};
-use super::rules::SlowRules;
-use super::run::{FRAMES, GATEWAY, PAGES, SERVER, boot_kernel, domain_of, plans, populate};
-use super::scenario::{ClientShape, Scenario};
-use super::trace::Recording;
-use super::world::World;
 use crate::base::time::Moment;
+use crate::sim::machine::kernel_domain::SimXen;
+use crate::sim::machine::world::World;
+use crate::sim::machine::{Machine, UPLINK};
+use crate::sim::oracle::end_checks::KernelSummary;
+use crate::sim::oracle::rules::SlowRules;
+use crate::sim::peer::backend_config::BackendConfig;
+use crate::sim::peer::frontend::DriverAction;
+use crate::sim::peer::nic::FrontendConfig;
+use crate::sim::peer::toolstack::{Task, Toolstack, When, back_of, uplink_back};
+use crate::sim::prng::Prng;
+use crate::sim::run::{FRAMES, GATEWAY, PAGES, SERVER, boot_kernel, domain_of, plans, populate};
+use crate::sim::scenario::{ClientShape, Scenario};
+use crate::sim::trace::Recording;
+use crate::sim::violation::OracleViolation;
 use crate::xen::{Shutdown, touch};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -31,9 +31,9 @@ use core::time::Duration;
 
 /// Something that happens to a client's vif, to the uplink, or to the firewall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happening {
+pub enum LifeEvent {
     /// The client's driver does something.
-    Client(Deed),
+    Client(DriverAction),
     /// `xl network-detach` of the client's vif.
     Detach,
     /// `xl destroy` of the client.
@@ -50,16 +50,16 @@ pub enum Happening {
     Pause,
 }
 
-impl Happening {
+impl LifeEvent {
     /// Everything that can happen.
     pub const ALL: [Self; 14] = [
-        Self::Client(Deed::Reload),
-        Self::Client(Deed::Crash),
-        Self::Client(Deed::Dance),
-        Self::Client(Deed::CloseAtOnce),
-        Self::Client(Deed::RemoveDirectory),
-        Self::Client(Deed::BreakRings),
-        Self::Client(Deed::Babble),
+        Self::Client(DriverAction::Reload),
+        Self::Client(DriverAction::Crash),
+        Self::Client(DriverAction::Dance),
+        Self::Client(DriverAction::CloseAtOnce),
+        Self::Client(DriverAction::RemoveDirectory),
+        Self::Client(DriverAction::BreakRings),
+        Self::Client(DriverAction::Babble),
         Self::Detach,
         Self::Destroy,
         Self::Vanish,
@@ -72,7 +72,7 @@ impl Happening {
     fn tasks(self) -> Vec<Task> {
         let client = domain_of(0);
         match self {
-            Self::Client(deed) => vec![Task::Command(client, deed)],
+            Self::Client(action) => vec![Task::Command(client, action)],
             Self::Detach => vec![Task::Detach(client)],
             Self::Destroy => vec![Task::Destroy(client)],
             Self::Vanish => vec![Task::Vanish(client)],
@@ -90,11 +90,11 @@ pub enum Course {
     /// The client appears.
     Appear,
     /// It is there, and this happens.
-    Then(Happening),
+    Then(LifeEvent),
 }
 
 impl Course {
-    fn happening(self) -> Option<Happening> {
+    fn happening(self) -> Option<LifeEvent> {
         match self {
             Self::Appear => None,
             Self::Then(happening) => Some(happening),
@@ -104,9 +104,9 @@ impl Course {
 
 /// What came of it.
 #[derive(Debug)]
-pub struct Story {
+pub struct LifeReport {
     /// What was violated.
-    pub violations: Vec<Violation>,
+    pub violations: Vec<OracleViolation>,
     /// What happened, if it was recorded.
     pub lines: Vec<String>,
 }
@@ -119,17 +119,23 @@ const REPAIRS: Duration = Duration::from_secs(50);
 const LATER: Duration = Duration::from_secs(3 * 3600);
 
 /// Runs `course`, interrupted by `interruption` after XenStore has changed `step` times.
-pub fn live(course: Course, interruption: Happening, step: u64, seed: u64, recording: Recording) -> Story {
-    let mut dice = Dice::new(seed);
-    let scenario = scenario(seed, &mut dice);
-    let machine = Machine::new(FRAMES, dice.split(), recording);
+pub fn live(
+    course: Course,
+    interruption: LifeEvent,
+    step: u64,
+    seed: u64,
+    recording: Recording,
+) -> LifeReport {
+    let mut prng = Prng::new(seed);
+    let scenario = scenario(seed, &mut prng);
+    let machine = Machine::new(FRAMES, prng.split(), recording);
     let start = machine.now;
     let (begins, course_tasks) = match course {
         Course::Appear => (start + APPEARS, Vec::new()),
         Course::Then(happening) => (start + HAPPENS, happening.tasks()),
     };
     let happenings = [Some(interruption), course.happening()];
-    let pauses = happenings.iter().filter(|&&happening| happening == Some(Happening::Pause)).count();
+    let pauses = happenings.iter().filter(|&&happening| happening == Some(LifeEvent::Pause)).count();
     let repairs = start + REPAIRS + LATER * pauses as u32;
     let mut tasks = vec![(When::At(start + Duration::from_millis(100)), Task::AttachUplink)];
     for (after, plan) in plans(&scenario, repairs + Duration::from_secs(30)) {
@@ -141,17 +147,18 @@ pub fn live(course: Course, interruption: Happening, step: u64, seed: u64, recor
         0 => (When::AfterChanges(begins, step), task),
         _ => (When::At(begins), task),
     });
-    let cast = Cast { toolstacks: [tasks, interrupting.collect()], contested: contested(&happenings) };
-    play(&scenario, &mut dice, machine, cast, repairs)
+    let toolstacks =
+        Toolstacks { toolstacks: [tasks, interrupting.collect()], contested: contested(&happenings) };
+    run_life(&scenario, &mut prng, machine, toolstacks, repairs)
 }
 
 /// `count` clients at once: all must be served, and leave nothing.
-pub fn crowd(count: usize, seed: u64) -> Story {
-    let mut dice = Dice::new(seed);
-    let mut scenario = scenario(seed, &mut dice);
+pub fn crowd(count: usize, seed: u64) -> LifeReport {
+    let mut prng = Prng::new(seed);
+    let mut scenario = scenario(seed, &mut prng);
     let shape = ClientShape { pace: Duration::from_secs(400), ..scenario.clients[0] };
     scenario.clients = vec![shape; count];
-    let machine = Machine::new(FRAMES_OF_A_CROWD, dice.split(), Recording::Off);
+    let machine = Machine::new(FRAMES_OF_A_CROWD, prng.split(), Recording::Off);
     let start = machine.now;
     let full = start + Duration::from_secs(5 + count as u64);
     let mut tasks = vec![(When::At(start), Task::AttachUplink)];
@@ -163,38 +170,44 @@ pub fn crowd(count: usize, seed: u64) -> Story {
     tasks.extend(clients.map(|client| (When::At(full), Task::Detach(client))));
     tasks.push((When::At(full), Task::DetachUplink));
     tasks.push((When::At(full + Duration::from_secs(60 + 5 * count as u64)), Task::ShutDown));
-    let cast = Cast { toolstacks: [tasks, Vec::new()], contested: BTreeSet::new() };
-    play(&scenario, &mut dice, machine, cast, full + Duration::from_secs(5 * count as u64))
+    let toolstacks = Toolstacks { toolstacks: [tasks, Vec::new()], contested: BTreeSet::new() };
+    run_life(&scenario, &mut prng, machine, toolstacks, full + Duration::from_secs(5 * count as u64))
 }
 
 /// Memory for every client's rings and buffers.
 const FRAMES_OF_A_CROWD: usize = 32_000;
 
 /// Who does what in XenStore.
-struct Cast {
+struct Toolstacks {
     toolstacks: [Vec<(When, Task)>; 2],
     /// See [`Machine::contested`].
     contested: BTreeSet<String>,
 }
 
-/// Plays a story to its end; it is over some minutes after `late`.
-fn play(scenario: &Scenario, dice: &mut Dice, machine: Machine, cast: Cast, late: Moment) -> Story {
+/// Runs the scenario to its end, some minutes after `late`.
+fn run_life(
+    scenario: &Scenario,
+    prng: &mut Prng,
+    machine: Machine,
+    toolstacks: Toolstacks,
+    late: Moment,
+) -> LifeReport {
     let ends = late + Duration::from_secs(300);
-    let world = Rc::new(RefCell::new(World::new(machine, scenario.tempo, ends)));
+    let world = Rc::new(RefCell::new(World::new(machine, scenario.interleaving, ends)));
     world.borrow_mut().machine.create(UPLINK);
-    world.borrow_mut().machine.contested = cast.contested;
+    world.borrow_mut().machine.contested = toolstacks.contested;
     let boot = SimXen::boot(&world, PAGES);
-    let [first, second] = cast.toolstacks.map(Toolstack::new);
-    populate(&world, scenario, dice, boot.store_ring, first, late);
+    let [first, second] = toolstacks.toolstacks.map(Toolstack::new);
+    populate(&world, scenario, prng, boot.store_ring, first, late);
     world.borrow_mut().add(Box::new(second));
-    let ended = boot_kernel(&world, scenario, boot, &mut KernelStory::default());
+    let ended = boot_kernel(&world, scenario, boot, &mut KernelSummary::default());
     touch::listen(None);
     let mut world = world.borrow_mut();
     let machine = &mut world.machine;
     if ended != Some(Shutdown::PowerOff) && machine.violations.is_empty() {
         machine.violate("shutdown", format!("the kernel ended with {ended:?}, not with PowerOff"));
     }
-    Story {
+    LifeReport {
         violations: core::mem::take(&mut machine.violations),
         lines: machine.trace.lines().map(Into::into).collect(),
     }
@@ -208,7 +221,7 @@ fn end(repairs: Moment) -> Vec<(When, Task)> {
     tasks.push((at(0), Task::AttachUplink));
     tasks.extend(clients.map(|client| (at(0), Task::Repair(client))));
     // A driver that was closed on must be loaded again.
-    tasks.push((at(5), Task::Command(clients[0], Deed::Reload)));
+    tasks.push((at(5), Task::Command(clients[0], DriverAction::Reload)));
     tasks.extend(clients.map(|client| (at(12), Task::Expect(client))));
     tasks.extend(clients.map(|client| (at(13), Task::Detach(client))));
     tasks.push((at(13), Task::DetachUplink));
@@ -218,33 +231,38 @@ fn end(repairs: Moment) -> Vec<(When, Task)> {
 
 /// Two work on one vif: what libxl promises to one alone is not promised to them. The directories in which libxl may be
 /// in its own way: it is paused along with the firewall, too.
-fn contested(happenings: &[Option<Happening>]) -> BTreeSet<String> {
+fn contested(happenings: &[Option<LifeEvent>]) -> BTreeSet<String> {
     let mut all = BTreeSet::from([back_of(domain_of(0))]);
-    if happenings.contains(&Some(Happening::Pause)) {
+    if happenings.contains(&Some(LifeEvent::Pause)) {
         all.insert(back_of(domain_of(1)));
     }
-    if happenings.contains(&Some(Happening::Pause)) || happenings.contains(&Some(Happening::UplinkRestart)) {
+    if happenings.contains(&Some(LifeEvent::Pause)) || happenings.contains(&Some(LifeEvent::UplinkRestart)) {
         all.insert(uplink_back());
     }
     all
 }
 
 /// Two calm clients with little traffic.
-fn scenario(seed: u64, dice: &mut Dice) -> Scenario {
-    let style =
-        Style { blank_per_mille: 500, most_slots: 2, buffers: 64, start: u32::MAX - 30, ..Style::PLAIN };
+fn scenario(seed: u64, prng: &mut Prng) -> Scenario {
+    let config = FrontendConfig {
+        blank_per_mille: 500,
+        most_slots: 2,
+        buffers: 64,
+        start: u32::MAX - 30,
+        ..FrontendConfig::PLAIN
+    };
     let client = |starts_after| ClientShape {
-        style,
+        config,
         starts_after,
         reload_every: None,
         pace: Duration::from_secs(1),
         largest_transfer: 2000,
     };
     Scenario {
-        conduct: Conduct { blank_per_mille: 500, most_slots: 2, ..Conduct::CALM },
+        backend: BackendConfig { blank_per_mille: 500, most_slots: 2, ..BackendConfig::CALM },
         // In this order: what is interrupted is the appearance of the first.
         clients: vec![client(APPEARS), client(Duration::from_millis(1500))],
-        rules: SlowRules::of_dice(dice, &[SERVER, GATEWAY]),
+        rules: SlowRules::random(prng, &[SERVER, GATEWAY]),
         store_noise: 20,
         store_latency: Duration::from_micros(500),
         ..Scenario::calm(seed)

@@ -1,39 +1,5 @@
-//! One run: the world is built, the kernel boots into it, and in the end the books are balanced.
+//! One run: the world is built, the kernel boots into it, and in the end everything must have been given back.
 
-use super::books::{KernelStory, check_balance, check_forwarding, check_neighbours, check_service};
-use super::console::{self, Terminal};
-use super::dice::Dice;
-use super::domain::{Boot, SimXen};
-use super::ledger::{Outcome, Service};
-use super::machine::{Machine, UPLINK};
-use super::memory::MemoryWatch;
-use super::net::Host;
-use super::net::apps::{Datagrams, Pace, Pings, Probes, Transfers};
-use super::net::flood::Flood;
-use super::net::greedy::{self, Greedy};
-use super::net::host::{Address, StackHost};
-use super::net::moody::Moody;
-use super::net::names::{Lookups, NameServer};
-use super::net::nonsense::Nonsense;
-use super::net::outside::{Outside, Target};
-use super::net::server::{ECHO, Echo, TRANSFER, TransferServer};
-use super::net::web::{Browser, WebServer};
-use super::oracle::Violation;
-use super::pages::PageWatch;
-use super::payers::PayerWatch;
-use super::peer::backend::Backend;
-use super::peer::conduct::Conduct;
-use super::peer::frontend::Frontend;
-use super::peer::hostile::Hostile;
-use super::peer::storm::Storming;
-use super::peer::toolstack::{ClientPlan, MakePeer, Task, Toolstack, When};
-use super::rules::FORBIDDEN;
-use super::scenario::{Attacker, ClientShape, Scenario};
-use super::shares::SharesWatch;
-use super::store::daemon::Daemon;
-use super::trace::Recording;
-use super::watcher::{self, CLIENT_MAC};
-use super::world::{Peer, SharedWorld, World};
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::time::Moment;
 use crate::config::Live;
@@ -41,6 +7,42 @@ use crate::config::command_line::CommandLine;
 use crate::config::rule_source::{RuleSource, RulesReport};
 use crate::engine::Engine;
 use crate::kernel::Firewall;
+use crate::sim::host::Host;
+use crate::sim::host::apps::{Datagrams, Pace, Pings, Probes, Transfers};
+use crate::sim::host::flaky::Flaky;
+use crate::sim::host::flood::Flood;
+use crate::sim::host::greedy::{self, Greedy};
+use crate::sim::host::names::{Lookups, NameServer};
+use crate::sim::host::nonsense::Nonsense;
+use crate::sim::host::outside::{Outside, Target};
+use crate::sim::host::server::{ECHO, Echo, TRANSFER, TransferServer};
+use crate::sim::host::stack::{HostAddresses, StackHost};
+use crate::sim::host::web::{Browser, WebServer};
+use crate::sim::machine::kernel_domain::{KernelBoot, SimXen};
+use crate::sim::machine::world::{Peer, SharedWorld, World};
+use crate::sim::machine::{Machine, UPLINK};
+use crate::sim::oracle::end_checks::{
+    KernelSummary, check_balance, check_forwarding, check_neighbours, check_service,
+};
+use crate::sim::oracle::grant_oracle::{self, CLIENT_MAC};
+use crate::sim::oracle::ledger::{ClientService, ServiceOutcome};
+use crate::sim::oracle::memory::MemoryOracle;
+use crate::sim::oracle::pages::PageOracle;
+use crate::sim::oracle::payers::PayerOracle;
+use crate::sim::oracle::rules::FORBIDDEN;
+use crate::sim::oracle::shares::ShareOracle;
+use crate::sim::peer::backend_config::BackendConfig;
+use crate::sim::peer::console::{self, Terminal};
+use crate::sim::peer::frontend::ClientFrontend;
+use crate::sim::peer::hostile::HostileClient;
+use crate::sim::peer::store_daemon::StoreDaemon;
+use crate::sim::peer::storm::StormingClient;
+use crate::sim::peer::toolstack::{ClientPlan, MakePeer, Task, Toolstack, When};
+use crate::sim::peer::uplink_backend::UplinkBackend;
+use crate::sim::prng::Prng;
+use crate::sim::scenario::{Attacker, ClientShape, Scenario};
+use crate::sim::trace::Recording;
+use crate::sim::violation::OracleViolation;
 use crate::store::Store;
 use crate::xen::meter::{self, Payer};
 use crate::xen::{DomainId, Shutdown, Xen, touch};
@@ -56,9 +58,9 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 /// Pages of the machine.
-pub(super) const FRAMES: usize = 8192;
+pub(in crate::sim) const FRAMES: usize = 8192;
 /// Pages that the kernel has for packets.
-pub(super) const PAGES: usize = 1024;
+pub(in crate::sim) const PAGES: usize = 1024;
 /// The same where clients compete for a slow uplink: so many that it is the uplink that is short. Where pages are short
 /// they are what is divided, and whoever sends small packets gets fewer bytes out.
 const ENOUGH_PAGES: usize = 3072;
@@ -69,13 +71,13 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// A server beyond it.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
 /// Our Ethernet address there, as the toolstack gives it.
-pub(super) const UPLINK_MAC: [u8; 6] = [0x00, 0x16, 0x3e, 0, 0, 1];
+pub(in crate::sim) const UPLINK_MAC: [u8; 6] = [0x00, 0x16, 0x3e, 0, 0, 1];
 /// After the last device is gone: time for everything that is held to be let go.
 const REST: Duration = Duration::from_secs(90);
 
 /// What came of a run.
 #[derive(Debug)]
-pub struct Report {
+pub struct RunReport {
     /// Hash of everything that happened.
     pub hash: u64,
     /// Events that went into it.
@@ -91,19 +93,19 @@ pub struct Report {
     /// Lines that the console's reader has read.
     pub console_lines: u64,
     /// How often the kernel slept.
-    pub naps: u64,
+    pub sleeps: u64,
     /// How often it asked for the time.
     pub clock_readings: u64,
     /// What was violated.
-    pub violations: Vec<Violation>,
+    pub violations: Vec<OracleViolation>,
     /// What clients asked and got.
-    pub outcomes: Vec<(DomainId, Service, Outcome)>,
+    pub outcomes: Vec<(DomainId, ClientService, ServiceOutcome)>,
     /// The slowest transfer.
     pub slowest: Duration,
     /// Most bytes that the kernel had allocated beyond those after boot, if anybody counted.
     pub peak_bytes: i64,
     /// What the kernel itself counted.
-    pub kernel: KernelStory,
+    pub kernel: KernelSummary,
     /// The last events as text, if they were kept.
     pub lines: Vec<String>,
     /// The last frames as a capture file per domain, if they were kept.
@@ -122,38 +124,38 @@ pub fn client_mac(index: usize) -> [u8; 6] {
 }
 
 /// Runs a scenario to its end or to the first violation.
-pub fn run(scenario: &Scenario, recording: Recording) -> Report {
-    let mut dice = Dice::new(scenario.seed);
-    let machine = Machine::new(FRAMES, dice.split(), recording);
+pub fn run(scenario: &Scenario, recording: Recording) -> RunReport {
+    let mut prng = Prng::new(scenario.seed);
+    let machine = Machine::new(FRAMES, prng.split(), recording);
     let start = machine.now;
     let traffic_ends = start + scenario.traffic;
     let drained = traffic_ends + Duration::from_secs(25);
-    let tasks = plan(scenario, &mut dice, start, traffic_ends, drained);
+    let tasks = plan(scenario, &mut prng, start, traffic_ends, drained);
     let ends = drained
         + REST
         + Duration::from_secs(60 + 25 * (scenario.clients.len() + scenario.attackers.len()) as u64);
-    let world = Rc::new(RefCell::new(World::new(machine, scenario.tempo, ends)));
+    let world = Rc::new(RefCell::new(World::new(machine, scenario.interleaving, ends)));
     world.borrow_mut().machine.create(UPLINK);
-    let pages = if scenario.conduct.line.is_some() { ENOUGH_PAGES } else { PAGES };
+    let pages = if scenario.backend.link.is_some() { ENOUGH_PAGES } else { PAGES };
     let boot = SimXen::boot(&world, pages);
     let tasks = tasks.into_iter().map(|(at, task)| (When::At(at), task));
-    populate(&world, scenario, &mut dice, boot.store_ring, Toolstack::new(tasks), traffic_ends);
+    populate(&world, scenario, &mut prng, boot.store_ring, Toolstack::new(tasks), traffic_ends);
     let console = console::open(&world);
     world.borrow_mut().add(Box::new(Terminal::new(console, scenario.reader)));
-    let mut kernel = KernelStory::default();
+    let mut kernel = KernelSummary::default();
     let ended = boot_kernel(&world, scenario, boot, &mut kernel);
     touch::listen(None);
     console::close();
     let mut world = world.borrow_mut();
-    watcher::check_before_sleep(&mut world.machine);
+    grant_oracle::check_before_sleep(&mut world.machine);
     if ended != Some(Shutdown::PowerOff) && world.machine.violations.is_empty() {
         world.machine.violate("shutdown", format!("the kernel ended with {ended:?}, not with PowerOff"));
     }
     check_service(&mut world.machine, scenario, &kernel);
     check_forwarding(&mut world.machine, scenario, &kernel);
-    let (naps, clock_readings) = (world.naps(), world.clock_readings);
+    let (sleeps, clock_readings) = (world.sleeps(), world.clock_readings);
     let machine = &mut world.machine;
-    Report {
+    RunReport {
         hash: machine.trace.hash(),
         events: machine.trace.events(),
         simulated: machine.now.since(start),
@@ -161,7 +163,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
         content_bytes: machine.ledger.content_bytes(),
         store_requests: machine.ledger.store_requests,
         console_lines: machine.ledger.console_lines,
-        naps,
+        sleeps,
         clock_readings,
         violations: core::mem::take(&mut machine.violations),
         outcomes: machine.ledger.outcomes().collect(),
@@ -176,12 +178,12 @@ pub fn run(scenario: &Scenario, recording: Recording) -> Report {
 /// What the toolstack does when.
 fn plan(
     scenario: &Scenario,
-    dice: &mut Dice,
+    prng: &mut Prng,
     start: Moment,
     traffic_ends: Moment,
     drained: Moment,
 ) -> Vec<(Moment, Task)> {
-    let mut tasks = vec![(start + Duration::from_millis(dice.below(300)), Task::AttachUplink)];
+    let mut tasks = vec![(start + Duration::from_millis(prng.below(300)), Task::AttachUplink)];
     let everybody = scenario.clients.len() + scenario.attackers.len();
     let span = scenario.traffic.as_millis() as u64;
     for (after, plan) in plans(scenario, traffic_ends) {
@@ -189,32 +191,32 @@ fn plan(
     }
     for number in 0..scenario.attackers.len() {
         let domain = domain_of(scenario.clients.len() + number);
-        for _ in 0..dice.below(3) {
-            let at = start + Duration::from_millis(1000 + dice.below(span));
-            let task = if dice.chance(500) { Task::Vanish(domain) } else { Task::Detach(domain) };
+        for _ in 0..prng.below(3) {
+            let at = start + Duration::from_millis(1000 + prng.below(span));
+            let task = if prng.chance(500) { Task::Vanish(domain) } else { Task::Detach(domain) };
             tasks.push((at, task));
-            tasks.push((at + Duration::from_millis(dice.below(1000)), Task::Attach(domain)));
+            tasks.push((at + Duration::from_millis(prng.below(1000)), Task::Attach(domain)));
         }
     }
     for _ in 0..scenario.detaches {
-        let domain = domain_of(dice.below(scenario.clients.len() as u64) as usize);
-        let at = start + Duration::from_millis(1500 + dice.below(span));
+        let domain = domain_of(prng.below(scenario.clients.len() as u64) as usize);
+        let at = start + Duration::from_millis(1500 + prng.below(span));
         tasks.push((at, Task::Detach(domain)));
-        tasks.push((at + Duration::from_millis(dice.below(3000)), Task::Attach(domain)));
+        tasks.push((at + Duration::from_millis(prng.below(3000)), Task::Attach(domain)));
     }
     for _ in 0..scenario.destroyed {
-        let domain = domain_of(dice.below(everybody as u64) as usize);
-        tasks.push((start + Duration::from_millis(500 + dice.below(span)), Task::Destroy(domain)));
+        let domain = domain_of(prng.below(everybody as u64) as usize);
+        tasks.push((start + Duration::from_millis(500 + prng.below(span)), Task::Destroy(domain)));
     }
     for _ in 0..scenario.uplink_restarts {
-        let at = start + Duration::from_millis(500 + dice.below(span));
+        let at = start + Duration::from_millis(500 + prng.below(span));
         tasks.push((at, Task::DetachUplink));
-        tasks.push((at + Duration::from_millis(dice.below(3000)), Task::AttachUplink));
+        tasks.push((at + Duration::from_millis(prng.below(3000)), Task::AttachUplink));
     }
     tasks.sort_by_key(|(at, _)| *at);
     for index in 0..everybody {
         let domain = domain_of(index);
-        let task = if dice.chance(500) { Task::Destroy(domain) } else { Task::Detach(domain) };
+        let task = if prng.chance(500) { Task::Destroy(domain) } else { Task::Detach(domain) };
         tasks.push((drained, task));
     }
     tasks.push((drained, Task::DetachUplink));
@@ -224,22 +226,22 @@ fn plan(
     tasks
 }
 
-pub(super) fn domain_of(index: usize) -> DomainId {
+pub(in crate::sim) fn domain_of(index: usize) -> DomainId {
     DomainId(10 + index as u16)
 }
 
 /// Everybody's plan: first the honest clients, then the hostile ones.
-pub(super) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, ClientPlan)> {
-    let moods_every = scenario.moods_every;
+pub(in crate::sim) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, ClientPlan)> {
+    let flaky_every = scenario.flaky_every;
     let honest = scenario.clients.iter().enumerate().map(|(index, &shape)| {
         let host = move |machine: &mut Machine| honest_host(index, shape, until, machine);
         let peer = move |machine: &mut Machine| -> Box<dyn Peer> {
             let host = host(machine);
-            let host = match moods_every {
-                Some(every) => Box::new(Moody::new(host, every, until)),
+            let host = match flaky_every {
+                Some(every) => Box::new(Flaky::new(host, every, until)),
                 None => host,
             };
-            Box::new(Frontend::new(domain_of(index), shape.style, host, shape.reload_every))
+            Box::new(ClientFrontend::new(domain_of(index), shape.config, host, shape.reload_every))
         };
         (shape.starts_after, client_plan(index, Box::new(peer)))
     });
@@ -248,28 +250,28 @@ pub(super) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, Client
         let (domain, mac, address) = (domain_of(index), client_mac(index), client_address(index));
         let peer = move |machine: &mut Machine| -> Box<dyn Peer> {
             match attacker {
-                Attacker::Rings(malice) => Box::new(Hostile::new(domain, mac, address, malice, until)),
-                Attacker::Packets(style, every) => {
+                Attacker::Rings(rates) => Box::new(HostileClient::new(domain, mac, address, rates, until)),
+                Attacker::Packets(config, every) => {
                     let host = Box::new(Nonsense::new(mac, address, every, until));
-                    Box::new(Frontend::new(domain, style, host, None))
+                    Box::new(ClientFrontend::new(domain, config, host, None))
                 }
-                Attacker::Flood(style, kind, burst) => {
+                Attacker::Flood(config, kind, burst) => {
                     let host = Box::new(Flood::new(kind, mac, address, burst, until));
-                    Box::new(Frontend::new(domain, style, host, None))
+                    Box::new(ClientFrontend::new(domain, config, host, None))
                 }
                 Attacker::Storm(shape, storm) => {
                     let host = honest_host(index, shape, until, machine);
-                    let frontend = Frontend::new(domain, shape.style, host, storm.reload_every());
-                    Box::new(Storming::new(frontend, storm, until))
+                    let frontend = ClientFrontend::new(domain, shape.config, host, storm.reload_every());
+                    Box::new(StormingClient::new(frontend, storm, until))
                 }
-                Attacker::Greedy(style, bytes) => {
+                Attacker::Greedy(config, bytes) => {
                     let span = (machine.now, until);
                     let host = Box::new(Greedy::new(domain, mac, address, bytes, span));
-                    Box::new(Frontend::new(domain, style, host, None))
+                    Box::new(ClientFrontend::new(domain, config, host, None))
                 }
                 Attacker::Hoarder(shape) => {
                     let host = honest_host(index, shape, until, machine);
-                    Box::new(Frontend::new(domain, shape.style, host, None))
+                    Box::new(ClientFrontend::new(domain, shape.config, host, None))
                 }
             }
         };
@@ -278,7 +280,7 @@ pub(super) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration, Client
     honest.chain(hostile).collect()
 }
 
-pub(super) fn client_plan(index: usize, peer: MakePeer) -> ClientPlan {
+pub(in crate::sim) fn client_plan(index: usize, peer: MakePeer) -> ClientPlan {
     let text: Vec<String> = client_mac(index).iter().map(|byte| format!("{byte:02x}")).collect();
     let ip = format!("{}", client_address(index));
     ClientPlan { domain: domain_of(index), mac: text.join(":"), ip, peer }
@@ -288,44 +290,44 @@ pub(super) fn client_plan(index: usize, peer: MakePeer) -> ClientPlan {
 fn honest_host(index: usize, shape: ClientShape, until: Moment, machine: &mut Machine) -> Box<dyn Host> {
     let domain = domain_of(index);
     let addresses = vec![(client_address(index), 24)];
-    let address = Address { mac: client_mac(index), addresses, gateway: Some(gateway_of_clients()) };
+    let address = HostAddresses { mac: client_mac(index), addresses, gateway: Some(gateway_of_clients()) };
     let now = machine.now;
-    let dice = &mut machine.dice;
-    let mut host = StackHost::new(&address, dice, now);
+    let prng = &mut machine.prng;
+    let mut host = StackHost::new(&address, prng, now);
     let pace = Pace { every: shape.pace, until };
     let slow = Pace { every: shape.pace * 10, until };
     let forbidden = Pace { every: shape.pace * 4, until };
     let largest = shape.largest_transfer;
-    host.run(|sockets| Pings::start(domain, SERVER, pace, dice, sockets));
-    host.run(|sockets| Datagrams::start(domain, (SERVER, ECHO), pace, 1400, dice, sockets));
+    host.run(|sockets| Pings::start(domain, SERVER, pace, prng, sockets));
+    host.run(|sockets| Datagrams::start(domain, (SERVER, ECHO), pace, 1400, prng, sockets));
     host.run(|sockets| Lookups::start(domain, GATEWAY, pace, sockets));
-    host.run(|sockets| Browser::start(domain, SERVER, slow, largest / 4, dice, sockets));
-    host.run(|sockets| Transfers::start(domain, (SERVER, TRANSFER), slow, largest, dice, sockets));
-    host.run(|sockets| Transfers::start(domain, (GATEWAY, TRANSFER), slow, largest, dice, sockets));
-    host.run(|sockets| Probes::start(domain, FORBIDDEN, forbidden, dice, sockets));
+    host.run(|sockets| Browser::start(domain, SERVER, slow, largest / 4, prng, sockets));
+    host.run(|sockets| Transfers::start(domain, (SERVER, TRANSFER), slow, largest, prng, sockets));
+    host.run(|sockets| Transfers::start(domain, (GATEWAY, TRANSFER), slow, largest, prng, sockets));
+    host.run(|sockets| Probes::start(domain, FORBIDDEN, forbidden, prng, sockets));
     Box::new(host)
 }
 
 /// The address that clients use as their router: any that is not theirs will do.
-pub(super) fn gateway_of_clients() -> Ipv4Addr {
+pub(in crate::sim) fn gateway_of_clients() -> Ipv4Addr {
     Ipv4Addr::new(10, 137, 0, 1)
 }
 
-pub(super) fn populate(
+pub(in crate::sim) fn populate(
     world: &SharedWorld,
     scenario: &Scenario,
-    dice: &mut Dice,
-    (ring, port): (crate::xen::host::Frame, u32),
+    prng: &mut Prng,
+    (ring, port): (crate::xen::host::HostFrame, u32),
     toolstack: Toolstack,
     traffic_ends: Moment,
 ) {
     let mut world = world.borrow_mut();
-    let mut daemon = Daemon::new(ring, port);
+    let mut daemon = StoreDaemon::new(ring, port);
     daemon.spurious_per_mille = scenario.store_noise;
     daemon.conflict_per_mille = scenario.store_noise / 2;
     daemon.latency = scenario.store_latency;
     world.add(Box::new(daemon));
-    let address = Address {
+    let address = HostAddresses {
         mac: [0x00, 0x16, 0x3e, 0, 0, 9],
         addresses: vec![(GATEWAY, 24), (SERVER, 32)],
         gateway: None,
@@ -343,40 +345,40 @@ pub(super) fn populate(
         let domain = domain_of(scenario.clients.len() + number);
         let is_open = scenario.rules.accept(greedy::target(domain), 17, Some(greedy::PORT));
         if is_open && matches!(attacker, Attacker::Greedy(..)) {
-            world.machine.rivals.watch(domain);
+            world.machine.fairness.watch(domain);
         }
     }
     let now = world.machine.now;
-    let mut network = StackHost::new(&address, dice, now);
+    let mut network = StackHost::new(&address, prng, now);
     network.run(|sockets| Echo::start(ECHO, sockets));
     network.run(NameServer::start);
     network.run(WebServer::start);
     network.run(TransferServer::start);
     let mut network: Box<dyn Host> = Box::new(network);
-    if let Some(every) = scenario.moods_every {
-        network = Box::new(Moody::new(network, every, traffic_ends));
+    if let Some(every) = scenario.flaky_every {
+        network = Box::new(Flaky::new(network, every, traffic_ends));
     }
     if let Some(every) = scenario.outside_every {
         let (address, client) = (FIREWALL, client_address(0));
         let target = Target { mac: UPLINK_MAC, address, client, server: SERVER };
         network = Box::new(Outside::new(network, target, every, traffic_ends));
     }
-    world.machine.clock.every = scenario.upset_every;
-    let conduct = Conduct { mischief_until: traffic_ends, ..scenario.conduct };
-    world.machine.ledger.uplink_is_honest = conduct.mischief_per_mille == 0;
-    world.machine.ledger.uplink_is_narrow = conduct.line.is_some();
-    world.add(Box::new(Backend::new(conduct, network)));
+    world.machine.clock.every = scenario.clock_faults_every;
+    let backend = BackendConfig { attacks_until: traffic_ends, ..scenario.backend };
+    world.machine.ledger.uplink_is_honest = backend.attacks_per_mille == 0;
+    world.machine.ledger.uplink_is_narrow = backend.link.is_some();
+    world.add(Box::new(UplinkBackend::new(backend, network)));
     world.add(Box::new(toolstack));
 }
 
 /// Boots the kernel as `main` does, runs it, and checks that it lets go of everything.
-pub(super) fn boot_kernel(
+pub(in crate::sim) fn boot_kernel(
     world: &SharedWorld,
     scenario: &Scenario,
-    boot: Boot,
-    told: &mut KernelStory,
+    boot: KernelBoot,
+    told: &mut KernelSummary,
 ) -> Option<Shutdown> {
-    let Boot { mut xen, store, .. } = boot;
+    let KernelBoot { mut xen, store, .. } = boot;
     let _kernel = meter::charge(Payer::Kernel);
     meter::reset();
     let options = CommandLine {
@@ -404,10 +406,10 @@ pub(super) fn boot_kernel(
             return None;
         }
     };
-    let memory = MemoryWatch::begin();
-    let mut pages = PageWatch::default();
-    let mut shares = SharesWatch::default();
-    let mut payers = PayerWatch::default();
+    let memory = MemoryOracle::begin();
+    let mut pages = PageOracle::default();
+    let mut shares = ShareOracle::default();
+    let mut payers = PayerOracle::default();
     loop {
         let reason = firewall.turn();
         memory.check(world);
@@ -417,7 +419,7 @@ pub(super) fn boot_kernel(
         payers.check(world, &mut firewall);
         if reason.is_some() || world.borrow().is_over() {
             let _world = meter::charge(Payer::World);
-            *told = KernelStory::of(&firewall, &memory);
+            *told = KernelSummary::of(&firewall, &memory);
         }
         if reason.is_some() {
             let _world = meter::charge(Payer::World);
@@ -436,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_run_every_time() {
-        let runs: Vec<Report> = (0..2).map(|_| run(&Scenario::of_seed(1), Recording::Off)).collect();
+        let runs: Vec<RunReport> = (0..2).map(|_| run(&Scenario::of_seed(1), Recording::Off)).collect();
         assert_eq!(runs[0].hash, runs[1].hash);
         assert_eq!(runs[0].events, runs[1].events);
         assert_ne!(runs[0].hash, run(&Scenario::of_seed(2), Recording::Off).hash);

@@ -14,7 +14,7 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 
 /// A frame of the simulated machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Frame(pub u32);
+pub struct HostFrame(pub u32);
 
 std::thread_local! {
     /// Memory of machines that are gone, by their size in pages. It is never given back to the host: a
@@ -60,7 +60,7 @@ impl HostMemory {
         self.given.len() as u32
     }
 
-    fn at(&self, frame: Frame) -> Option<NonNull<[u8; PAGE_BYTES]>> {
+    fn at(&self, frame: HostFrame) -> Option<NonNull<[u8; PAGE_BYTES]>> {
         if frame.0 >= self.frames() {
             return None;
         }
@@ -69,7 +69,7 @@ impl HostMemory {
     }
 
     /// Makes a frame a domain's own page; once only.
-    pub fn give(&mut self, frame: Frame) -> Option<Page> {
+    pub fn give(&mut self, frame: HostFrame) -> Option<Page> {
         let start = self.at(frame)?;
         let given = self.given.get_mut(frame.0 as usize)?;
         if core::mem::replace(given, true) {
@@ -81,24 +81,24 @@ impl HostMemory {
     }
 
     /// A shared view of a frame.
-    pub fn shared(&self, frame: Frame) -> Option<SharedPage> {
+    pub fn shared(&self, frame: HostFrame) -> Option<SharedPage> {
         // SAFETY: aligned and never unmapped; whoever else names it does so as SharedPage or by number.
         self.at(frame).map(|start| unsafe { SharedPage::from_raw(start) })
     }
 
     /// A frame mapped into the kernel.
-    pub fn map(&self, frame: Frame, handle: u32) -> Option<MappedPage> {
+    pub fn map(&self, frame: HostFrame, handle: u32) -> Option<MappedPage> {
         // SAFETY: the region is never unmapped.
         self.shared(frame).map(|page| unsafe { MappedPage::new(page, handle) })
     }
 
     /// The frame that an address lies in.
-    pub fn frame_at(&self, address: usize) -> Option<Frame> {
+    pub fn frame_at(&self, address: usize) -> Option<HostFrame> {
         let distance = address.checked_sub(self.start.as_ptr().addr())? / PAGE_BYTES;
-        (distance < self.given.len()).then_some(Frame(distance as u32))
+        (distance < self.given.len()).then_some(HostFrame(distance as u32))
     }
 
-    fn place(&self, frame: Frame, offset: usize, bytes: usize) -> NonNull<u8> {
+    fn place(&self, frame: HostFrame, offset: usize, bytes: usize) -> NonNull<u8> {
         let start = self.at(frame).expect("a frame of this machine");
         assert!(offset <= PAGE_BYTES && bytes <= PAGE_BYTES - offset, "beyond the page: {offset}+{bytes}");
         // SAFETY: within the page.
@@ -109,27 +109,27 @@ impl HostMemory {
     ///
     /// # Panics
     /// If there is no such frame, or the bytes reach beyond it; so do the other accesses.
-    pub fn read(&self, frame: Frame, offset: usize, into: &mut [u8]) {
+    pub fn read(&self, frame: HostFrame, offset: usize, into: &mut [u8]) {
         let from = self.place(frame, offset, into.len());
         // SAFETY: that many bytes are there, and nobody else runs now.
         unsafe { from.as_ptr().copy_to(into.as_mut_ptr(), into.len()) };
     }
 
     /// Writes bytes of a frame.
-    pub fn write(&self, frame: Frame, offset: usize, bytes: &[u8]) {
+    pub fn write(&self, frame: HostFrame, offset: usize, bytes: &[u8]) {
         let to = self.place(frame, offset, bytes.len());
         // SAFETY: that much room is there, and nobody else runs now.
         unsafe { to.as_ptr().copy_from(bytes.as_ptr(), bytes.len()) };
     }
 
     /// Fills bytes of a frame.
-    pub fn fill(&self, frame: Frame, offset: usize, bytes: usize, value: u8) {
+    pub fn fill(&self, frame: HostFrame, offset: usize, bytes: usize, value: u8) {
         // SAFETY: as for `write`.
         unsafe { self.place(frame, offset, bytes).write_bytes(value, bytes) };
     }
 
     /// Copies bytes from frame to frame.
-    pub fn copy(&self, from: (Frame, usize), to: (Frame, usize), bytes: usize) {
+    pub fn copy(&self, from: (HostFrame, usize), to: (HostFrame, usize), bytes: usize) {
         let source = self.place(from.0, from.1, bytes);
         let dest = self.place(to.0, to.1, bytes);
         // SAFETY: both are that long; `copy_to` allows them to overlap; nobody else runs now.
@@ -137,14 +137,14 @@ impl HostMemory {
     }
 
     /// A little-endian word of a frame.
-    pub fn word(&self, frame: Frame, offset: usize) -> u32 {
+    pub fn word(&self, frame: HostFrame, offset: usize) -> u32 {
         let mut bytes = [0; 4];
         self.read(frame, offset, &mut bytes);
         u32::from_le_bytes(bytes)
     }
 
     /// Writes a little-endian word of a frame.
-    pub fn set_word(&self, frame: Frame, offset: usize, value: u32) {
+    pub fn set_word(&self, frame: HostFrame, offset: usize, value: u32) {
         self.write(frame, offset, &value.to_le_bytes());
     }
 }

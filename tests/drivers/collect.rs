@@ -10,7 +10,7 @@ use ravelin::vif::slots::MAX_SLOTS;
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
 use ravelin::xen::grant::Gref;
-use ravelin::xen::host::{Frame, HostMemory};
+use ravelin::xen::host::{HostFrame, HostMemory};
 use ravelin::xen::page_pool::PagePool;
 use ravelin::xen::{DomainId, Xen};
 
@@ -20,8 +20,8 @@ const ALL: Features =
 /// An uplink that takes everything as it comes.
 const WAY_OUT: EgressLimits = EgressLimits { segmentation: Support::Yes, mtu: 1500 };
 const PAGES: u32 = 256;
-const TX: Frame = Frame(PAGES);
-const RX: Frame = Frame(PAGES + 1);
+const TX: HostFrame = HostFrame(PAGES);
+const RX: HostFrame = HostFrame(PAGES + 1);
 const PACKETS: u32 = 60;
 
 /// `netif_tx_request` of 1,000 bytes whose checksum is blank and behind which an extra-info slot lies.
@@ -33,7 +33,7 @@ const GSO: [u8; 12] = [1, 0, 0xf4, 1, 1, 0, 0, 0, 0, 0, 0, 0];
 fn extra_info_slots_count_against_the_room_that_the_uplink_has() {
     let mut memory = HostMemory::new(PAGES as usize + 2);
     let mut pages = PagePool::with_capacity(PAGES as usize);
-    (0..PAGES).for_each(|frame| pages.add(memory.give(Frame(frame)).unwrap()));
+    (0..PAGES).for_each(|frame| pages.add(memory.give(HostFrame(frame)).unwrap()));
     let [tx, rx] = [TX, RX].map(|frame| memory.map(frame, 0).unwrap());
     let charges = pages.open(CLIENT).unwrap();
     let mut netback = Netback::connect(CLIENT, charges, Channels::Shared(Port(1)), ALL, tx, rx).unwrap();
@@ -58,8 +58,8 @@ fn extra_info_slots_count_against_the_room_that_the_uplink_has() {
 #[test]
 fn packet_that_cannot_be_read_fails_all_its_slots_and_no_other() {
     let mut xen = Stub::new(PAGES, 8);
-    let ring = Frame(PAGES + 4);
-    let [tx, rx] = [ring, Frame(PAGES + 5)].map(|ring| xen.map(CLIENT, Gref(ring.0)).unwrap());
+    let ring = HostFrame(PAGES + 4);
+    let [tx, rx] = [ring, HostFrame(PAGES + 5)].map(|ring| xen.map(CLIENT, Gref(ring.0)).unwrap());
     let charges = xen.pages().open(CLIENT).unwrap();
     let mut netback = Netback::connect(CLIENT, charges, Channels::Shared(Port(1)), ALL, tx, rx).unwrap();
     // 3,000 bytes to be segmented: 2,000 of them in the first slot. Then a packet of its own.

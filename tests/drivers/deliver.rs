@@ -21,7 +21,7 @@ use std::time::Duration;
 const KERNEL: u32 = 64;
 const CLIENT: DomainId = DomainId(9);
 /// Frames of the client: its rings, and the first of its buffers.
-const RINGS: [host::Frame; 2] = [host::Frame(KERNEL + 4), host::Frame(KERNEL + 5)];
+const RINGS: [host::HostFrame; 2] = [host::HostFrame(KERNEL + 4), host::HostFrame(KERNEL + 5)];
 const BUFFERS: u32 = KERNEL + 6;
 /// Names of the buffers count from here.
 const NAME: u16 = 0x120;

@@ -4,12 +4,12 @@ use crate::stub::Stub;
 use ravelin::vif::features::{Features, Support};
 use ravelin::vif::netfront::{Netfront, UplinkBroken};
 use ravelin::xen::charge::Charge;
-use ravelin::xen::host::Frame;
+use ravelin::xen::host::HostFrame;
 use ravelin::xen::{DomainId, Xen};
 
 const KERNEL: u32 = 1400;
 /// Where the stand-in keeps our grant table.
-const TABLE: Frame = Frame(KERNEL);
+const TABLE: HostFrame = HostFrame(KERNEL);
 const BACKEND: DomainId = DomainId(8);
 /// Pages that it may keep: an eighth.
 const MAY_KEEP: usize = KERNEL as usize / 8;
@@ -24,14 +24,14 @@ const GRANTS: u32 = 2048;
 const IN_USE: u32 = 0x18;
 
 /// Where the entry of a grant reference is.
-fn entry(reference: u32) -> (Frame, usize) {
-    (Frame(TABLE.0 + reference / 512), (reference % 512) as usize * 8)
+fn entry(reference: u32) -> (HostFrame, usize) {
+    (HostFrame(TABLE.0 + reference / 512), (reference % 512) as usize * 8)
 }
 
 struct World {
     xen: Stub,
     netfront: Netfront,
-    ring: Frame,
+    ring: HostFrame,
     answered: u32,
 }
 

@@ -18,7 +18,7 @@ use ravelin::xen::{DomainId, Xen};
 
 const KERNEL: u32 = 4000;
 /// Where the stand-in keeps our grant table.
-const TABLE: ravelin::xen::host::Frame = ravelin::xen::host::Frame(KERNEL);
+const TABLE: ravelin::xen::host::HostFrame = ravelin::xen::host::HostFrame(KERNEL);
 const BACKEND: DomainId = DomainId(8);
 
 /// Sends a frame of as many pieces of 1,000 bytes, each on a page of its own.

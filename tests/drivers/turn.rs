@@ -11,7 +11,7 @@ use ravelin::vif::token_bucket::{RateLimit, TokenBucket};
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
 use ravelin::xen::grant::Gref;
-use ravelin::xen::host::Frame;
+use ravelin::xen::host::HostFrame;
 use ravelin::xen::{DomainId, Xen};
 
 const KERNEL: u32 = 2400;
@@ -49,9 +49,9 @@ fn client(packet: &[[u8; 12]]) -> (Stub, Netback) {
     let netback = Netback::connect(CLIENT, charges, Channels::Shared(Port(1)), all, tx, rx).unwrap();
     let slots = 256 / packet.len() * packet.len();
     for (at, entry) in packet.iter().cycle().take(slots).enumerate() {
-        xen.memory.write(Frame(RINGS[0]), 64 + at * 12, entry);
+        xen.memory.write(HostFrame(RINGS[0]), 64 + at * 12, entry);
     }
-    xen.memory.set_word(Frame(RINGS[0]), 0, slots as u32);
+    xen.memory.set_word(HostFrame(RINGS[0]), 0, slots as u32);
     (xen, netback)
 }
 

@@ -1,17 +1,17 @@
 //! A peer's pages, marked so that what was not sent can be recognised wherever it turns up.
 
-use crate::sim::domain::POISON;
-use crate::sim::grants::Use;
+use crate::sim::machine::grants::GrantUse;
+use crate::sim::machine::kernel_domain::POISON;
 use crate::sim::machine::{KERNEL, Machine};
 use crate::xen::DomainId;
-use crate::xen::host::Frame;
+use crate::xen::host::HostFrame;
 use crate::xen::page::PAGE_BYTES;
 
 /// A page of a peer that the kernel may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buffer {
     /// The page.
-    pub frame: Frame,
+    pub frame: HostFrame,
     /// Its grant.
     pub reference: u32,
 }
@@ -28,7 +28,7 @@ pub fn is_mark(byte: u8) -> bool {
 
 impl Buffer {
     /// A marked page, granted to the kernel.
-    pub fn new(machine: &mut Machine, owner: DomainId, purpose: Use) -> Option<Self> {
+    pub fn new(machine: &mut Machine, owner: DomainId, purpose: GrantUse) -> Option<Self> {
         let frame = machine.take_frame();
         machine.memory.fill(frame, 0, PAGE_BYTES, mark(owner));
         match machine.peer_grant(owner, frame, KERNEL, purpose) {

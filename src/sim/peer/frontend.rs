@@ -1,11 +1,11 @@
 //! A Linux-like or Windows-like client: its vif's life in XenStore, around a [`Nic`] and a host.
 
-use super::nic::{Expected, Nic, Style};
 use crate::base::time::Moment;
+use crate::sim::host::Host;
+use crate::sim::machine::world::{NextRun, Peer};
 use crate::sim::machine::{KERNEL, Machine};
-use crate::sim::net::Host;
+use crate::sim::peer::nic::{Expected, FrontendConfig, Nic};
 use crate::sim::store::home;
-use crate::sim::world::{Peer, Rest};
 use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -14,26 +14,26 @@ use alloc::string::String;
 use core::time::Duration;
 
 /// A client.
-pub struct Frontend {
+pub struct ClientFrontend {
     domain: DomainId,
     front: String,
     back: String,
-    style: Style,
+    config: FrontendConfig,
     host: Box<dyn Host>,
     nic: Option<Nic>,
-    own: Own,
+    own: FrontendState,
     /// Reloads its driver about so often.
     reload_every: Option<Duration>,
     reload_at: Option<Moment>,
     watching: bool,
     /// Changes of XenStore that it has seen.
     seen: u64,
-    manners: Manners,
+    compliance: Compliance,
 }
 
 /// Whether the kernel may close on this client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manners {
+enum Compliance {
     Honest,
     /// It broke the rules: the kernel closes on it, and serves it again when it starts anew.
     BrokeRings,
@@ -41,7 +41,7 @@ enum Manners {
 
 /// What a client's driver can be told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum DriverAction {
     /// Unload and load the driver as Linux does: 5, 6, then 1.
     Reload,
     /// Start anew without having closed, as after a crash: 1.
@@ -60,7 +60,7 @@ pub enum Deed {
 
 /// Its own state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Own {
+enum FrontendState {
     /// 1: waits for the backend's offer.
     Initialising,
     /// 4: rings announced.
@@ -68,68 +68,75 @@ enum Own {
     /// 5: waits for the backend to close.
     Closing,
     /// 6: closed; comes back if it closed on its own.
-    Closed(Then),
+    Closed(AfterClose),
     /// Windows' driver starts: it walks the backend, and itself, to where both can begin.
     Preparing,
 }
 
 /// What follows a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
+enum AfterClose {
     Stay,
     Return,
 }
 
-impl Frontend {
+impl ClientFrontend {
     /// A client on device 0 of `domain`.
-    pub fn new(domain: DomainId, style: Style, host: Box<dyn Host>, reload_every: Option<Duration>) -> Self {
+    pub fn new(
+        domain: DomainId,
+        config: FrontendConfig,
+        host: Box<dyn Host>,
+        reload_every: Option<Duration>,
+    ) -> Self {
         Self {
             domain,
             front: format!("{}/device/vif/0", home(domain)),
             back: format!("{}/backend/vif/{}/0", home(KERNEL), domain.0),
-            style,
+            config,
             host,
             nic: None,
-            own: Own::Initialising,
+            own: FrontendState::Initialising,
             reload_every,
             reload_at: None,
             watching: false,
             seen: 0,
-            manners: Manners::Honest,
+            compliance: Compliance::Honest,
         }
     }
 
     /// Does as it is told.
-    fn obey(&mut self, machine: &mut Machine, deed: Deed) {
+    fn obey(&mut self, machine: &mut Machine, action: DriverAction) {
         let there = machine.store.exists(&format!("{}/state", self.front));
-        match deed {
+        match action {
             _ if !there => {}
-            Deed::Reload if self.own == Own::Connected => self.set_state(machine, Own::Closing),
+            DriverAction::Reload if self.own == FrontendState::Connected => {
+                self.set_state(machine, FrontendState::Closing)
+            }
             // The driver was unloaded or never got anywhere: a new one starts.
-            Deed::Reload | Deed::Crash => {
+            DriverAction::Reload | DriverAction::Crash => {
                 if let Some(nic) = self.nic.take() {
                     nic.close(machine, Expected::Anything);
                 }
-                self.manners = Manners::Honest;
-                self.set_state(machine, Own::Initialising);
+                self.compliance = Compliance::Honest;
+                self.set_state(machine, FrontendState::Initialising);
             }
-            Deed::Dance => {
+            DriverAction::Dance => {
                 self.reload_at = None;
-                self.manners = Manners::Honest;
-                self.own = Own::Preparing;
+                self.compliance = Compliance::Honest;
+                self.own = FrontendState::Preparing;
             }
-            Deed::CloseAtOnce => self.set_state(machine, Own::Closed(Then::Return)),
-            Deed::RemoveDirectory => {
-                self.own = Own::Closed(Then::Stay);
+            DriverAction::CloseAtOnce => self.set_state(machine, FrontendState::Closed(AfterClose::Return)),
+            DriverAction::RemoveDirectory => {
+                self.own = FrontendState::Closed(AfterClose::Stay);
                 let _ = machine.store.remove(self.domain, &self.front);
             }
-            Deed::BreakRings => {
+            DriverAction::BreakRings => {
                 if let Some(nic) = &self.nic {
-                    self.manners = Manners::BrokeRings;
+                    self.compliance = Compliance::BrokeRings;
                     nic.break_rings(machine);
                 }
             }
-            Deed::Babble => {
+            DriverAction::Babble => {
                 let own = machine.store.text(self.domain, &format!("{}/state", self.front));
                 for state in ["", "0", "7", "99", "3", own.as_str(), own.as_str()] {
                     let _ = machine.store.put(self.domain, &format!("{}/state", self.front), state);
@@ -138,18 +145,18 @@ impl Frontend {
         }
     }
 
-    fn set_state(&mut self, machine: &mut Machine, own: Own) {
+    fn set_state(&mut self, machine: &mut Machine, own: FrontendState) {
         self.own = own;
-        if own != Own::Connected {
+        if own != FrontendState::Connected {
             self.reload_at = None;
         }
         let number = match own {
-            Own::Initialising => 1,
-            Own::Connected => 4,
-            Own::Closing => 5,
-            Own::Closed(_) => 6,
+            FrontendState::Initialising => 1,
+            FrontendState::Connected => 4,
+            FrontendState::Closing => 5,
+            FrontendState::Closed(_) => 6,
             // Its state is what it was.
-            Own::Preparing => return,
+            FrontendState::Preparing => return,
         };
         machine.note(&[30, u64::from(self.domain.0), number], || {
             format!("domain {}: frontend is in state {number}", self.domain.0)
@@ -175,55 +182,56 @@ impl Frontend {
             nic.set_served(backend == "4", machine);
         }
         match (self.own, backend.as_str()) {
-            (Own::Initialising, "2") if there => {
-                self.nic = Nic::connect(machine, self.domain, &self.front, self.style);
-                self.style.start = machine.dice.bits() as u32;
+            (FrontendState::Initialising, "2") if there => {
+                self.nic = Nic::connect(machine, self.domain, &self.front, self.config);
+                self.config.start = machine.prng.bits() as u32;
                 if self.nic.is_some() {
                     let wait = self.reload_every.map_or(0, |every| every.as_nanos() as u64);
-                    let wait = Duration::from_nanos(machine.dice.between(wait / 2, wait * 2));
+                    let wait = Duration::from_nanos(machine.prng.between(wait / 2, wait * 2));
                     self.reload_at = self.reload_every.map(|_| machine.now + wait);
-                    self.set_state(machine, Own::Connected);
+                    self.set_state(machine, FrontendState::Connected);
                 }
             }
-            (Own::Connected, "4") if self.reload_at.is_some_and(|at| at <= machine.now) => {
+            (FrontendState::Connected, "4") if self.reload_at.is_some_and(|at| at <= machine.now) => {
                 self.reload_at = None;
-                self.set_state(machine, Own::Closing);
+                self.set_state(machine, FrontendState::Closing);
             }
-            (Own::Connected, "5" | "6" | "") => {
+            (FrontendState::Connected, "5" | "6" | "") => {
                 let online = machine.store.text(self.domain, &format!("{}/online", self.back)) == "1";
-                if backend == "6" && online && self.host.is_honest() && self.manners == Manners::Honest {
+                if backend == "6" && online && self.host.is_honest() && self.compliance == Compliance::Honest
+                {
                     let domain = self.domain.0;
                     machine.violate("broken-off", format!("the kernel closed on honest domain {domain}"));
                 }
-                let then = if backend == "6" && there { Then::Return } else { Then::Stay };
+                let then = if backend == "6" && there { AfterClose::Return } else { AfterClose::Stay };
                 // Until it reads Closed the backend may use the rings.
                 if backend != "5" {
                     self.disconnect(machine);
-                    self.set_state(machine, Own::Closed(then));
+                    self.set_state(machine, FrontendState::Closed(then));
                 } else {
-                    self.set_state(machine, Own::Closed(Then::Stay));
+                    self.set_state(machine, FrontendState::Closed(AfterClose::Stay));
                 }
             }
-            (Own::Closing, "5" | "6" | "") => {
-                self.set_state(machine, Own::Closed(Then::Return));
+            (FrontendState::Closing, "5" | "6" | "") => {
+                self.set_state(machine, FrontendState::Closed(AfterClose::Return));
             }
-            (Own::Preparing, _) if there => self.prepare(machine, &backend),
-            (Own::Closed(then), "6" | "") => {
+            (FrontendState::Preparing, _) if there => self.prepare(machine, &backend),
+            (FrontendState::Closed(then), "6" | "") => {
                 self.disconnect(machine);
                 let online = machine.store.text(self.domain, &format!("{}/online", self.back)) == "1";
-                if then == Then::Return && online && there {
-                    self.set_state(machine, Own::Initialising);
+                if then == AfterClose::Return && online && there {
+                    self.set_state(machine, FrontendState::Initialising);
                 } else if !there && backend.is_empty() {
                     // Whoever attaches it again makes a new directory.
-                    self.own = Own::Initialising;
+                    self.own = FrontendState::Initialising;
                 }
             }
-            (Own::Closed(_), "1" | "2") if there => {
+            (FrontendState::Closed(_), "1" | "2") if there => {
                 // A new device in the place of the old one.
                 self.disconnect(machine);
                 let fresh = machine.store.text(self.domain, &format!("{}/state", self.front)) == "1";
                 if fresh {
-                    self.own = Own::Initialising;
+                    self.own = FrontendState::Initialising;
                 }
             }
             _ => {}
@@ -231,7 +239,7 @@ impl Frontend {
     }
 }
 
-impl Frontend {
+impl ClientFrontend {
     /// One step of xenvif's `FrontendPrepare`: the backend's state says what to write.
     fn prepare(&mut self, machine: &mut Machine, backend: &str) {
         let node = format!("{}/state", self.front);
@@ -244,7 +252,7 @@ impl Frontend {
                 if let Some(nic) = self.nic.take() {
                     nic.close(machine, Expected::Anything);
                 }
-                self.own = Own::Initialising;
+                self.own = FrontendState::Initialising;
                 self.seen = 0;
                 return;
             }
@@ -265,22 +273,22 @@ impl Frontend {
     }
 }
 
-impl Peer for Frontend {
+impl Peer for ClientFrontend {
     fn domain(&self) -> DomainId {
         self.domain
     }
 
-    fn step(&mut self, machine: &mut Machine) -> Rest {
+    fn step(&mut self, machine: &mut Machine) -> NextRun {
         if !machine.domains.contains_key(&self.domain) {
-            return Rest::Gone;
+            return NextRun::Gone;
         }
         if !self.watching {
             self.watching = true;
             machine.store.wake_for(self.domain, &self.back);
             machine.store.wake_for(self.domain, &self.front);
         }
-        if let Some(deed) = machine.commands.get_mut(&self.domain).and_then(VecDeque::pop_front) {
-            self.obey(machine, deed);
+        if let Some(action) = machine.commands.get_mut(&self.domain).and_then(VecDeque::pop_front) {
+            self.obey(machine, action);
             self.seen = 0;
         }
         let before = self.own;
@@ -290,20 +298,24 @@ impl Peer for Frontend {
             self.look(machine);
         }
         let busy = match (&mut self.nic, self.own) {
-            (Some(nic), Own::Connected | Own::Closing) => nic.step(machine, &mut *self.host),
+            (Some(nic), FrontendState::Connected | FrontendState::Closing) => {
+                nic.step(machine, &mut *self.host)
+            }
             _ => false,
         };
-        if self.own == Own::Connected && self.nic.as_ref().is_some_and(|nic| nic.is_starved(machine)) {
+        if self.own == FrontendState::Connected
+            && self.nic.as_ref().is_some_and(|nic| nic.is_starved(machine))
+        {
             machine.violate("share", format!("domain {} is passed over again and again", self.domain.0));
         }
         if busy || before != self.own {
-            return Rest::Again;
+            return NextRun::Again;
         }
         let host = self.nic.as_ref().and_then(|_| self.host.deadline(machine.now));
         match host.into_iter().chain(self.reload_at).min() {
             // Timers of guests are not finer than this.
-            Some(due) => Rest::Until(due.max(machine.now + Duration::from_micros(50))),
-            None => Rest::Asleep,
+            Some(due) => NextRun::Until(due.max(machine.now + Duration::from_micros(50))),
+            None => NextRun::Asleep,
         }
     }
 
@@ -312,7 +324,7 @@ impl Peer for Frontend {
             return;
         }
         let backend = machine.store.text(self.domain, &format!("{}/state", self.back));
-        if let (Some(nic), Own::Connected, "4") = (&self.nic, self.own, backend.as_str()) {
+        if let (Some(nic), FrontendState::Connected, "4") = (&self.nic, self.own, backend.as_str()) {
             nic.check_idle(machine);
         }
     }

@@ -1,14 +1,16 @@
-//! Peers: frontends, backends, the toolstack; friendly ones and hostile ones.
+//! Peers: frontends, backends, xenstored, the toolstack; friendly ones and hostile ones.
 
-pub mod backend;
+pub mod backend_attacks;
+pub mod backend_config;
 pub mod buffers;
-pub mod conduct;
-pub mod evil;
+pub mod console;
 pub mod frontend;
 pub mod hostile;
-pub mod mischief;
+pub mod malformed_slots;
 pub mod nic;
 pub mod ring;
+pub mod store_daemon;
 pub mod storm;
 pub mod toolstack;
+pub mod uplink_backend;
 mod uplink_pages;

@@ -1,12 +1,13 @@
 //! The rings of a Linux-like frontend while they are connected: what goes out in which slots, and what comes
 //! back. Checks every answer of the kernel as Linux's netfront does, and more.
 
-use super::buffers::{Buffer, is_mark, mark};
-use super::ring::{REQ_PROD, Ring, SIZE};
-use crate::sim::grants::Use;
+use crate::sim::frame;
+use crate::sim::frame::gso::{GsoFrame, cuts};
+use crate::sim::host::Host;
+use crate::sim::machine::grants::GrantUse;
 use crate::sim::machine::{KERNEL, Machine};
-use crate::sim::net::bundle::{Bundle, cuts};
-use crate::sim::net::{Host, frame};
+use crate::sim::peer::buffers::{Buffer, is_mark, mark};
+use crate::sim::peer::ring::{REQ_PROD, Ring, SIZE};
 use crate::xen::DomainId;
 use crate::xen::page::PAGE_BYTES;
 use alloc::collections::BTreeMap;
@@ -31,15 +32,15 @@ const PACKETS_PER_STEP: usize = 16;
 
 /// How a frontend uses its rings.
 #[derive(Clone, Copy, Debug)]
-pub struct Style {
+pub struct FrontendConfig {
     /// Of thousand packets so many leave with a blank checksum.
     pub blank_per_mille: u64,
     /// Takes blank checksums.
     pub takes_blank: bool,
     /// Joins TCP packets in a row up to so many bytes, to be segmented on the way; 0 for never.
-    pub bundle_bytes: usize,
+    pub gso_bytes: usize,
     /// Takes packets that are to be segmented.
-    pub takes_bundles: bool,
+    pub takes_gso: bool,
     /// Wants an event channel for each ring, if it is offered.
     pub split_channels: bool,
     /// Most slots per packet; 1 without scatter-gather.
@@ -52,13 +53,13 @@ pub struct Style {
     pub lazy_per_mille: u64,
 }
 
-impl Style {
+impl FrontendConfig {
     /// Checksums left blank, one slot per packet, a full ring of buffers: a driver that makes nothing difficult.
     pub const PLAIN: Self = Self {
         blank_per_mille: 1000,
         takes_blank: true,
-        bundle_bytes: 0,
-        takes_bundles: true,
+        gso_bytes: 0,
+        takes_gso: true,
         split_channels: true,
         most_slots: 1,
         buffers: 256,
@@ -80,7 +81,7 @@ pub enum Expected {
 #[derive(Debug)]
 pub struct Nic {
     domain: DomainId,
-    style: Style,
+    config: FrontendConfig,
     tx_ring: Buffer,
     rx_ring: Buffer,
     tx: Ring,
@@ -107,23 +108,29 @@ pub struct Nic {
 
 impl Nic {
     /// Makes rings and buffers and announces them in XenStore at `front`.
-    pub fn connect(machine: &mut Machine, domain: DomainId, front: &str, style: Style) -> Option<Self> {
-        let tx_ring = Buffer::new(machine, domain, Use::Write)?;
-        let rx_ring = Buffer::new(machine, domain, Use::Write)?;
+    pub fn connect(
+        machine: &mut Machine,
+        domain: DomainId,
+        front: &str,
+        config: FrontendConfig,
+    ) -> Option<Self> {
+        let tx_ring = Buffer::new(machine, domain, GrantUse::Write)?;
+        let rx_ring = Buffer::new(machine, domain, GrantUse::Write)?;
         let tx_port = machine.channels.allocate(domain, KERNEL).ok()?;
         let back = machine.store.text(domain, &format!("{front}/backend"));
         let offered = machine.store.text(domain, &format!("{back}/feature-split-event-channels")) == "1";
-        let split = style.split_channels && offered;
+        let split = config.split_channels && offered;
         let rx_port = if split { machine.channels.allocate(domain, KERNEL).ok()? } else { tx_port };
-        let pages = (0..SIZE).map_while(|_| Buffer::new(machine, domain, Use::Read)).collect();
-        let spare = (0..style.buffers).map_while(|_| Buffer::new(machine, domain, Use::Write)).collect();
+        let pages = (0..SIZE).map_while(|_| Buffer::new(machine, domain, GrantUse::Read)).collect();
+        let spare =
+            (0..config.buffers).map_while(|_| Buffer::new(machine, domain, GrantUse::Write)).collect();
         let mut nic = Self {
             domain,
-            style,
+            config,
             tx_ring,
             rx_ring,
-            tx: Ring::create(&machine.memory, tx_ring.frame, 12, style.start),
-            rx: Ring::create(&machine.memory, rx_ring.frame, 8, style.start),
+            tx: Ring::create(&machine.memory, tx_ring.frame, 12, config.start),
+            rx: Ring::create(&machine.memory, rx_ring.frame, 8, config.start),
             ports: [tx_port, rx_port],
             sent: BTreeMap::new(),
             ids: (0..256).rev().collect(),
@@ -145,8 +152,8 @@ impl Nic {
             ("request-rx-copy", 1),
             ("feature-rx-notify", 1),
             ("feature-sg", 1),
-            ("feature-gso-tcpv4", u32::from(style.takes_bundles)),
-            ("feature-no-csum-offload", u32::from(!style.takes_blank)),
+            ("feature-gso-tcpv4", u32::from(config.takes_gso)),
+            ("feature-no-csum-offload", u32::from(!config.takes_blank)),
         ];
         let channels: &[(&str, u32)] = if split {
             &[("event-channel-tx", tx_port), ("event-channel-rx", rx_port)]
@@ -179,21 +186,21 @@ impl Nic {
         if self.reap(machine) > 0 || self.sent.is_empty() {
             self.served_at = self.served_at.map(|_| machine.batches);
         }
-        machine.rivals.wants(self.domain, self.served_at.is_some() && !self.sent.is_empty());
+        machine.fairness.wants(self.domain, self.served_at.is_some() && !self.sent.is_empty());
         let mut busy = self.receive(machine, host);
-        if !machine.dice.chance(self.style.lazy_per_mille) {
+        if !machine.prng.chance(self.config.lazy_per_mille) {
             self.post(machine);
         }
         {
-            let Machine { now, ledger, dice, .. } = machine;
-            host.poll(*now, ledger, dice);
+            let Machine { now, ledger, prng, .. } = machine;
+            host.poll(*now, ledger, prng);
         }
         for _ in 0..PACKETS_PER_STEP {
             if self.ids.len() < 18 || self.tx.room() < 19 || self.pages.len() < 18 {
                 break;
             }
-            let Some(bundle) = self.next_bundle(machine, host) else { break };
-            self.send(machine, bundle);
+            let Some(gso) = self.next_gso(machine, host) else { break };
+            self.send(machine, gso);
             busy = true;
         }
         let told = [self.tx.publish(&machine.memory), self.rx.publish(&machine.memory)];
@@ -241,43 +248,43 @@ impl Nic {
     }
 
     /// The host's next frame, with those behind it that go on where it ends.
-    fn next_bundle(&mut self, machine: &mut Machine, host: &mut dyn Host) -> Option<Bundle> {
+    fn next_gso(&mut self, machine: &mut Machine, host: &mut dyn Host) -> Option<GsoFrame> {
         let mut transmit = |machine: &mut Machine| {
             let frame = host.transmit()?;
-            super::super::model::client_sends(machine, self.domain, &frame);
+            crate::sim::oracle::model::client_sends(machine, self.domain, &frame);
             Some(frame)
         };
-        let mut bundle = Bundle::of(self.next.take().or_else(|| transmit(machine))?);
-        let most = self.style.bundle_bytes.min((self.style.most_slots as usize - 1) * PAGE_BYTES);
-        while bundle.frame.len() < most {
+        let mut gso = GsoFrame::of(self.next.take().or_else(|| transmit(machine))?);
+        let most = self.config.gso_bytes.min((self.config.most_slots as usize - 1) * PAGE_BYTES);
+        while gso.frame.len() < most {
             self.next = transmit(machine);
             match &self.next {
-                Some(next) if bundle.join(next, most) => self.next = None,
+                Some(next) if gso.join(next, most) => self.next = None,
                 _ => break,
             }
         }
-        Some(bundle)
+        Some(gso)
     }
 
     /// Puts a packet into slots, cut at random.
-    fn send(&mut self, machine: &mut Machine, bundle: Bundle) {
+    fn send(&mut self, machine: &mut Machine, gso: GsoFrame) {
         machine.ledger.packets += 1;
-        let Bundle { frame: mut packet, segment_bytes } = bundle;
+        let GsoFrame { frame: mut packet, segment_bytes } = gso;
         let mut flags = 0;
-        let wants_blank = segment_bytes.is_some() || machine.dice.chance(self.style.blank_per_mille);
+        let wants_blank = segment_bytes.is_some() || machine.prng.chance(self.config.blank_per_mille);
         if wants_blank && frame::blank(&mut packet) {
             flags |= CSUM_BLANK | VALIDATED;
         }
         if segment_bytes.is_some() {
             flags |= EXTRA;
         }
-        let ends = cuts(packet.len(), self.style.most_slots as usize, &mut machine.dice);
+        let ends = cuts(packet.len(), self.config.most_slots as usize, &mut machine.prng);
         let starts = core::iter::once(0).chain(ends.iter().copied());
         let last = ends.len().saturating_sub(1);
         for (index, (start, &end)) in starts.zip(&ends).enumerate() {
             let (Some(buffer), Some(id)) = (self.pages.pop(), self.ids.pop()) else { return };
             let bytes = end - start;
-            let offset = machine.dice.below((PAGE_BYTES - bytes + 1) as u64) as usize;
+            let offset = machine.prng.below((PAGE_BYTES - bytes + 1) as u64) as usize;
             machine.memory.write(buffer.frame, offset, packet.get(start..end).unwrap_or_default());
             let size = if index == 0 { packet.len() } else { bytes };
             let own = if index == 0 { flags } else { 0 } | if index < last { MORE } else { 0 };
@@ -311,7 +318,7 @@ impl Nic {
                 machine.violate("slot-answers", format!("domain {domain}: buffer {id} in slot {slot}"));
                 continue;
             };
-            let known = 7 | if self.style.takes_bundles { EXTRA } else { 0 };
+            let known = 7 | if self.config.takes_gso { EXTRA } else { 0 };
             if status < 0 || usize::from(offset) + status.max(0) as usize > PAGE_BYTES || flags & !known != 0
             {
                 machine.violate(
@@ -334,8 +341,8 @@ impl Nic {
             if flags & RX_MORE == 0 {
                 let packet = core::mem::take(&mut self.assembling);
                 let flags = self.first_flags.take().unwrap_or(0);
-                let bundle = Bundle { frame: packet, segment_bytes: self.segment_bytes.take() };
-                self.arrived(machine, bundle, flags, host);
+                let gso = GsoFrame { frame: packet, segment_bytes: self.segment_bytes.take() };
+                self.arrived(machine, gso, flags, host);
             }
         }
         busy
@@ -362,33 +369,33 @@ impl Nic {
     }
 
     /// Checks a packet and gives it to the host.
-    fn arrived(&mut self, machine: &mut Machine, mut bundle: Bundle, flags: u16, host: &mut dyn Host) {
+    fn arrived(&mut self, machine: &mut Machine, mut gso: GsoFrame, flags: u16, host: &mut dyn Host) {
         let domain = self.domain;
         machine.ledger.packets += 1;
-        machine.capture(self.domain, &bundle.frame);
-        if let Some(found) = frame::mark_in(&bundle.frame, |byte| byte != mark(domain) && is_mark(byte)) {
+        machine.capture(self.domain, &gso.frame);
+        if let Some(found) = frame::mark_in(&gso.frame, |byte| byte != mark(domain) && is_mark(byte)) {
             machine.violate("leak", format!("domain {} receives memory of others ({found:#x})", domain.0));
         }
         if flags & RX_BLANK != 0 {
-            if !self.style.takes_blank || flags & RX_VALIDATED == 0 {
+            if !self.config.takes_blank || flags & RX_VALIDATED == 0 {
                 machine
                     .violate("checksum", format!("domain {}: a blank checksum it does not take", domain.0));
             }
-            if frame::complete(&mut bundle.frame).is_none() && machine.ledger.uplink_is_honest {
+            if frame::complete(&mut gso.frame).is_none() && machine.ledger.uplink_is_honest {
                 machine.violate("checksum", format!("domain {}: a blank checksum that is wrong", domain.0));
             }
-        } else if bundle.segment_bytes.is_some() {
+        } else if gso.segment_bytes.is_some() {
             machine.violate("segments", format!("domain {}: segments without a blank checksum", domain.0));
         }
-        let sums = frame::Packet::of_frame(&bundle.frame).is_none_or(|packet| packet.sums_are_right());
+        let sums = frame::PlainPacket::of_frame(&gso.frame).is_none_or(|packet| packet.sums_are_right());
         if !sums && machine.ledger.uplink_is_honest {
             machine.violate("checksum", format!("domain {}: a packet with a wrong checksum", domain.0));
         }
-        if !bundle.is_sound() {
+        if !gso.is_sound() {
             machine.violate("segments", format!("domain {}: what cannot be segmented", domain.0));
         }
-        for frame in bundle.split() {
-            super::super::model::client_receives(machine, domain, &frame);
+        for frame in gso.split() {
+            crate::sim::oracle::model::client_receives(machine, domain, &frame);
             host.receive(frame);
         }
     }
@@ -404,7 +411,7 @@ impl Nic {
     /// Tells it whether the kernel serves it.
     pub fn set_served(&mut self, served: bool, machine: &mut Machine) {
         if !served {
-            machine.rivals.wants(self.domain, false);
+            machine.fairness.wants(self.domain, false);
         }
         self.served_at = if served { self.served_at.or(Some(machine.batches)) } else { None };
     }
@@ -418,7 +425,7 @@ impl Nic {
     pub fn check_idle(&self, machine: &mut Machine) {
         // The kernel may have let go of the rings, and xenstored not have said so yet.
         let connected = self.ports.iter().all(|&port| machine.channels.is_bound(self.domain, port));
-        // Whoever waits for a line that is full is not forgotten.
+        // Whoever waits for a link that is full is not forgotten.
         if !self.sent.is_empty() && connected && !machine.ledger.uplink_is_full {
             let (domain, count) = (self.domain.0, self.sent.len());
             machine.violate(
@@ -437,7 +444,7 @@ impl Nic {
 
     /// Takes everything back after the kernel let go; what it still uses is lost to the domain.
     pub fn close(self, machine: &mut Machine, expected: Expected) {
-        machine.rivals.wants(self.domain, false);
+        machine.fairness.wants(self.domain, false);
         for port in self.ports {
             machine.channels.close(self.domain, port);
         }

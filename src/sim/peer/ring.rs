@@ -2,7 +2,7 @@
 //! the kernel's.
 
 use crate::sim::machine::Machine;
-use crate::xen::host::{Frame, HostMemory};
+use crate::xen::host::{HostFrame, HostMemory};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -21,7 +21,7 @@ const ENTRIES: usize = 64;
 
 /// Which of the ring's two entry formats and directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum RingEnd {
     /// Makes requests, takes responses.
     Front,
     /// Takes requests, makes responses.
@@ -32,8 +32,8 @@ pub enum End {
 #[derive(Clone, Debug)]
 pub struct Ring {
     /// The shared page.
-    pub frame: Frame,
-    end: End,
+    pub frame: HostFrame,
+    end: RingEnd,
     entry_bytes: usize,
     /// Entries made.
     pub produced: u32,
@@ -44,29 +44,29 @@ pub struct Ring {
 
 impl Ring {
     /// A frontend's new ring whose indices begin at `start`: event indices one ahead.
-    pub fn create(memory: &HostMemory, frame: Frame, entry_bytes: usize, start: u32) -> Self {
+    pub fn create(memory: &HostMemory, frame: HostFrame, entry_bytes: usize, start: u32) -> Self {
         memory.fill(frame, 0, 4096, 0);
         memory.set_word(frame, REQ_PROD, start);
         memory.set_word(frame, RSP_PROD, start);
         memory.set_word(frame, REQ_EVENT, start.wrapping_add(1));
         memory.set_word(frame, RSP_EVENT, start.wrapping_add(1));
-        Self { frame, end: End::Front, entry_bytes, produced: start, consumed: start, published: start }
+        Self { frame, end: RingEnd::Front, entry_bytes, produced: start, consumed: start, published: start }
     }
 
     /// A backend's end of a ring that is there.
-    pub fn attach(memory: &HostMemory, frame: Frame, entry_bytes: usize) -> Self {
+    pub fn attach(memory: &HostMemory, frame: HostFrame, entry_bytes: usize) -> Self {
         let at = memory.word(frame, RSP_PROD);
-        Self { frame, end: End::Back, entry_bytes, produced: at, consumed: at, published: at }
+        Self { frame, end: RingEnd::Back, entry_bytes, produced: at, consumed: at, published: at }
     }
 
     /// Producer and event index of what the other end makes.
     fn theirs(&self) -> (usize, usize) {
-        if self.end == End::Front { (RSP_PROD, RSP_EVENT) } else { (REQ_PROD, REQ_EVENT) }
+        if self.end == RingEnd::Front { (RSP_PROD, RSP_EVENT) } else { (REQ_PROD, REQ_EVENT) }
     }
 
     /// Producer and event index of what this end makes.
     fn ours(&self) -> (usize, usize) {
-        if self.end == End::Front { (REQ_PROD, REQ_EVENT) } else { (RSP_PROD, RSP_EVENT) }
+        if self.end == RingEnd::Front { (REQ_PROD, REQ_EVENT) } else { (RSP_PROD, RSP_EVENT) }
     }
 
     fn place(&self, index: u32) -> usize {
@@ -82,7 +82,7 @@ impl Ring {
     pub fn waiting(&self, machine: &mut Machine) -> u32 {
         let (producer, _) = self.theirs();
         let count = machine.memory.word(self.frame, producer).wrapping_sub(self.consumed);
-        let most = if self.end == End::Front { self.produced.wrapping_sub(self.consumed) } else { SIZE };
+        let most = if self.end == RingEnd::Front { self.produced.wrapping_sub(self.consumed) } else { SIZE };
         if count > most {
             machine.violate(
                 "ring-index",

@@ -1,10 +1,10 @@
 //! A client that keeps to the rules of its rings and writes its nodes in XenStore far too often.
 
-use super::frontend::Frontend;
 use crate::base::time::Moment;
 use crate::sim::machine::Machine;
+use crate::sim::machine::world::{NextRun, Peer};
+use crate::sim::peer::frontend::ClientFrontend;
 use crate::sim::store::home;
-use crate::sim::world::{Peer, Rest};
 use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::format;
@@ -13,7 +13,7 @@ use core::time::Duration;
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Words {
+pub enum StormWrites {
     /// Its state, as it is.
     Same,
     /// No state, and then its own again; and nodes below it that nobody knows.
@@ -26,7 +26,7 @@ pub enum Words {
 #[derive(Clone, Copy, Debug)]
 pub struct Storm {
     /// What.
-    pub words: Words,
+    pub writes: StormWrites,
     /// How often.
     pub every: Duration,
 }
@@ -34,22 +34,22 @@ pub struct Storm {
 impl Storm {
     /// How often the driver is reloaded, if it is.
     pub fn reload_every(self) -> Option<Duration> {
-        (self.words == Words::Reload).then_some(self.every)
+        (self.writes == StormWrites::Reload).then_some(self.every)
     }
 }
 
 /// The client.
-pub struct Storming {
-    frontend: Frontend,
+pub struct StormingClient {
+    frontend: ClientFrontend,
     storm: Storm,
     until: Moment,
     next: Moment,
     writes: u64,
 }
 
-impl Storming {
+impl StormingClient {
     /// A client that writes until `until`, and is well behaved from then on.
-    pub fn new(frontend: Frontend, storm: Storm, until: Moment) -> Self {
+    pub fn new(frontend: ClientFrontend, storm: Storm, until: Moment) -> Self {
         Self { frontend, storm, until, next: Moment::default(), writes: 0 }
     }
 
@@ -61,7 +61,7 @@ impl Storming {
             return;
         }
         self.writes += 1;
-        if self.storm.words == Words::Garbage {
+        if self.storm.writes == StormWrites::Garbage {
             let _ = machine.store.put(domain, &node, "no state at all");
             let below = format!("{node}/{}", self.writes % 50);
             let _ = machine.store.put(domain, &below, self.writes);
@@ -70,15 +70,15 @@ impl Storming {
     }
 }
 
-impl Peer for Storming {
+impl Peer for StormingClient {
     fn domain(&self) -> DomainId {
         self.frontend.domain()
     }
 
-    fn step(&mut self, machine: &mut Machine) -> Rest {
+    fn step(&mut self, machine: &mut Machine) -> NextRun {
         let rest = self.frontend.step(machine);
-        let storms = self.storm.words != Words::Reload && machine.now < self.until;
-        if !storms || rest == Rest::Gone {
+        let storms = self.storm.writes != StormWrites::Reload && machine.now < self.until;
+        if !storms || rest == NextRun::Gone {
             return rest;
         }
         if machine.now >= self.next {
@@ -86,14 +86,14 @@ impl Peer for Storming {
             self.write(machine);
         }
         match rest {
-            Rest::Until(due) => Rest::Until(due.min(self.next)),
-            Rest::Asleep => Rest::Until(self.next),
+            NextRun::Until(due) => NextRun::Until(due.min(self.next)),
+            NextRun::Asleep => NextRun::Until(self.next),
             other => other,
         }
     }
 
-    fn take_births(&mut self) -> Vec<Box<dyn Peer>> {
-        self.frontend.take_births()
+    fn take_spawned(&mut self) -> Vec<Box<dyn Peer>> {
+        self.frontend.take_spawned()
     }
 
     fn check_idle(&self, machine: &mut Machine) {

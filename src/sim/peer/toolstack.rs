@@ -1,11 +1,11 @@
 //! The toolstack, as libxl behaves: attaches and detaches devices, destroys domains, ends the firewall; and
 //! holds the kernel to libxl's deadlines.
 
-use super::frontend::Deed;
 use crate::base::time::Moment;
+use crate::sim::machine::world::{NextRun, Peer};
 use crate::sim::machine::{KERNEL, Machine, TOOLSTACK, UPLINK};
+use crate::sim::peer::frontend::DriverAction;
 use crate::sim::store::home;
-use crate::sim::world::{Peer, Rest};
 use crate::xen::DomainId;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -59,7 +59,7 @@ pub enum Task {
     /// Remove the backend's directory only, as `xenstore-rm` does.
     RemoveBackend(DomainId),
     /// Tell a client's driver to do something.
-    Command(DomainId, Deed),
+    Command(DomainId, DriverAction),
     /// The firewall was paused for so long, as far as the clock tells.
     Pause(Duration),
     /// Give a living client a vif again if it has none, or only half a one.
@@ -78,17 +78,17 @@ pub enum When {
 }
 
 /// What it waits for.
-enum Waiting {
+enum ToolstackWait {
     /// The next task's time.
     Time,
     /// The backend directory to be in this state; then what follows.
-    State(String, &'static str, Then),
+    State(String, &'static str, AfterWait),
     /// The backend directory to be removed.
-    Removal(String, Then),
+    Removal(String, AfterWait),
 }
 
 #[derive(Clone, Copy)]
-enum Then {
+enum AfterWait {
     Nothing,
     AwaitRemoval(DomainId),
     CleanUp(DomainId),
@@ -101,27 +101,27 @@ pub struct Toolstack {
     tasks: VecDeque<(When, Task)>,
     /// Changes of XenStore at the moment from which on they count.
     counted_from: Option<u64>,
-    waiting: Waiting,
+    waiting: ToolstackWait,
     deadline: Moment,
-    births: Vec<Box<dyn Peer>>,
+    spawned: Vec<Box<dyn Peer>>,
     addresses: Vec<(DomainId, String, String)>,
 }
 
 impl Toolstack {
     /// Does `tasks` in order, each not before its moment.
     pub fn new(tasks: impl IntoIterator<Item = (When, Task)>) -> Self {
-        let (waiting, deadline) = (Waiting::Time, Moment::default());
+        let (waiting, deadline) = (ToolstackWait::Time, Moment::default());
         Self {
             tasks: tasks.into_iter().collect(),
             counted_from: None,
             waiting,
             deadline,
-            births: Vec::new(),
+            spawned: Vec::new(),
             addresses: Vec::new(),
         }
     }
 
-    fn wait(&mut self, machine: &Machine, waiting: Waiting) {
+    fn wait(&mut self, machine: &Machine, waiting: ToolstackWait) {
         self.waiting = waiting;
         self.deadline = machine.now + PATIENCE;
     }
@@ -141,16 +141,16 @@ impl Toolstack {
                 let back = format!("{}/backend/vif/{}/0", home(UPLINK), KERNEL.0);
                 let _ = machine.store.put(TOOLSTACK, &format!("{back}/online"), 0);
                 let _ = machine.store.put(TOOLSTACK, &format!("{back}/state"), 5);
-                self.wait(machine, Waiting::State(back, "6", Then::CleanUpUplink));
+                self.wait(machine, ToolstackWait::State(back, "6", AfterWait::CleanUpUplink));
             }
             Task::Start(plan) => {
                 machine.create(plan.domain);
                 self.addresses.push((plan.domain, plan.mac, plan.ip));
                 self.attach(machine, plan.domain);
-                self.births.push((plan.peer)(machine));
+                self.spawned.push((plan.peer)(machine));
             }
             Task::Attach(domain) => self.attach(machine, domain),
-            Task::Detach(domain) => self.remove(machine, domain, Then::AwaitRemoval(domain)),
+            Task::Detach(domain) => self.remove(machine, domain, AfterWait::AwaitRemoval(domain)),
             Task::Vanish(domain) => {
                 let front = format!("{}/device/vif/0", home(domain));
                 let _ = machine.store.remove(TOOLSTACK, &front);
@@ -159,7 +159,7 @@ impl Toolstack {
             Task::Destroy(domain) => {
                 let front = format!("{}/device/vif/0", home(domain));
                 let _ = machine.store.remove(TOOLSTACK, &front);
-                self.remove(machine, domain, Then::Destroy(domain));
+                self.remove(machine, domain, AfterWait::Destroy(domain));
             }
             Task::ShutDown => {
                 let _ =
@@ -168,8 +168,8 @@ impl Toolstack {
             Task::RemoveBackend(domain) => {
                 let _ = machine.store.remove(TOOLSTACK, &back_of(domain));
             }
-            Task::Command(domain, deed) => {
-                machine.commands.entry(domain).or_default().push_back(deed);
+            Task::Command(domain, action) => {
+                machine.commands.entry(domain).or_default().push_back(action);
                 machine.woken.insert(domain);
             }
             Task::Pause(span) => machine.pass(span),
@@ -179,7 +179,7 @@ impl Toolstack {
                 machine.contested.remove(&back_of(domain));
                 if back && !front {
                     self.tasks.push_front((When::At(machine.now), Task::Attach(domain)));
-                    self.remove(machine, domain, Then::AwaitRemoval(domain));
+                    self.remove(machine, domain, AfterWait::AwaitRemoval(domain));
                 } else if !back {
                     let _ = machine.store.remove(TOOLSTACK, &format!("{}/device/vif/0", home(domain)));
                     self.attach(machine, domain);
@@ -204,11 +204,11 @@ impl Toolstack {
             return;
         }
         make_device(machine, (domain, &front), (KERNEL, &back), &mac, &ip);
-        self.wait(machine, Waiting::State(back, "2", Then::Nothing));
+        self.wait(machine, ToolstackWait::State(back, "2", AfterWait::Nothing));
     }
 
     /// The first half of a removal.
-    fn remove(&mut self, machine: &mut Machine, domain: DomainId, then: Then) {
+    fn remove(&mut self, machine: &mut Machine, domain: DomainId, then: AfterWait) {
         let back = back_of(domain);
         let state = machine.store.text(TOOLSTACK, &format!("{back}/state"));
         if state.is_empty() {
@@ -218,27 +218,27 @@ impl Toolstack {
         if state != "6" {
             let _ = machine.store.put(TOOLSTACK, &format!("{back}/state"), 5);
         }
-        self.wait(machine, Waiting::State(back, "6", then));
+        self.wait(machine, ToolstackWait::State(back, "6", then));
     }
 
-    fn follow(&mut self, machine: &mut Machine, then: Then) {
-        self.waiting = Waiting::Time;
+    fn follow(&mut self, machine: &mut Machine, then: AfterWait) {
+        self.waiting = ToolstackWait::Time;
         match then {
-            Then::Nothing => {}
-            Then::AwaitRemoval(domain) => {
-                self.wait(machine, Waiting::Removal(back_of(domain), Then::CleanUp(domain)));
+            AfterWait::Nothing => {}
+            AfterWait::AwaitRemoval(domain) => {
+                self.wait(machine, ToolstackWait::Removal(back_of(domain), AfterWait::CleanUp(domain)));
             }
-            Then::CleanUp(domain) => {
+            AfterWait::CleanUp(domain) => {
                 let _ = machine.store.remove(TOOLSTACK, &format!("{}/device/vif/0", home(domain)));
                 machine.store.clean_up(&back_of(domain));
             }
-            Then::Destroy(domain) => {
+            AfterWait::Destroy(domain) => {
                 let _ = machine.store.remove(TOOLSTACK, &home(domain));
                 machine.store.clean_up(&back_of(domain));
                 machine.destroy(domain);
                 machine.woken.insert(domain);
             }
-            Then::CleanUpUplink => {
+            AfterWait::CleanUpUplink => {
                 let _ = machine.store.remove(TOOLSTACK, &format!("{}/device/vif/0", home(KERNEL)));
                 machine.store.clean_up(&format!("{}/backend/vif/{}/0", home(UPLINK), KERNEL.0));
             }
@@ -247,21 +247,21 @@ impl Toolstack {
 
     /// The kernel has not kept to what libxl expects; a hostile backend's directory is not its fault.
     fn accuse(&mut self, machine: &mut Machine, back: &str, what: String) {
-        let then = match core::mem::replace(&mut self.waiting, Waiting::Time) {
-            Waiting::State(_, _, then) | Waiting::Removal(_, then) => then,
-            Waiting::Time => Then::Nothing,
+        let then = match core::mem::replace(&mut self.waiting, ToolstackWait::Time) {
+            ToolstackWait::State(_, _, then) | ToolstackWait::Removal(_, then) => then,
+            ToolstackWait::Time => AfterWait::Nothing,
         };
         if machine.contested.contains(back) {
             // Somebody else was faster; the rest is done as far as it can be.
             let then = match then {
-                Then::AwaitRemoval(domain) => Then::CleanUp(domain),
+                AfterWait::AwaitRemoval(domain) => AfterWait::CleanUp(domain),
                 other => other,
             };
             self.follow(machine, then);
         } else if machine.ledger.uplink_is_honest || back.starts_with(&home(KERNEL)) {
             machine.violate("libxl", what);
         } else {
-            self.follow(machine, Then::CleanUpUplink);
+            self.follow(machine, AfterWait::CleanUpUplink);
         }
     }
 
@@ -269,8 +269,8 @@ impl Toolstack {
     fn look(&mut self, machine: &mut Machine) -> bool {
         let late = machine.now >= self.deadline;
         match &self.waiting {
-            Waiting::Time => true,
-            Waiting::State(back, wanted, then) => {
+            ToolstackWait::Time => true,
+            ToolstackWait::State(back, wanted, then) => {
                 let (back, wanted, then) = (back.clone(), *wanted, *then);
                 let state = machine.store.text(TOOLSTACK, &format!("{back}/state"));
                 if state == wanted {
@@ -292,7 +292,7 @@ impl Toolstack {
                 }
                 true
             }
-            Waiting::Removal(back, then) => {
+            ToolstackWait::Removal(back, then) => {
                 let (back, then) = (back.clone(), *then);
                 if !machine.store.exists(&format!("{back}/state")) {
                     self.follow(machine, then);
@@ -358,33 +358,33 @@ impl Peer for Toolstack {
         TOOLSTACK
     }
 
-    fn step(&mut self, machine: &mut Machine) -> Rest {
+    fn step(&mut self, machine: &mut Machine) -> NextRun {
         if !self.look(machine) {
-            return Rest::Until(machine.now + GLANCE);
+            return NextRun::Until(machine.now + GLANCE);
         }
         // One wait may lead to the next.
-        if !matches!(self.waiting, Waiting::Time) {
-            return Rest::Again;
+        if !matches!(self.waiting, ToolstackWait::Time) {
+            return NextRun::Again;
         }
         match self.tasks.front() {
-            Some((When::At(due), _)) if *due > machine.now => return Rest::Until(*due),
-            Some((When::AfterChanges(since, _), _)) if *since > machine.now => return Rest::Until(*since),
+            Some((When::At(due), _)) if *due > machine.now => return NextRun::Until(*due),
+            Some((When::AfterChanges(since, _), _)) if *since > machine.now => return NextRun::Until(*since),
             Some((When::AfterChanges(since, count), _)) => {
                 let from = *self.counted_from.get_or_insert(machine.store.changes);
                 if machine.store.changes < from + count && machine.now < *since + IMPATIENCE {
-                    return Rest::Until(machine.now + Duration::from_micros(50));
+                    return NextRun::Until(machine.now + Duration::from_micros(50));
                 }
             }
             Some(_) => {}
-            None => return Rest::Asleep,
+            None => return NextRun::Asleep,
         }
         if let Some((_, task)) = self.tasks.pop_front() {
             self.begin(machine, task);
         }
-        Rest::Again
+        NextRun::Again
     }
 
-    fn take_births(&mut self) -> Vec<Box<dyn Peer>> {
-        core::mem::take(&mut self.births)
+    fn take_spawned(&mut self) -> Vec<Box<dyn Peer>> {
+        core::mem::take(&mut self.spawned)
     }
 }

@@ -1,6 +1,6 @@
 //! The kernel's pages as the uplink's backend sees them: read, and checked whole.
 
-use crate::sim::grants::Use;
+use crate::sim::machine::grants::GrantUse;
 use crate::sim::machine::{KERNEL, Machine, UPLINK};
 use crate::sim::store::home;
 use crate::xen::page::PAGE_BYTES;
@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// Whether neither side is closing: the kernel may end its grants as soon as one does.
-pub(super) fn is_steady(machine: &Machine) -> bool {
+pub(in crate::sim) fn is_steady(machine: &Machine) -> bool {
     if !machine.ledger.uplink_is_honest {
         return false;
     }
@@ -19,7 +19,7 @@ pub(super) fn is_steady(machine: &Machine) -> bool {
 }
 
 /// Reads one slot's bytes, and checks that the page holds nothing else.
-pub(super) fn read_slot(
+pub(in crate::sim) fn read_slot(
     machine: &mut Machine,
     reference: u32,
     offset: usize,
@@ -41,8 +41,8 @@ pub(super) fn read_slot(
     }
     // A hostile one that puts an answer over a slot of the kernel finds a grant of its own choice there: a ring or a
     // buffer, which it may write, is no packet's page.
-    let chosen =
-        !machine.ledger.uplink_is_honest && machine.grant_page(UPLINK, KERNEL, reference, Use::Write).is_ok();
+    let chosen = !machine.ledger.uplink_is_honest
+        && machine.grant_page(UPLINK, KERNEL, reference, GrantUse::Write).is_ok();
     if !chosen && machine.secret_behind(reference, offset..offset + bytes).is_some() {
         machine.violate("leak", format!("the page of grant {reference} shows more than was sent"));
     }
@@ -50,7 +50,7 @@ pub(super) fn read_slot(
 }
 
 /// Writes into a buffer that the kernel posted, which must hold nothing new.
-pub(super) fn fill_buffer(machine: &mut Machine, reference: u32, offset: usize, bytes: &[u8]) {
+pub(in crate::sim) fn fill_buffer(machine: &mut Machine, reference: u32, offset: usize, bytes: &[u8]) {
     if machine.secret_behind(reference, 0..0).is_some() {
         machine.violate("leak", format!("the buffer of grant {reference} is not wiped"));
     }

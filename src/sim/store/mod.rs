@@ -3,25 +3,24 @@
 //! Peers and the toolstack call it directly; the kernel speaks the wire protocol to it through its ring
 //! page ([`daemon`]).
 
-pub mod daemon;
 pub mod transaction;
 pub mod tree;
 
-use super::machine::STORE;
+use crate::sim::machine::STORE;
 use crate::xen::DomainId;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use transaction::Transaction;
-use tree::{Change, Tree};
+use transaction::StoreTransaction;
+use tree::{NodeChange, NodeTree};
 
 /// Why a request fails: the text of the error reply.
 pub type Errno = &'static str;
 
 /// A watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watch {
+pub struct StoreWatch {
     /// Who is told.
     pub domain: DomainId,
     /// What is watched, as it was given.
@@ -32,7 +31,7 @@ pub struct Watch {
 
 /// Limits per unprivileged domain.
 #[derive(Clone, Copy, Debug)]
-pub struct Quotas {
+pub struct StoreQuotas {
     /// Nodes it owns.
     pub nodes: usize,
     /// Watches.
@@ -43,7 +42,7 @@ pub struct Quotas {
     pub value_bytes: usize,
 }
 
-impl Default for Quotas {
+impl Default for StoreQuotas {
     /// The smaller ones of both daemons.
     fn default() -> Self {
         Self { nodes: 1000, watches: 100, transactions: 10, value_bytes: 2048 }
@@ -53,16 +52,16 @@ impl Default for Quotas {
 /// The daemon's state.
 #[derive(Debug, Default)]
 pub struct StoreServer {
-    tree: Tree,
+    tree: NodeTree,
     /// Limits in force.
-    pub quotas: Quotas,
-    watches: Vec<Watch>,
+    pub quotas: StoreQuotas,
+    watches: Vec<StoreWatch>,
     /// Prefixes that peers want to be woken for.
     interests: Vec<(DomainId, String)>,
     woken: VecDeque<DomainId>,
     /// Events for connections: domain, path, token.
-    pub(super) fired: VecDeque<(DomainId, String, String)>,
-    transactions: BTreeMap<(DomainId, u32), Transaction>,
+    pub(in crate::sim) fired: VecDeque<(DomainId, String, String)>,
+    transactions: BTreeMap<(DomainId, u32), StoreTransaction>,
     last_transaction: u32,
     /// Changes so far: who has seen so many need not look again.
     pub changes: u64,
@@ -167,7 +166,7 @@ impl StoreServer {
 
     /// Sets a watch; it fires once at once.
     pub fn watch(&mut self, domain: DomainId, path: &str, token: &str) -> Result<(), Errno> {
-        let watch = Watch { domain, path: path.into(), token: token.into() };
+        let watch = StoreWatch { domain, path: path.into(), token: token.into() };
         if self.watches.contains(&watch) {
             return Err("EEXIST");
         }
@@ -180,7 +179,7 @@ impl StoreServer {
 
     /// Ends a watch.
     pub fn unwatch(&mut self, domain: DomainId, path: &str, token: &str) -> Result<(), Errno> {
-        let watch = Watch { domain, path: path.into(), token: token.into() };
+        let watch = StoreWatch { domain, path: path.into(), token: token.into() };
         let place = self.watches.iter().position(|other| *other == watch).ok_or("ENOENT")?;
         self.watches.remove(place);
         Ok(())
@@ -192,7 +191,7 @@ impl StoreServer {
     }
 
     /// All watches, to fire one for nothing.
-    pub fn watches(&self) -> &[Watch] {
+    pub fn watches(&self) -> &[StoreWatch] {
         &self.watches
     }
 
@@ -217,7 +216,7 @@ impl StoreServer {
     }
 
     /// Fires the watches of what changed.
-    fn announce(&mut self, changes: &BTreeSet<Change>) {
+    fn announce(&mut self, changes: &BTreeSet<NodeChange>) {
         self.changes += 1;
         self.woken.push_back(STORE);
         for change in changes {
@@ -231,7 +230,7 @@ impl StoreServer {
                         format!("{}{below}", watch.path),
                         watch.token.clone(),
                     ));
-                } else if matches!(change, Change::Removed(_)) && tree::is_below(&base, path) {
+                } else if matches!(change, NodeChange::Removed(_)) && tree::is_below(&base, path) {
                     self.fired.push_back((watch.domain, watch.path.clone(), watch.token.clone()));
                 }
             }

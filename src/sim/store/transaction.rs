@@ -1,7 +1,7 @@
 //! Transactions: a copy of the tree, what was touched, and a commit that fails if somebody else touched it.
 
-use super::tree::{Change, Tree};
-use super::{Errno, StoreServer, absolute};
+use crate::sim::store::tree::{NodeChange, NodeTree};
+use crate::sim::store::{Errno, StoreServer, absolute};
 use crate::xen::DomainId;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -9,22 +9,22 @@ use alloc::vec::Vec;
 
 /// What a transaction did, to be done again at commit.
 #[derive(Clone, Debug)]
-enum Deed {
+enum TransactionStep {
     Write(String, Vec<u8>),
     Remove(String),
 }
 
 /// An open transaction.
 #[derive(Debug)]
-pub struct Transaction {
-    tree: Tree,
+pub struct StoreTransaction {
+    tree: NodeTree,
     /// Nodes it looked at or changed, and their versions when it began.
     touched: BTreeMap<String, Option<u64>>,
-    deeds: Vec<Deed>,
-    begun_with: Tree,
+    steps: Vec<TransactionStep>,
+    begun_with: NodeTree,
 }
 
-impl Transaction {
+impl StoreTransaction {
     fn touch(&mut self, path: &str) {
         let version = self.begun_with.version(path);
         self.touched.insert(path.into(), version);
@@ -39,10 +39,10 @@ impl StoreServer {
             return Err("ENOSPC");
         }
         self.last_transaction += 1;
-        let transaction = Transaction {
+        let transaction = StoreTransaction {
             tree: self.tree.clone(),
             touched: BTreeMap::new(),
-            deeds: Vec::new(),
+            steps: Vec::new(),
             begun_with: self.tree.clone(),
         };
         self.transactions.insert((domain, self.last_transaction), transaction);
@@ -63,19 +63,24 @@ impl StoreServer {
             return Err("EAGAIN");
         }
         let mut changes = BTreeSet::new();
-        for deed in transaction.deeds {
-            match deed {
-                Deed::Write(path, value) => {
+        for step in transaction.steps {
+            match step {
+                TransactionStep::Write(path, value) => {
                     self.tree.write(domain, &path, &value, self.quotas.nodes, &mut changes)?;
                 }
-                Deed::Remove(path) => self.tree.remove(domain, &path, &mut changes)?,
+                TransactionStep::Remove(path) => self.tree.remove(domain, &path, &mut changes)?,
             }
         }
         self.announce(&changes);
         Ok(())
     }
 
-    fn within(&mut self, domain: DomainId, id: u32, path: &str) -> Result<(&mut Transaction, String), Errno> {
+    fn within(
+        &mut self,
+        domain: DomainId,
+        id: u32,
+        path: &str,
+    ) -> Result<(&mut StoreTransaction, String), Errno> {
         let path = absolute(domain, path);
         let transaction = self.transactions.get_mut(&(domain, id)).ok_or("ENOENT")?;
         transaction.touch(&path);
@@ -101,18 +106,18 @@ impl StoreServer {
             return Err("E2BIG");
         }
         let (transaction, path) = self.within(domain, id, path)?;
-        let mut ignored: BTreeSet<Change> = BTreeSet::new();
+        let mut ignored: BTreeSet<NodeChange> = BTreeSet::new();
         transaction.tree.write(domain, &path, value, quotas.nodes, &mut ignored)?;
-        transaction.deeds.push(Deed::Write(path, value.to_vec()));
+        transaction.steps.push(TransactionStep::Write(path, value.to_vec()));
         Ok(())
     }
 
     /// Removes within a transaction.
     pub fn remove_within(&mut self, domain: DomainId, id: u32, path: &str) -> Result<(), Errno> {
         let (transaction, path) = self.within(domain, id, path)?;
-        let mut ignored: BTreeSet<Change> = BTreeSet::new();
+        let mut ignored: BTreeSet<NodeChange> = BTreeSet::new();
         transaction.tree.remove(domain, &path, &mut ignored)?;
-        transaction.deeds.push(Deed::Remove(path));
+        transaction.steps.push(TransactionStep::Remove(path));
         Ok(())
     }
 }

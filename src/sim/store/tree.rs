@@ -1,6 +1,6 @@
 //! The tree: nodes with values, owners and readers.
 
-use super::Errno;
+use crate::sim::store::Errno;
 use crate::xen::DomainId;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -8,14 +8,14 @@ use alloc::vec::Vec;
 
 /// A change to announce.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
+pub enum NodeChange {
     /// Written or made.
     Written(String),
     /// Removed with all below it.
     Removed(String),
 }
 
-impl Change {
+impl NodeChange {
     /// Where.
     pub fn path(&self) -> &str {
         match self {
@@ -45,7 +45,7 @@ impl Node {
 
 /// All nodes, by absolute path.
 #[derive(Clone, Debug, Default)]
-pub struct Tree {
+pub struct NodeTree {
     nodes: BTreeMap<String, Node>,
     versions: u64,
 }
@@ -59,7 +59,7 @@ fn parent(path: &str) -> Option<&str> {
     path.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty())
 }
 
-impl Tree {
+impl NodeTree {
     /// Whether a node exists.
     pub fn exists(&self, path: &str) -> bool {
         self.nodes.contains_key(path)
@@ -107,7 +107,7 @@ impl Tree {
         value: &[u8],
         owner: DomainId,
         readers: &[DomainId],
-        changes: &mut BTreeSet<Change>,
+        changes: &mut BTreeSet<NodeChange>,
     ) {
         if let Some(above) = parent(path)
             && !self.exists(above)
@@ -116,7 +116,7 @@ impl Tree {
             self.create(above, b"", DomainId(0), &inherited.1, changes);
         }
         self.insert(path, value, owner, readers.to_vec());
-        changes.insert(Change::Written(path.to_string()));
+        changes.insert(NodeChange::Written(path.to_string()));
     }
 
     /// Owner and readers of a node that `domain` makes.
@@ -139,7 +139,7 @@ impl Tree {
         path: &str,
         value: &[u8],
         quota: usize,
-        changes: &mut BTreeSet<Change>,
+        changes: &mut BTreeSet<NodeChange>,
     ) -> Result<(), Errno> {
         self.versions += 1;
         let version = self.versions;
@@ -162,7 +162,7 @@ impl Tree {
             let (owner, readers) = self.inherited(path, domain);
             self.insert(path, value, owner, readers);
         }
-        changes.insert(Change::Written(path.to_string()));
+        changes.insert(NodeChange::Written(path.to_string()));
         Ok(())
     }
 
@@ -171,7 +171,7 @@ impl Tree {
         &mut self,
         domain: DomainId,
         path: &str,
-        changes: &mut BTreeSet<Change>,
+        changes: &mut BTreeSet<NodeChange>,
     ) -> Result<(), Errno> {
         match self.nodes.get(path) {
             None if parent(path).is_some_and(|above| self.exists(above)) => return Ok(()),
@@ -184,7 +184,7 @@ impl Tree {
         if let Some(above) = parent(path).and_then(|above| self.nodes.get_mut(above)) {
             above.version = self.versions;
         }
-        changes.insert(Change::Removed(path.to_string()));
+        changes.insert(NodeChange::Removed(path.to_string()));
         Ok(())
     }
 }

@@ -1,0 +1,152 @@
+//! Checks at the end of a run: what the kernel counted, what it still holds, what clients got.
+
+use crate::base::counters::DropReason;
+use crate::kernel::Firewall;
+use crate::route::neighbour::silent::HOPS;
+use crate::route::neighbour::waiting::PAGES;
+use crate::sim::machine::kernel_domain::{SimRing, SimXen};
+use crate::sim::machine::world::SharedWorld;
+use crate::sim::machine::{KERNEL, Machine};
+use crate::sim::oracle::ledger::{ClientService, ServiceOutcome};
+use crate::sim::oracle::memory::MemoryOracle;
+use crate::sim::run::domain_of;
+use crate::sim::scenario::Scenario;
+use crate::tables::share::Account;
+use crate::vif::drops::FrameDrop;
+use crate::xen::Xen;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What the kernel counted.
+#[derive(Debug, Default)]
+pub struct KernelSummary {
+    /// As text, without what is zero.
+    pub text: String,
+    /// Packets that it refused because a table was full, or because their client had used up its share of it.
+    pub refused: u64,
+    /// Packets that it may drop without being at fault: those, and what came before its next hop was known.
+    pub excused: u64,
+    /// See [`MemoryOracle::peak_bytes`].
+    pub peak_bytes: i64,
+}
+
+impl KernelSummary {
+    pub(in crate::sim) fn of(firewall: &Firewall<SimXen, SimRing>, memory: &MemoryOracle) -> Self {
+        let counters = firewall.engine().counters();
+        let drops = DropReason::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
+        let drops: Vec<String> =
+            drops.map(|&why| format!("{} {}", why.name(), counters.dropped(why))).collect();
+        let frames = &firewall.egress().drops;
+        let text = format!(
+            "{} outward, {} inward, {} between; packets dropped: {}; frames dropped: {frames}",
+            counters.outward,
+            counters.inward,
+            counters.between,
+            drops.join(", "),
+        );
+        let full =
+            [DropReason::FlowLimit, DropReason::FlowRate, DropReason::PortLimit, DropReason::PortsExhausted];
+        let refused = full.iter().map(|&why| counters.dropped(why)).sum();
+        let unreachable = [FrameDrop::NeighbourSilent, FrameDrop::NoUplink, FrameDrop::NoPage];
+        let unreachable: u64 = unreachable.iter().map(|&why| frames.of(why)).sum();
+        let excused = refused + unreachable;
+        Self { text, refused, excused, peak_bytes: memory.peak_bytes() }
+    }
+}
+
+/// Nobody has more in the neighbour table than its bounds.
+pub(in crate::sim) fn check_neighbours(world: &SharedWorld, firewall: &Firewall<SimXen, SimRing>) {
+    let neighbours = &firewall.egress().neighbours;
+    let (mut pages, mut silent) = (0, 0);
+    for account in Account::all() {
+        let held = neighbours.holdings(account);
+        pages += held.pages;
+        silent += held.silent;
+        if held.pages > PAGES.per_account || held.silent > HOPS.per_account {
+            world.borrow_mut().machine.violate("neighbours", format!("{account:?} has {held:?}"));
+        }
+    }
+    if pages > PAGES.total || silent > HOPS.total {
+        let what = format!("{pages} pages wait for {silent} silent hops");
+        world.borrow_mut().machine.violate("neighbours", what);
+    }
+}
+
+/// Every device is gone: the kernel holds nothing of anybody and has all its own.
+pub(in crate::sim) fn check_balance(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
+    let pages = firewall.hypervisor().pages();
+    let (free, total) = (pages.free(), pages.total());
+    let mut world = world.borrow_mut();
+    let ports = world.kernel_ports();
+    let machine = &mut world.machine;
+    let checks = [
+        ("pages", total - free, 0),
+        ("mappings", machine.mappings_of(KERNEL), 0),
+        ("grants", machine.ledger.grants.len(), 0),
+        ("ports", ports, 1),
+        ("watches", machine.store.watches_of(KERNEL), 3),
+    ];
+    for (what, held, expected) in checks {
+        // What a hostile backend held on to comes back when the kernel next looks at its devices.
+        let kept_mappings = !machine.ledger.uplink_is_honest && matches!(what, "pages" | "grants");
+        if held != expected && !kept_mappings {
+            machine.violate("balance", format!("{what}: {held} are held in the end, expected {expected}"));
+        }
+    }
+}
+
+/// What the rules allow was forwarded.
+pub(in crate::sim) fn check_forwarding(machine: &mut Machine, scenario: &Scenario, kernel: &KernelSummary) {
+    if !machine.violations.is_empty() || !scenario.is_lossless() {
+        return;
+    }
+    let lost = machine.model.lost();
+    // Queues are short, and TCP finds their ends.
+    let overflowed = machine.ledger.packets / QUEUES_LOSE_ONE_IN;
+    let KernelSummary { excused, text, .. } = kernel;
+    // The kernel counts what it drops in packets as they came, the model in segments.
+    let largest = scenario.clients.iter().map(|client| client.config.gso_bytes).max().unwrap_or(0) as u64;
+    let excused = excused * (1 + largest / SEGMENT_BYTES);
+    if lost > excused + overflowed {
+        let what =
+            format!("{lost} packets that should have been forwarded were not; {excused} are excused; {text}");
+        machine.violate("refused", what);
+    }
+}
+
+/// Bytes of a full TCP segment.
+const SEGMENT_BYTES: u64 = 1460;
+
+/// One packet in so many may find the queue full that it is to wait in.
+const QUEUES_LOSE_ONE_IN: u64 = 10_000;
+
+/// Packets of one client for one service that may be lost under attack while its next hop is not known.
+const MOST_EXCUSED: u64 = 100;
+
+/// Honest clients got what they asked for: everything that the tables had room for, or nine tenths when others attack.
+pub(in crate::sim) fn check_service(machine: &mut Machine, scenario: &Scenario, kernel: &KernelSummary) {
+    if !machine.violations.is_empty() || !scenario.is_steady() {
+        return;
+    }
+    let attacked = !scenario.attackers.is_empty();
+    let &KernelSummary { refused, excused, .. } = kernel;
+    let outcomes: Vec<_> = machine.ledger.outcomes().collect();
+    for (client, service, ServiceOutcome { asked, answered, failed }) in outcomes {
+        // The others are attackers, and some of those take nothing.
+        if usize::from(client.0 - domain_of(0).0) >= scenario.clients.len() {
+            continue;
+        }
+        let complete = match service {
+            _ if attacked => (answered + excused.min(MOST_EXCUSED)) * 10 >= asked * 9,
+            // TCP sends again what is lost, and fails only if each of its attempts is refused.
+            ClientService::Transfer | ClientService::Page => failed <= refused && answered + failed == asked,
+            _ => answered + excused >= asked,
+        };
+        if !complete {
+            let what =
+                format!("domain {}: of {asked} {service:?} {answered} answered, {failed} failed", client.0);
+            machine.violate("service", what);
+        }
+    }
+}

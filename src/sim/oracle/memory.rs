@@ -1,0 +1,39 @@
+//! An oracle: what the kernel allocates after boot stays within a bound, whatever its peers do.
+//!
+//! Speaks only in programs whose global allocator is [`Meter`](crate::xen::meter::Meter).
+
+use crate::sim::machine::world::SharedWorld;
+use crate::xen::meter::{self, Payer};
+use alloc::format;
+
+/// Bytes that the kernel may have allocated beyond those after boot. Per device: two queues of frames, the
+/// pages' places, paths and tokens; and replies and events of XenStore.
+const LIMIT_BYTES: i64 = 256 << 10;
+
+/// Watches the kernel's allocations.
+#[derive(Debug)]
+pub struct MemoryOracle {
+    after_boot: i64,
+}
+
+impl MemoryOracle {
+    /// Begins to watch a kernel that has just booted.
+    pub fn begin() -> Self {
+        Self { after_boot: meter::reading().live_bytes }
+    }
+
+    /// Most bytes beyond those after boot.
+    pub fn peak_bytes(&self) -> i64 {
+        meter::reading().peak_bytes - self.after_boot
+    }
+
+    /// Complains when there are too many.
+    pub fn check(&self, world: &SharedWorld) {
+        let more = self.peak_bytes();
+        if more > LIMIT_BYTES {
+            let _world = meter::charge(Payer::World);
+            let what = format!("the kernel has allocated {more} bytes since it booted");
+            world.borrow_mut().machine.violate("memory", what);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! A plain, slow model of what the firewall may do with packets: an oracle at every ring.
+//!
+//! What leaves to the uplink must be something that exactly one client sent and its rules allow, translated
+//! to our address, one hop further, once. What reaches a client must be the answer of exactly that far end to
+//! exactly that client's flow. What the firewall says itself is known by its kind; its answers to pings are what was
+//! asked.
+
+use crate::base::time::Moment;
+use crate::sim::frame::{PlainPacket, word};
+use crate::sim::machine::Machine;
+use crate::sim::oracle::rules::SlowRules;
+use crate::xen::DomainId;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+/// After so long what was not forwarded will not be.
+const FORGET_AFTER: Duration = Duration::from_secs(40);
+/// A mapping that was silent so long may belong to another flow of the same client.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// The network that hostile clients send nonsense to.
+pub const WILD: [u8; 4] = [192, 0, 2, 0];
+
+/// A packet without what the translation changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Fingerprint {
+    far: Ipv4Addr,
+    far_port: u16,
+    protocol: u8,
+    content: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SentPacket {
+    client: DomainId,
+    near_port: u16,
+    ttl: u8,
+    at: Moment,
+}
+
+/// The outer end of a flow, as the far end sees it.
+type OuterEnd = (u8, u16, Ipv4Addr, u16);
+
+#[derive(Clone, Copy, Debug)]
+struct OuterBinding {
+    client: DomainId,
+    /// Another client that it may be of: both had sent the same when it was made.
+    candidate: Option<DomainId>,
+    near_port: u16,
+    used: Moment,
+    phase: Phase,
+}
+
+/// How far a TCP connection has come, as far as its port is concerned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Phase {
+    /// The client, and the far end, said that they send no more.
+    finished: [bool; 2],
+    /// One end broke it off.
+    reset: bool,
+}
+
+impl Phase {
+    /// Takes note of a packet of the client (0) or the far end (1).
+    fn see(&mut self, end: usize, packet: &PlainPacket<'_>) {
+        if let (6, Some(&flags)) = (packet.protocol(), packet.payload().get(13)) {
+            self.finished[end] |= flags & 1 != 0;
+            self.reset |= flags & 4 != 0;
+        }
+    }
+
+    /// Its client may use the port for another connection, if it has no better one.
+    fn is_over(self) -> bool {
+        self.reset || self.finished == [true; 2]
+    }
+}
+
+/// The model's memory.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// The rules, if the model is to judge.
+    pub rules: Option<SlowRules>,
+    /// Our address on the uplink.
+    pub firewall: Option<Ipv4Addr>,
+    /// The kernel had to give up ports before their quarantine was over: another client may have them then.
+    pub ports_are_short: bool,
+    /// Each honest client's address.
+    pub clients: BTreeMap<DomainId, Ipv4Addr>,
+    outward: BTreeMap<Fingerprint, Vec<SentPacket>>,
+    inward: BTreeMap<Fingerprint, Vec<(u16, Moment)>>,
+    bindings: BTreeMap<OuterEnd, OuterBinding>,
+    /// Pings of our address on the uplink that were not answered yet: who asked what, how often.
+    pings: BTreeMap<(Ipv4Addr, u64), u32>,
+    remembered: usize,
+    /// Packets that the rules allow and that were forgotten before they were seen on the other side.
+    lost: u64,
+}
+
+/// Which of a packet's ends is the client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Near {
+    Source,
+    Destination,
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Fingerprint, near port and TTL of a whole packet with ports, or an ICMP query.
+fn look(packet: &PlainPacket<'_>, near: Near) -> Option<(Fingerprint, u16, u8)> {
+    let payload = packet.payload();
+    let mut content = payload.to_vec();
+    let (near_at, far_at, sum_at) = match (packet.protocol(), near) {
+        (6, Near::Source) => (0, 2, 16),
+        (6, Near::Destination) => (2, 0, 16),
+        (17, Near::Source) => (0, 2, 6),
+        (17, Near::Destination) => (2, 0, 6),
+        (1, _) if matches!(payload.first(), Some(0 | 8 | 13 | 14)) => (4, 4, 2),
+        _ => return None,
+    };
+    let (near_port, mut far_port) = (word(payload, near_at), word(payload, far_at));
+    if packet.protocol() == 1 {
+        far_port = 0;
+    }
+    content.get_mut(near_at..near_at + 2)?.fill(0);
+    content.get_mut(sum_at..sum_at + 2)?.fill(0);
+    let far = if near == Near::Source { packet.destination() } else { packet.source() };
+    let print =
+        Fingerprint { far: far.into(), far_port, protocol: packet.protocol(), content: hash(&content) };
+    Some((print, near_port, packet.bytes[8]))
+}
+
+/// What a ping asks and its answer repeats: all but type and checksum.
+fn echoed(packet: &PlainPacket<'_>) -> u64 {
+    hash(packet.payload().get(4..).unwrap_or_default())
+}
+
+/// A client puts a frame into its ring.
+pub fn client_sends(machine: &mut Machine, client: DomainId, frame: &[u8]) {
+    let (now, model) = (machine.now, &mut machine.model);
+    model.forget(now);
+    let Some(packet) = PlainPacket::of_frame(frame).filter(|packet| !packet.is_fragment()) else { return };
+    if let Some((print, near_port, ttl)) = look(&packet, Near::Source) {
+        // Only as itself may it be forwarded.
+        if model.clients.get(&client).is_some_and(|own| own.octets() == packet.source()) {
+            model.outward.entry(print).or_default().push(SentPacket { client, near_port, ttl, at: now });
+            model.remembered += 1;
+        }
+    }
+}
+
+fn is_echo_reply(frame: &[u8]) -> bool {
+    PlainPacket::of_frame(frame)
+        .is_some_and(|packet| packet.protocol() == 1 && packet.payload().first() == Some(&0))
+}
+
+/// The uplink's backend takes a frame from its ring.
+pub fn uplink_receives(machine: &mut Machine, frame: &[u8]) {
+    let now = machine.now;
+    // A hostile backend overwrites requests in its own ring: what it then takes for a packet need not be one.
+    let is_whole = word(frame, 12) == 0x0806 || PlainPacket::of_frame(frame).is_some();
+    if !machine.ledger.uplink_is_honest && !is_whole {
+        return;
+    }
+    let judged = machine.model.judge_outward(frame, now);
+    if let Err(why) = judged
+        && (machine.ledger.uplink_is_honest || !is_echo_reply(frame))
+    {
+        machine.violate("model", format!("to the uplink: {why}"));
+    }
+}
+
+/// The uplink's backend puts a frame into its ring.
+pub fn uplink_sends(machine: &mut Machine, frame: &[u8]) {
+    let (now, model) = (machine.now, &mut machine.model);
+    let Some(packet) = PlainPacket::of_frame(frame).filter(|packet| !packet.is_fragment()) else { return };
+    if packet.protocol() == 1 && packet.payload().first() == Some(&8) {
+        let ping = (packet.source().into(), echoed(&packet));
+        return *model.pings.entry(ping).or_default() += 1;
+    }
+    if let Some((print, port, _)) = look(&packet, Near::Destination) {
+        model.inward.entry(print).or_default().push((port, now));
+        model.remembered += 1;
+    }
+}
+
+/// A client takes a frame from its ring.
+pub fn client_receives(machine: &mut Machine, client: DomainId, frame: &[u8]) {
+    let now = machine.now;
+    let judged = machine.model.judge_inward(client, frame, now);
+    // A hostile backend may change what it is asked to deliver.
+    if let Err(why) = judged
+        && machine.ledger.uplink_is_honest
+    {
+        machine.violate("model", format!("to domain {}: {why}", client.0));
+    }
+}
+
+impl Model {
+    fn forget(&mut self, now: Moment) {
+        if self.remembered < 50_000 {
+            return;
+        }
+        let is_recent = |at: Moment| now.since(at) < FORGET_AFTER;
+        self.lost += self.count_lost(|at| !is_recent(at));
+        self.outward.retain(|_, list| {
+            list.retain(|sent| is_recent(sent.at));
+            !list.is_empty()
+        });
+        self.inward.retain(|_, list| {
+            list.retain(|(_, at)| is_recent(*at));
+            !list.is_empty()
+        });
+        self.remembered = self.outward.values().map(Vec::len).sum::<usize>()
+            + self.inward.values().map(Vec::len).sum::<usize>();
+        // What is recent is kept whatever its number.
+        self.remembered = self.remembered.min(25_000);
+    }
+
+    /// Packets that should have been forwarded and were not, as far as is remembered: of clients, those that
+    /// the rules allow; from the uplink, those that answer a client's flow.
+    pub fn lost(&self) -> u64 {
+        self.lost + self.count_lost(|_| true)
+    }
+
+    fn count_lost(&self, counts: impl Fn(Moment) -> bool) -> u64 {
+        let Some(rules) = &self.rules else { return 0 };
+        let mut lost = 0;
+        for (print, list) in &self.outward {
+            let port = matches!(print.protocol, 6 | 17).then_some(print.far_port);
+            let is_private = print.far == crate::sim::run::gateway_of_clients();
+            if !is_private && rules.accept(print.far, print.protocol, port) {
+                lost += list.iter().filter(|sent| sent.ttl > 1 && counts(sent.at)).count();
+            }
+        }
+        for (print, list) in &self.inward {
+            let expected = |&&(outer, at): &&(u16, Moment)| {
+                counts(at) && self.bindings.contains_key(&(print.protocol, outer, print.far, print.far_port))
+            };
+            lost += list.iter().filter(expected).count();
+        }
+        lost as u64
+    }
+
+    fn judge_outward(&mut self, frame: &[u8], now: Moment) -> Result<(), String> {
+        let (Some(rules), Some(firewall)) = (&self.rules, self.firewall) else { return Ok(()) };
+        if word(frame, 12) == 0x0806 {
+            return Ok(());
+        }
+        let packet = PlainPacket::of_frame(frame).ok_or("neither ARP nor an IPv4 packet")?;
+        let to: Ipv4Addr = packet.destination().into();
+        if packet.source() != firewall.octets() {
+            return Err(format!("a packet from {:?}, which is not our address", packet.source()));
+        }
+        if is_echo_reply(frame) && !packet.is_fragment() {
+            let asked = self.pings.get_mut(&(to, echoed(&packet))).filter(|asked| **asked > 0);
+            return asked.map(|asked| *asked -= 1).ok_or(format!("an answer to {to}, which asked nothing"));
+        }
+        if !rules.accept(to, packet.protocol(), None) && to == crate::sim::oracle::rules::FORBIDDEN {
+            return Err(format!("protocol {} to {to}, which the rules refuse", packet.protocol()));
+        }
+        if to.octets()[..3] == WILD[..3] && rules.accept(to, packet.protocol(), None) {
+            // Nobody knows what a hostile client meant to send there.
+            return Ok(());
+        }
+        if packet.is_fragment() {
+            return Ok(());
+        }
+        let Some((print, outer_port, ttl)) = look(&packet, Near::Source) else {
+            let errors = packet.protocol() == 1 && matches!(packet.payload().first(), Some(3 | 4 | 11 | 12));
+            return if errors { Ok(()) } else { Err(format!("protocol {} to {to}", packet.protocol())) };
+        };
+        let port = matches!(print.protocol, 6 | 17).then_some(print.far_port);
+        let outer: OuterEnd = (print.protocol, outer_port, print.far, print.far_port);
+        let present = self.bindings.get(&outer).copied();
+        let ports_are_short = self.ports_are_short;
+        let fits = |sent: &SentPacket| {
+            sent.ttl.checked_sub(1) == Some(ttl)
+                && present.is_none_or(|bound| {
+                    let is_unused = bound.phase.is_over() || now.since(bound.used) > QUIET;
+                    bound.candidate == Some(sent.client)
+                        || bound.client == sent.client && (bound.near_port == sent.near_port || is_unused)
+                        || ports_are_short && is_unused
+                })
+        };
+        let list = self.outward.get_mut(&print);
+        let found = list.and_then(|list| {
+            let place = list.iter().position(fits)?;
+            Some(list.remove(place))
+        });
+        let Some(sent) = found else {
+            // The far end may have opened the flow, or a client its answer; nobody here does.
+            let like = self.outward.get(&print);
+            return Err(format!(
+                "what no client sent: protocol {}, {to}:{} from port {outer_port}, ttl {ttl}; it belongs to {present:?}, the like of it was sent: {like:?}",
+                print.protocol, print.far_port
+            ));
+        };
+        if !rules.accept(print.far, print.protocol, port) {
+            return Err(format!(
+                "protocol {} to {to}:{}, which the rules refuse",
+                print.protocol, print.far_port
+            ));
+        }
+        // Two clients may send the same: then nobody can tell yet whose the mapping is.
+        let like =
+            self.outward.get(&print).and_then(|list| list.iter().find(|like| like.client != sent.client));
+        let candidate = like.filter(|_| present.is_none()).map(|like| like.client);
+        let kept = present.filter(|bound| bound.near_port == sent.near_port);
+        let mut phase = kept.map(|bound| bound.phase).unwrap_or_default();
+        phase.see(0, &packet);
+        self.bindings.insert(
+            outer,
+            OuterBinding { client: sent.client, near_port: sent.near_port, candidate, used: now, phase },
+        );
+        Ok(())
+    }
+
+    fn judge_inward(&mut self, client: DomainId, frame: &[u8], now: Moment) -> Result<(), String> {
+        if self.rules.is_none() || word(frame, 12) == 0x0806 {
+            return Ok(());
+        }
+        let packet = PlainPacket::of_frame(frame).ok_or("neither ARP nor an IPv4 packet")?;
+        let Some(own) = self.clients.get(&client) else { return Ok(()) };
+        if packet.destination() != own.octets() {
+            return Err(format!("a packet for {:?}", packet.destination()));
+        }
+        if packet.is_fragment() {
+            return Ok(());
+        }
+        let from: Ipv4Addr = packet.source().into();
+        let Some((print, near_port, _)) = look(&packet, Near::Destination) else {
+            let errors = packet.protocol() == 1 && matches!(packet.payload().first(), Some(3 | 4 | 11 | 12));
+            return if errors { Ok(()) } else { Err(format!("protocol {} from {from}", packet.protocol())) };
+        };
+        let candidates = self.inward.get_mut(&print);
+        let bindings = &mut self.bindings;
+        let found = candidates.and_then(|list| {
+            let place = list.iter().position(|&(outer, _)| {
+                bindings.get(&(print.protocol, outer, print.far, print.far_port)).is_some_and(|bound| {
+                    bound.candidate == Some(client) || bound.client == client && bound.near_port == near_port
+                })
+            })?;
+            let (outer, _) = list.remove(place);
+            bindings.get_mut(&(print.protocol, outer, print.far, print.far_port))
+        });
+        if let Some(bound) = found {
+            bound.used = now;
+            bound.phase.see(1, &packet);
+            return Ok(());
+        }
+        // The firewall refuses a connection in the far end's name, and answers pings of its own address.
+        let reset = print.protocol == 6 && packet.payload().get(13).is_some_and(|flags| flags & 4 != 0);
+        let echo = print.protocol == 1 && packet.payload().first() == Some(&0);
+        if reset || echo {
+            return Ok(());
+        }
+        Err(format!(
+            "protocol {} from {from}:{} for port {near_port}, nobody's answer",
+            print.protocol, print.far_port
+        ))
+    }
+}
