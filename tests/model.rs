@@ -17,9 +17,11 @@ use ravelin::flow::key::FlowKey;
 use ravelin::guard::RuleTable;
 use ravelin::guard::forward::{PortForward, PortForwards};
 use ravelin::guard::permit::Permit;
-use ravelin::guard::rule::{Action, PortRange};
+use ravelin::guard::port_range::PortRange;
+use ravelin::guard::rule::RuleAction;
+use ravelin::guard::rule_id::RuleId;
 use ravelin::guard::section::Section;
-use ravelin::guard::table::Parts;
+use ravelin::guard::table::RuleTableParts;
 use ravelin::nat::ports::PoolKind;
 use ravelin::tables::slab::Id;
 use reference::{Expected, Hint, Limits, Load, Model, Place, Rules, Sent};
@@ -434,10 +436,18 @@ fn table_of(rules: &Rules) -> RuleTable {
     for (protocol, port, client, client_port) in &rules.forwards {
         let to = SocketAddrV4::new(*client, *client_port);
         forwards
-            .add(PortForward::new(*protocol, PortRange::new(*port, *port).unwrap(), to).unwrap())
+            .add(
+                PortForward::new(RuleId::in_file(1), *protocol, PortRange::new(*port, *port).unwrap(), to)
+                    .unwrap(),
+            )
             .unwrap();
     }
-    RuleTable::new(Parts { default: Some(Section::new(&[], Action::Accept)), clients, permits, forwards })
+    RuleTable::new(RuleTableParts {
+        default: Some(Section::new(&[], RuleAction::Accept)),
+        clients,
+        permits,
+        forwards,
+    })
 }
 
 /// Source and destination; of pings the identifier as both ports, of other protocols zero.

@@ -6,8 +6,10 @@ use ravelin::base::counters::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::UnixSeconds;
 use ravelin::guard::RuleTable;
+use ravelin::guard::rule_id::RuleId;
+use ravelin::guard::ruling::RuledBy;
 use ravelin::guard::section::Section;
-use ravelin::guard::table::Parts;
+use ravelin::guard::table::RuleTableParts;
 use ravelin::nat::ports::PoolKind;
 use ravelin::tables::share::Account;
 use std::net::Ipv4Addr;
@@ -34,7 +36,8 @@ fn q_1_the_first_rule_that_matches_decides() {
 
 #[test]
 fn q_1_a_client_with_broken_rules_is_refused_everything() {
-    let table = RuleTable::new(Parts { default: Some(Section::BLOCKED), ..Parts::default() });
+    let table =
+        RuleTable::new(RuleTableParts { default: Some(Section::BLOCKED), ..RuleTableParts::default() });
     let mut world = world(table);
     let packets = [udp((C1, 5000), (R, 53)), tcp((C1, 1), (R, 2), "S", 1, 0), echo_request(C1, R, 1)];
     for packet in packets {
@@ -48,6 +51,61 @@ fn a_client_that_no_rule_knows_is_dropped_silently() {
     let mut world = world(rules_of(&[(C1, &["action=accept"])]));
     world.out_u(ONE, udp((C1, 5000), (R, 53)));
     world.client_nothing(TWO, udp((C2, 5000), (R, 53)), DropReason::UnknownSource);
+}
+
+/// How often the rule on `line` decided.
+fn hits(world: &World, line: u32) -> u64 {
+    world.engine.engine().rules().hits().of(RuledBy::Rule(RuleId::in_file(line)))
+}
+
+/// How often none did.
+fn hits_of_none(world: &World) -> u64 {
+    world.engine.engine().rules().hits().of(RuledBy::NoRule)
+}
+
+#[test]
+fn a_rule_counts_what_it_decides_and_nothing_that_a_flow_carries() {
+    let mut world = world(rules(&["action=accept dst4=192.0.2.10", "action=drop dst4=198.51.100.20"]));
+    let from = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
+    for _ in 0..3 {
+        world.out_u(ONE, udp((C1, 5000), (R, 53)));
+        world.out_c(ONE, udp((R, 53), from));
+        world.client_error(ONE, udp((C1, 5000), (S, 53)), DropReason::Rule);
+    }
+    world.client_error(ONE, udp((C1, 5000), (Ipv4Addr::new(8, 8, 8, 8), 53)), DropReason::Rule);
+    assert_eq!((hits(&world, 1), hits(&world, 2), hits_of_none(&world)), (1, 3, 1));
+    // A flow that is judged again because something else changed is no new one.
+    world.engine.detach(TWO, world.now);
+    world.engine.attach(TWO, C2, world.now);
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    world.out_u(ONE, udp((C1, 5001), (R, 53)));
+    assert_eq!((hits(&world, 1), hits(&world, 2), hits_of_none(&world)), (2, 3, 1));
+    let told = world.engine.engine().rules().hits().lines();
+    assert_eq!(told, ["judged: 1 by no rule, 2 by rules:1, 3 by rules:2"]);
+    world.engine.set_rules(rules(&["action=accept"]), world.now);
+    assert_eq!(hits(&world, 1), 0);
+}
+
+#[test]
+fn forwards_permits_and_what_comes_unasked_are_counted_where_they_were_written() {
+    let mut world = world(forwarding_by(&[], &[(6, 9, C1, 9), (17, 8080, C1, 80)]));
+    world.out_c(ONE, udp((R, 9), (F, 8080)));
+    world.out_c(ONE, udp((R, 9), (F, 8080)));
+    world.uplink_nothing(udp((R, 9), (F, 8081)), DropReason::Unsolicited);
+    assert_eq!((hits(&world, 1), hits(&world, 2), hits_of_none(&world)), (0, 1, 0));
+    world.engine.set_rules(permitting_by(&["action=drop proto=icmp", "action=accept"]), world.now);
+    only_forward(world.client(ONE, udp((C1, 1), (C2, 2))), Side::Client(TWO));
+    only_forward(world.client(TWO, udp((C2, 2), (C1, 1))), Side::Client(ONE));
+    world.client_error(ONE, echo_request(C1, C2, 1), DropReason::Rule);
+    assert_eq!((hits(&world, 1), hits(&world, 2), hits_of_none(&world)), (1, 1, 0));
+}
+
+#[test]
+fn what_a_blocked_client_asks_is_counted_apart() {
+    let mut world = world(RuleTable::block_all());
+    world.client_error(ONE, udp((C1, 5000), (R, 53)), DropReason::Rule);
+    assert_eq!(world.engine.engine().rules().hits().of(RuledBy::BlockedSection), 1);
+    assert_eq!(hits_of_none(&world), 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use ravelin::base::time::UnixSeconds;
 use ravelin::guard::ruleset;
-use ravelin::guard::{Answer, Question, RuleTable};
+use ravelin::guard::{Answer, FlowRequest, RuleTable};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
@@ -55,7 +55,7 @@ impl Rules {
         self.at = self.at.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let rule = ((u64::from(self.at) * u64::from(self.rules)) >> 32) as u32;
         let port = if self.at & 0x1000 == 0 { 1000 + rule % 10 } else { 20_000 };
-        let question = Question {
+        let request = FlowRequest {
             source: Ipv4Addr::new(10, 137, 0, 11),
             destination: Ipv4Addr::from((self.destination)(rule)),
             protocol: 6,
@@ -63,6 +63,6 @@ impl Rules {
             icmp_type: None,
             now: UnixSeconds(0),
         };
-        self.accepted += u64::from(self.table.outward(&question) == Answer::Accept);
+        self.accepted += u64::from(self.table.outward(&request).answer == Answer::Accept);
     }
 }

@@ -39,29 +39,40 @@ impl<'t> Word<'t> {
     }
 }
 
-/// The words of a line, in order; see [`words`].
+/// The words of a line, in order; see [`words`]. Each is found once, when it is asked for.
 #[derive(Clone, Debug)]
 pub struct Words<'t> {
+    /// The next word, if it was looked at.
+    peeked: Option<Word<'t>>,
+    /// What comes after it.
     rest: &'t str,
+    /// The column at which `rest` starts.
     next: usize,
 }
 
 /// Splits a line at ASCII whitespace.
 pub fn words(line: &str) -> Words<'_> {
-    Words { rest: line, next: 1 }
+    Words { peeked: None, rest: line, next: 1 }
 }
 
 impl<'t> Words<'t> {
+    /// The next word, which stays the next.
+    pub fn peek(&mut self) -> Option<Word<'t>> {
+        self.peeked = self.peeked.or_else(|| self.find());
+        self.peeked
+    }
+
+    /// Where the next word starts, or else where the line ends.
+    pub fn column(&mut self) -> Column {
+        self.peek().map_or_else(|| self.end(), |word| word.column)
+    }
+
     /// Where the line ends: one past its last character, for messages about what is missing.
     pub fn end(&self) -> Column {
         Column(self.next + self.rest.trim_ascii_end().chars().count())
     }
-}
 
-impl<'t> Iterator for Words<'t> {
-    type Item = Word<'t>;
-
-    fn next(&mut self) -> Option<Word<'t>> {
+    fn find(&mut self) -> Option<Word<'t>> {
         let trimmed = self.rest.trim_ascii_start();
         // Whitespace skipped is ASCII: one byte is one character.
         let start = self.next + (self.rest.len() - trimmed.len());
@@ -73,6 +84,14 @@ impl<'t> Iterator for Words<'t> {
         self.rest = rest;
         self.next = start + text.chars().count();
         Some(Word { text, column: Column(start) })
+    }
+}
+
+impl<'t> Iterator for Words<'t> {
+    type Item = Word<'t>;
+
+    fn next(&mut self) -> Option<Word<'t>> {
+        self.peeked.take().or_else(|| self.find())
     }
 }
 
@@ -145,6 +164,18 @@ mod tests {
         assert_eq!(found, [("ipv4=1", 3), ("é", 11), ("log=x", 13)]);
         assert_eq!(words("ab c  ").end(), Column(5));
         assert_eq!(words("  ").next(), None);
+    }
+
+    #[test]
+    fn a_word_that_was_looked_at_comes_next() {
+        let mut rest = words(" a  é=1 ");
+        assert_eq!((rest.column(), rest.end()), (Column(2), Column(8)));
+        assert_eq!(rest.peek(), rest.clone().next());
+        assert_eq!(rest.next().map(|word| word.text), Some("a"));
+        assert_eq!(rest.column(), Column(5));
+        assert_eq!(rest.next().map(|word| word.text), Some("é=1"));
+        assert_eq!((rest.peek(), rest.column(), rest.end()), (None, Column(8), Column(8)));
+        assert_eq!(rest.next(), None);
     }
 
     #[test]

@@ -359,6 +359,11 @@ impl Datapath {
         self.judge_packet(now, from, view)
     }
 
+    /// The rules that are in effect, and how often each decided.
+    pub const fn rules(&self) -> &RuleTable {
+        &self.rules
+    }
+
     /// What happened so far.
     pub const fn counters(&self) -> &Counters {
         &self.counters

@@ -108,7 +108,7 @@ impl Datapath {
     #[cold]
     fn turn(&mut self, now: Moment, id: Id<Flow>, sender: End, view: &mut PacketView<'_>) -> Option<Verdict> {
         let flow = *self.flows.get(id)?;
-        if self.turned(&flow).is_none_or(|turned| self.judge(&turned, now) != Answer::Accept) {
+        if self.turned(&flow).is_none_or(|turned| self.judge(&turned, now).answer != Answer::Accept) {
             return Some(Verdict::Discard(DropReason::TcpState));
         }
         if matches!(flow.stage, Stage::Tcp(TcpStage::BothFinReceived | TcpStage::Reset)) {

@@ -16,6 +16,8 @@ use crate::flow::record::{Chained, Flow, FlowKind, Stage};
 use crate::flow::table::FlowRefusal;
 use crate::flow::tcp::{TcpStage, TcpTracker};
 use crate::guard::Answer;
+use crate::guard::forward::ForwardTarget;
+use crate::guard::ruling::RuledBy;
 use crate::nat::ports::PoolKind;
 use crate::route::destination::Reach;
 use crate::route::icmp_error::{IcmpError, is_host};
@@ -55,7 +57,9 @@ impl Datapath {
             return Verdict::Discard(why);
         }
         let flow = self.new_flow(from, view.ip.destination, view.ip.protocol, peer, transport, End::Near);
-        match self.judge(&flow, now) {
+        let ruling = self.judge(&flow, now);
+        self.rules.count(ruling.by);
+        match ruling.answer {
             Answer::Accept => {}
             Answer::Reject => return self.refuse(now, from, view, DropReason::Rule),
             Answer::Unknown => return Verdict::Discard(DropReason::UnknownSource),
@@ -103,7 +107,10 @@ impl Datapath {
             _ => return Verdict::Discard(DropReason::Unsolicited),
         };
         let target = self.rules.port_forward(view.ip.protocol, outer_port);
-        let Some(target) = target else { return Verdict::Discard(DropReason::Unsolicited) };
+        let Some(ForwardTarget { to: target, id }) = target else {
+            return Verdict::Discard(DropReason::Unsolicited);
+        };
+        self.rules.count(RuledBy::Rule(id));
         let Some(near) = self.clients.slot_of(*target.ip()) else {
             return Verdict::Discard(DropReason::Unsolicited);
         };

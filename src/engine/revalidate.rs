@@ -12,7 +12,8 @@ use crate::base::tick::Tick;
 use crate::base::time::Moment;
 use crate::flow::record::{Flow, FlowKind};
 use crate::flow::table::Expiry;
-use crate::guard::{Answer, Question};
+use crate::guard::rule::RuleAction;
+use crate::guard::{Answer, FlowRequest, Ruling};
 use crate::tables::slab::Id;
 use crate::wire::ipv4::protocol;
 
@@ -67,7 +68,7 @@ impl Datapath {
     fn is_still_allowed(&mut self, id: Id<Flow>, now: Moment) -> bool {
         let Some(flow) = self.flows.get(id).copied() else { return false };
         let is_over = self.flows.is_condemned(&flow) || self.has_another_address(&flow);
-        if is_over || self.judge(&flow, now) != Answer::Accept {
+        if is_over || self.judge(&flow, now).answer != Answer::Accept {
             self.end(id, now);
             self.counters.revoked += 1;
             return false;
@@ -88,11 +89,11 @@ impl Datapath {
     }
 
     /// What the rules say about a flow, and whether its ends are where they were.
-    pub(super) fn judge(&self, flow: &Flow, now: Moment) -> Answer {
-        let Some(near) = self.clients.get(flow.near) else { return Answer::Unknown };
+    pub(super) fn judge(&self, flow: &Flow, now: Moment) -> Ruling {
+        let Some(near) = self.clients.get(flow.near) else { return Ruling::UNKNOWN };
         let has_ports = matches!(flow.protocol, protocol::TCP | protocol::UDP);
         let query = (flow.protocol == protocol::ICMP).then_some(flow.far_port);
-        let question = Question {
+        let request = FlowRequest {
             source: near.address,
             destination: flow.far,
             protocol: flow.protocol,
@@ -100,30 +101,29 @@ impl Datapath {
             icmp_type: query.and_then(|kind| u8::try_from(kind).ok()),
             now: self.unix(now),
         };
-        let leads_here = || {
+        let forward = || {
             let target = self.rules.port_forward(flow.protocol, flow.outer_port);
-            target == Some(SocketAddrV4::new(near.address, flow.near_port))
+            target.filter(|target| target.to == SocketAddrV4::new(near.address, flow.near_port))
         };
         match flow.kind {
-            FlowKind::Outbound if self.clients.slot_of(flow.far).is_some() => Answer::Reject,
+            FlowKind::Outbound if self.clients.slot_of(flow.far).is_some() => Ruling::REJECTED_BY_NO_RULE,
             // It uses a port that was its endpoint's by a forward.
             FlowKind::Outbound
-                if has_ports && flow.outer_port != 0 && flow.mapping.is_none() && !leads_here() =>
+                if has_ports && flow.outer_port != 0 && flow.mapping.is_none() && forward().is_none() =>
             {
-                Answer::Reject
+                Ruling::REJECTED_BY_NO_RULE
             }
-            FlowKind::Outbound => self.rules.outward(&question),
+            FlowKind::Outbound => self.rules.outward(&request),
             FlowKind::ClientToClient(peer) if self.clients.slot_of(flow.far) == Some(peer) => {
-                self.rules.between(&question)
+                self.rules.between(&request)
             }
-            FlowKind::ClientToClient(_) => Answer::Reject,
-            FlowKind::PortForward => {
-                if leads_here() && self.clients.slot_of(flow.far).is_none() {
-                    Answer::Accept
-                } else {
-                    Answer::Reject
+            FlowKind::ClientToClient(_) => Ruling::REJECTED_BY_NO_RULE,
+            FlowKind::PortForward => match forward() {
+                Some(target) if self.clients.slot_of(flow.far).is_none() => {
+                    Ruling::by_rule(target.id, RuleAction::Accept)
                 }
-            }
+                _ => Ruling::REJECTED_BY_NO_RULE,
+            },
         }
     }
 

@@ -1,9 +1,13 @@
 //! A rule made ready for look-up: which addresses, which services, how long, what then.
 
-use super::rule::{Action, Destination, PortRange, Protocol, Rule, SpecialTarget};
-use super::service::Services;
+use super::port_range::PortRange;
+use super::rule::{Destination, Protocol, Rule, RuleAction, SpecialTarget};
+use super::rule_id::RuleId;
+use super::rule_key::RuleKey;
+use super::service::ServiceRange;
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::time::UnixSeconds;
+use alloc::string::String;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -31,38 +35,44 @@ impl Lifetime {
     }
 }
 
-/// When those of `decisions` that do not count for ever stop counting.
-pub(super) fn expiries(decisions: &[Decision]) -> impl Iterator<Item = UnixSeconds> + '_ {
-    decisions.iter().filter_map(|decision| match decision.lifetime {
-        Lifetime::Until(end) => Some(end),
-        Lifetime::Forever => None,
-    })
+/// Where the packets go that a rule matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destinations {
+    /// To an address in one of these networks.
+    Networks(Vec<Ipv4Prefix>),
+    /// To a host of this name. Nothing resolves names yet, so to no address at all.
+    Name(String),
 }
 
-/// What a rule decides, and how long it does so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// What becomes of packets that match.
-    pub action: Action,
-    /// How long the rule counts.
-    pub lifetime: Lifetime,
+impl Destinations {
+    /// The networks that are known.
+    pub fn networks(&self) -> &[Ipv4Prefix] {
+        match self {
+            Self::Networks(networks) => networks,
+            Self::Name(_) => &[],
+        }
+    }
 }
 
-/// A rule without names: it matches when the destination is in one of the networks and the service in one of
-/// the intervals. None of either means that it never matches.
+/// A rule made ready: it matches when the destination is in one of the networks and the service in one of the
+/// intervals. None of either means that it never matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledRule {
-    /// What it decides.
-    pub decision: Decision,
+    /// Where it was written.
+    pub id: RuleId,
+    /// What becomes of packets that match.
+    pub action: RuleAction,
+    /// How long it counts.
+    pub lifetime: Lifetime,
     /// Where packets go that match.
-    pub destinations: Vec<Ipv4Prefix>,
+    pub destinations: Destinations,
     /// What they want there.
-    pub services: ArrayVec<Services, 2>,
+    pub services: ArrayVec<ServiceRange, 2>,
 }
 
 /// Why a rule that is written well cannot be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum RuleObstacle {
     /// `dst6=`, in a set of rules for a client's IPv4 address.
     WrongFamily,
     /// `dsthost=` with a name: nothing here resolves names yet.
@@ -71,7 +81,18 @@ pub enum Obstacle {
     NoResolver,
 }
 
-impl fmt::Display for Obstacle {
+impl RuleObstacle {
+    /// The key that it comes from.
+    pub const fn key(self) -> RuleKey {
+        match self {
+            Self::WrongFamily => RuleKey::Dst6,
+            Self::UnresolvedName => RuleKey::DstHost,
+            Self::NoResolver => RuleKey::SpecialTarget,
+        }
+    }
+}
+
+impl fmt::Display for RuleObstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::WrongFamily => "dst6= in the rules of an IPv4 client; expected dst4= or dsthost=",
@@ -87,43 +108,51 @@ pub enum Compiled {
     /// It is in effect as written.
     Ready(CompiledRule),
     /// It accepts something that is not known: it never matches, which only refuses more.
-    NeverMatches(CompiledRule, Obstacle),
+    NeverMatches(CompiledRule, RuleObstacle),
     /// It would have to refuse something that is not known, or has no place here: whatever rules follow, nothing
     /// may be accepted.
-    Blocks(Obstacle),
+    Blocks(RuleObstacle),
 }
 
 impl CompiledRule {
     /// Makes a rule ready. `resolvers` are the addresses that `specialtarget=dns` stands for.
     pub fn from_rule(rule: &Rule, resolvers: &[Ipv4Addr]) -> Compiled {
         let lifetime = rule.expires.map_or(Lifetime::Forever, Lifetime::Until);
-        let decision = Decision { action: rule.action, lifetime };
-        let mut compiled = CompiledRule { decision, destinations: Vec::new(), services: services(rule) };
-        let obstacle = match destinations(rule, resolvers) {
-            Ok(destinations) => {
-                compiled.destinations = destinations;
-                return Compiled::Ready(compiled);
-            }
+        let ready = |destinations| {
+            let (id, action, services) = (rule.id, rule.action, services(rule));
+            CompiledRule { id, action, lifetime, destinations, services }
+        };
+        let obstacle = match networks(rule, resolvers) {
+            Ok(networks) => return Compiled::Ready(ready(Destinations::Networks(networks))),
             Err(obstacle) => obstacle,
         };
         match (obstacle, rule.action) {
-            (Obstacle::WrongFamily, _) | (_, Action::Drop) => Compiled::Blocks(obstacle),
-            (_, Action::Accept) => Compiled::NeverMatches(compiled, obstacle),
+            (RuleObstacle::WrongFamily, _) | (_, RuleAction::Drop) => Compiled::Blocks(obstacle),
+            (_, RuleAction::Accept) => Compiled::NeverMatches(ready(unknown(rule)), obstacle),
         }
     }
 }
 
-fn destinations(rule: &Rule, resolvers: &[Ipv4Addr]) -> Result<Vec<Ipv4Prefix>, Obstacle> {
+/// Where a rule leads of which no network is known.
+fn unknown(rule: &Rule) -> Destinations {
+    match (&rule.destination, rule.special_target) {
+        (Destination::Host(name), None) => Destinations::Name(name.clone()),
+        // Not to every host of a name, but to those that are name servers.
+        _ => Destinations::Networks(Vec::new()),
+    }
+}
+
+fn networks(rule: &Rule, resolvers: &[Ipv4Addr]) -> Result<Vec<Ipv4Prefix>, RuleObstacle> {
     let network = match &rule.destination {
         Destination::Any => Ipv4Prefix::EVERYTHING,
         Destination::V4(network) => network.network(),
-        Destination::V6(..) => return Err(Obstacle::WrongFamily),
+        Destination::V6(..) => return Err(RuleObstacle::WrongFamily),
         // A name may be an address in digits, which resolves to itself.
-        Destination::Host(name) => Ipv4Prefix::host(name.parse().map_err(|_| Obstacle::UnresolvedName)?),
+        Destination::Host(name) => Ipv4Prefix::host(name.parse().map_err(|_| RuleObstacle::UnresolvedName)?),
     };
     match rule.special_target {
         None => Ok([network].into()),
-        Some(SpecialTarget::Dns) if resolvers.is_empty() => Err(Obstacle::NoResolver),
+        Some(SpecialTarget::Dns) if resolvers.is_empty() => Err(RuleObstacle::NoResolver),
         Some(SpecialTarget::Dns) => {
             let within = resolvers.iter().filter(|resolver| network.contains(**resolver));
             Ok(within.map(|resolver| Ipv4Prefix::host(*resolver)).collect())
@@ -131,7 +160,7 @@ fn destinations(rule: &Rule, resolvers: &[Ipv4Addr]) -> Result<Vec<Ipv4Prefix>, 
     }
 }
 
-fn services(rule: &Rule) -> ArrayVec<Services, 2> {
+fn services(rule: &Rule) -> ArrayVec<ServiceRange, 2> {
     let ports = match rule.special_target {
         None => rule.ports,
         // Ports that exclude 53, or ICMP, leave nothing of DNS.
@@ -141,14 +170,14 @@ fn services(rule: &Rule) -> ArrayVec<Services, 2> {
         Some(SpecialTarget::Dns) if rule.icmp_type.is_some() => return ArrayVec::new(),
         Some(SpecialTarget::Dns) => PortRange::new(DNS_PORT, DNS_PORT),
     };
-    let both = |ports| [Services::tcp(ports), Services::udp(ports)].into();
+    let both = |ports| [ServiceRange::tcp(ports), ServiceRange::udp(ports)].into();
     match (rule.protocol, ports, rule.icmp_type) {
-        (None, None, None) => [Services::ALL].into_iter().collect(),
+        (None, None, None) => [ServiceRange::ALL].into_iter().collect(),
         (None, Some(ports), None) => both(ports),
-        (Some(Protocol::Tcp), Some(ports), None) => [Services::tcp(ports)].into_iter().collect(),
-        (Some(Protocol::Udp), Some(ports), None) => [Services::udp(ports)].into_iter().collect(),
-        (None | Some(Protocol::Icmp), None, Some(kind)) => [Services::icmp(kind)].into_iter().collect(),
-        (Some(protocol), None, None) => [Services::of_protocol(protocol)].into_iter().collect(),
+        (Some(Protocol::Tcp), Some(ports), None) => [ServiceRange::tcp(ports)].into_iter().collect(),
+        (Some(Protocol::Udp), Some(ports), None) => [ServiceRange::udp(ports)].into_iter().collect(),
+        (None | Some(Protocol::Icmp), None, Some(kind)) => [ServiceRange::icmp(kind)].into_iter().collect(),
+        (Some(protocol), None, None) => [ServiceRange::of_protocol(protocol)].into_iter().collect(),
         // Conditions that no packet meets, which the parser refuses but for `proto=icmp specialtarget=dns`.
         (Some(Protocol::Icmp), Some(_), _) | (_, _, Some(_)) => ArrayVec::new(),
     }

@@ -1,12 +1,15 @@
 //! Ports of the uplink address that lead to a client.
 
-use super::rule::PortRange;
+use super::port_range::PortRange;
+use super::rule_id::RuleId;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 /// Ports of one protocol, sent on to as many neighbouring ports of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortForward {
+    /// The line that says so.
+    id: RuleId,
     /// IPv4 protocol number: TCP or UDP.
     protocol: u8,
     ports: PortRange,
@@ -16,9 +19,9 @@ pub struct PortForward {
 impl PortForward {
     /// The first of `ports` leads to the port of `to`, the next to the next. `None` when these would pass 65535, or
     /// when one of the ports is 0.
-    pub fn new(protocol: u8, ports: PortRange, to: SocketAddrV4) -> Option<Self> {
+    pub fn new(id: RuleId, protocol: u8, ports: PortRange, to: SocketAddrV4) -> Option<Self> {
         to.port().checked_add(ports.last() - ports.first())?;
-        (ports.first() != 0 && to.port() != 0).then_some(Self { protocol, ports, to })
+        (ports.first() != 0 && to.port() != 0).then_some(Self { id, protocol, ports, to })
     }
 
     /// The client that it leads to.
@@ -26,15 +29,25 @@ impl PortForward {
         *self.to.ip()
     }
 
-    fn lead(&self, port: u16) -> Option<SocketAddrV4> {
+    fn lead(&self, port: u16) -> Option<ForwardTarget> {
         let offset = port.checked_sub(self.ports.first()).filter(|_| self.ports.contains(port))?;
-        Some(SocketAddrV4::new(*self.to.ip(), self.to.port().checked_add(offset)?))
+        let to = SocketAddrV4::new(*self.to.ip(), self.to.port().checked_add(offset)?);
+        Some(ForwardTarget { to, id: self.id })
     }
+}
+
+/// Where an uplink port leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardTarget {
+    /// The client's address and port.
+    pub to: SocketAddrV4,
+    /// The line that says so.
+    pub id: RuleId,
 }
 
 /// An uplink port that leads somewhere already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken;
+pub struct PortOverlap;
 
 /// Neighbouring ports of a client that uplink ports lead to.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +73,8 @@ impl PortForwards {
     /// Adds one.
     ///
     /// # Errors
-    /// [`Taken`], with nothing changed, when a port leads somewhere already.
-    pub fn add(&mut self, forward: PortForward) -> Result<(), Taken> {
+    /// [`PortOverlap`], with nothing changed, when a port leads somewhere already.
+    pub fn add(&mut self, forward: PortForward) -> Result<(), PortOverlap> {
         let after = self.place_after(forward.protocol, forward.ports.first());
         let before = after.checked_sub(1).and_then(|index| self.sorted.get(index));
         let same = |other: &&PortForward| other.protocol == forward.protocol;
@@ -69,7 +82,7 @@ impl PortForwards {
         let meets_after =
             self.sorted.get(after).filter(same).is_some_and(|a| a.ports.first() <= forward.ports.last());
         if meets_before || meets_after {
-            return Err(Taken);
+            return Err(PortOverlap);
         }
         self.sorted.insert(after, forward);
         self.add_endpoints(&forward);
@@ -115,9 +128,14 @@ impl PortForwards {
     }
 
     /// Where an uplink port leads.
-    pub fn lead(&self, protocol: u8, port: u16) -> Option<SocketAddrV4> {
+    pub fn lead(&self, protocol: u8, port: u16) -> Option<ForwardTarget> {
         let index = self.place_after(protocol, port).checked_sub(1)?;
         self.sorted.get(index).filter(|forward| forward.protocol == protocol)?.lead(port)
+    }
+
+    /// The lines that say so.
+    pub(super) fn ids(&self) -> impl Iterator<Item = RuleId> + '_ {
+        self.sorted.iter().map(|forward| forward.id)
     }
 
     /// Every protocol and uplink port that leads somewhere.
@@ -138,7 +156,8 @@ mod tests {
     use crate::guard::service::{TCP, UDP};
 
     fn forward(protocol: u8, first: u16, last: u16, to: &str) -> Option<PortForward> {
-        PortForward::new(protocol, PortRange::new(first, last).unwrap(), to.parse().unwrap())
+        let ports = PortRange::new(first, last).unwrap();
+        PortForward::new(RuleId::in_file(first.into()), protocol, ports, to.parse().unwrap())
     }
 
     #[test]
@@ -146,7 +165,8 @@ mod tests {
         let mut forwards = PortForwards::default();
         forwards.add(forward(TCP, 8000, 8010, "10.0.0.6:80").unwrap()).unwrap();
         forwards.add(forward(UDP, 8005, 8005, "10.0.0.7:53").unwrap()).unwrap();
-        let lead = |protocol, port| forwards.lead(protocol, port).map(|to| alloc::format!("{to}"));
+        let lead =
+            |protocol, port| forwards.lead(protocol, port).map(|target| alloc::format!("{}", target.to));
         assert_eq!(lead(TCP, 8000).as_deref(), Some("10.0.0.6:80"));
         assert_eq!(lead(TCP, 8010).as_deref(), Some("10.0.0.6:90"));
         assert_eq!(lead(UDP, 8005).as_deref(), Some("10.0.0.7:53"));
@@ -154,6 +174,8 @@ mod tests {
             assert_eq!(lead(protocol, port), None);
         }
         assert_eq!(forwards.ports().count(), 12);
+        let line = |protocol, port| forwards.lead(protocol, port).map(|target| target.id.line);
+        assert_eq!((line(TCP, 8010), line(UDP, 8005)), (Some(8000), Some(8005)));
     }
 
     #[test]
@@ -162,7 +184,7 @@ mod tests {
         forwards.add(forward(TCP, 100, 200, "10.0.0.6:100").unwrap()).unwrap();
         for (first, last) in [(50, 100), (200, 300), (120, 130), (50, 300), (100, 200)] {
             let other = forward(TCP, first, last, "10.0.0.7:1").unwrap();
-            assert_eq!(forwards.add(other), Err(Taken), "{first}-{last}");
+            assert_eq!(forwards.add(other), Err(PortOverlap), "{first}-{last}");
         }
         assert_eq!(forwards.add(forward(UDP, 100, 200, "10.0.0.7:1").unwrap()), Ok(()));
         assert_eq!(forwards.add(forward(TCP, 201, 300, "10.0.0.7:1").unwrap()), Ok(()));

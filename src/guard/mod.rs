@@ -2,23 +2,32 @@
 //!
 //! Text becomes a [`rule`]; a rule is [`compiled`] into networks and services; compiled rules are arranged in a
 //! [`section`] (one client's rules) or a [`permit`] list (between clients), and these with the port
-//! [`forward`]s make a [`RuleTable`], which answers a [`Question`] without allocating and without reading its
-//! rules one by one. [`ruleset`] does all of that for the rule file. What is not understood is never accepted.
+//! [`forward`]s make a [`RuleTable`], which answers a [`FlowRequest`] with a [`Ruling`] without allocating and
+//! without reading its rules one by one. [`ruleset`] does all of that for the rule file. What is not understood
+//! is never accepted. A rule knows where it was written ([`rule_id`]), a ruling names its rule, and how often
+//! each was the one is counted in [`hits`].
 
 pub mod antispoof;
 pub mod compiled;
+mod decisions;
 pub mod forward;
-pub mod nest;
+pub mod hits;
 pub mod permit;
+pub mod port_range;
+pub mod prefix_index;
 pub mod rule;
 pub mod rule_error;
+pub mod rule_id;
+mod rule_index;
+pub mod rule_key;
 mod rule_list;
+pub mod rule_text;
 pub mod ruleset;
+pub mod ruling;
 pub mod section;
 pub mod service;
 mod service_index;
 pub mod table;
-pub mod verdict;
 
+pub use ruling::{Answer, FlowRequest, Ruling};
 pub use table::RuleTable;
-pub use verdict::{Answer, Question};

@@ -1,11 +1,12 @@
 //! Which client may reach which other client: nobody nobody, but for these rules.
 
-use super::compiled::{CompiledRule, Decision, expiries};
-use super::nest::{Nest, order};
-use super::rule_list::RuleIndex;
-use super::service::Service;
-use super::service_index::Rank;
-use super::verdict::{Answer, Question};
+use super::compiled::CompiledRule;
+use super::decisions::{Decisions, Rank};
+use super::prefix_index::{PrefixIndex, order};
+use super::rule_id::RuleId;
+use super::rule_index::RuleIndex;
+use super::ruling::{FlowRequest, Ruling};
+use super::service::ServiceNumber;
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
@@ -25,15 +26,15 @@ pub struct Permit {
 /// They are filed by source network, then as in a [`RuleIndex`]; a look-up costs at most 33 of that one's.
 #[derive(Debug, Default)]
 pub(super) struct Permits {
-    decisions: Box<[Decision]>,
-    sources: Nest,
+    decisions: Decisions,
+    sources: PrefixIndex,
     /// Per source network, the rules written for it, under their ranks in the whole list.
     indexes: Box<[RuleIndex]>,
 }
 
 impl Permits {
     pub(super) fn new(permits: &[Permit]) -> Self {
-        let decisions: Box<[Decision]> = permits.iter().map(|permit| permit.rule.decision).collect();
+        let decisions = Decisions::of(permits.iter().map(|permit| &permit.rule));
         let mut ranked: Vec<(Rank, &Permit)> = (0..).map(Rank).zip(permits).collect();
         ranked.sort_by_key(|(rank, permit)| (order(permit.from), *rank));
         let mut networks = Vec::new();
@@ -42,23 +43,28 @@ impl Permits {
             let Some((_, first)) = group.first() else { continue };
             networks.push(first.from.network());
             let rules = group.iter().map(|(rank, permit)| (*rank, &permit.rule));
-            indexes.push(RuleIndex::new(rules, &decisions));
+            indexes.push(RuleIndex::new(rules, decisions.lifetimes()));
         }
-        Self { decisions, sources: Nest::new(&networks), indexes: indexes.into() }
+        Self { decisions, sources: PrefixIndex::new(&networks), indexes: indexes.into() }
     }
 
     /// When some of them stop counting.
     pub(super) fn expiries(&self) -> impl Iterator<Item = UnixSeconds> + '_ {
-        expiries(&self.decisions)
+        self.decisions.expiries()
     }
 
-    pub(super) fn judge(&self, question: &Question) -> Answer {
-        let Some(service) = Service::of(question) else { return Answer::Reject };
-        let indexes = self.sources.around(question.source).filter_map(|place| self.indexes.get(place));
+    /// The rules.
+    pub(super) fn ids(&self) -> impl Iterator<Item = RuleId> + '_ {
+        self.decisions.ids()
+    }
+
+    pub(super) fn judge(&self, request: &FlowRequest) -> Ruling {
+        let Some(service) = ServiceNumber::of(request) else { return Ruling::REJECTED_BY_NO_RULE };
+        let indexes = self.sources.containing(request.source).filter_map(|place| self.indexes.get(place));
+        let lifetimes = self.decisions.lifetimes();
         let first = indexes
-            .filter_map(|index| index.first(question.destination, service, &self.decisions, question.now))
+            .filter_map(|index| index.first(request.destination, service, lifetimes, request.now))
             .min();
-        let decision = first.and_then(|rank| rank.decision(&self.decisions));
-        decision.map_or(Answer::Reject, |decision| decision.action.into())
+        first.and_then(|rank| self.decisions.ruling(rank)).unwrap_or(Ruling::REJECTED_BY_NO_RULE)
     }
 }

@@ -1,6 +1,6 @@
 //! What can be wrong with a firewall rule, and how the console says so.
 
-use super::rule::Key;
+use super::rule_key::RuleKey;
 use crate::base::text::{Column, Excerpt};
 use core::fmt;
 
@@ -10,12 +10,12 @@ pub struct RuleError {
     /// Where the mistake starts.
     pub column: Column,
     /// What it is.
-    pub problem: RuleProblem,
+    pub mistake: RuleMistake,
 }
 
 /// What can be wrong with a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RuleProblem {
+pub enum RuleMistake {
     /// A word without `=`.
     NoPair(Excerpt),
     /// A key that no rule has.
@@ -25,20 +25,20 @@ pub enum RuleProblem {
     /// There is nothing.
     NoAction,
     /// A key for the second time.
-    Repeated(Key),
+    Repeated(RuleKey),
     /// A second one of `dst4`, `dst6` and `dsthost`.
-    SecondDestination(Key),
+    SecondDestination(RuleKey),
     /// A value that cannot be read.
-    Malformed(Key, Excerpt),
+    Malformed(RuleKey, Excerpt),
     /// A key that only the rule file has.
-    FileOnly(Key),
+    FileOnly(RuleKey),
     /// `dstports` with a protocol that has none, or without one where it must be said.
     PortsNeedTcpOrUdp,
     /// `icmptype` with another protocol, or without one where it must be said.
     IcmpTypeNeedsIcmp,
 }
 
-impl fmt::Display for RuleProblem {
+impl fmt::Display for RuleMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoPair(found) => write!(f, "{found} has no value; expected key=value"),
@@ -71,6 +71,6 @@ impl core::error::Error for RuleError {}
 
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "column {}: {}", self.column, self.problem)
+        write!(f, "column {}: {}", self.column, self.mistake)
     }
 }

@@ -1,63 +1,84 @@
 //! The rules of a client: a list and a policy, or nothing but refusal.
 
 use super::compiled::CompiledRule;
-use super::rule::Action;
+use super::rule::RuleAction;
+use super::rule_id::RuleId;
 use super::rule_list::RuleList;
-use super::service::Service;
-use super::verdict::{Answer, Question};
+use super::ruling::{FlowRequest, RuledBy, Ruling};
+use super::service::ServiceNumber;
 use crate::base::time::UnixSeconds;
+
+/// What holds when no rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What becomes of the packet.
+    pub action: RuleAction,
+    /// The line that says so, if one does.
+    pub id: Option<RuleId>,
+}
+
+impl Policy {
+    fn ruling(self) -> Ruling {
+        let by = self.id.map_or(RuledBy::NoRule, RuledBy::Rule);
+        Ruling { answer: self.action.into(), by }
+    }
+}
+
+/// A policy that is nowhere written.
+impl From<RuleAction> for Policy {
+    fn from(action: RuleAction) -> Self {
+        Self { action, id: None }
+    }
+}
 
 /// What a client may do, as one section of the rule file or one client's keys in QubesDB say.
 #[derive(Debug)]
-pub struct Section(Content);
+pub struct Section(SectionRules);
 
 #[derive(Debug)]
-enum Content {
+enum SectionRules {
     /// Its rules cannot be trusted.
     Blocked,
     /// The first rule that matches decides, or else the policy.
-    Rules { list: RuleList, policy: Action },
+    Rules { list: RuleList, policy: Policy },
 }
 
 impl Section {
     /// A section that accepts nothing, because its rules are wrong. No flow to its clients begins either.
-    pub const BLOCKED: Section = Section(Content::Blocked);
+    pub const BLOCKED: Section = Section(SectionRules::Blocked);
 
     /// Rules in the order in which they are asked, and what holds when none matches.
-    pub fn new(rules: &[CompiledRule], policy: Action) -> Self {
-        Self(Content::Rules { list: RuleList::new(rules), policy })
+    pub fn new(rules: &[CompiledRule], policy: impl Into<Policy>) -> Self {
+        Self(SectionRules::Rules { list: RuleList::new(rules), policy: policy.into() })
     }
 
     /// Whether its rules are wrong.
     pub const fn is_blocked(&self) -> bool {
-        matches!(self.0, Content::Blocked)
+        matches!(self.0, SectionRules::Blocked)
     }
 
     /// When rules of it stop counting.
     pub(super) fn expiries(&self) -> impl Iterator<Item = UnixSeconds> + '_ {
         let list = match &self.0 {
-            Content::Blocked => None,
-            Content::Rules { list, .. } => Some(list),
+            SectionRules::Blocked => None,
+            SectionRules::Rules { list, .. } => Some(list),
         };
         list.into_iter().flat_map(RuleList::expiries)
     }
 
-    /// What becomes of a packet to the outside.
-    pub(super) fn judge(&self, question: &Question) -> Answer {
-        let Content::Rules { list, policy } = &self.0 else { return Answer::Reject };
-        let Some(service) = Service::of(question) else { return Answer::Reject };
-        match list.decide(question.destination, service, question.now) {
-            Some(decision) => decision.action.into(),
-            None => (*policy).into(),
-        }
+    /// Its rules, and the line of its policy.
+    pub(super) fn ids(&self) -> impl Iterator<Item = RuleId> + '_ {
+        let rules = match &self.0 {
+            SectionRules::Blocked => None,
+            SectionRules::Rules { list, policy } => Some((list, policy.id)),
+        };
+        rules.into_iter().flat_map(|(list, policy)| list.ids().chain(policy))
     }
-}
 
-impl From<Action> for Answer {
-    fn from(action: Action) -> Self {
-        match action {
-            Action::Accept => Self::Accept,
-            Action::Drop => Self::Reject,
-        }
+    /// What becomes of a packet to the outside.
+    pub(super) fn judge(&self, request: &FlowRequest) -> Ruling {
+        let SectionRules::Rules { list, policy } = &self.0 else { return Ruling::BLOCKED };
+        let Some(service) = ServiceNumber::of(request) else { return Ruling::REJECTED_BY_NO_RULE };
+        list.decide(request.destination, service, request.now).unwrap_or_else(|| policy.ruling())
     }
 }

@@ -3,8 +3,9 @@
 //! All services lie on one line, so what a rule accepts is one or two intervals of it:
 //! TCP ports from 0, UDP ports from 65,536, ICMP types from 131,072, other protocols from 131,328.
 
-use super::rule::{PortRange, Protocol};
-use super::verdict::Question;
+use super::port_range::PortRange;
+use super::rule::Protocol;
+use super::ruling::FlowRequest;
 
 /// IPv4 protocol number of ICMP.
 pub const ICMP: u8 = 1;
@@ -20,44 +21,44 @@ const LAST: u32 = 0x2_01ff;
 
 /// One place on the line of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Service(u32);
+pub struct ServiceNumber(u32);
 
-impl Service {
+impl ServiceNumber {
     /// What the packet wants; `None` for TCP or UDP without a port and ICMP without a type.
-    pub fn of(question: &Question) -> Option<Service> {
-        Some(Service(match question.protocol {
-            TCP => u32::from(question.destination_port?),
-            UDP => UDP_BASE + u32::from(question.destination_port?),
-            ICMP => ICMP_BASE + u32::from(question.icmp_type?),
+    pub fn of(request: &FlowRequest) -> Option<ServiceNumber> {
+        Some(ServiceNumber(match request.protocol {
+            TCP => u32::from(request.destination_port?),
+            UDP => UDP_BASE + u32::from(request.destination_port?),
+            ICMP => ICMP_BASE + u32::from(request.icmp_type?),
             other => OTHER_BASE + u32::from(other),
         }))
     }
 
     /// The next place; behind the last one there is a place that no packet wants.
-    pub(super) const fn next(self) -> Service {
-        Service(self.0 + 1)
+    pub(super) const fn next(self) -> ServiceNumber {
+        ServiceNumber(self.0 + 1)
     }
 }
 
 /// Neighbouring places on the line, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Services {
+pub struct ServiceRange {
     /// The first.
-    pub first: Service,
+    pub first: ServiceNumber,
     /// The last, not before the first.
-    pub last: Service,
+    pub last: ServiceNumber,
 }
 
-impl Services {
+impl ServiceRange {
     /// Whatever there is.
-    pub const ALL: Services = Services::between(0, LAST);
+    pub const ALL: ServiceRange = ServiceRange::between(0, LAST);
 
-    const fn between(first: u32, last: u32) -> Services {
-        Services { first: Service(first), last: Service(last) }
+    const fn between(first: u32, last: u32) -> ServiceRange {
+        ServiceRange { first: ServiceNumber(first), last: ServiceNumber(last) }
     }
 
     /// Everything of a protocol.
-    pub const fn of_protocol(protocol: Protocol) -> Services {
+    pub const fn of_protocol(protocol: Protocol) -> ServiceRange {
         match protocol {
             Protocol::Tcp => Self::between(0, UDP_BASE - 1),
             Protocol::Udp => Self::between(UDP_BASE, ICMP_BASE - 1),
@@ -66,22 +67,22 @@ impl Services {
     }
 
     /// TCP ports.
-    pub const fn tcp(ports: PortRange) -> Services {
+    pub const fn tcp(ports: PortRange) -> ServiceRange {
         Self::between(ports.first() as u32, ports.last() as u32)
     }
 
     /// UDP ports.
-    pub const fn udp(ports: PortRange) -> Services {
+    pub const fn udp(ports: PortRange) -> ServiceRange {
         Self::between(UDP_BASE + ports.first() as u32, UDP_BASE + ports.last() as u32)
     }
 
     /// One ICMP type.
-    pub const fn icmp(kind: u8) -> Services {
+    pub const fn icmp(kind: u8) -> ServiceRange {
         Self::between(ICMP_BASE + kind as u32, ICMP_BASE + kind as u32)
     }
 
     /// Whether `service` is one of them.
-    pub fn contains(self, service: Service) -> bool {
+    pub fn contains(self, service: ServiceNumber) -> bool {
         self.first <= service && service <= self.last
     }
 }

@@ -1,7 +1,7 @@
 //! Intervals of services, each with a rule: which is the first rule that counts now and holds a service?
 //!
 //! Few intervals are looked at one by one. Many become a segment tree: the ends of all intervals cut the line of
-//! services into m stretches, the leaves; an interval is noted at the O(log m) nodes that together make
+//! services into m segments, the leaves; an interval is noted at the O(log m) nodes that together make
 //! it up, so a service's rules are those noted between its leaf and the root.
 //!
 //! A node keeps a rule only if it outlives every earlier rule noted there: what is kept rises in
@@ -11,28 +11,13 @@
 //! For k intervals: look-up O(log² k), or O(log k) when nothing expires; memory O(k log k) words at worst, O(k) when
 //! nothing expires. A look-up allocates nothing.
 
-use super::compiled::{Decision, Lifetime};
-use super::service::{Service, Services};
+use super::compiled::Lifetime;
+use super::decisions::Rank;
+use super::service::{ServiceNumber, ServiceRange};
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-
-/// A rule's place in its list: the first rule that matches decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank(pub u32);
-
-impl Rank {
-    /// The rule's decision. A rank is always that of a rule in the list it is used with.
-    pub(super) fn decision(self, decisions: &[Decision]) -> Option<Decision> {
-        decisions.get(self.0 as usize).copied()
-    }
-
-    fn lifetime(self, decisions: &[Decision]) -> Lifetime {
-        // A rank without a rule never counts.
-        self.decision(decisions).map_or(Lifetime::Until(UnixSeconds(0)), |decision| decision.lifetime)
-    }
-}
 
 /// Up to so many intervals are looked at one by one.
 const FEW: usize = 8;
@@ -41,25 +26,30 @@ const FEW: usize = 8;
 #[derive(Debug)]
 pub(super) enum ServiceIndex {
     /// In rank order.
-    Few(Box<[(Services, Rank)]>),
+    Few(Box<[(ServiceRange, Rank)]>),
     /// A segment tree.
-    Many(Box<Tree>),
+    Many(Box<SegmentTree>),
 }
 
 impl ServiceIndex {
-    /// Arranges intervals, which must come in rank order. `decisions` are those of all ranks.
-    pub(super) fn new(intervals: &[(Services, Rank)], decisions: &[Decision]) -> Self {
+    /// Arranges intervals, which must come in rank order. `lifetimes` are those of all ranks.
+    pub(super) fn new(intervals: &[(ServiceRange, Rank)], lifetimes: &[Lifetime]) -> Self {
         debug_assert!(intervals.is_sorted_by_key(|(_, rank)| *rank));
         if intervals.len() <= FEW {
             Self::Few(intervals.into())
         } else {
-            Self::Many(Box::new(Tree::new(intervals, decisions)))
+            Self::Many(Box::new(SegmentTree::new(intervals, lifetimes)))
         }
     }
 
     /// The first rule with an interval that holds `service` and that counts at `now`.
-    pub(super) fn first(&self, service: Service, decisions: &[Decision], now: UnixSeconds) -> Option<Rank> {
-        let counts = |rank: &Rank| rank.lifetime(decisions).includes(now);
+    pub(super) fn first(
+        &self,
+        service: ServiceNumber,
+        lifetimes: &[Lifetime],
+        now: UnixSeconds,
+    ) -> Option<Rank> {
+        let counts = |rank: &Rank| lifetime(*rank, lifetimes).is_some_and(|lifetime| lifetime.includes(now));
         match self {
             Self::Few(intervals) => intervals
                 .iter()
@@ -70,6 +60,11 @@ impl ServiceIndex {
     }
 }
 
+/// How long a rule counts; a rank without a rule never does.
+fn lifetime(rank: Rank, lifetimes: &[Lifetime]) -> Option<Lifetime> {
+    lifetimes.get(rank.0 as usize).copied()
+}
+
 /// The first of a node's ranks that counts: lifetimes rise, so those that do not are in front.
 fn first_of(node: &[Rank], counts: impl Fn(&Rank) -> bool) -> Option<Rank> {
     node.get(node.partition_point(|rank| !counts(rank))).copied()
@@ -78,25 +73,25 @@ fn first_of(node: &[Rank], counts: impl Fn(&Rank) -> bool) -> Option<Rank> {
 /// A segment tree without pointers: node 1 is the root, nodes 2n and 2n + 1 are below node n, and leaf i is node
 /// m + i.
 #[derive(Debug)]
-pub(super) struct Tree {
-    /// Where each stretch begins; the last one has no end.
-    starts: Box<[Service]>,
+pub(super) struct SegmentTree {
+    /// Where each segment begins; the last one has no end.
+    starts: Box<[ServiceNumber]>,
     /// Per node, where its ranks begin; the next node's beginning is their end.
     begins: Box<[u32]>,
     ranks: Box<[Rank]>,
 }
 
-impl Tree {
-    fn new(intervals: &[(Services, Rank)], decisions: &[Decision]) -> Self {
+impl SegmentTree {
+    fn new(intervals: &[(ServiceRange, Rank)], lifetimes: &[Lifetime]) -> Self {
         let ends = intervals.iter().flat_map(|(services, _)| [services.first, services.last.next()]);
-        let mut starts: Vec<Service> = ends.collect();
+        let mut starts: Vec<ServiceNumber> = ends.collect();
         starts.sort_unstable();
         starts.dedup();
         let nodes = starts.len() * 2;
 
         // Twice the same walk: first to count, then to fill.
         let mut counts = vec![0u32; nodes + 1];
-        note(&starts, intervals, decisions, |node, _| {
+        note(&starts, intervals, lifetimes, |node, _| {
             if let Some(count) = counts.get_mut(node) {
                 *count += 1;
             }
@@ -108,7 +103,7 @@ impl Tree {
         let begins: Box<[u32]> = counts.clone().into();
         let mut ranks = vec![Rank(0); total as usize];
         let mut free = counts;
-        note(&starts, intervals, decisions, |node, rank| {
+        note(&starts, intervals, lifetimes, |node, rank| {
             if let Some(place) = free.get_mut(node) {
                 if let Some(slot) = ranks.get_mut(*place as usize) {
                     *slot = rank;
@@ -120,9 +115,9 @@ impl Tree {
     }
 
     /// The ranks noted at each node from the service's leaf to the root.
-    fn nodes_of(&self, service: Service) -> impl Iterator<Item = &[Rank]> {
+    fn nodes_of(&self, service: ServiceNumber) -> impl Iterator<Item = &[Rank]> {
         let after = self.starts.partition_point(|start| *start <= service);
-        let leaf = after.checked_sub(1).map(|stretch| self.starts.len() + stretch);
+        let leaf = after.checked_sub(1).map(|segment| self.starts.len() + segment);
         core::iter::successors(leaf, |node| Some(node / 2).filter(|node| *node > 0))
             .filter_map(|node| self.ranks_at(node))
     }
@@ -136,24 +131,24 @@ impl Tree {
 
 /// Calls `keep(node, rank)` for every rank that a node keeps, each node's in rank order.
 fn note(
-    starts: &[Service],
-    intervals: &[(Services, Rank)],
-    decisions: &[Decision],
+    starts: &[ServiceNumber],
+    intervals: &[(ServiceRange, Rank)],
+    lifetimes: &[Lifetime],
     mut keep: impl FnMut(usize, Rank),
 ) {
     let mut longest: Vec<Option<Lifetime>> = vec![None; starts.len() * 2];
     for (services, rank) in intervals {
-        let lifetime = rank.lifetime(decisions);
+        let lifetime = lifetime(*rank, lifetimes);
         let mut visit = |node: usize| {
             if let Some(longest) = longest.get_mut(node)
-                && longest.is_none_or(|longest| longest < lifetime)
+                && *longest < lifetime
             {
-                *longest = Some(lifetime);
+                *longest = lifetime;
                 keep(node, *rank);
             }
         };
         // From both ends upwards: a node that is not wholly covered by its parent is one of those wanted.
-        let leaf = |service: Service| starts.len() + starts.partition_point(|start| *start < service);
+        let leaf = |service: ServiceNumber| starts.len() + starts.partition_point(|start| *start < service);
         let (mut left, mut right) = (leaf(services.first), leaf(services.last.next()));
         while left < right {
             if left % 2 == 1 {

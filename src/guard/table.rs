@@ -1,4 +1,4 @@
-//! The rule table: every question about a new flow is answered here, without allocating.
+//! The rule table: whether a flow may begin is answered here, without allocating.
 //!
 //! It is built once from sections, permits and forwards. A client's section is the one with the longest prefix
 //! around its address, which counts as a whole. With n rules and sections a look-up takes O(log n) steps to find the
@@ -6,12 +6,13 @@
 //! of each: 0.1 µs at 10,000 rules as people write them, 3 µs when made to be slow (measured on the host).
 //! Rules are asked once per flow, when it begins.
 
-use super::forward::PortForwards;
-use super::nest::{Nest, order};
+use super::forward::{ForwardTarget, PortForwards};
+use super::hits::RuleHits;
 use super::permit::{Permit, Permits};
-use super::rule::Action;
+use super::prefix_index::{PrefixIndex, order};
+use super::rule::RuleAction;
+use super::ruling::{FlowRequest, RuledBy, Ruling};
 use super::section::Section;
-use super::verdict::{Answer, Question};
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
@@ -21,7 +22,7 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 
 /// What a table is made of.
 #[derive(Debug, Default)]
-pub struct Parts {
+pub struct RuleTableParts {
     /// What clients without a section of their own may do; they are unknown without it.
     pub default: Option<Section>,
     /// The other sections, by the clients they are for; host bits do not count. Of several for the same network
@@ -39,20 +40,21 @@ pub struct RuleTable {
     default: Option<Section>,
     /// Sections with their networks, in the order of [`order`], none twice.
     clients: Vec<(Ipv4Prefix, Section)>,
-    nest: Nest,
+    prefixes: PrefixIndex,
     permits: Permits,
     forwards: PortForwards,
     /// When rules stop counting, the first first.
     expiries: Box<[UnixSeconds]>,
+    hits: RuleHits,
 }
 
 impl RuleTable {
     /// Arranges the parts for look-up.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { default, clients, permits, forwards } = parts;
-        let (permits, nest) = (Permits::new(&permits), Nest::default());
-        let mut table =
-            Self { default, clients: Vec::new(), nest, permits, forwards, expiries: Box::default() };
+    pub fn new(parts: RuleTableParts) -> Self {
+        let RuleTableParts { default, clients, permits, forwards } = parts;
+        let (permits, prefixes) = (Permits::new(&permits), PrefixIndex::default());
+        let (expiries, hits) = (Box::default(), RuleHits::default());
+        let mut table = Self { default, clients: Vec::new(), prefixes, permits, forwards, expiries, hits };
         table.arrange(clients);
         table
     }
@@ -60,25 +62,28 @@ impl RuleTable {
     /// The table without a rule file: every client may begin flows to the outside; nothing comes in, and no
     /// client reaches another.
     pub fn allow_all() -> Self {
-        Self::new(Parts { default: Some(Section::new(&[], Action::Accept)), ..Parts::default() })
+        Self::new(RuleTableParts {
+            default: Some(Section::new(&[], RuleAction::Accept)),
+            ..RuleTableParts::default()
+        })
     }
 
     /// The table of a rule file that cannot be read: everything is refused.
     pub fn block_all() -> Self {
-        Self::new(Parts { default: Some(Section::BLOCKED), ..Parts::default() })
+        Self::new(RuleTableParts { default: Some(Section::BLOCKED), ..RuleTableParts::default() })
     }
 
     /// Whether a client may begin this flow to the outside.
-    pub fn outward(&self, question: &Question) -> Answer {
-        self.section_of(question.source).map_or(Answer::Unknown, |section| section.judge(question))
+    pub fn outward(&self, request: &FlowRequest) -> Ruling {
+        self.section_of(request.source).map_or(Ruling::UNKNOWN, |section| section.judge(request))
     }
 
     /// Whether a client may begin this flow to another client.
-    pub fn between(&self, question: &Question) -> Answer {
-        match self.section_of(question.source) {
-            None => Answer::Unknown,
-            Some(section) if section.is_blocked() || self.is_blocked(question.destination) => Answer::Reject,
-            Some(_) => self.permits.judge(question),
+    pub fn between(&self, request: &FlowRequest) -> Ruling {
+        match self.section_of(request.source) {
+            None => Ruling::UNKNOWN,
+            Some(section) if section.is_blocked() || self.is_blocked(request.destination) => Ruling::BLOCKED,
+            Some(_) => self.permits.judge(request),
         }
     }
 
@@ -90,8 +95,8 @@ impl RuleTable {
 
     /// Where an uplink port leads; `protocol` is the IPv4 header's. A client whose section is blocked is not
     /// reached.
-    pub fn port_forward(&self, protocol: u8, uplink_port: u16) -> Option<SocketAddrV4> {
-        self.forwards.lead(protocol, uplink_port).filter(|to| !self.is_blocked(*to.ip()))
+    pub fn port_forward(&self, protocol: u8, uplink_port: u16) -> Option<ForwardTarget> {
+        self.forwards.lead(protocol, uplink_port).filter(|target| !self.is_blocked(*target.to.ip()))
     }
 
     /// The uplink port that leads to a client's endpoint, if one does: its mapping.
@@ -102,6 +107,17 @@ impl RuleTable {
     /// Protocols and uplink ports that lead to clients, blocked ones included: NAT must not give them out.
     pub fn forwarded_ports(&self) -> impl Iterator<Item = (u8, u16)> + '_ {
         self.forwards.ports()
+    }
+
+    /// Counts a packet that asked to begin a flow and was ruled upon. The look-ups above do not: they are also for
+    /// flows that are judged again.
+    pub fn count(&mut self, by: RuledBy) {
+        self.hits.count(by);
+    }
+
+    /// How often each rule decided.
+    pub const fn hits(&self) -> &RuleHits {
+        &self.hits
     }
 
     /// Puts a section in the place of the one for exactly this network, or takes it away.
@@ -122,16 +138,19 @@ impl RuleTable {
         clients.dedup_by_key(|(network, _)| *network);
         clients.reverse();
         let networks: Box<[Ipv4Prefix]> = clients.iter().map(|(network, _)| *network).collect();
-        self.nest = Nest::new(&networks);
+        self.prefixes = PrefixIndex::new(&networks);
         self.clients = clients;
         let sections = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
         let ends: BTreeSet<UnixSeconds> =
             sections.flat_map(Section::expiries).chain(self.permits.expiries()).collect();
         self.expiries = ends.into_iter().collect();
+        let sections = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
+        let ids = sections.flat_map(Section::ids).chain(self.permits.ids()).chain(self.forwards.ids());
+        self.hits = self.hits.for_rules(ids);
     }
 
     fn section_of(&self, client: Ipv4Addr) -> Option<&Section> {
-        let own = self.nest.around(client).next().and_then(|place| self.clients.get(place));
+        let own = self.prefixes.containing(client).next().and_then(|place| self.clients.get(place));
         own.map(|(_, section)| section).or(self.default.as_ref())
     }
 

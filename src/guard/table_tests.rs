@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::base::time::UnixSeconds;
-use crate::guard::compiled::{Compiled, CompiledRule};
-use crate::guard::rule::{Destination, Origin, Protocol, Rule, SpecialTarget};
+use crate::guard::compiled::{Compiled, CompiledRule, Destinations};
+use crate::guard::rule::{Destination, Protocol, Rule, SpecialTarget};
+use crate::guard::rule_id::RuleId;
+use crate::guard::ruling::Answer;
 use crate::guard::service::{ICMP, TCP, UDP};
 use alloc::format;
 use alloc::string::String;
@@ -16,20 +18,25 @@ const RESOLVERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 139, 1, 1), Ipv4Addr::new(10
 fn compile(lines: &[&str]) -> Vec<CompiledRule> {
     lines
         .iter()
-        .map(|line| match CompiledRule::from_rule(&Rule::parse(line, Origin::File).unwrap(), &RESOLVERS) {
-            Compiled::Ready(rule) => rule,
-            other => panic!("{line}: {other:?}"),
+        .map(|line| {
+            match CompiledRule::from_rule(&Rule::parse(line, RuleId::in_file(1)).unwrap(), &RESOLVERS) {
+                Compiled::Ready(rule) => rule,
+                other => panic!("{line}: {other:?}"),
+            }
         })
         .collect()
 }
 
-fn with_default(lines: &[&str], policy: Action) -> RuleTable {
-    RuleTable::new(Parts { default: Some(Section::new(&compile(lines), policy)), ..Parts::default() })
+fn with_default(lines: &[&str], policy: RuleAction) -> RuleTable {
+    RuleTable::new(RuleTableParts {
+        default: Some(Section::new(&compile(lines), policy)),
+        ..RuleTableParts::default()
+    })
 }
 
-fn to(destination: &str, protocol: u8, number: u16) -> Question {
+fn to(destination: &str, protocol: u8, number: u16) -> FlowRequest {
     let icmp = protocol == ICMP;
-    Question {
+    FlowRequest {
         source: CLIENT,
         destination: destination.parse().unwrap(),
         protocol,
@@ -43,12 +50,12 @@ fn to(destination: &str, protocol: u8, number: u16) -> Question {
 fn the_first_rule_that_matches_decides() {
     let table = with_default(
         &["action=drop proto=tcp dstports=80-80 dst4=1.2.3.0/24", "action=accept dst4=1.0.0.0/8"],
-        Action::Drop,
+        RuleAction::Drop,
     );
-    assert_eq!(table.outward(&to("1.2.3.4", TCP, 80)), Answer::Reject);
-    assert_eq!(table.outward(&to("1.2.3.4", TCP, 81)), Answer::Accept);
-    assert_eq!(table.outward(&to("1.2.4.4", TCP, 80)), Answer::Accept);
-    assert_eq!(table.outward(&to("2.2.4.4", TCP, 80)), Answer::Reject);
+    assert_eq!(table.outward(&to("1.2.3.4", TCP, 80)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("1.2.3.4", TCP, 81)).answer, Answer::Accept);
+    assert_eq!(table.outward(&to("1.2.4.4", TCP, 80)).answer, Answer::Accept);
+    assert_eq!(table.outward(&to("2.2.4.4", TCP, 80)).answer, Answer::Reject);
 }
 
 /// 6.1, is_blocked: rules and expectations of Qubes' own test, as far as they are IPv4 without names.
@@ -63,46 +70,46 @@ fn qubes_own_examples_hold() {
             "action=drop proto=udp specialtarget=dns",
             "action=accept",
         ],
-        Action::Drop,
+        RuleAction::Drop,
     );
-    assert_eq!(table.outward(&to("10.0.0.1", TCP, 443)), Answer::Accept);
-    assert_eq!(table.outward(&to("10.0.0.1", UDP, 80)), Answer::Accept);
-    assert_eq!(table.outward(&to("10.0.0.1", TCP, 80)), Answer::Reject);
-    assert_eq!(table.outward(&to("10.0.0.1", TCP, 91)), Answer::Reject);
-    assert_eq!(table.outward(&to("3.3.3.3", UDP, 1)), Answer::Reject);
-    assert_eq!(table.outward(&to("4.4.4.8", UDP, 1)), Answer::Reject);
-    assert_eq!(table.outward(&to("10.139.1.1", UDP, 53)), Answer::Reject);
-    assert_eq!(table.outward(&to("10.139.1.1", TCP, 53)), Answer::Accept);
-    assert_eq!(with_default(&[], Action::Drop).outward(&to("10.0.0.1", TCP, 1)), Answer::Reject);
+    assert_eq!(table.outward(&to("10.0.0.1", TCP, 443)).answer, Answer::Accept);
+    assert_eq!(table.outward(&to("10.0.0.1", UDP, 80)).answer, Answer::Accept);
+    assert_eq!(table.outward(&to("10.0.0.1", TCP, 80)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("10.0.0.1", TCP, 91)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("3.3.3.3", UDP, 1)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("4.4.4.8", UDP, 1)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("10.139.1.1", UDP, 53)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("10.139.1.1", TCP, 53)).answer, Answer::Accept);
+    assert_eq!(with_default(&[], RuleAction::Drop).outward(&to("10.0.0.1", TCP, 1)).answer, Answer::Reject);
 }
 
 #[test]
 fn f1_a_network_and_a_port() {
-    let table = with_default(&["action=accept proto=tcp dstports=80-80 dst4=1.2.3.0/24"], Action::Drop);
-    assert_eq!(table.outward(&to("1.2.3.9", TCP, 80)), Answer::Accept);
-    assert_eq!(table.outward(&to("1.2.3.9", TCP, 81)), Answer::Reject);
-    assert_eq!(table.outward(&to("1.2.3.9", UDP, 80)), Answer::Reject);
-    assert_eq!(table.outward(&to("1.2.4.9", TCP, 80)), Answer::Reject);
+    let table = with_default(&["action=accept proto=tcp dstports=80-80 dst4=1.2.3.0/24"], RuleAction::Drop);
+    assert_eq!(table.outward(&to("1.2.3.9", TCP, 80)).answer, Answer::Accept);
+    assert_eq!(table.outward(&to("1.2.3.9", TCP, 81)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("1.2.3.9", UDP, 80)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("1.2.4.9", TCP, 80)).answer, Answer::Reject);
 }
 
 #[test]
 fn f3_q5_dns_is_port_53_of_the_resolvers_by_tcp_and_udp() {
-    let table = with_default(&["action=accept specialtarget=dns"], Action::Drop);
+    let table = with_default(&["action=accept specialtarget=dns"], RuleAction::Drop);
     for resolver in ["10.139.1.1", "10.139.1.2"] {
-        assert_eq!(table.outward(&to(resolver, UDP, 53)), Answer::Accept);
-        assert_eq!(table.outward(&to(resolver, TCP, 53)), Answer::Accept);
-        assert_eq!(table.outward(&to(resolver, UDP, 54)), Answer::Reject);
-        assert_eq!(table.outward(&to(resolver, ICMP, 8)), Answer::Reject);
+        assert_eq!(table.outward(&to(resolver, UDP, 53)).answer, Answer::Accept);
+        assert_eq!(table.outward(&to(resolver, TCP, 53)).answer, Answer::Accept);
+        assert_eq!(table.outward(&to(resolver, UDP, 54)).answer, Answer::Reject);
+        assert_eq!(table.outward(&to(resolver, ICMP, 8)).answer, Answer::Reject);
     }
-    assert_eq!(table.outward(&to("8.8.8.8", UDP, 53)), Answer::Reject);
+    assert_eq!(table.outward(&to("8.8.8.8", UDP, 53)).answer, Answer::Reject);
 }
 
 #[test]
 fn f4_dns_with_a_protocol_is_that_protocol_only() {
-    let table = with_default(&["action=drop proto=udp specialtarget=dns"], Action::Accept);
-    assert_eq!(table.outward(&to("10.139.1.1", UDP, 53)), Answer::Reject);
-    assert_eq!(table.outward(&to("10.139.1.1", TCP, 53)), Answer::Accept);
-    assert_eq!(table.outward(&to("10.139.1.1", UDP, 443)), Answer::Accept);
+    let table = with_default(&["action=drop proto=udp specialtarget=dns"], RuleAction::Accept);
+    assert_eq!(table.outward(&to("10.139.1.1", UDP, 53)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("10.139.1.1", TCP, 53)).answer, Answer::Accept);
+    assert_eq!(table.outward(&to("10.139.1.1", UDP, 443)).answer, Answer::Accept);
 }
 
 #[test]
@@ -112,53 +119,54 @@ fn dns_with_other_ports_or_icmp_matches_nothing() {
         "action=accept specialtarget=dns proto=icmp",
         "action=accept specialtarget=dns dst4=8.8.8.8",
     ] {
-        let table = with_default(&[line], Action::Drop);
-        for question in [to("10.139.1.1", UDP, 53), to("10.139.1.1", UDP, 54), to("10.139.1.1", ICMP, 8)] {
-            assert_eq!(table.outward(&question), Answer::Reject, "{line}");
+        let table = with_default(&[line], RuleAction::Drop);
+        for request in [to("10.139.1.1", UDP, 53), to("10.139.1.1", UDP, 54), to("10.139.1.1", ICMP, 8)] {
+            assert_eq!(table.outward(&request).answer, Answer::Reject, "{line}");
         }
-        assert_eq!(table.outward(&to("8.8.8.8", UDP, 53)), Answer::Reject, "{line}");
+        assert_eq!(table.outward(&to("8.8.8.8", UDP, 53)).answer, Answer::Reject, "{line}");
     }
-    let wide = with_default(&["action=accept specialtarget=dns proto=udp dstports=50-60"], Action::Drop);
-    assert_eq!(wide.outward(&to("10.139.1.1", UDP, 53)), Answer::Accept);
-    assert_eq!(wide.outward(&to("10.139.1.1", UDP, 55)), Answer::Reject);
+    let wide = with_default(&["action=accept specialtarget=dns proto=udp dstports=50-60"], RuleAction::Drop);
+    assert_eq!(wide.outward(&to("10.139.1.1", UDP, 53)).answer, Answer::Accept);
+    assert_eq!(wide.outward(&to("10.139.1.1", UDP, 55)).answer, Answer::Reject);
 }
 
 #[test]
 fn f5_f10_icmp_as_a_whole_or_one_type_of_it() {
-    let table = with_default(&["action=drop proto=icmp icmptype=8"], Action::Accept);
-    assert_eq!(table.outward(&to("1.1.1.1", ICMP, 8)), Answer::Reject);
-    assert_eq!(table.outward(&to("1.1.1.1", ICMP, 13)), Answer::Accept);
-    let table = with_default(&["action=drop proto=icmp"], Action::Accept);
-    assert_eq!(table.outward(&to("1.1.1.1", ICMP, 13)), Answer::Reject);
-    assert_eq!(table.outward(&to("1.1.1.1", TCP, 13)), Answer::Accept);
+    let table = with_default(&["action=drop proto=icmp icmptype=8"], RuleAction::Accept);
+    assert_eq!(table.outward(&to("1.1.1.1", ICMP, 8)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("1.1.1.1", ICMP, 13)).answer, Answer::Accept);
+    let table = with_default(&["action=drop proto=icmp"], RuleAction::Accept);
+    assert_eq!(table.outward(&to("1.1.1.1", ICMP, 13)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("1.1.1.1", TCP, 13)).answer, Answer::Accept);
 }
 
 #[test]
 fn f6_a_rule_without_conditions_matches_every_protocol() {
-    let table = with_default(&["action=drop"], Action::Accept);
+    let table = with_default(&["action=drop"], RuleAction::Accept);
     for protocol in [TCP, UDP, ICMP, 47, 50, 132, 255] {
-        assert_eq!(table.outward(&to("1.1.1.1", protocol, 8)), Answer::Reject, "{protocol}");
+        assert_eq!(table.outward(&to("1.1.1.1", protocol, 8)).answer, Answer::Reject, "{protocol}");
     }
 }
 
 #[test]
 fn a_protocol_without_a_rule_of_its_own_passes_where_any_protocol_may() {
-    let table = with_default(&["action=accept proto=tcp", "action=accept dst4=1.1.1.1"], Action::Drop);
-    assert_eq!(table.outward(&to("1.1.1.1", 50, 0)), Answer::Accept);
-    assert_eq!(table.outward(&to("2.2.2.2", 50, 0)), Answer::Reject);
+    let table = with_default(&["action=accept proto=tcp", "action=accept dst4=1.1.1.1"], RuleAction::Drop);
+    assert_eq!(table.outward(&to("1.1.1.1", 50, 0)).answer, Answer::Accept);
+    assert_eq!(table.outward(&to("2.2.2.2", 50, 0)).answer, Answer::Reject);
 }
 
 #[test]
 fn f13_the_policy_is_the_last_rule() {
-    assert_eq!(with_default(&[], Action::Accept).outward(&to("1.1.1.1", TCP, 1)), Answer::Accept);
-    assert_eq!(with_default(&[], Action::Drop).outward(&to("1.1.1.1", TCP, 1)), Answer::Reject);
+    assert_eq!(with_default(&[], RuleAction::Accept).outward(&to("1.1.1.1", TCP, 1)).answer, Answer::Accept);
+    assert_eq!(with_default(&[], RuleAction::Drop).outward(&to("1.1.1.1", TCP, 1)).answer, Answer::Reject);
 }
 
 #[test]
 fn q4_expired_rules_are_as_if_they_were_not_there() {
     let table =
-        with_default(&["action=drop proto=tcp expire=1001", "action=accept expire=2000"], Action::Drop);
-    let at = |seconds| table.outward(&Question { now: UnixSeconds(seconds), ..to("1.1.1.1", TCP, 1) });
+        with_default(&["action=drop proto=tcp expire=1001", "action=accept expire=2000"], RuleAction::Drop);
+    let at =
+        |seconds| table.outward(&FlowRequest { now: UnixSeconds(seconds), ..to("1.1.1.1", TCP, 1) }).answer;
     assert_eq!(at(1_000), Answer::Reject);
     assert_eq!(at(1_001), Answer::Accept);
     assert_eq!(at(1_999), Answer::Accept);
@@ -167,28 +175,28 @@ fn q4_expired_rules_are_as_if_they_were_not_there() {
 
 #[test]
 fn a_packet_without_the_field_that_rules_look_at_is_refused() {
-    let table = with_default(&[], Action::Accept);
-    let question = Question { destination_port: None, ..to("1.1.1.1", TCP, 1) };
-    assert_eq!(table.outward(&question), Answer::Reject);
-    let question = Question { icmp_type: None, ..to("1.1.1.1", ICMP, 8) };
-    assert_eq!(table.outward(&question), Answer::Reject);
+    let table = with_default(&[], RuleAction::Accept);
+    let request = FlowRequest { destination_port: None, ..to("1.1.1.1", TCP, 1) };
+    assert_eq!(table.outward(&request).answer, Answer::Reject);
+    let request = FlowRequest { icmp_type: None, ..to("1.1.1.1", ICMP, 8) };
+    assert_eq!(table.outward(&request).answer, Answer::Reject);
 }
 
 #[test]
 fn the_most_specific_section_counts_as_a_whole() {
-    let section = |lines: &[&str]| Section::new(&compile(lines), Action::Drop);
-    let table = RuleTable::new(Parts {
+    let section = |lines: &[&str]| Section::new(&compile(lines), RuleAction::Drop);
+    let table = RuleTable::new(RuleTableParts {
         default: Some(section(&["action=accept proto=udp"])),
         clients: [
             ("10.137.0.0/24".parse().unwrap(), section(&["action=accept proto=icmp"])),
             ("10.137.0.5/32".parse().unwrap(), section(&["action=accept proto=tcp"])),
         ]
         .into(),
-        ..Parts::default()
+        ..RuleTableParts::default()
     });
     let accepted = |source: &str| {
-        let asked = |protocol| Question { source: source.parse().unwrap(), ..to("1.1.1.1", protocol, 8) };
-        [TCP, UDP, ICMP].map(|protocol| table.outward(&asked(protocol)) == Answer::Accept)
+        let asked = |protocol| FlowRequest { source: source.parse().unwrap(), ..to("1.1.1.1", protocol, 8) };
+        [TCP, UDP, ICMP].map(|protocol| table.outward(&asked(protocol)).answer == Answer::Accept)
     };
     assert_eq!(accepted("10.137.0.5"), [true, false, false]);
     assert_eq!(accepted("10.137.0.6"), [false, false, true]);
@@ -197,85 +205,87 @@ fn the_most_specific_section_counts_as_a_whole() {
 
 #[test]
 fn a_source_without_a_section_is_unknown() {
-    let table = RuleTable::new(Parts {
-        clients: [("10.9.9.9".parse().unwrap(), Section::new(&[], Action::Accept))].into(),
-        ..Parts::default()
+    let table = RuleTable::new(RuleTableParts {
+        clients: [("10.9.9.9".parse().unwrap(), Section::new(&[], RuleAction::Accept))].into(),
+        ..RuleTableParts::default()
     });
-    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)), Answer::Unknown);
-    assert_eq!(table.between(&to("10.9.9.9", TCP, 80)), Answer::Unknown);
+    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Unknown);
+    assert_eq!(table.between(&to("10.9.9.9", TCP, 80)).answer, Answer::Unknown);
 }
 
 #[test]
 fn sections_can_be_replaced_and_taken_away() {
     let mut table = RuleTable::block_all();
     let client = Ipv4Prefix::host(CLIENT);
-    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)), Answer::Reject);
-    table.set_section(client, Some(Section::new(&[], Action::Accept)));
-    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)), Answer::Accept);
-    table.set_section(client, Some(Section::new(&compile(&["action=drop proto=tcp"]), Action::Accept)));
-    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)), Answer::Reject);
-    assert_eq!(table.outward(&to("1.1.1.1", UDP, 80)), Answer::Accept);
+    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Reject);
+    table.set_section(client, Some(Section::new(&[], RuleAction::Accept)));
+    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Accept);
+    table.set_section(client, Some(Section::new(&compile(&["action=drop proto=tcp"]), RuleAction::Accept)));
+    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("1.1.1.1", UDP, 80)).answer, Answer::Accept);
     table.set_section(client, None);
-    assert_eq!(table.outward(&to("1.1.1.1", UDP, 80)), Answer::Reject);
+    assert_eq!(table.outward(&to("1.1.1.1", UDP, 80)).answer, Answer::Reject);
 }
 
 #[test]
 fn without_a_file_clients_reach_the_outside_but_not_each_other() {
     let table = RuleTable::allow_all();
-    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)), Answer::Accept);
-    assert_eq!(table.between(&to("10.137.0.6", TCP, 80)), Answer::Reject);
+    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Accept);
+    assert_eq!(table.between(&to("10.137.0.6", TCP, 80)).answer, Answer::Reject);
     assert_eq!(table.port_forward(TCP, 80), None);
 }
 
 fn permit(from: &str, to: &str, line: &str) -> Permit {
     let mut rule = compile(&[line]).pop().unwrap();
-    rule.destinations = [to.parse().unwrap()].into();
+    rule.destinations = Destinations::Networks([to.parse().unwrap()].into());
     Permit { from: from.parse().unwrap(), rule }
 }
 
 #[test]
 fn clients_reach_each_other_by_permit_only_and_the_first_decides() {
-    let table = RuleTable::new(Parts {
-        default: Some(Section::new(&[], Action::Drop)),
+    let table = RuleTable::new(RuleTableParts {
+        default: Some(Section::new(&[], RuleAction::Drop)),
         permits: [
             permit("10.137.0.5", "10.137.0.6", "action=drop proto=tcp dstports=23"),
             permit("10.137.0.0/24", "10.137.0.6", "action=accept proto=tcp"),
         ]
         .into(),
-        ..Parts::default()
+        ..RuleTableParts::default()
     });
-    assert_eq!(table.between(&to("10.137.0.6", TCP, 22)), Answer::Accept);
-    assert_eq!(table.between(&to("10.137.0.6", TCP, 23)), Answer::Reject);
-    assert_eq!(table.between(&to("10.137.0.7", TCP, 22)), Answer::Reject);
-    let back = Question { source: OTHER, ..to("10.137.0.5", TCP, 22) };
-    assert_eq!(table.between(&back), Answer::Reject);
-    assert_eq!(table.outward(&to("10.137.0.6", TCP, 22)), Answer::Reject);
+    assert_eq!(table.between(&to("10.137.0.6", TCP, 22)).answer, Answer::Accept);
+    assert_eq!(table.between(&to("10.137.0.6", TCP, 23)).answer, Answer::Reject);
+    assert_eq!(table.between(&to("10.137.0.7", TCP, 22)).answer, Answer::Reject);
+    let back = FlowRequest { source: OTHER, ..to("10.137.0.5", TCP, 22) };
+    assert_eq!(table.between(&back).answer, Answer::Reject);
+    assert_eq!(table.outward(&to("10.137.0.6", TCP, 22)).answer, Answer::Reject);
 }
 
 #[test]
 fn a_blocked_client_neither_reaches_nor_is_reached() {
     let mut forwards = PortForwards::default();
-    let ports = crate::guard::rule::PortRange::new(80, 80).unwrap();
-    let lead = crate::guard::forward::PortForward::new(TCP, ports, SocketAddrV4::new(OTHER, 80)).unwrap();
+    let ports = crate::guard::port_range::PortRange::new(80, 80).unwrap();
+    let lead =
+        crate::guard::forward::PortForward::new(RuleId::in_file(9), TCP, ports, SocketAddrV4::new(OTHER, 80))
+            .unwrap();
     forwards.add(lead).unwrap();
-    let mut table = RuleTable::new(Parts {
-        default: Some(Section::new(&[], Action::Accept)),
+    let mut table = RuleTable::new(RuleTableParts {
+        default: Some(Section::new(&[], RuleAction::Accept)),
         permits: [permit("0.0.0.0/0", "0.0.0.0/0", "action=accept")].into(),
         forwards,
-        ..Parts::default()
+        ..RuleTableParts::default()
     });
     let there = to("10.137.0.6", TCP, 22);
-    let back = Question { source: OTHER, ..to("10.137.0.5", TCP, 22) };
-    assert_eq!([table.between(&there), table.between(&back)], [Answer::Accept; 2]);
+    let back = FlowRequest { source: OTHER, ..to("10.137.0.5", TCP, 22) };
+    assert_eq!([table.between(&there).answer, table.between(&back).answer], [Answer::Accept; 2]);
     assert!(table.port_forward(TCP, 80).is_some());
     table.set_section(Ipv4Prefix::host(OTHER), Some(Section::BLOCKED));
-    assert_eq!([table.between(&there), table.between(&back)], [Answer::Reject; 2]);
+    assert_eq!([table.between(&there).answer, table.between(&back).answer], [Answer::Reject; 2]);
     assert_eq!(table.port_forward(TCP, 80), None);
     assert_eq!(table.forwarded_ports().collect::<Vec<_>>(), [(TCP, 80)]);
 }
 
 /// Reads the rules from the top, straight from the grammar's meaning.
-fn model(rules: &[Rule], policy: Action, asked: &Question) -> Answer {
+fn model(rules: &[Rule], policy: RuleAction, asked: &FlowRequest) -> Answer {
     let matches = |rule: &&Rule| {
         let dns = rule.special_target == Some(SpecialTarget::Dns);
         let protocol = match rule.protocol {
@@ -320,14 +330,14 @@ fn any_rule() -> impl Strategy<Value = String> {
     (action, what, destination, expire).prop_map(|(a, w, d, e)| format!("action={a}{w}{d}{e}"))
 }
 
-fn any_question() -> impl Strategy<Value = Question> {
+fn any_request() -> impl Strategy<Value = FlowRequest> {
     let protocol = prop::sample::select(alloc::vec![TCP, UDP, ICMP, 50]);
     let destination = prop_oneof![
         8 => (0u8..10).prop_map(|low| Ipv4Addr::new(10, 139, 1, low)),
         1 => any::<u32>().prop_map(Ipv4Addr::from_bits),
     ];
     (destination, protocol, 48u16..92, 0u8..5, 0u64..12).prop_map(
-        |(destination, protocol, port, kind, now)| Question {
+        |(destination, protocol, port, kind, now)| FlowRequest {
             source: CLIENT,
             destination,
             protocol,
@@ -342,21 +352,21 @@ proptest! {
     #[test]
     fn a_look_up_agrees_with_reading_the_rules_from_the_top(
         lines in prop::collection::vec(any_rule(), 0..60),
-        questions in prop::collection::vec(any_question(), 40),
-        policy in prop::sample::select(alloc::vec![Action::Accept, Action::Drop]),
+        requests in prop::collection::vec(any_request(), 40),
+        policy in prop::sample::select(alloc::vec![RuleAction::Accept, RuleAction::Drop]),
     ) {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let rules: Vec<Rule> = lines.iter().map(|line| Rule::parse(line, Origin::File).unwrap()).collect();
+        let rules: Vec<Rule> = lines.iter().map(|line| Rule::parse(line, RuleId::in_file(1)).unwrap()).collect();
         let table = with_default(&lines, policy);
-        for question in &questions {
-            prop_assert_eq!(table.outward(question), model(&rules, policy, question), "{:?}", question);
+        for request in &requests {
+            prop_assert_eq!(table.outward(request).answer, model(&rules, policy, request), "{:?}", request);
         }
     }
 
     #[test]
     fn permits_agree_with_reading_them_from_the_top(
         permits in prop::collection::vec((0u8..8, 24u8..=32, 0u8..8, 24u8..=32, any_rule()), 0..40),
-        questions in prop::collection::vec((any_question(), 0u8..10), 40),
+        requests in prop::collection::vec((any_request(), 0u8..10), 40),
     ) {
         let permits: Vec<Permit> = permits
             .into_iter()
@@ -366,22 +376,22 @@ proptest! {
                 permit(&format!("10.1.0.{from}/{from_length}"), &format!("10.139.1.{to}/{to_length}"), line)
             })
             .collect();
-        let table = RuleTable::new(Parts {
-            default: Some(Section::new(&[], Action::Drop)),
+        let table = RuleTable::new(RuleTableParts {
+            default: Some(Section::new(&[], RuleAction::Drop)),
             permits: permits.clone(),
-            ..Parts::default()
+            ..RuleTableParts::default()
         });
-        for (question, low) in questions {
-            let question = Question { source: Ipv4Addr::new(10, 1, 0, low), ..question };
-            let service = crate::guard::service::Service::of(&question).unwrap();
+        for (request, low) in requests {
+            let request = FlowRequest { source: Ipv4Addr::new(10, 1, 0, low), ..request };
+            let service = crate::guard::service::ServiceNumber::of(&request).unwrap();
             let first = permits.iter().find(|permit| {
-                permit.from.contains(question.source)
-                    && permit.rule.destinations.iter().any(|network| network.contains(question.destination))
+                permit.from.contains(request.source)
+                    && permit.rule.destinations.networks().iter().any(|network| network.contains(request.destination))
                     && permit.rule.services.iter().any(|services| services.contains(service))
-                    && permit.rule.decision.lifetime.includes(question.now)
+                    && permit.rule.lifetime.includes(request.now)
             });
-            let expected = first.map_or(Answer::Reject, |permit| permit.rule.decision.action.into());
-            prop_assert_eq!(table.between(&question), expected);
+            let expected = first.map_or(Answer::Reject, |permit| permit.rule.action.into());
+            prop_assert_eq!(table.between(&request).answer, expected);
         }
     }
 }

@@ -87,6 +87,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         for line in self.data.engine.counters().lines() {
             log::info!("{line}");
         }
+        for line in self.data.engine.engine().rules().hits().lines() {
+            log::info!("{line}");
+        }
         let mappings = self.data.engine.engine().mappings();
         log::info!(
             "ports: {} in use or resting, {} given up before their rest was over",

@@ -1,10 +1,9 @@
 //! What can be wrong with a rule file, what follows from it, and how the console says both.
 
-use super::MAX_RULES;
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::text::{Column, Excerpt};
-use crate::guard::compiled::Obstacle;
-use crate::guard::rule_error::RuleProblem;
+use crate::guard::compiled::RuleObstacle;
+use crate::guard::rule_error::RuleMistake;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -34,11 +33,11 @@ impl Problems {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The line; the first is 1.
-    pub line: usize,
+    pub line: u32,
     /// The place in the line.
     pub column: Column,
     /// What is wrong.
-    pub mistake: Mistake,
+    pub mistake: RuleFileMistake,
     /// What is refused because of it.
     pub consequence: Consequence,
 }
@@ -54,7 +53,7 @@ pub enum SectionName {
 
 /// What can be wrong with a rule file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mistake {
+pub enum RuleFileMistake {
     /// The bytes from here on are no text.
     NotUtf8,
     /// A line in brackets that begins no section.
@@ -64,18 +63,21 @@ pub enum Mistake {
     /// A section that is there already.
     RepeatedSection {
         /// The line of its other header.
-        first_line: usize,
+        first_line: u32,
     },
     /// A policy that is neither accept nor drop, or has something after it.
     Policy(Excerpt),
     /// A second policy in one section.
     RepeatedPolicy,
     /// A rule that cannot be read.
-    Rule(RuleProblem),
+    Rule(RuleMistake),
     /// A rule that cannot be carried out.
-    Obstacle(Obstacle),
-    /// More than [`MAX_RULES`] rules.
-    TooManyRules,
+    Obstacle(RuleObstacle),
+    /// Too many rules.
+    TooManyRules {
+        /// How many there may be.
+        most: usize,
+    },
     /// A `[permit]` or `[forward]` line lacks this key.
     MissingKey(&'static str),
     /// A `[forward]` line has a key that it does not know.
@@ -136,7 +138,7 @@ impl fmt::Display for Problem {
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for RuleFileMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotUtf8 => f.write_str("bytes that are not UTF-8; expected text"),
@@ -155,7 +157,7 @@ impl fmt::Display for Mistake {
             Self::RepeatedPolicy => f.write_str("policy= for the second time; expected once"),
             Self::Rule(problem) => problem.fmt(f),
             Self::Obstacle(obstacle) => obstacle.fmt(f),
-            Self::TooManyRules => write!(f, "too many rules; expected at most {MAX_RULES}"),
+            Self::TooManyRules { most } => write!(f, "too many rules; expected at most {most}"),
             Self::MissingKey(key) => write!(f, "{key}= is missing"),
             Self::UnknownKey(found) => write!(f, "unknown key {found}; expected proto, dstports or to"),
             Self::RepeatedKey(key) => write!(f, "{key}= for the second time; expected once"),

@@ -1,11 +1,14 @@
 //! Rule files, good and bad.
 
+use super::problem::{Consequence, SectionName};
 use super::*;
 use crate::base::time::UnixSeconds;
+use crate::guard::rule_id::RuleId;
+use crate::guard::ruling::{Answer, FlowRequest, RuledBy};
 use crate::guard::service::{ICMP, TCP, UDP};
-use crate::guard::verdict::{Answer, Question};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 const RESOLVERS: [Ipv4Addr; 1] = [Ipv4Addr::new(10, 139, 1, 1)];
 
@@ -43,8 +46,8 @@ fn bad(text: &str) -> (RuleTable, Vec<String>) {
     (table, problems.list.iter().map(ToString::to_string).collect())
 }
 
-fn ask(source: &str, destination: &str, protocol: u8, number: u16) -> Question {
-    Question {
+fn ask(source: &str, destination: &str, protocol: u8, number: u16) -> FlowRequest {
+    FlowRequest {
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),
         protocol,
@@ -55,7 +58,7 @@ fn ask(source: &str, destination: &str, protocol: u8, number: u16) -> Question {
 }
 
 fn web(table: &RuleTable, source: &str) -> Answer {
-    table.outward(&ask(source, "1.1.1.1", TCP, 443))
+    table.outward(&ask(source, "1.1.1.1", TCP, 443)).answer
 }
 
 #[test]
@@ -63,15 +66,67 @@ fn the_example_means_what_its_comments_say() {
     let table = good(EXAMPLE);
     let others = "10.137.0.9";
     assert_eq!(web(&table, others), Answer::Accept);
-    assert_eq!(table.outward(&ask(others, "10.139.1.1", UDP, 53)), Answer::Accept);
-    assert_eq!(table.outward(&ask(others, "1.1.1.1", TCP, 22)), Answer::Reject);
-    assert_eq!(table.outward(&ask("10.137.0.5", "1.1.1.1", TCP, 22)), Answer::Accept);
-    assert_eq!(table.outward(&ask("10.137.0.6", "192.168.7.7", TCP, 443)), Answer::Reject);
-    assert_eq!(table.outward(&ask("10.137.0.6", "1.1.1.1", ICMP, 8)), Answer::Accept);
-    assert_eq!(table.between(&ask("10.137.0.5", "10.137.0.6", TCP, 22)), Answer::Accept);
-    assert_eq!(table.between(&ask("10.137.0.5", "10.137.0.6", TCP, 80)), Answer::Reject);
-    assert_eq!(table.between(&ask("10.137.0.6", "10.137.0.5", TCP, 22)), Answer::Reject);
-    assert_eq!(table.port_forward(TCP, 8080), Some("10.137.0.6:80".parse().unwrap()));
+    assert_eq!(table.outward(&ask(others, "10.139.1.1", UDP, 53)).answer, Answer::Accept);
+    assert_eq!(table.outward(&ask(others, "1.1.1.1", TCP, 22)).answer, Answer::Reject);
+    assert_eq!(table.outward(&ask("10.137.0.5", "1.1.1.1", TCP, 22)).answer, Answer::Accept);
+    assert_eq!(table.outward(&ask("10.137.0.6", "192.168.7.7", TCP, 443)).answer, Answer::Reject);
+    assert_eq!(table.outward(&ask("10.137.0.6", "1.1.1.1", ICMP, 8)).answer, Answer::Accept);
+    assert_eq!(table.between(&ask("10.137.0.5", "10.137.0.6", TCP, 22)).answer, Answer::Accept);
+    assert_eq!(table.between(&ask("10.137.0.5", "10.137.0.6", TCP, 80)).answer, Answer::Reject);
+    assert_eq!(table.between(&ask("10.137.0.6", "10.137.0.5", TCP, 22)).answer, Answer::Reject);
+    let target = table.port_forward(TCP, 8080).unwrap();
+    assert_eq!((target.to.to_string().as_str(), target.id), ("10.137.0.6:80", RuleId::in_file(18)));
+}
+
+fn rule(line: u32) -> RuledBy {
+    RuledBy::Rule(RuleId::in_file(line))
+}
+
+#[test]
+fn every_ruling_says_on_which_line_it_rests() {
+    let table = good(EXAMPLE);
+    let others = "10.137.0.9";
+    for (source, destination, protocol, number, expected) in [
+        (others, "10.139.1.1", UDP, 53, (Answer::Accept, rule(4))),
+        (others, "1.1.1.1", TCP, 80, (Answer::Accept, rule(5))),
+        (others, "1.1.1.1", TCP, 443, (Answer::Accept, rule(6))),
+        // None of the section's: its policy, which is a line of its own.
+        (others, "1.1.1.1", TCP, 22, (Answer::Reject, rule(3))),
+        ("10.137.0.5", "1.1.1.1", TCP, 22, (Answer::Accept, rule(9))),
+        ("10.137.0.6", "192.168.7.7", TCP, 443, (Answer::Reject, rule(11))),
+        ("10.137.0.6", "1.1.1.1", ICMP, 8, (Answer::Accept, rule(12))),
+    ] {
+        let ruling = table.outward(&ask(source, destination, protocol, number));
+        assert_eq!((ruling.answer, ruling.by), expected, "{source} to {destination}");
+    }
+    let between = |port| table.between(&ask("10.137.0.5", "10.137.0.6", TCP, port));
+    assert_eq!((between(22).answer, between(22).by), (Answer::Accept, rule(15)));
+    assert_eq!((between(80).answer, between(80).by), (Answer::Reject, RuledBy::NoRule));
+    assert_eq!(table.port_forward(TCP, 8080).unwrap().id.to_string(), "rules:18");
+}
+
+#[test]
+fn what_rests_on_no_line_says_that() {
+    let by = |table: &RuleTable| table.outward(&ask("10.0.0.1", "1.1.1.1", TCP, 80)).by;
+    assert_eq!(by(&good("[default]\naction=drop proto=udp\n")), RuledBy::NoRule);
+    assert_eq!(by(&good("")), RuledBy::NoRule);
+    assert_eq!(by(&RuleTable::allow_all()), RuledBy::NoRule);
+    let (blocked, _) = bad("[default]\naction=accept\naction=\n");
+    assert_eq!(by(&blocked), RuledBy::BlockedSection);
+    assert_eq!(by(&RuleTable::block_all()), RuledBy::BlockedSection);
+}
+
+#[test]
+fn a_wrong_permit_refuses_in_the_name_of_its_line() {
+    let (table, _) = bad("[default]\n[permit]\nfrom=10.0.0.1 to=10.0.0.9 action=drop port=22\n\
+         from=10.0.0.1 to=10.0.0.9 action=accept\n");
+    assert_eq!(table.between(&ask("10.0.0.1", "10.0.0.9", TCP, 22)).by, rule(3));
+}
+
+#[test]
+fn lines_are_counted_as_editors_do() {
+    let text = "\u{feff}# é\r\n\r\n[default]\r\n\r\n  # x\r\n\taction=accept\r\n";
+    assert_eq!(good(text).outward(&ask("10.0.0.1", "1.1.1.1", TCP, 80)).by, rule(6));
 }
 
 #[test]
@@ -203,7 +258,7 @@ fn f2_a_name_that_is_not_resolved_never_opens_anything() {
         ["rules:2:15: the name of dsthost= cannot be resolved yet; expected dst4=; this rule never matches"]
     );
     assert_eq!(web(&table, "10.0.0.1"), Answer::Reject);
-    assert_eq!(table.outward(&ask("10.0.0.1", "1.1.1.1", UDP, 1)), Answer::Accept);
+    assert_eq!(table.outward(&ask("10.0.0.1", "1.1.1.1", UDP, 1)).answer, Answer::Accept);
 
     let (table, problems) = bad("[default]\naction=drop dsthost=example.com\naction=accept\n");
     assert!(problems[0].ends_with("clients without a section of their own are blocked"), "{problems:?}");
@@ -211,10 +266,28 @@ fn f2_a_name_that_is_not_resolved_never_opens_anything() {
 }
 
 #[test]
+fn what_a_rule_cannot_do_is_told_where_its_key_is() {
+    for (line, expected) in [
+        ("  action=drop  dst6=::1 proto=tcp", "2:16: dst6="),
+        ("action=accept proto=tcp\tdsthost=example.com", "2:25: the name of dsthost="),
+        ("action=drop comment=é specialtarget=dns", ""),
+        ("action=drop proto=udp specialtarget=dns comment=é", "2:23: no name server"),
+        ("action=accept dsthost=example.com specialtarget=dns", "2:15: the name of dsthost="),
+    ] {
+        let (_, problems) = read(format!("[default]\n{line}\n").as_bytes(), &[]);
+        let problems: Vec<String> = problems.list.iter().map(ToString::to_string).collect();
+        match expected {
+            "" => assert_eq!(problems, [""; 0]),
+            expected => assert!(problems[0].starts_with(&format!("rules:{expected}")), "{problems:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_name_that_is_an_address_is_that_address() {
     let table = good("[default]\naction=drop dsthost=1.1.1.1\naction=accept\n");
     assert_eq!(web(&table, "10.0.0.1"), Answer::Reject);
-    assert_eq!(table.outward(&ask("10.0.0.1", "1.1.1.2", TCP, 443)), Answer::Accept);
+    assert_eq!(table.outward(&ask("10.0.0.1", "1.1.1.2", TCP, 443)).answer, Answer::Accept);
 }
 
 #[test]
@@ -222,7 +295,7 @@ fn dns_without_a_resolver_never_opens_anything() {
     let read = |text: &str| read(text.as_bytes(), &[]);
     let (table, problems) = read("[default]\naction=accept specialtarget=dns\n");
     assert_eq!(problems.list[0].consequence, Consequence::RuleNeverMatches);
-    assert_eq!(table.outward(&ask("10.0.0.1", "10.139.1.1", UDP, 53)), Answer::Reject);
+    assert_eq!(table.outward(&ask("10.0.0.1", "10.139.1.1", UDP, 53)).answer, Answer::Reject);
     let (table, problems) = read("[default]\naction=drop specialtarget=dns\naction=accept\n");
     assert_eq!(problems.list[0].consequence, Consequence::SectionBlocked(SectionName::Default));
     assert_eq!(web(&table, "10.0.0.1"), Answer::Reject);
@@ -237,9 +310,9 @@ fn a_wrong_permit_refuses_at_its_place() {
     assert_eq!(problems.len(), 1);
     assert!(problems[0].starts_with("rules:4:39: unknown key \"port\""), "{problems:?}");
     assert!(problems[0].ends_with("; refused from 10.0.0.1 to 10.0.0.9"), "{problems:?}");
-    assert_eq!(table.between(&ask("10.0.0.1", "10.0.0.9", UDP, 1)), Answer::Accept);
-    assert_eq!(table.between(&ask("10.0.0.1", "10.0.0.9", TCP, 22)), Answer::Reject);
-    assert_eq!(table.between(&ask("10.0.0.1", "10.0.0.8", TCP, 22)), Answer::Accept);
+    assert_eq!(table.between(&ask("10.0.0.1", "10.0.0.9", UDP, 1)).answer, Answer::Accept);
+    assert_eq!(table.between(&ask("10.0.0.1", "10.0.0.9", TCP, 22)).answer, Answer::Reject);
+    assert_eq!(table.between(&ask("10.0.0.1", "10.0.0.8", TCP, 22)).answer, Answer::Accept);
 }
 
 #[test]
@@ -258,7 +331,7 @@ fn a_permit_without_its_ends_ends_the_permits() {
         assert_eq!(problems.len(), 1);
         assert!(problems[0].starts_with(&format!("rules:{expected}")), "{problems:?}");
         assert!(problems[0].ends_with("; nothing is permitted from this line on"), "{problems:?}");
-        assert_eq!(table.between(&ask("10.0.0.3", "10.0.0.4", TCP, 22)), Answer::Reject);
+        assert_eq!(table.between(&ask("10.0.0.3", "10.0.0.4", TCP, 22)).answer, Answer::Reject);
     }
 }
 
@@ -268,7 +341,7 @@ fn a_permit_names_its_destination_once() {
         let text = format!("[default]\n[permit]\nfrom=10.0.0.1 to=10.0.0.9 action=accept {more}\n");
         let (table, problems) = bad(&text);
         assert!(problems[0].contains("3:27: a destination besides to="), "{problems:?}");
-        assert_eq!(table.between(&ask("10.0.0.1", "10.0.0.9", TCP, 22)), Answer::Reject);
+        assert_eq!(table.between(&ask("10.0.0.1", "10.0.0.9", TCP, 22)).answer, Answer::Reject);
     }
 }
 

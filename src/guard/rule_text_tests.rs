@@ -1,23 +1,27 @@
 //! The grammar of rules, by the rows of Qubes' own tests (reference, sections 6.1 and 6.2).
 
 use super::*;
+use crate::base::prefix::Ipv4Prefix;
 use alloc::format;
+use alloc::string::String;
 use alloc::string::ToString;
 use core::net::Ipv4Addr;
 
+const IN_QUBESDB: RuleId = RuleId { source: RuleSource::QubesDb, line: 3 };
+
 fn read(line: &str) -> Rule {
-    Rule::parse(line, Origin::File).unwrap()
+    Rule::parse(line, RuleId::in_file(1)).unwrap()
 }
 
 fn mistake(line: &str) -> String {
-    Rule::parse(line, Origin::File).unwrap_err().to_string()
+    Rule::parse(line, RuleId::in_file(1)).unwrap_err().to_string()
 }
 
 #[test]
 fn every_key_is_read() {
     let rule =
         read("action=accept proto=tcp dstports=443-1024 dst4=1.2.3.4/24 expire=1700000000 comment=a b");
-    assert_eq!(rule.action, Action::Accept);
+    assert_eq!(rule.action, RuleAction::Accept);
     assert_eq!(rule.protocol, Some(Protocol::Tcp));
     assert_eq!(rule.ports, PortRange::new(443, 1024));
     assert_eq!(rule.destination, Destination::V4("1.2.3.4/24".parse().unwrap()));
@@ -48,8 +52,8 @@ fn one_port_is_a_range_of_one() {
 fn reversed_and_impossible_ports_are_refused() {
     for ports in ["90-80", "65536", "0-65536", "-1", "80-", "-", "", "80:90", "80-90-100", "+80", "http"] {
         let line = format!("action=accept proto=tcp dstports={ports}");
-        let error = Rule::parse(&line, Origin::File).unwrap_err();
-        assert!(matches!(error.problem, RuleProblem::Malformed(Key::DstPorts, _)), "{ports}: {error}");
+        let error = Rule::parse(&line, RuleId::in_file(1)).unwrap_err();
+        assert!(matches!(error.mistake, RuleMistake::Malformed(RuleKey::DstPorts, _)), "{ports}: {error}");
         assert_eq!(error.column, Column(34));
     }
 }
@@ -63,23 +67,33 @@ fn ports_need_tcp_or_udp_and_types_need_icmp_in_the_file() {
     assert!(mistake("action=accept dstports=80 proto=icmp").contains("proto=tcp"));
     assert!(mistake("action=accept icmptype=8").contains("proto=icmp"));
     assert!(mistake("action=accept proto=tcp icmptype=8").contains("proto=icmp"));
-    assert!(Rule::parse("action=accept specialtarget=dns dstports=53", Origin::File).is_ok());
+    assert!(Rule::parse("action=accept specialtarget=dns dstports=53", RuleId::in_file(1)).is_ok());
 }
 
 #[test]
 fn qubesdb_may_leave_the_protocol_unsaid_as_its_agent_does() {
     for line in ["action=accept dstports=80-80", "action=drop icmptype=8"] {
-        assert!(Rule::parse(line, Origin::QubesDb).is_ok(), "{line}");
+        assert!(Rule::parse(line, IN_QUBESDB).is_ok(), "{line}");
     }
-    assert!(Rule::parse("action=accept dstports=80-80 icmptype=8", Origin::QubesDb).is_err());
+    assert!(Rule::parse("action=accept dstports=80-80 icmptype=8", IN_QUBESDB).is_err());
 }
 
 #[test]
 fn expire_and_comment_belong_to_the_file() {
     for line in ["action=accept expire=5", "action=accept comment=x"] {
-        let error = Rule::parse(line, Origin::QubesDb).unwrap_err();
-        assert!(matches!(error.problem, RuleProblem::FileOnly(_)), "{error}");
+        let error = Rule::parse(line, IN_QUBESDB).unwrap_err();
+        assert!(matches!(error.mistake, RuleMistake::FileOnly(_)), "{error}");
     }
+}
+
+#[test]
+fn a_rule_says_where_it_and_its_keys_are() {
+    let id = RuleId { source: RuleSource::QubesDb, line: 7 };
+    let (rule, columns) = Rule::from_words(words(" action=drop  dsthost=a proto=tcp"), id).unwrap();
+    assert_eq!((rule.id, rule.id.to_string().as_str()), (id, "qubesdb:7"));
+    let keys = [RuleKey::Action, RuleKey::DstHost, RuleKey::Proto, RuleKey::Dst4];
+    let columns = keys.map(|key| columns.of(key).map(|column| column.0));
+    assert_eq!(columns, [Some(2), Some(15), Some(25), None]);
 }
 
 #[test]
@@ -136,15 +150,15 @@ fn values_outside_the_grammar_are_refused() {
         "expire=soon",
         "expire=-1",
     ] {
-        let error = Rule::parse(&format!("action=drop {pair}"), Origin::File).unwrap_err();
-        assert!(matches!(error.problem, RuleProblem::Malformed(..)), "{pair}: {error}");
+        let error = Rule::parse(&format!("action=drop {pair}"), RuleId::in_file(1)).unwrap_err();
+        assert!(matches!(error.mistake, RuleMistake::Malformed(..)), "{pair}: {error}");
     }
 }
 
 proptest::proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(line in "(action=(accept|drop)?)?[ a-z0-9=./:#é-]{0,60}") {
-        let _ = Rule::parse(&line, Origin::File);
-        let _ = Rule::parse(&line, Origin::QubesDb);
+        let _ = Rule::parse(&line, RuleId::in_file(1));
+        let _ = Rule::parse(&line, IN_QUBESDB);
     }
 }

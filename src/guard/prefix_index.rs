@@ -1,7 +1,7 @@
 //! Networks within networks: which of them an address is in, the smallest first.
 //!
 //! Two different networks are either apart or one holds the other. So the address line falls into at most
-//! 2n + 1 stretches, each with one smallest network around it; an address is looked up by binary search over
+//! 2n + 1 intervals, each with one smallest network around it; an address is looked up by binary search over
 //! their starts, and the networks around are found by going from each to the one that holds it, at most
 //! 32 steps. A look-up allocates nothing and costs O(log n + depth).
 
@@ -10,70 +10,70 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
-/// The place of a network in the list that the nest was made of.
-type Place = u32;
+/// The place of a network in the list that the index was made of.
+type NetworkId = u32;
 
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
+struct Interval {
     start: u32,
-    smallest: Option<Place>,
+    smallest: Option<NetworkId>,
 }
 
 /// Where networks lie within each other.
 #[derive(Debug, Default)]
-pub struct Nest {
-    stretches: Box<[Stretch]>,
+pub struct PrefixIndex {
+    intervals: Box<[Interval]>,
     /// Per network, the next larger one that holds it.
-    around: Box<[Option<Place>]>,
+    parents: Box<[Option<NetworkId>]>,
 }
 
-impl Nest {
+impl PrefixIndex {
     /// Arranges networks. They must be sorted by [`order`] and none be there twice.
-    pub fn new(networks: &[Ipv4Prefix]) -> Nest {
+    pub fn new(networks: &[Ipv4Prefix]) -> PrefixIndex {
         debug_assert!(networks.is_sorted_by(|a, b| order(*a) < order(*b)));
-        let mut builder = Builder::default();
-        let mut around = Vec::with_capacity(networks.len());
+        let mut builder = PrefixIndexBuilder::default();
+        let mut parents = Vec::with_capacity(networks.len());
         for (place, network) in (0..).zip(networks) {
             builder.close_before(network.first());
-            around.push(builder.open.last().map(|(place, _)| *place));
+            parents.push(builder.open.last().map(|(place, _)| *place));
             builder.begin(network.first().to_bits(), Some(place));
             builder.open.push((place, network.last()));
         }
         builder.close_all();
-        Nest { stretches: builder.stretches.into(), around: around.into() }
+        PrefixIndex { intervals: builder.intervals.into(), parents: parents.into() }
     }
 
     /// The networks that hold `address`, by their index in the list, the smallest first.
-    pub fn around(&self, address: Ipv4Addr) -> impl Iterator<Item = usize> + '_ {
-        let after = self.stretches.partition_point(|stretch| stretch.start <= address.to_bits());
-        let stretch = after.checked_sub(1).and_then(|index| self.stretches.get(index));
-        let smallest = stretch.and_then(|stretch| stretch.smallest);
-        core::iter::successors(smallest.map(|place| place as usize), |place| self.holder(*place))
+    pub fn containing(&self, address: Ipv4Addr) -> impl Iterator<Item = usize> + '_ {
+        let after = self.intervals.partition_point(|interval| interval.start <= address.to_bits());
+        let interval = after.checked_sub(1).and_then(|index| self.intervals.get(index));
+        let smallest = interval.and_then(|interval| interval.smallest);
+        core::iter::successors(smallest.map(|place| place as usize), |place| self.parent(*place))
     }
 
     /// The next larger network that holds the one at `place`.
-    pub fn holder(&self, place: usize) -> Option<usize> {
-        self.around.get(place).copied().flatten().map(|place| place as usize)
+    pub fn parent(&self, place: usize) -> Option<usize> {
+        self.parents.get(place).copied().flatten().map(|place| place as usize)
     }
 }
 
-/// The order in which [`Nest::new`] wants networks: by first address, the larger before those in it.
+/// The order in which [`PrefixIndex::new`] wants networks: by first address, the larger before those in it.
 pub fn order(network: Ipv4Prefix) -> (Ipv4Addr, u8) {
     (network.first(), network.length())
 }
 
 #[derive(Default)]
-struct Builder {
-    stretches: Vec<Stretch>,
-    /// Networks around the present place, the largest first, with their last address.
-    open: Vec<(Place, Ipv4Addr)>,
+struct PrefixIndexBuilder {
+    intervals: Vec<Interval>,
+    /// Networks that contain the present place, the largest first, with their last address.
+    open: Vec<(NetworkId, Ipv4Addr)>,
 }
 
-impl Builder {
-    fn begin(&mut self, start: u32, smallest: Option<Place>) {
-        match self.stretches.last_mut() {
+impl PrefixIndexBuilder {
+    fn begin(&mut self, start: u32, smallest: Option<NetworkId>) {
+        match self.intervals.last_mut() {
             Some(last) if last.start == start => last.smallest = smallest,
-            _ => self.stretches.push(Stretch { start, smallest }),
+            _ => self.intervals.push(Interval { start, smallest }),
         }
     }
 
@@ -106,15 +106,15 @@ mod tests {
     fn finds_every_network_around_an_address_the_smallest_first() {
         let networks = ["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "10.255.0.0/16"];
         let networks: Vec<Ipv4Prefix> = networks.iter().map(|text| text.parse().unwrap()).collect();
-        let nest = Nest::new(&networks);
-        let around = |text: &str| nest.around(text.parse().unwrap()).collect::<Vec<_>>();
-        assert_eq!(around("10.1.2.3"), [3, 2, 1, 0]);
-        assert_eq!(around("10.1.2.4"), [2, 1, 0]);
-        assert_eq!(around("10.2.0.0"), [1, 0]);
-        assert_eq!(around("10.255.255.255"), [4, 1, 0]);
-        assert_eq!(around("11.0.0.0"), [0]);
-        assert_eq!(around("255.255.255.255"), [0]);
-        assert_eq!(Nest::default().around(Ipv4Addr::LOCALHOST).next(), None);
+        let prefixes = PrefixIndex::new(&networks);
+        let containing = |text: &str| prefixes.containing(text.parse().unwrap()).collect::<Vec<_>>();
+        assert_eq!(containing("10.1.2.3"), [3, 2, 1, 0]);
+        assert_eq!(containing("10.1.2.4"), [2, 1, 0]);
+        assert_eq!(containing("10.2.0.0"), [1, 0]);
+        assert_eq!(containing("10.255.255.255"), [4, 1, 0]);
+        assert_eq!(containing("11.0.0.0"), [0]);
+        assert_eq!(containing("255.255.255.255"), [0]);
+        assert_eq!(PrefixIndex::default().containing(Ipv4Addr::LOCALHOST).next(), None);
     }
 
     /// Few bits, so that networks meet.
@@ -137,7 +137,7 @@ mod tests {
             let mut expected: Vec<usize> =
                 (0..networks.len()).filter(|&i| networks[i].contains(address)).collect();
             expected.sort_by_key(|&i| core::cmp::Reverse(networks[i].length()));
-            let found: Vec<usize> = Nest::new(&networks).around(address).collect();
+            let found: Vec<usize> = PrefixIndex::new(&networks).containing(address).collect();
             prop_assert_eq!(found, expected);
         }
     }

@@ -1,0 +1,139 @@
+//! How often each rule decided whether a flow may begin.
+//!
+//! Counted once per packet that asks for it, so what belongs to a flow costs nothing. O(log n) for n rules.
+
+use super::rule_id::RuleId;
+use super::ruling::RuledBy;
+use crate::base::text::counts;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Rules whose count is told each; of the others the sum is.
+const MAX_TOLD: usize = 32;
+
+/// A rule's count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RuleHit {
+    id: RuleId,
+    count: u64,
+}
+
+/// The counts of all rules of a table.
+#[derive(Clone, Debug, Default)]
+pub struct RuleHits {
+    /// In the order of the ids, none twice.
+    rules: Box<[RuleHit]>,
+    no_rule: u64,
+    blocked: u64,
+}
+
+impl RuleHits {
+    /// The counts of these rules: as they are, of rules that were there before.
+    pub(super) fn for_rules(&self, ids: impl Iterator<Item = RuleId>) -> Self {
+        let mut rules: Vec<RuleHit> =
+            ids.map(|id| RuleHit { id, count: self.of(RuledBy::Rule(id)) }).collect();
+        rules.sort_unstable_by_key(|rule| rule.id);
+        rules.dedup_by_key(|rule| rule.id);
+        Self { rules: rules.into(), ..*self }
+    }
+
+    /// Counts a ruling.
+    pub(super) fn count(&mut self, by: RuledBy) {
+        let count = match by {
+            RuledBy::Rule(id) => {
+                let place = self.rules.binary_search_by_key(&id, |rule| rule.id);
+                debug_assert!(place.is_ok(), "a ruling by {id}, which is not in the table");
+                let rule = place.ok().and_then(|place| self.rules.get_mut(place));
+                rule.map_or(&mut self.no_rule, |rule| &mut rule.count)
+            }
+            RuledBy::NoRule => &mut self.no_rule,
+            RuledBy::BlockedSection => &mut self.blocked,
+        };
+        *count += 1;
+    }
+
+    /// How many packets that asked to begin a flow were judged so.
+    pub fn of(&self, by: RuledBy) -> u64 {
+        match by {
+            RuledBy::Rule(id) => {
+                let place = self.rules.binary_search_by_key(&id, |rule| rule.id);
+                place.ok().and_then(|place| self.rules.get(place)).map_or(0, |rule| rule.count)
+            }
+            RuledBy::NoRule => self.no_rule,
+            RuledBy::BlockedSection => self.blocked,
+        }
+    }
+
+    /// What was counted, for the console: by rule, in the order of the ids, of the rules that decided most often. None
+    /// when nothing was; at most [`MAX_TOLD`] rules and their lines, whatever the number of rules.
+    pub fn lines(&self) -> Vec<String> {
+        let mut told: Vec<RuleHit> = self.rules.iter().copied().filter(|rule| rule.count > 0).collect();
+        told.sort_by_key(|rule| core::cmp::Reverse(rule.count));
+        let others = told.split_off(told.len().min(MAX_TOLD));
+        told.sort_unstable_by_key(|rule| rule.id);
+        let mut words = Vec::new();
+        words.push((String::from("by no rule"), self.no_rule));
+        words.push((String::from("for a blocked section"), self.blocked));
+        words.extend(told.iter().map(|rule| (format!("by {}", rule.id), rule.count)));
+        let rest = others.iter().map(|rule| rule.count).sum();
+        words.push((format!("by {} other rules", others.len()), rest));
+        let words = words.iter().filter(|(_, count)| *count > 0);
+        counts("judged:", words.map(|(name, count)| (name.as_str(), *count)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(line: u32) -> RuledBy {
+        RuledBy::Rule(RuleId::in_file(line))
+    }
+
+    fn hits(lines: core::ops::Range<u32>) -> RuleHits {
+        RuleHits::default().for_rules(lines.map(RuleId::in_file).rev())
+    }
+
+    #[test]
+    fn each_rule_and_what_no_rule_is_about_are_counted_apart() {
+        let mut hits = hits(2..5);
+        for by in [rule(3), RuledBy::NoRule, rule(3), rule(4), RuledBy::BlockedSection, RuledBy::NoRule] {
+            hits.count(by);
+        }
+        let counted = [rule(2), rule(3), rule(4), rule(5), RuledBy::NoRule, RuledBy::BlockedSection];
+        assert_eq!(counted.map(|by| hits.of(by)), [0, 2, 1, 0, 2, 1]);
+        assert_eq!(
+            hits.lines(),
+            ["judged: 2 by no rule, 1 for a blocked section, 2 by rules:3, 1 by rules:4"]
+        );
+    }
+
+    #[test]
+    fn what_was_not_counted_is_not_told() {
+        assert_eq!(hits(1..9).lines(), [""; 0]);
+    }
+
+    #[test]
+    fn of_many_rules_those_that_decide_most_are_told_in_few_lines() {
+        let mut hits = hits(1..32_769);
+        for rule in &mut hits.rules {
+            rule.count = if rule.id.line > 32_700 { u64::MAX / 100 } else { 1 };
+        }
+        (hits.no_rule, hits.blocked) = (u64::MAX, u64::MAX);
+        let lines = hits.lines();
+        assert!(lines.len() <= 5 && lines.iter().all(|line| line.len() < 450), "{lines:?}");
+        let text = lines.join("\n");
+        assert_eq!(text.matches("by rules:327").count(), MAX_TOLD);
+        assert!(text.contains("by 32736 other rules"), "{text}");
+    }
+
+    #[test]
+    fn rules_that_stay_keep_their_counts() {
+        let mut hits = hits(1..4);
+        [rule(1), rule(3), RuledBy::NoRule].into_iter().for_each(|by| hits.count(by));
+        let hits = hits.for_rules((3..6).map(RuleId::in_file));
+        assert_eq!([rule(1), rule(3), rule(5), RuledBy::NoRule].map(|by| hits.of(by)), [0, 1, 0, 1]);
+    }
+}
