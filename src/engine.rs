@@ -4,6 +4,7 @@
 //! Headers are rewritten in place; payloads are never looked at. Every packet that goes in comes out through
 //! exactly one call of [`Output::forward`], [`Output::fragment`] or [`Output::discard`], now or, of fragments
 //! that wait, later.
+#![forbid(unsafe_code)]
 
 pub mod clients;
 pub mod datapath;
@@ -141,7 +142,7 @@ impl<D: Packet> Engine<D> {
         self.datapath.set_rules(rules, now);
     }
 
-    /// Sets the MTU of `side`, in bytes of an IP packet; less than [`mtus::LEAST`] or more than [`mtus::MOST`] counts as
+    /// Sets the MTU of `side`, in bytes of an IP packet; less than [`LEAST`](crate::wire::mtu::LEAST) or more than [`MOST`](crate::wire::mtu::MOST) counts as
     /// that. Holds from the next packet on: larger ones are answered with "too big" or cut. A client's holds until the
     /// slot is attached anew.
     pub fn set_mtu(&mut self, side: Side, bytes: u16) {

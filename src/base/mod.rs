@@ -1,4 +1,5 @@
 //! Words that every layer uses: time, sides, prefixes, text, and why packets are dropped.
+#![forbid(unsafe_code)]
 
 pub mod counters;
 pub mod prefix;

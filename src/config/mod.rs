@@ -2,6 +2,7 @@
 //!
 //! [`Live`] is the one home of everything that can change while packets pass. Its setters put a [`Change`] into a queue
 //! for the data plane, which takes it up between two passes.
+#![forbid(unsafe_code)]
 
 pub mod change;
 pub mod command_line;

@@ -11,7 +11,7 @@ use super::datapath::Datapath;
 use crate::base::tick::Tick;
 use crate::base::time::Moment;
 use crate::flow::record::{Flow, FlowKind};
-use crate::flow::table::Expiry;
+use crate::flow::table::DueFlow;
 use crate::guard::rule::RuleAction;
 use crate::guard::{Answer, FlowRequest, Ruling};
 use crate::tables::slab::Id;
@@ -137,11 +137,11 @@ impl Datapath {
         while left > 0 {
             left -= 1;
             match self.flows.next_due(tick) {
-                Some(Expiry::Expired(flow)) => {
+                Some(DueFlow::Expired(flow)) => {
                     self.release(&flow, now);
                     self.counters.expired += 1;
                 }
-                Some(Expiry::Alive) => {}
+                Some(DueFlow::Alive) => {}
                 None => break,
             }
         }

@@ -1,4 +1,5 @@
 //! What the firewall remembers: flows, their state and how long it lasts.
+#![forbid(unsafe_code)]
 
 pub mod end;
 pub mod fragments;

@@ -36,7 +36,7 @@ pub enum FlowRefusal {
 
 /// What became of a flow whose second on the wheel came.
 #[derive(Debug)]
-pub enum Expiry {
+pub enum DueFlow {
     /// It was too long silent and is gone.
     Expired(Flow),
     /// It saw packets meanwhile and stays.
@@ -335,14 +335,14 @@ impl FlowTable {
     }
 
     /// Looks at the next flow whose second on the wheel has come; `None` when there is none up to `now`.
-    pub fn next_due(&mut self, now: Tick) -> Option<Expiry> {
+    pub fn next_due(&mut self, now: Tick) -> Option<DueFlow> {
         let id = self.lists.wheel.pop_due(now)?;
         let deadline = self.slab.get(id)?.deadline;
         if deadline.is_over(now) {
-            return self.forget(id).map(Expiry::Expired);
+            return self.forget(id).map(DueFlow::Expired);
         }
         self.lists.wheel.file(id, deadline);
-        Some(Expiry::Alive)
+        Some(DueFlow::Alive)
     }
 
     /// The next second in which [`FlowTable::next_due`] has something to do.

@@ -6,6 +6,7 @@
 //! without reading its rules one by one. [`ruleset`] does all of that for the rule file. What is not understood
 //! is never accepted. A rule knows where it was written ([`rule_id`]), a ruling names its rule, and how often
 //! each was the one is counted in [`hits`].
+#![forbid(unsafe_code)]
 
 pub mod antispoof;
 pub mod compiled;

@@ -1,4 +1,5 @@
 //! The kernel's loop after boot: what moves packets, what talks to XenStore, and the order in which both are done.
+#![forbid(unsafe_code)]
 
 mod client_exchange;
 mod client_vifs;

@@ -1,4 +1,5 @@
 //! Translation: outer ports for inner endpoints, and headers rewritten from one to the other.
+#![forbid(unsafe_code)]
 
 pub mod ident;
 pub mod mapping;

@@ -1,4 +1,5 @@
 //! Where packets go, to which neighbour, and what is sent back about those that go nowhere.
+#![forbid(unsafe_code)]
 
 pub mod destination;
 pub mod fragmentation;

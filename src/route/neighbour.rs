@@ -18,6 +18,7 @@ pub mod bounded;
 pub mod hops;
 pub mod request_allowances;
 pub mod silent;
+mod solicitation;
 pub mod waiting;
 
 use self::binding::{ArpOrigin, Binding};
@@ -25,20 +26,17 @@ use self::bounded::Bounds;
 use self::hops::Hops;
 use self::request_allowances::RequestAllowances;
 use self::silent::{Silent, SilentDue, SilentHop, Tries};
+use self::solicitation::ASK_EVERY;
+pub use self::solicitation::Solicited;
 use self::waiting::{Charged, LineId, WaitingPackets};
 use crate::base::time::Moment;
 use crate::tables::allowance::Taken;
 use crate::tables::share::Account;
 use crate::wire::ethernet::Mac;
 use core::net::Ipv4Addr;
-use core::time::Duration;
 
 /// Hops that answered: of one account as many as of all, while others do not want the room.
 const KNOWN: Bounds = Bounds { total: 512, per_account: 512 };
-/// Between two questions for one hop.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// Questions before packets for a hop are given up.
-const QUESTIONS: u8 = 3;
 /// On whose account the gateway is asked for.
 const GATEWAY_ASKER: Account = Account::UPLINK;
 /// Where packets for the gateway wait: behind the lines of silent hops.
@@ -62,15 +60,6 @@ pub trait NeighbourOutput<P> {
 
     /// Does with a packet what it says.
     fn emit(&mut self, event: NeighbourEffect<P>);
-}
-
-/// Whether a question is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Solicited {
-    /// It is.
-    Yes,
-    /// It could not be sent, or its account has none left.
-    No,
 }
 
 /// The gateway: never forgotten, never given up.

@@ -4,6 +4,7 @@
 //! [`machine::kernel_domain::SimRing`]. Around it is a [`machine::world::World`]: a [`machine::Machine`] that keeps
 //! memory, grants, event channels and XenStore by Xen's rules, and peers that a seeded scheduler lets act between any two
 //! steps of the kernel. A seed determines a run, bit for bit. See `docs/testing.md`.
+#![forbid(unsafe_code)]
 
 pub mod competition;
 pub mod frame;

@@ -15,15 +15,15 @@ use core::cell::RefCell;
 /// Bytes that each ring holds.
 const RING_BYTES: usize = 1024;
 
-type Tree = BTreeMap<String, Vec<u8>>;
+type FakeNodes = BTreeMap<String, Vec<u8>>;
 type FakeReply = Result<Vec<u8>, &'static str>;
 
 #[derive(Default)]
 struct FakeDaemon {
-    tree: Tree,
+    tree: FakeNodes,
     generation: u64,
     watches: Vec<(String, String)>,
-    transactions: BTreeMap<u32, (u64, Tree)>,
+    transactions: BTreeMap<u32, (u64, FakeNodes)>,
     last_transaction: u32,
     requests: VecDeque<u8>,
     replies: VecDeque<u8>,
@@ -244,13 +244,13 @@ impl FakeDaemon {
 
 /// Carries a request out on a tree; which nodes changed.
 fn on_tree(
-    tree: &mut Tree,
+    tree: &mut FakeNodes,
     kind: MessageKind,
     path: &str,
     payload: &[u8],
     argument: &str,
 ) -> Result<(Vec<u8>, BTreeSet<String>), &'static str> {
-    let exists = |tree: &Tree, path: &str| tree.keys().any(|key| key == path || is_below(key, path));
+    let exists = |tree: &FakeNodes, path: &str| tree.keys().any(|key| key == path || is_below(key, path));
     let ok = b"OK\0".to_vec();
     let changed = BTreeSet::from([path.to_string()]);
     match kind {
@@ -292,7 +292,7 @@ fn on_tree(
     }
 }
 
-fn remove(tree: &mut Tree, path: &str) {
+fn remove(tree: &mut FakeNodes, path: &str) {
     tree.retain(|key, _| key != path && !is_below(key, path));
 }
 

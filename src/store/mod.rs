@@ -6,6 +6,7 @@
 //!
 //! Facts: xen/include/public/io/xs_wire.h, docs/misc/xenstore.txt, XSA-349 (a flood of watch events must not
 //! cost memory).
+#![forbid(unsafe_code)]
 
 pub mod client;
 mod connection;

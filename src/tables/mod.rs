@@ -1,4 +1,5 @@
 //! Containers of a fixed size, allocated once. They know accounts and ticks, and nothing of flows.
+#![forbid(unsafe_code)]
 
 pub mod allowance;
 pub mod index;

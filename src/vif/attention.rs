@@ -27,11 +27,11 @@ const MAX_DOMAINS: usize = 128;
 /// What every domain has left.
 #[derive(Debug, Default)]
 pub struct Attention {
-    known: Vec<Budget>,
+    known: Vec<LookBudget>,
 }
 
 #[derive(Debug)]
-struct Budget {
+struct LookBudget {
     domain: DomainId,
     looks: Allowance,
     window: Moment,
@@ -77,17 +77,17 @@ impl Attention {
 
     /// When [`Self::advance`] has something to do.
     pub fn deadline(&self) -> Option<Moment> {
-        self.known.iter().filter_map(Budget::deadline).min()
+        self.known.iter().filter_map(LookBudget::deadline).min()
     }
 
-    fn budget(&mut self, domain: DomainId, now: Moment) -> &mut Budget {
+    fn budget(&mut self, domain: DomainId, now: Moment) -> &mut LookBudget {
         let index = self.known.iter().position(|budget| budget.domain == domain).unwrap_or_else(|| {
             if self.known.len() >= MAX_DOMAINS
                 && let Some(oldest) = (0..self.known.len()).min_by_key(|&index| self.known[index].last)
             {
                 self.known.swap_remove(oldest).open_window(now);
             }
-            self.known.push(Budget {
+            self.known.push(LookBudget {
                 domain,
                 looks: Allowance::new(LOOKS),
                 window: now,
@@ -103,7 +103,7 @@ impl Attention {
     }
 }
 
-impl Budget {
+impl LookBudget {
     fn deadline(&self) -> Option<Moment> {
         (self.left_out > 0).then(|| self.window + WINDOW)
     }

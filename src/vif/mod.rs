@@ -1,4 +1,5 @@
 //! Virtual network interfaces: where packets arrive and leave.
+#![forbid(unsafe_code)]
 
 pub mod attention;
 pub mod backend_directory;

@@ -7,25 +7,25 @@
 //!
 //! Whatever a client does wrong ends at worst its own connection ([`ClientBroken`]).
 
+mod deliver;
+
 use crate::base::time::Moment;
 use crate::vif::backpressure::{Budget, EgressLimits};
 use crate::vif::channels::Channels;
 use crate::vif::chunks::{Chunks, MAX_SEGMENTS};
-use crate::vif::extra::Extra;
 use crate::vif::fair_queue::{FairQueue, Room};
 use crate::vif::features::{Features, Support};
 use crate::vif::frame::Frame;
-use crate::vif::in_flight::{Arrival, Departure, InFlight};
+use crate::vif::in_flight::{Arrival, InFlight};
 use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
-use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
+use crate::vif::rx::RX_BYTES;
 use crate::vif::slots::{
     MAX_SLOTS, PacketSlot, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, tx_response,
 };
 use crate::vif::token_bucket::TokenBucket;
-use crate::wire::packet::{Gso, Offload, Packet};
+use crate::wire::packet::Packet;
 use crate::xen::charge::ClientCharges;
 use crate::xen::copy::{CopyBatch, Lent, Remote};
-use crate::xen::grant::Gref;
 use crate::xen::page::{PAGE_BYTES, Page};
 use crate::xen::page_pool::{Chunk, PagePool};
 use crate::xen::{DomainId, MappedPage, Xen};
@@ -335,98 +335,6 @@ impl Netback {
         frame.release(pages);
     }
 
-    /// Queues the copies of waiting frames into buffers that the client posted. What has found none for too long is
-    /// dropped.
-    pub fn deliver(
-        &mut self,
-        batch: &mut CopyBatch,
-        in_flight: &mut InFlight,
-        pages: &mut PagePool,
-        now: Moment,
-    ) -> Result<(), ClientBroken> {
-        let mut buffers = self.rx.waiting()? as usize;
-        while batch.room() >= COPIES_PER_PACKET {
-            let mut wanted = 0;
-            let next = self.queue.pop_if(|frame| {
-                wanted = buffers_for(frame);
-                wanted <= buffers
-            });
-            let Some(frame) = next else {
-                if now < self.expiry || self.expire_one(pages, now) == Expired::None {
-                    break;
-                }
-                continue;
-            };
-            buffers -= wanted;
-            self.store(frame, wanted, batch, in_flight);
-        }
-        Ok(())
-    }
-
-    /// Drops a frame that has waited for too long.
-    #[cold]
-    fn expire_one(&mut self, pages: &mut PagePool, now: Moment) -> Expired {
-        match self.queue.take_oldest_if(|frame| now >= frame.waits_since() + PATIENCE) {
-            Some(frame) => {
-                self.traffic.expired += 1;
-                frame.release(pages);
-                Expired::One
-            }
-            None => {
-                self.expiry = self.queue.oldest().map(Frame::waits_since).min().unwrap_or(now) + PATIENCE;
-                Expired::None
-            }
-        }
-    }
-
-    /// Queues the copies of one frame, which fills `buffers`.
-    fn store(&mut self, frame: Frame, buffers: usize, batch: &mut CopyBatch, in_flight: &mut InFlight) {
-        let mut filling = Filling::of(&frame);
-        let segments = batch.lend(frame.into_parts().0);
-        let first_copy = batch.waiting() as u32;
-        let first_answer = self.rx.next_response();
-        // The present buffer, and how far it is filled.
-        let (mut reference, mut filled) = (Gref(0), PAGE_BYTES as u16);
-        for segment in segments.segments() {
-            let mut skip = 0;
-            while skip < segment.bytes() {
-                if usize::from(filled) == PAGE_BYTES {
-                    (reference, filled) = (self.take_buffer(&mut filling), 0);
-                }
-                let moved = (segment.bytes() - skip).min(PAGE_BYTES as u16 - filled);
-                let to = Remote { domain: self.client, reference, offset: filled };
-                // Never refused: there is room for a frame's copies, and the bytes are the segment's.
-                let _ = batch.copy_out(&segment, skip, to, moved);
-                filled += moved;
-                skip += moved;
-            }
-        }
-        self.departing += 1;
-        in_flight.departures.push(Departure {
-            segments,
-            answer: first_answer,
-            answers: buffers as u8,
-            given_up: filling.given_up,
-            copies: first_copy..batch.waiting() as u32,
-        });
-    }
-
-    /// Takes the next buffer and writes the answer: each but the last is filled whole. Behind the first, one is given
-    /// up for an extra-info entry if there is one.
-    fn take_buffer(&mut self, filling: &mut Filling) -> Gref {
-        let RxRequest { id, reference } = RxRequest::parse(self.rx.take());
-        let bytes = filling.left.min(PAGE_BYTES);
-        filling.left -= bytes;
-        let mut flags = core::mem::replace(&mut filling.flags, RxFlags::empty());
-        flags.set(RxFlags::MORE_DATA, filling.left > 0);
-        self.rx.respond(RxResponse { id, offset: 0, flags, status: bytes as i16 }.encode());
-        if let Some(gso) = filling.gso.take() {
-            filling.given_up = Some(RxRequest::parse(self.rx.take()).id);
-            self.rx.respond(Extra::encode(gso));
-        }
-        reference
-    }
-
     /// After the batch ran: publishes the answers, gives pages back, hands each frame that arrived to `arrived`, and
     /// tells the client if it asked to be.
     pub fn settle<X: Xen>(
@@ -446,33 +354,6 @@ impl Netback {
         }
         let (tx, rx) = (self.tx.publish(), self.rx.publish());
         self.channels.notify(xen, tx, rx);
-    }
-
-    fn settle_departure(&mut self, batch: &CopyBatch, in_flight: &mut InFlight, pages: &mut PagePool) {
-        let Some(departure) = in_flight.departures.pop() else { return };
-        match batch.result(departure.copies) {
-            Ok(()) => self.traffic.sent += 1,
-            Err(_) => {
-                self.traffic.bad_buffer += 1;
-                self.fail_departure(departure.answer, departure.answers, departure.given_up);
-            }
-        }
-        // Never refused: the batch has run since the pages were lent to it.
-        if let Ok(segments) = batch.reclaim(departure.segments) {
-            segments.release(pages);
-        }
-    }
-
-    /// Changes `count` answers from `first` on, which are not published yet: nothing could be written.
-    #[cold]
-    fn fail_departure(&mut self, first: u32, count: u8, given_up: Option<u16>) {
-        for at in 0..u32::from(count) {
-            // An extra-info entry has no name of its own.
-            let name = given_up.filter(|_| at == 1);
-            self.rx.amend(first.wrapping_add(at), |written| {
-                RxResponse::failure(name.unwrap_or(RxResponse::parse(written).id)).encode()
-            });
-        }
     }
 
     fn settle_arrival(
@@ -556,34 +437,6 @@ impl Netback {
         }
         self.queue.release(xen.pages());
         xen.pages().close(self.charges);
-    }
-}
-
-/// Whether something had waited for too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expired {
-    One,
-    None,
-}
-
-/// What the answers to a frame's buffers say, as far as they are not written yet.
-struct Filling {
-    /// Bytes of the frame that have no buffer yet.
-    left: usize,
-    /// Flags of the next answer.
-    flags: RxFlags,
-    /// To be told behind the first buffer.
-    gso: Option<Gso>,
-    /// The name of the buffer that was given up for that.
-    given_up: Option<u16>,
-}
-
-impl Filling {
-    fn of(frame: &Frame) -> Self {
-        let Offload { checksum, gso } = frame.offload();
-        let mut flags = RxFlags::for_checksum(checksum);
-        flags.set(RxFlags::EXTRA_INFO, gso.is_some());
-        Self { left: frame.bytes(), flags, gso, given_up: None }
     }
 }
 

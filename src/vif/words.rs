@@ -1,9 +1,9 @@
 //! What the toolstack wrote of a vif besides where it is: read, and what of it is not done is told.
 
 use crate::base::text::{Excerpt, decimal};
-use crate::engine::mtus;
 use crate::guard::antispoof::Identity;
 use crate::vif::token_bucket::RateLimit;
+use crate::wire::mtu;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -34,7 +34,7 @@ const OWN: &str = "feature-";
 
 /// Reads an `mtu` node: bytes of the largest IP packet. `None` where it is none.
 pub fn parse_mtu(text: &str) -> Option<u16> {
-    decimal(text).filter(|bytes| (mtus::LEAST..=mtus::MOST).contains(bytes))
+    decimal(text).filter(|bytes| (mtu::LEAST..=mtu::MOST).contains(bytes))
 }
 
 /// The nodes of a client's vif that the toolstack chose, as they were read.
@@ -78,7 +78,7 @@ impl VifOptions {
             all.push(format!("rate {} is no limit: what it sends is not limited", Excerpt::of(rate)));
         }
         if let Some(mtu) = self.mtu.as_deref().filter(|_| self.mtu().is_none()) {
-            let (least, most, mtu) = (mtus::LEAST, mtus::MOST, Excerpt::of(mtu));
+            let (least, most, mtu) = (mtu::LEAST, mtu::MOST, Excerpt::of(mtu));
             all.push(format!("mtu {mtu} is none from {least} to {most}: 1500 is used"));
         }
         if let Some(kind) = self.kind.as_deref().filter(|&kind| !matches!(kind, "vif" | "vif_ioemu")) {

@@ -1,6 +1,6 @@
 //! What a hop said its Ethernet address is, and how long that is believed.
 
-use super::{ASK_EVERY, QUESTIONS};
+use super::solicitation::{ASK_EVERY, QUESTIONS};
 use crate::base::time::Moment;
 use crate::wire::ethernet::Mac;
 use core::time::Duration;

@@ -5,8 +5,8 @@
 
 use super::bounded::Bounds;
 use super::hops::{HopId, Hops, Record};
+use super::solicitation::{ASK_EVERY, QUESTIONS, Solicited};
 use super::waiting::{LineId, PAGES};
-use super::{ASK_EVERY, QUESTIONS, Solicited};
 use crate::base::time::Moment;
 use crate::tables::share::Account;
 use crate::tables::slab::{Ends, Links};

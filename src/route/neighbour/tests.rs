@@ -3,6 +3,7 @@
 use self::Event::*;
 use super::*;
 use crate::base::side::ClientSlot;
+use core::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
