@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::arch::global_asm;
 use core::panic::PanicInfo;
@@ -13,7 +14,8 @@ use ravelin::config::command_line::{CommandLine, ForcedCrash, Measurement};
 use ravelin::config::rule_source::RuleSource;
 use ravelin::engine::Engine;
 use ravelin::guard::RuleTable;
-use ravelin::kernel::{Firewall, measure};
+use ravelin::kernel::event::Event;
+use ravelin::kernel::{Firewall, event_log, measure};
 use ravelin::store::{Nodes, Store, StoreRing};
 use ravelin::xen::metal::{self, Boot};
 use ravelin::xen::{DomainId, Shutdown, Xen};
@@ -106,7 +108,7 @@ fn read_options(text: Result<&str, core::str::Utf8Error>) -> CommandLine {
 
 fn compile_rules(live: &Live) -> RuleTable {
     let (rules, report) = live.compile_rules();
-    report.log();
+    event_log::write(&Event::RulesReplaced(Rc::new(report)));
     rules
 }
 

@@ -7,6 +7,7 @@ use crate::engine::settings::{Quotas, UplinkPings};
 use crate::guard::RuleTable;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use core::net::Ipv4Addr;
 use log::LevelFilter;
 
@@ -23,7 +24,7 @@ pub enum Change {
     /// The address that clients know us by.
     ClientGateway(Ipv4Addr),
     /// The rules. Flows that they forbid end, others go on.
-    Rules(Box<RuleTable>, RulesReport),
+    Rules(Box<RuleTable>, Rc<RulesReport>),
     /// What clients may take. Holds for what they take from now on.
     Quotas(Quotas),
     /// Whether our address on the uplink answers pings.

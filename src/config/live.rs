@@ -14,6 +14,7 @@ use crate::engine::Settings;
 use crate::engine::settings::UplinkPings;
 use crate::guard::RuleTable;
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use arrayvec::ArrayVec;
 use core::net::Ipv4Addr;
 use log::LevelFilter;
@@ -170,7 +171,7 @@ impl Live {
 
     fn put_rules(&self, changes: &mut ChangeQueue) {
         let (table, report) = self.compile_rules();
-        changes.push(Change::Rules(Box::new(table), report));
+        changes.push(Change::Rules(Box::new(table), Rc::new(report)));
     }
 
     /// Runs `act`, and queues whatever is otherwise in effect after it.

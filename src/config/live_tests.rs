@@ -35,10 +35,12 @@ fn in_short(change: &Change) -> String {
         Change::Route { to: None, .. } => "no route".into(),
         Change::Route { to: Some(route), .. } => format!("{} via {}", route.address, route.gateway),
         Change::ClientGateway(address) => format!("clients' gateway {address}"),
-        Change::Rules(_, RulesReport::NoFile) => "no rules".into(),
-        Change::Rules(_, RulesReport::Read { bytes, problems }) => {
-            format!("rules of {bytes} bytes, {} wrong", problems.list.len())
-        }
+        Change::Rules(_, report) => match &**report {
+            RulesReport::NoFile => "no rules".into(),
+            RulesReport::Read { bytes, problems } => {
+                format!("rules of {bytes} bytes, {} wrong", problems.list.len())
+            }
+        },
         Change::LogLevel(level) => level.to_string(),
         other => format!("{other:?}"),
     }

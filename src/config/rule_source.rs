@@ -41,25 +41,3 @@ pub enum RulesReport {
         problems: Problems,
     },
 }
-
-impl RulesReport {
-    /// Says it on the console.
-    pub fn log(&self) {
-        match self {
-            Self::NoFile => {
-                log::info!(
-                    "no rule file: clients may open connections to the uplink, nothing else is permitted"
-                );
-            }
-            Self::Read { bytes, problems } => {
-                for problem in &problems.list {
-                    log::error!("{problem}");
-                }
-                if problems.omitted > 0 {
-                    log::error!("rules: {} more problems", problems.omitted);
-                }
-                log::info!("rules: {bytes} bytes read");
-            }
-        }
-    }
-}

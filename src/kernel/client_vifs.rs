@@ -7,11 +7,12 @@ use crate::base::time::Moment;
 use crate::config::change::Ownership;
 use crate::store::{Job, Nodes, Store, StoreError, StoreRing};
 use crate::tables::share::Account;
-use crate::vif::attention::Attention;
 use crate::vif::backend_directory::{BackendDirectory, make_room};
 use crate::vif::client::{ClientSteps, ClientVif, RingsChange};
 use crate::vif::device_id::DeviceId;
+use crate::vif::event::{ClientEvent, VifEvent};
 use crate::vif::features::Support;
+use crate::vif::look_limit::LookLimit;
 use crate::vif::netback::{ClientBroken, Netback};
 use crate::vif::platform::Platform;
 use crate::xen::{DomainId, Xen};
@@ -20,7 +21,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::task::Poll;
-use log::Level;
 
 /// The directory that the toolstack makes backend devices in, relative to ours.
 pub const BACKENDS: &str = "backend";
@@ -137,8 +137,8 @@ impl ClientVifs {
         let vacant = self.slots.iter().position(|place| matches!(place, SlotState::Vacant));
         let index = vacant.unwrap_or(self.slots.len());
         if index >= MAX_CLIENTS {
-            let what = format_args!("{MAX_CLIENTS} clients are connected already; this one is not served");
-            return platform.say(Level::Error, id, what);
+            let full = ClientEvent::NotServed(MAX_CLIENTS);
+            return platform.events.emit(VifEvent::Client(id, full));
         }
         let split = if index < SPLIT_CLIENTS { Support::Yes } else { Support::No };
         let store = platform.store.clone();
@@ -157,7 +157,6 @@ impl ClientVifs {
         news: News,
         platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
-        platform.attention.advance(platform.now);
         let mut failed = None;
         if news == News::Some || self.scan_wanted {
             failed = self.follow_scan(platform).or(self.follow_clearing());
@@ -165,7 +164,7 @@ impl ClientVifs {
         for index in 0..self.slots.len() {
             match self.slots.get_mut(index) {
                 Some(SlotState::Taken(vif)) => {
-                    let next_look = platform.attention.next_look(vif.id().domain);
+                    let next_look = platform.looks.next_look(vif.id().domain);
                     let due = match vif.is_asking() {
                         true => news == News::Some,
                         false => vif.deadline(next_look).is_some_and(|due| due <= platform.now),
@@ -196,9 +195,11 @@ impl ClientVifs {
         let (id, stale) = (device.id, device.stale);
         match found {
             Ok(directory) => {
-                platform.say(Level::Info, id, format_args!("new client, {}", directory.identity()));
+                let found = ClientEvent::Found(directory.identity().clone());
+                platform.events.emit(VifEvent::Client(id, found));
                 for what in directory.not_done() {
-                    platform.say(Level::Warn, id, format_args!("{what}"));
+                    let unsupported = ClientEvent::NotSupported(what.clone());
+                    platform.events.emit(VifEvent::Client(id, unsupported));
                 }
                 let mut vif = ClientVif::new(directory, platform.xen.now());
                 let steps = vif.advance(platform);
@@ -273,17 +274,17 @@ impl ClientVifs {
         match steps.change {
             RingsChange::None => {}
             RingsChange::Attached => {
-                platform.say(Level::Info, id, format_args!("connected"));
+                platform.events.emit(VifEvent::Client(id, ClientEvent::Connected));
                 if let Some(address) = address {
                     self.owners.claim(slot, id, address, &mut self.changes);
                 }
             }
             RingsChange::Detached => {
-                platform.say(Level::Info, id, format_args!("disconnected"));
+                platform.events.emit(VifEvent::Client(id, ClientEvent::Disconnected));
                 self.owners.withdraw(slot, &mut self.changes);
             }
             RingsChange::Gone => {
-                platform.say(Level::Info, id, format_args!("gone"));
+                platform.events.emit(VifEvent::Client(id, ClientEvent::Gone));
                 *place = SlotState::Vacant;
                 self.owners.withdraw(slot, &mut self.changes);
                 // It may have been made anew already, and nothing will announce it again.
@@ -295,7 +296,7 @@ impl ClientVifs {
             self.make_room(platform);
         }
         if error.is_about_the_request() {
-            platform.say(Level::Error, id, format_args!("{error}"));
+            platform.events.emit(VifEvent::Client(id, ClientEvent::Refused(error)));
             return None;
         }
         Some(error)
@@ -307,9 +308,7 @@ impl ClientVifs {
         if self.clearing.is_some() {
             return;
         }
-        log::warn!(
-            "XenStore's quota is used up: nodes that the toolstack made for hotplug scripts are removed"
-        );
+        platform.events.emit(VifEvent::QuotaUsedUp);
         let vifs = self.slots.iter_mut().filter_map(SlotState::vif);
         let devices = vifs.map(|vif| vif.id()).collect();
         let mut clearing = Job::new(make_room(devices, platform.store.clone()));
@@ -318,12 +317,12 @@ impl ClientVifs {
     }
 
     /// The next moment at which [`Self::advance`] has something to do without a reply of XenStore.
-    pub fn deadline(&self, attention: &Attention) -> Option<Moment> {
+    pub fn deadline(&self, looks: &LookLimit) -> Option<Moment> {
         let vifs = self.slots.iter().filter_map(|place| match place {
-            SlotState::Taken(vif) => vif.deadline(attention.next_look(vif.id().domain)),
+            SlotState::Taken(vif) => vif.deadline(looks.next_look(vif.id().domain)),
             _ => None,
         });
-        vifs.chain(attention.deadline()).min()
+        vifs.min()
     }
 
     /// The vif on a slot.

@@ -4,17 +4,19 @@
 //! has to know goes into the queue of changes.
 
 use super::client_vifs::{BACKENDS, ClientVifs, News};
+use super::event::{Event, StoreEvent};
+use super::event_log::EventLog;
 use super::requests::{self, Request, Requests};
 use super::store_silence::StoreSilence;
-use super::uplink_device::UplinkSearch;
+use super::uplink_search::{UPLINK, UplinkSearch};
 use super::vifs::Vifs;
 use crate::base::side::ClientSlot;
 use crate::base::time::Moment;
 use crate::config::{Change, ChangeQueue, Live};
 use crate::store::{Polled, Store, StoreError, StoreRing, WatchEvent};
-use crate::vif::attention::Attention;
 use crate::vif::deferred::DeferredPages;
 use crate::vif::frontend_directory;
+use crate::vif::look_limit::LookLimit;
 use crate::vif::netback::ClientBroken;
 use crate::vif::platform::Platform;
 use crate::vif::uplink::Uplink;
@@ -25,8 +27,6 @@ use crate::xen::event::Port;
 const CONTROL: &str = "control";
 /// The watch on our own network devices.
 const DEVICES: &str = "devices";
-/// The watch on the uplink's backend.
-pub(super) const UPLINK: &str = "uplink";
 
 /// What talks to XenStore and knows what is configured.
 pub struct ControlPlane<R: StoreRing> {
@@ -41,8 +41,10 @@ pub struct ControlPlane<R: StoreRing> {
     pub(super) search: UplinkSearch,
     /// Pages that backends of the uplink have not let go yet.
     pub(super) held: DeferredPages,
-    /// What each client has left of our attention.
-    attention: Attention,
+    /// How often each client's nodes may be looked at.
+    looks: LookLimit,
+    /// What happens.
+    pub(super) events: EventLog,
     silence: StoreSilence,
     health: StoreHealth,
 }
@@ -57,7 +59,7 @@ enum StoreHealth {
 }
 
 /// Whether a look at XenStore found something to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreWork {
     /// It did: there may be new ports to sleep on.
     Done,
@@ -74,12 +76,15 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     /// Those of XenStore.
     pub fn new(store: Store<R>, store_port: Port, live: Live) -> Result<Self, StoreError> {
         // There are no packets yet: the only time that XenStore is waited for.
-        store.wait_for(async {
-            requests::announce(&store).await?;
+        let refused = store.wait_for(async {
+            let refused = requests::announce(&store).await?;
             store.watch(requests::REQUESTS, CONTROL).await?;
             store.watch(BACKENDS, BACKENDS).await?;
-            store.watch(frontend_directory::DEVICES, DEVICES).await
+            store.watch(frontend_directory::DEVICES, DEVICES).await?;
+            Ok(refused)
         })?;
+        let mut events = EventLog::default();
+        refused.into_iter().for_each(|request| events.note(Event::RequestRefused(request)));
         Ok(Self {
             store,
             store_port,
@@ -88,7 +93,8 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             requests: Requests::default(),
             search: UplinkSearch::default(),
             held: DeferredPages::default(),
-            attention: Attention::default(),
+            looks: LookLimit::default(),
+            events,
             silence: StoreSilence::default(),
             health: StoreHealth::Works,
         })
@@ -132,7 +138,10 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             }
             news = News::Some;
         }
-        self.silence.look(now, &self.store);
+        if let Some(event) = self.silence.look(now, &self.store) {
+            self.events.note(Event::Store(event));
+        }
+        self.events.advance(now);
         // A port to sleep on is for the next round to see.
         StoreWork::Done
     }
@@ -182,21 +191,21 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
 
     /// Takes what the data plane is to be told.
     pub fn take_changes(&mut self) -> impl Iterator<Item = Change> + '_ {
-        let changes = core::iter::from_fn(|| self.changes.pop());
-        changes.inspect(|change| match change {
-            Change::Route { from: Some(from), to: Some(to) } if from.address != to.address => {
-                let (from, to) = (from.address, to.address);
-                log::warn!("uplink: our address is {to} from now on; flows from {from} end");
+        let Self { changes, events, .. } = self;
+        let changes = core::iter::from_fn(|| changes.pop());
+        changes.inspect(|change| {
+            if let Change::LogLevel(level) = change {
+                log::set_max_level(*level);
             }
-            Change::Rules(_, report) => report.log(),
-            Change::LogLevel(level) => log::set_max_level(*level),
-            _ => {}
+            if let Some(event) = Event::of(change) {
+                events.note(event);
+            }
         })
     }
 
     pub(super) fn platform<'a, X: Xen>(&'a mut self, xen: &'a mut X, now: Moment) -> Platform<'a, X, R> {
-        let Self { store, attention, held, .. } = self;
-        Platform { xen, store, now, attention, held }
+        let Self { store, looks, held, events, .. } = self;
+        Platform { xen, store, now, looks, held, events }
     }
 
     /// Says what XenStore did not do. That it has failed for good is said once.
@@ -205,15 +214,18 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         let is_new = error.is_about_the_request()
             || core::mem::replace(&mut self.health, StoreHealth::Failed) == StoreHealth::Works;
         if is_new {
-            log::error!("{error}");
+            self.events.note(Event::Store(StoreEvent::Failed(error)));
         }
     }
 
     /// When there is something to do without a reply of XenStore.
     pub fn deadline(&self, vifs: &Vifs) -> Option<Moment> {
-        let clients = vifs.clients.deadline(&self.attention);
+        let clients = vifs.clients.deadline(&self.looks);
         let uplink = vifs.uplink.as_ref().and_then(Uplink::deadline);
-        [clients, uplink, self.held.deadline(), self.silence.deadline()].into_iter().flatten().min()
+        [clients, uplink, self.held.deadline(), self.silence.deadline(), self.events.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

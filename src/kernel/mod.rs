@@ -6,14 +6,17 @@ mod client_vifs;
 mod control;
 mod dataplane;
 pub mod egress;
+pub mod event;
+pub mod event_log;
 pub mod measure;
 pub mod ownership;
 mod report;
-mod requests;
+pub mod requests;
 mod store_silence;
 mod turn;
 mod uplink_arp;
 mod uplink_device;
+mod uplink_search;
 mod vifs;
 
 pub use turn::Firewall;

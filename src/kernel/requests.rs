@@ -4,6 +4,8 @@
 use crate::store::{Job, Nodes, Store, StoreError, StoreRing};
 use crate::xen::Shutdown;
 use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 use core::task::Poll;
 
 /// The directory of requests, relative to ours: to be watched.
@@ -17,7 +19,7 @@ const FEATURES: [(&str, u8); 3] =
     [("control/feature-poweroff", 1), ("control/feature-reboot", 1), ("control/feature-suspend", 0)];
 
 /// A request that is obeyed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// End the domain.
     End(Shutdown),
@@ -25,20 +27,48 @@ pub enum Request {
     Balance,
     /// Say on the console what passed and what did not (`xl sysrq DOMAIN s`).
     Report,
+    /// Say on the console that this is not supported.
+    Unknown(UnknownRequest),
 }
 
-/// Says which requests are obeyed. A toolstack that does not let us say so is served all the same.
+/// A request that is not obeyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnknownRequest {
+    /// What `control/shutdown` held.
+    Shutdown(String),
+    /// What `control/sysrq` held.
+    SysRq(String),
+    /// The toolstack does not let us say that we obey this one. It is obeyed all the same.
+    Feature(&'static str, StoreError),
+}
+
+impl fmt::Display for UnknownRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shutdown(text) => {
+                write!(f, "{SHUTDOWN}: request \"{}\" is not supported", text.escape_debug())
+            }
+            Self::SysRq(text) => {
+                write!(f, "{SYSRQ}: key \"{}\" is not supported; m and s are", text.escape_debug())
+            }
+            Self::Feature(node, error) => write!(f, "{node}: {error}"),
+        }
+    }
+}
+
+/// Says which requests are obeyed. Returns where the toolstack does not let us say so.
 ///
 /// # Errors
 /// Only those that say that XenStore itself fails.
-pub async fn announce<R: StoreRing>(store: &Store<R>) -> Result<(), StoreError> {
+pub async fn announce<R: StoreRing>(store: &Store<R>) -> Result<Vec<UnknownRequest>, StoreError> {
+    let mut refused = Vec::new();
     for (node, value) in FEATURES {
         match store.write(node, value).await {
-            Err(error) if error.is_about_the_request() => log::warn!("{node}: {error}"),
+            Err(error) if error.is_about_the_request() => refused.push(UnknownRequest::Feature(node, error)),
             other => other?,
         }
     }
-    Ok(())
+    Ok(refused)
 }
 
 /// The request that waits, if any. It is acknowledged, as the protocol wants, by emptying the node.
@@ -51,17 +81,14 @@ async fn take_request<R: StoreRing>(store: Store<R>) -> Result<Option<Request>, 
         "" => {}
         "poweroff" | "halt" => return Ok(Some(Request::End(Shutdown::PowerOff))),
         "reboot" => return Ok(Some(Request::End(Shutdown::Reboot))),
-        other => log::warn!("{SHUTDOWN}: request \"{}\" is not supported", other.escape_debug()),
+        _ => return Ok(Some(Request::Unknown(UnknownRequest::Shutdown(shutdown)))),
     }
     let key = take(&store, SYSRQ).await?;
     match key.as_str() {
         "" | "\0" => Ok(None),
         "m" => Ok(Some(Request::Balance)),
         "s" => Ok(Some(Request::Report)),
-        other => {
-            log::warn!("{SYSRQ}: key \"{}\" is not supported; m and s are", other.escape_debug());
-            Ok(None)
-        }
+        _ => Ok(Some(Request::Unknown(UnknownRequest::SysRq(key)))),
     }
 }
 

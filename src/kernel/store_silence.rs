@@ -1,7 +1,9 @@
-//! Says on the console, once, that xenstored is slow or silent: packets go on, and clients cannot come or go.
+//! Notices, once, that xenstored is slow or silent: packets go on, and clients cannot come or go.
 
+use super::event::StoreEvent;
 use crate::base::time::Moment;
 use crate::store::{Store, StoreRing};
+use alloc::format;
 use core::time::Duration;
 
 /// How long a reply may take before it is worth a line: xenstored answers within a millisecond.
@@ -22,27 +24,26 @@ pub(super) struct StoreSilence {
 
 impl StoreSilence {
     /// Looks at how many requests are unanswered now, and how many `replies` there were since boot; says how things stand
-    /// when that is too long.
-    pub(super) fn look<R: StoreRing>(&mut self, now: Moment, store: &Store<R>) {
-        let waited = self.note(now, store.unanswered(), store.replies());
-        if let Some(waited) = waited {
-            let (asked, ring) = store.status();
-            let seconds = waited.as_secs();
-            log::warn!(
-                "xenstored takes {seconds} s to answer: clients wait, packets go on ({asked:?}; {ring})"
-            );
-        }
+    /// when that is too long, or is over.
+    pub(super) fn look<R: StoreRing>(&mut self, now: Moment, store: &Store<R>) -> Option<StoreEvent> {
+        Some(match self.note(now, store.unanswered(), store.replies())? {
+            Reached::Slow(waited) => {
+                let (asked, ring) = store.status();
+                StoreEvent::Slow { waited, status: format!("{asked:?}; {ring}") }
+            }
+            Reached::Prompt => StoreEvent::Prompt,
+        })
     }
 
-    /// Notes that; how long it has been silent if that is to be said now.
-    fn note(&mut self, now: Moment, unanswered: usize, replies: u64) -> Option<Duration> {
+    /// Notes that; what is to be said now, if anything.
+    fn note(&mut self, now: Moment, unanswered: usize, replies: u64) -> Option<Reached> {
         let waited = self.since.map_or(Duration::ZERO, |since| now.since(since));
         let mut say = None;
         if waited >= SLOW {
-            say = self.slow.is_none().then_some(waited);
+            say = self.slow.is_none().then_some(Reached::Slow(waited));
             self.slow = Some(now);
         } else if self.slow.is_some_and(|slow| now >= slow + PROMPT) {
-            log::info!("xenstored answers promptly again");
+            say = Some(Reached::Prompt);
             self.slow = None;
         }
         if unanswered == 0 {
@@ -61,6 +62,15 @@ impl StoreSilence {
     }
 }
 
+/// What is worth a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    /// Nothing has come for so long.
+    Slow(Duration),
+    /// It has been prompt for long enough.
+    Prompt,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,16 +84,16 @@ mod tests {
         let mut silence = StoreSilence::default();
         silence.note(at(10), 1, 0);
         assert_eq!(silence.deadline(), Some(at(11)));
-        silence.note(at(11), 1, 0);
+        assert_eq!(silence.note(at(11), 1, 0), Some(Reached::Slow(Duration::from_secs(1))));
         assert_eq!((silence.slow, silence.deadline()), (Some(at(11)), None));
         // One reply a second is still slow.
         silence.note(at(12), 1, 1);
-        silence.note(at(13), 1, 1);
+        assert_eq!(silence.note(at(13), 1, 1), None);
         assert_eq!(silence.slow, Some(at(13)));
         silence.note(at(14), 0, 2);
         silence.note(at(72), 0, 2);
         assert_eq!(silence.slow, Some(at(14)));
-        silence.note(at(74), 0, 2);
+        assert_eq!(silence.note(at(74), 0, 2), Some(Reached::Prompt));
         assert_eq!((silence.slow, silence.deadline()), (None, None));
     }
 }

@@ -8,6 +8,7 @@ use super::client_exchange::Armed;
 use super::control::{ControlPlane, StoreWork};
 use super::dataplane::DataPlane;
 use super::egress::Egress;
+use super::event::Event;
 use super::requests::Request;
 use crate::base::time::Moment;
 use crate::config::{ChangeQueue, Live};
@@ -73,6 +74,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// Says when the toolstack asks for the end.
     pub fn turn(&mut self) -> Option<Shutdown> {
         let now = self.now;
+        self.control.events.begin_turn(now);
         // Rules expire by the same clock as flows.
         self.data.engine.set_wall_clock(now, self.xen.unix_time(now));
         self.pass(now);
@@ -82,6 +84,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
                 Request::End(reason) => return Some(reason),
                 Request::Balance => self.report_balance(),
                 Request::Report => self.report(),
+                Request::Unknown(request) => self.control.events.note(Event::RequestRefused(request)),
             }
             work = self.control.look(&mut self.xen, &mut self.data.egress.vifs, now);
         }
@@ -106,6 +109,11 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// What is configured.
     pub fn live(&self) -> &Live {
         &self.control.live
+    }
+
+    /// What happened in the last turn, to look at.
+    pub fn events(&self) -> &[Event] {
+        self.control.events.happened()
     }
 
     /// The hypervisor, to look at.

@@ -14,6 +14,7 @@ pub mod machine;
 pub mod oracle;
 pub mod peer;
 pub mod prng;
+pub mod reconfigure;
 pub mod run;
 pub mod scenario;
 pub mod store;

@@ -18,7 +18,7 @@ use crate::sim::host::outside::{Outside, Target};
 use crate::sim::host::server::{ECHO, Echo, TRANSFER, TransferServer};
 use crate::sim::host::stack::{HostAddresses, StackHost};
 use crate::sim::host::web::{Browser, WebServer};
-use crate::sim::machine::kernel_domain::{KernelBoot, SimXen};
+use crate::sim::machine::kernel_domain::{KernelBoot, SimRing, SimXen};
 use crate::sim::machine::world::{Peer, SharedWorld, World};
 use crate::sim::machine::{Machine, UPLINK};
 use crate::sim::oracle::end_checks::{
@@ -43,7 +43,7 @@ use crate::sim::prng::Prng;
 use crate::sim::scenario::{Attacker, ClientShape, Scenario};
 use crate::sim::trace::Recording;
 use crate::sim::violation::OracleViolation;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::xen::meter::{self, Payer};
 use crate::xen::{DomainId, Shutdown, Xen, touch};
 use alloc::boxed::Box;
@@ -371,6 +371,18 @@ pub(in crate::sim) fn populate(
     world.add(Box::new(toolstack));
 }
 
+/// Puts the kernel together as `main` does.
+pub(in crate::sim) fn start_kernel(
+    boot: KernelBoot,
+    live: Live,
+) -> Result<Firewall<SimXen, SimRing>, StoreError> {
+    let KernelBoot { mut xen, store, .. } = boot;
+    let (rules, _) = live.compile_rules();
+    let engine = Engine::boot(live.settings(), rules, xen.entropy(), xen.now());
+    let port = store.port();
+    Firewall::new(xen, Store::new(store), port, live, engine)
+}
+
 /// Boots the kernel as `main` does, runs it, and checks that it lets go of everything.
 pub(in crate::sim) fn boot_kernel(
     world: &SharedWorld,
@@ -378,7 +390,6 @@ pub(in crate::sim) fn boot_kernel(
     boot: KernelBoot,
     told: &mut KernelSummary,
 ) -> Option<Shutdown> {
-    let KernelBoot { mut xen, store, .. } = boot;
     let _kernel = meter::charge(Payer::Kernel);
     meter::reset();
     let options = CommandLine {
@@ -389,17 +400,13 @@ pub(in crate::sim) fn boot_kernel(
     };
     let rules = RuleSource::File(scenario.rules.file().into_bytes().into());
     let live = Live::boot(&options, rules, 4 << 20);
-    let secret = xen.entropy()?;
-    let (rules, report) = live.compile_rules();
-    if let RulesReport::Read { problems, .. } = &report
+    if let (_, RulesReport::Read { problems, .. }) = live.compile_rules()
         && !problems.list.is_empty()
     {
         let mut world = world.borrow_mut();
         world.machine.violate("rule-file", format!("{problems:?}"));
     }
-    let engine = Engine::new(live.settings(), rules, secret, xen.now());
-    let port = store.port();
-    let mut firewall = match Firewall::new(xen, Store::new(store), port, live, engine) {
+    let mut firewall = match start_kernel(boot, live) {
         Ok(firewall) => firewall,
         Err(error) => {
             world.borrow_mut().machine.violate("store", format!("the kernel gave up XenStore: {error}"));

@@ -11,16 +11,15 @@ use crate::tables::share::Account;
 use crate::vif::backend_directory::BackendDirectory;
 use crate::vif::connect::{RingAddresses, UnusableRings};
 use crate::vif::device_id::DeviceId;
+use crate::vif::event::{ClientEvent, VifEvent};
 use crate::vif::lifecycle::backend::{Backend, BackendAction, BackendEvent, BackendObservation};
-use crate::vif::netback::Netback;
+use crate::vif::netback::{ClientBroken, Netback};
 use crate::vif::platform::Platform;
 use crate::vif::token_bucket::{RateLimit, TokenBucket};
 use crate::xen::Xen;
 use alloc::rc::Rc;
-use core::fmt;
 use core::task::Poll;
 use core::time::Duration;
-use log::Level;
 
 /// What happened to the rings while the device took its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,11 +191,10 @@ impl ClientVif {
     /// Ends the connection of a client that broke the protocol; it is served again when it starts anew.
     pub fn break_off<X: Xen, R: StoreRing + 'static>(
         &mut self,
-        why: impl fmt::Display,
+        why: ClientBroken,
         platform: &mut Platform<'_, X, R>,
     ) -> ClientSteps {
-        let id = self.id();
-        platform.say(Level::Warn, id, format_args!("broke the protocol ({why}): connection ended"));
+        platform.events.emit(VifEvent::Client(self.id(), ClientEvent::ProtocolBroken(why)));
         self.broke = true;
         self.let_go(platform.xen);
         let mut steps = self.advance(platform);
@@ -210,7 +208,7 @@ impl ClientVif {
     fn may_look<X: Xen, R: StoreRing>(&self, platform: &mut Platform<'_, X, R>) -> bool {
         let due = self.stale || self.life.deadline().is_some_and(|due| due <= platform.now);
         due && platform.now >= self.rests_until
-            && platform.attention.look(self.id().domain, platform.now) == Taken::Granted
+            && platform.looks.look(self.id().domain, platform.now) == Taken::Granted
     }
 
     /// Hands an event to the device's life and begins what comes of it.
@@ -303,7 +301,7 @@ impl ClientVif {
                 BackendEvent::Done
             }
             Err(why) => {
-                platform.say(Level::Warn, id, format_args!("cannot connect: {why}"));
+                platform.events.emit(VifEvent::Client(id, ClientEvent::CannotConnect(why)));
                 BackendEvent::Refused
             }
         }

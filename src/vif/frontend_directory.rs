@@ -46,6 +46,8 @@ pub struct FrontendDirectory {
     mac: Mac,
     address: Option<Ipv4Addr>,
     mtu: u16,
+    /// What the toolstack wrote instead of an MTU.
+    refused_mtu: Option<Excerpt>,
     found: BusState,
 }
 
@@ -69,12 +71,8 @@ impl FrontendDirectory {
         let mac = mac.parse().map_err(|_| StoreError::Other(Excerpt::of(&mac)))?;
         let found = BusState::parse(&found);
         let addresses = store.read_peer(&format!("{back}/ip")).await?.unwrap_or_default();
-        let mtu = mtu.map_or(USUAL_MTU, |text| {
-            parse_mtu(&text).unwrap_or_else(|| {
-                log::warn!("uplink: mtu {} cannot be: {USUAL_MTU} is used", Excerpt::of(&text));
-                USUAL_MTU
-            })
-        });
+        let refused_mtu = mtu.as_deref().filter(|text| parse_mtu(text).is_none()).map(Excerpt::of);
+        let mtu = mtu.as_deref().and_then(parse_mtu).unwrap_or(USUAL_MTU);
         store.watch(&format!("{back}/state"), token).await?;
         Ok(Self {
             device,
@@ -85,6 +83,7 @@ impl FrontendDirectory {
             front,
             back,
             mtu,
+            refused_mtu,
             found,
         })
     }
@@ -107,6 +106,11 @@ impl FrontendDirectory {
     /// Bytes of the largest IP packet that the toolstack says may go there.
     pub fn mtu(&self) -> u16 {
         self.mtu
+    }
+
+    /// What the toolstack wrote instead of an MTU; the usual one is used.
+    pub fn refused_mtu(&self) -> Option<&Excerpt> {
+        self.refused_mtu.as_ref()
     }
 
     /// Who serves the device.

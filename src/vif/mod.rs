@@ -1,7 +1,6 @@
 //! Virtual network interfaces: where packets arrive and leave.
 #![forbid(unsafe_code)]
 
-pub mod attention;
 pub mod backend_directory;
 pub mod backpressure;
 pub mod blank;
@@ -13,6 +12,7 @@ pub mod connect;
 pub mod deferred;
 pub mod device_id;
 pub mod drops;
+pub mod event;
 pub mod extra;
 pub mod fair_queue;
 pub mod features;
@@ -20,8 +20,10 @@ pub mod frame;
 pub mod frontend_directory;
 pub mod in_flight;
 pub mod lifecycle;
+pub mod look_limit;
 pub mod netback;
 pub mod netfront;
+pub mod per_domain;
 pub mod platform;
 pub mod ring;
 pub mod rx;

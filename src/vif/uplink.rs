@@ -5,6 +5,7 @@
 use crate::base::time::Moment;
 use crate::store::{Job, Store, StoreError, StoreRing};
 use crate::tables::allowance::{Allowance, Rate, Taken};
+use crate::vif::event::{UplinkEvent, VifEvent};
 use crate::vif::frontend_directory::{FrontendDirectory, OfferedFeatures};
 use crate::vif::lifecycle::frontend::{Frontend, FrontendAction, FrontendEvent, FrontendObservation, Link};
 use crate::vif::netfront::Netfront;
@@ -275,7 +276,8 @@ impl Uplink {
     ) -> FrontendEvent {
         platform.held.retry(platform.xen);
         if platform.xen.pages().is_beyond(Charge::KEPT) {
-            log::error!("uplink: its backend still holds {} pages: no new rings for it", platform.held.len());
+            let held = UplinkEvent::PagesHeld(platform.held.len());
+            platform.events.emit(VifEvent::Uplink(held));
             return FrontendEvent::Refused;
         }
         let backend = self.directory.backend();
@@ -285,7 +287,7 @@ impl Uplink {
                 FrontendEvent::Done
             }
             Err(error) => {
-                log::error!("uplink: no rings for domain {}: {error}", backend.0);
+                platform.events.emit(VifEvent::Uplink(UplinkEvent::NoRings(backend, error)));
                 FrontendEvent::Refused
             }
         }

@@ -1,0 +1,82 @@
+//! What happens, as values: for the console ([`super::event_log`]), and to look at.
+
+use super::requests::UnknownRequest;
+use crate::base::side::ClientSlot;
+use crate::config::Change;
+use crate::config::change::Ownership;
+use crate::config::rule_source::RulesReport;
+use crate::config::uplink_route::UplinkRoute;
+use crate::engine::settings::{Quotas, UplinkPings};
+use crate::store::StoreError;
+use crate::vif::event::VifEvent;
+use alloc::rc::Rc;
+use alloc::string::String;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+use log::LevelFilter;
+
+/// Something changed.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A vif's state.
+    Vif(VifEvent),
+    /// A client has an address from now on: packets for it go there, and it may send from it.
+    AddressTaken(ClientSlot, Ipv4Addr),
+    /// A client has none any more.
+    AddressLost(ClientSlot),
+    /// Our addresses on the uplink.
+    RouteChanged {
+        /// Until now.
+        from: Option<UplinkRoute>,
+        /// From now on.
+        to: Option<UplinkRoute>,
+    },
+    /// The address that clients know us by.
+    ClientGatewayChanged(Ipv4Addr),
+    /// The rules.
+    RulesReplaced(Rc<RulesReport>),
+    /// What clients may take.
+    QuotasChanged(Quotas),
+    /// Whether our address on the uplink answers pings.
+    UplinkPingsChanged(UplinkPings),
+    /// How much is said on the console.
+    LogLevelChanged(LevelFilter),
+    /// XenStore.
+    Store(StoreEvent),
+    /// A request of the toolstack's that is not obeyed.
+    RequestRefused(UnknownRequest),
+}
+
+/// Something happened to our connection to XenStore.
+#[derive(Clone, Debug)]
+pub enum StoreEvent {
+    /// A reply is overdue.
+    Slow {
+        /// How long nothing has come.
+        waited: Duration,
+        /// What was asked, and how far both ends are with the ring.
+        status: String,
+    },
+    /// Replies have come promptly for a minute.
+    Prompt,
+    /// It did not do something, or has failed for good.
+    Failed(StoreError),
+}
+
+impl Event {
+    /// What a change of the configuration or of a client's address is; of the uplink's connection the vif's own event
+    /// tells.
+    pub fn of(change: &Change) -> Option<Self> {
+        Some(match change {
+            Change::Route { from, to } => Self::RouteChanged { from: *from, to: *to },
+            Change::ClientGateway(address) => Self::ClientGatewayChanged(*address),
+            Change::Rules(_, report) => Self::RulesReplaced(report.clone()),
+            Change::Quotas(quotas) => Self::QuotasChanged(*quotas),
+            Change::UplinkPings(pings) => Self::UplinkPingsChanged(*pings),
+            Change::LogLevel(level) => Self::LogLevelChanged(*level),
+            Change::Ownership(Ownership::Gained(slot, address)) => Self::AddressTaken(*slot, *address),
+            Change::Ownership(Ownership::Lost(slot)) => Self::AddressLost(*slot),
+            Change::UplinkConnected { .. } => return None,
+        })
+    }
+}

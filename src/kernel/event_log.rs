@@ -1,0 +1,257 @@
+//! Where events become lines on the console: the one place that words them, and how many lines a client may cause.
+
+use super::event::{Event, StoreEvent};
+use crate::base::time::Moment;
+use crate::config::rule_source::RulesReport;
+use crate::vif::device_id::DeviceId;
+use crate::vif::event::{ClientEvent, EventSink, UplinkEvent, VifEvent};
+use crate::vif::per_domain::PerDomain;
+use crate::xen::DomainId;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+use log::Level;
+
+/// Lines about one domain in one [`WINDOW`].
+const LINES: u32 = 10;
+
+/// How long lines are counted before they may be as many again, and what was left out is said.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Takes a line of the console.
+type Say<'a> = dyn FnMut(Level, fmt::Arguments<'_>) + 'a;
+
+/// Writes events to the console, and keeps those of the present turn to be looked at.
+#[derive(Debug, Default)]
+pub struct EventLog {
+    budgets: PerDomain<LineBudget>,
+    happened: Vec<Event>,
+    now: Moment,
+}
+
+/// Lines about one domain.
+#[derive(Clone, Copy, Debug)]
+struct LineBudget {
+    window: Moment,
+    said: u32,
+    left_out: u32,
+}
+
+impl EventLog {
+    /// A turn begins at `now`: what happened before is forgotten.
+    pub fn begin_turn(&mut self, now: Moment) {
+        self.now = now;
+        self.happened.clear();
+    }
+
+    /// What has happened in this turn, in order.
+    pub fn happened(&self) -> &[Event] {
+        &self.happened
+    }
+
+    /// Writes down what happened. About a client only so much is written in a minute.
+    pub fn note(&mut self, event: Event) {
+        match &event {
+            Event::Vif(VifEvent::Client(id, _)) => {
+                if self.may_say(id.domain) {
+                    write(&event);
+                }
+            }
+            _ => write(&event),
+        }
+        self.happened.push(event);
+    }
+
+    /// Says how much was left out, when it is time.
+    pub fn advance(&mut self, now: Moment) {
+        for (domain, budget) in self.budgets.iter_mut() {
+            if budget.deadline().is_some_and(|due| due <= now) {
+                budget.open_window(domain, now);
+            }
+        }
+    }
+
+    /// When [`Self::advance`] has something to do.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.budgets.iter().filter_map(|(_, budget)| budget.deadline()).min()
+    }
+
+    /// Whether another line may be written about `domain`; that counts as one.
+    fn may_say(&mut self, domain: DomainId) -> bool {
+        let now = self.now;
+        let new = || LineBudget { window: now, said: 0, left_out: 0 };
+        let budget = self.budgets.entry(domain, now, new, |gone, mut budget| budget.open_window(gone, now));
+        if now >= budget.window + WINDOW {
+            budget.open_window(domain, now);
+        }
+        if budget.said < LINES {
+            budget.said += 1;
+            return true;
+        }
+        budget.left_out = budget.left_out.saturating_add(1);
+        false
+    }
+}
+
+impl EventSink for EventLog {
+    fn emit(&mut self, event: VifEvent) {
+        self.note(Event::Vif(event));
+    }
+}
+
+impl LineBudget {
+    fn deadline(&self) -> Option<Moment> {
+        (self.left_out > 0).then(|| self.window + WINDOW)
+    }
+
+    /// Begins to count lines anew, and says how many were left out.
+    fn open_window(&mut self, domain: DomainId, now: Moment) {
+        if self.left_out > 0 {
+            let seconds = now.since(self.window).as_secs();
+            log::warn!(
+                "domain {}: {} more lines about its vifs in {seconds} s were left out",
+                domain.0,
+                self.left_out
+            );
+        }
+        (self.window, self.said, self.left_out) = (now, 0, 0);
+    }
+}
+
+/// Writes an event to the console.
+pub fn write(event: &Event) {
+    tell(event, &mut |level, line| log::log!(level, "{line}"));
+}
+
+/// Words an event, in no line, one or several.
+fn tell(event: &Event, say: &mut Say<'_>) {
+    match event {
+        Event::Vif(VifEvent::Client(id, event)) => tell_client(*id, event, say),
+        Event::Vif(VifEvent::Uplink(event)) => tell_uplink(event, say),
+        Event::Vif(VifEvent::QuotaUsedUp) => say(
+            Level::Warn,
+            format_args!(
+                "XenStore's quota is used up: nodes that the toolstack made for hotplug scripts are removed"
+            ),
+        ),
+        Event::RouteChanged { from: Some(from), to: Some(to) } if from.address != to.address => {
+            let (from, to) = (from.address, to.address);
+            say(Level::Warn, format_args!("uplink: our address is {to} from now on; flows from {from} end"));
+        }
+        Event::RouteChanged { to: Some(to), .. } => {
+            let (address, gateway) = (to.address, to.gateway);
+            say(
+                Level::Warn,
+                format_args!("uplink: our address is {address}, the gateway {gateway} from now on"),
+            );
+        }
+        Event::RouteChanged { to: None, .. } => {
+            say(
+                Level::Warn,
+                format_args!("uplink: without an address or a gateway nothing goes there from now on"),
+            );
+        }
+        Event::RulesReplaced(report) => tell_rules(report, say),
+        Event::Store(event) => tell_store(event, say),
+        Event::RequestRefused(request) => say(Level::Warn, format_args!("{request}")),
+        Event::AddressTaken(..)
+        | Event::AddressLost(_)
+        | Event::ClientGatewayChanged(_)
+        | Event::QuotasChanged(_)
+        | Event::UplinkPingsChanged(_)
+        | Event::LogLevelChanged(_) => {}
+    }
+}
+
+fn tell_client(id: DeviceId, event: &ClientEvent, say: &mut Say<'_>) {
+    match event {
+        ClientEvent::Found(identity) => say(Level::Info, format_args!("{id}: new client, {identity}")),
+        ClientEvent::NotSupported(what) => say(Level::Warn, format_args!("{id}: {what}")),
+        ClientEvent::NotServed(most) => say(
+            Level::Error,
+            format_args!("{id}: {most} clients are connected already; this one is not served"),
+        ),
+        ClientEvent::Connected => say(Level::Info, format_args!("{id}: connected")),
+        ClientEvent::Disconnected => say(Level::Info, format_args!("{id}: disconnected")),
+        ClientEvent::Gone => say(Level::Info, format_args!("{id}: gone")),
+        ClientEvent::ProtocolBroken(why) => {
+            say(Level::Warn, format_args!("{id}: broke the protocol ({why}): connection ended"));
+        }
+        ClientEvent::CannotConnect(why) => say(Level::Warn, format_args!("{id}: cannot connect: {why}")),
+        ClientEvent::Refused(error) => say(Level::Error, format_args!("{id}: {error}")),
+    }
+}
+
+fn tell_uplink(event: &UplinkEvent, say: &mut Say<'_>) {
+    match event {
+        UplinkEvent::Found { device, mac } => {
+            say(Level::Info, format_args!("uplink: device {device}, our address there is {mac}"));
+        }
+        UplinkEvent::MtuRefused(text, used) => {
+            say(Level::Warn, format_args!("uplink: mtu {text} cannot be: {used} is used"));
+        }
+        UplinkEvent::Connected => say(Level::Info, format_args!("uplink: connected")),
+        UplinkEvent::Disconnected => say(Level::Warn, format_args!("uplink: disconnected")),
+        UplinkEvent::Removed => say(Level::Warn, format_args!("uplink: the device was removed")),
+        UplinkEvent::Unused(device) => {
+            say(Level::Warn, format_args!("uplink: device {device} is not used while there is another one"));
+        }
+        UplinkEvent::Unusable(device, error) => {
+            say(Level::Error, format_args!("uplink: device {device} cannot be used: {error}"));
+        }
+        UplinkEvent::ProtocolBroken(why) => {
+            say(
+                Level::Error,
+                format_args!("uplink: its backend broke the protocol ({why}): connection ended"),
+            );
+        }
+        UplinkEvent::PagesHeld(pages) => {
+            say(
+                Level::Error,
+                format_args!("uplink: its backend still holds {pages} pages: no new rings for it"),
+            );
+        }
+        UplinkEvent::NoRings(backend, error) => {
+            say(Level::Error, format_args!("uplink: no rings for domain {}: {error}", backend.0));
+        }
+        UplinkEvent::Refused(error) => say(Level::Error, format_args!("uplink: {error}")),
+    }
+}
+
+fn tell_rules(report: &RulesReport, say: &mut Say<'_>) {
+    match report {
+        RulesReport::NoFile => say(
+            Level::Info,
+            format_args!(
+                "no rule file: clients may open connections to the uplink, nothing else is permitted"
+            ),
+        ),
+        RulesReport::Read { bytes, problems } => {
+            for problem in &problems.list {
+                say(Level::Error, format_args!("{problem}"));
+            }
+            if problems.omitted > 0 {
+                say(Level::Error, format_args!("rules: {} more problems", problems.omitted));
+            }
+            say(Level::Info, format_args!("rules: {bytes} bytes read"));
+        }
+    }
+}
+
+fn tell_store(event: &StoreEvent, say: &mut Say<'_>) {
+    match event {
+        StoreEvent::Slow { waited, status } => {
+            let seconds = waited.as_secs();
+            say(
+                Level::Warn,
+                format_args!("xenstored takes {seconds} s to answer: clients wait, packets go on ({status})"),
+            );
+        }
+        StoreEvent::Prompt => say(Level::Info, format_args!("xenstored answers promptly again")),
+        StoreEvent::Failed(error) => say(Level::Error, format_args!("{error}")),
+    }
+}
+
+#[cfg(test)]
+#[path = "event_log_tests.rs"]
+mod tests;

@@ -1,0 +1,173 @@
+//! Every event has the line that scenarios and people look for, and a client causes no more than so many.
+
+use super::*;
+use crate::base::text::Excerpt;
+use crate::config::uplink_route::UplinkRoute;
+use crate::guard::antispoof::Identity;
+use crate::guard::ruleset;
+use crate::kernel::requests::UnknownRequest;
+use crate::store::StoreError;
+use crate::vif::{netback, netfront};
+use crate::wire::ethernet::Mac;
+use crate::xen::XenError;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+
+const START: Moment = Moment::from_nanoseconds(1_000_000_000);
+const ID: DeviceId = DeviceId { domain: DomainId(7), device: 0 };
+
+fn lines(event: Event) -> Vec<String> {
+    let mut lines = Vec::new();
+    tell(&event, &mut |level, line| lines.push(format!("{level} {line}")));
+    lines
+}
+
+fn client(event: ClientEvent) -> Vec<String> {
+    lines(Event::Vif(VifEvent::Client(ID, event)))
+}
+
+fn uplink(event: UplinkEvent) -> Vec<String> {
+    lines(Event::Vif(VifEvent::Uplink(event)))
+}
+
+#[test]
+fn a_client_s_life_is_told() {
+    let identity = Identity::parse("00:16:3e:01:02:03", "10.137.0.5");
+    assert_eq!(
+        client(ClientEvent::Found(identity.clone())),
+        [format!("INFO vif7.0: new client, {identity}")]
+    );
+    assert_eq!(client(ClientEvent::NotSupported("rate".to_owned())), ["WARN vif7.0: rate"]);
+    assert_eq!(
+        client(ClientEvent::NotServed(90)),
+        ["ERROR vif7.0: 90 clients are connected already; this one is not served"]
+    );
+    assert_eq!(client(ClientEvent::Connected), ["INFO vif7.0: connected"]);
+    assert_eq!(client(ClientEvent::Disconnected), ["INFO vif7.0: disconnected"]);
+    assert_eq!(client(ClientEvent::Gone), ["INFO vif7.0: gone"]);
+    let why = netback::ClientBroken::Ring;
+    assert_eq!(
+        client(ClientEvent::ProtocolBroken(why)),
+        [format!("WARN vif7.0: broke the protocol ({why}): connection ended")]
+    );
+    let error = StoreError::NoEntry;
+    assert_eq!(client(ClientEvent::Refused(error.clone())), [format!("ERROR vif7.0: {error}")]);
+}
+
+#[test]
+fn the_uplink_s_life_is_told() {
+    let mac = Mac([0, 0x16, 0x3e, 0, 0, 3]);
+    assert_eq!(
+        uplink(UplinkEvent::Found { device: 1, mac }),
+        ["INFO uplink: device 1, our address there is 00:16:3e:00:00:03"]
+    );
+    assert_eq!(
+        uplink(UplinkEvent::MtuRefused(Excerpt::of("tiny"), 1500)),
+        ["WARN uplink: mtu \"tiny\" cannot be: 1500 is used"]
+    );
+    assert_eq!(uplink(UplinkEvent::Connected), ["INFO uplink: connected"]);
+    assert_eq!(uplink(UplinkEvent::Disconnected), ["WARN uplink: disconnected"]);
+    assert_eq!(uplink(UplinkEvent::Removed), ["WARN uplink: the device was removed"]);
+    assert_eq!(
+        uplink(UplinkEvent::Unused(1)),
+        ["WARN uplink: device 1 is not used while there is another one"]
+    );
+    let error = StoreError::NoEntry;
+    assert_eq!(
+        uplink(UplinkEvent::Unusable(1, error.clone())),
+        [format!("ERROR uplink: device 1 cannot be used: {error}")]
+    );
+    let why = netfront::UplinkBroken::Ring;
+    assert_eq!(
+        uplink(UplinkEvent::ProtocolBroken(why)),
+        [format!("ERROR uplink: its backend broke the protocol ({why}): connection ended")]
+    );
+    assert_eq!(
+        uplink(UplinkEvent::PagesHeld(3)),
+        ["ERROR uplink: its backend still holds 3 pages: no new rings for it"]
+    );
+    let error = XenError(-12);
+    assert_eq!(
+        uplink(UplinkEvent::NoRings(DomainId(4), error)),
+        [format!("ERROR uplink: no rings for domain 4: {error}")]
+    );
+    let error = StoreError::NoEntry;
+    assert_eq!(uplink(UplinkEvent::Refused(error.clone())), [format!("ERROR uplink: {error}")]);
+}
+
+#[test]
+fn a_change_of_our_address_is_told() {
+    let route = |address: &str, gateway: &str| {
+        Some(UplinkRoute { address: address.parse().unwrap(), gateway: gateway.parse().unwrap() })
+    };
+    let changed = |from, to| lines(Event::RouteChanged { from, to });
+    let (old, new) = (route("10.0.0.2/24", "10.0.0.1"), route("10.0.0.7/24", "10.0.0.1"));
+    assert_eq!(
+        changed(old, new),
+        ["WARN uplink: our address is 10.0.0.7/24 from now on; flows from 10.0.0.2/24 end"]
+    );
+    let first = ["WARN uplink: our address is 10.0.0.7/24, the gateway 10.0.0.1 from now on"];
+    assert_eq!(changed(None, new), first);
+    assert_eq!(changed(route("10.0.0.7/24", "10.0.0.9"), new), first);
+    assert_eq!(
+        changed(new, None),
+        ["WARN uplink: without an address or a gateway nothing goes there from now on"]
+    );
+}
+
+#[test]
+fn rules_are_told_with_what_is_wrong_with_them() {
+    let none = Rc::new(RulesReport::NoFile);
+    assert_eq!(
+        lines(Event::RulesReplaced(none)),
+        ["INFO no rule file: clients may open connections to the uplink, nothing else is permitted"]
+    );
+    let (_, problems) = ruleset::read(b"[default]\nnonsense\n", &[]);
+    let problem = format!("ERROR {}", problems.list[0]);
+    let report = Rc::new(RulesReport::Read { bytes: 19, problems });
+    assert_eq!(lines(Event::RulesReplaced(report)), [problem.as_str(), "INFO rules: 19 bytes read"]);
+}
+
+#[test]
+fn xenstore_and_the_toolstack_are_told_of() {
+    let slow = StoreEvent::Slow { waited: Duration::from_secs(2), status: "Read; 1".to_owned() };
+    assert_eq!(
+        lines(Event::Store(slow)),
+        ["WARN xenstored takes 2 s to answer: clients wait, packets go on (Read; 1)"]
+    );
+    assert_eq!(lines(Event::Store(StoreEvent::Prompt)), ["INFO xenstored answers promptly again"]);
+    let error = StoreError::NoEntry;
+    assert_eq!(lines(Event::Store(StoreEvent::Failed(error.clone()))), [format!("ERROR {error}")]);
+    let quota = "XenStore's quota is used up: nodes that the toolstack made for hotplug scripts are removed";
+    assert_eq!(lines(Event::Vif(VifEvent::QuotaUsedUp)), [format!("WARN {quota}")]);
+    assert_eq!(
+        lines(Event::RequestRefused(UnknownRequest::Shutdown("suspend".to_owned()))),
+        ["WARN control/shutdown: request \"suspend\" is not supported"]
+    );
+    assert_eq!(
+        lines(Event::RequestRefused(UnknownRequest::SysRq("x".to_owned()))),
+        ["WARN control/sysrq: key \"x\" is not supported; m and s are"]
+    );
+}
+
+#[test]
+fn what_is_left_out_is_counted_and_told_when_the_minute_is_over() {
+    let mut log = EventLog::default();
+    log.begin_turn(START);
+    for _ in 0..100 {
+        log.emit(VifEvent::Client(ID, ClientEvent::Connected));
+    }
+    let budget = *log.budgets.get(ID.domain).unwrap();
+    assert_eq!((budget.said, budget.left_out), (10, 90));
+    // Whoever looks sees all of them.
+    assert_eq!(log.happened().len(), 100);
+    assert_eq!(log.deadline(), Some(START + WINDOW));
+    log.advance(START + WINDOW);
+    let budget = *log.budgets.get(ID.domain).unwrap();
+    assert_eq!((budget.said, budget.left_out), (0, 0));
+    assert_eq!(log.deadline(), None);
+    log.begin_turn(START + WINDOW);
+    assert!(log.happened().is_empty());
+}

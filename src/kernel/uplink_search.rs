@@ -1,0 +1,95 @@
+//! The search for an uplink: our network devices are listed when they change, and the first that can be used is taken.
+
+use super::client_vifs::directory_or_empty;
+use crate::base::text::decimal;
+use crate::store::{Job, Store, StoreError, StoreRing};
+use crate::vif::frontend_directory::{self, FrontendDirectory};
+use alloc::vec::Vec;
+use core::task::Poll;
+
+/// The watch on the uplink's backend.
+pub(super) const UPLINK: &str = "uplink";
+
+/// The network devices that there are, and the first that can be used, unless one is in use.
+#[derive(Debug)]
+pub(super) struct Listing {
+    pub(super) devices: Vec<u32>,
+    pub(super) found: Option<FrontendDirectory>,
+    /// Why those before it cannot.
+    pub(super) unusable: Vec<(u32, StoreError)>,
+}
+
+impl Listing {
+    /// Lists the devices; with [`Need::Uplink`] the first that can be used is taken.
+    async fn read<R: StoreRing>(need: Need, store: Store<R>) -> Result<Self, StoreError> {
+        let mut devices: Vec<u32> = directory_or_empty(&store, frontend_directory::DEVICES)
+            .await?
+            .iter()
+            .filter_map(|name| decimal(name))
+            .collect();
+        devices.sort_unstable();
+        let candidates = match need {
+            Need::Uplink => devices.as_slice(),
+            Need::Names => &[],
+        };
+        let mut unusable = Vec::new();
+        for &device in candidates {
+            match FrontendDirectory::discover(device, UPLINK, &store).await {
+                Ok(directory) => return Ok(Self { devices, found: Some(directory), unusable }),
+                // It went away, or is still being made: another event will tell.
+                Err(StoreError::NoEntry) => {}
+                Err(error) if error.is_about_the_request() => {
+                    unusable.push((device, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { devices, found: None, unusable })
+    }
+}
+
+/// Why the devices are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// There is no uplink.
+    Uplink,
+    /// To say which are not used.
+    Names,
+}
+
+/// The search for an uplink: our network devices are listed when they change.
+#[derive(Debug, Default)]
+pub(super) struct UplinkSearch {
+    listing: Option<Job<Result<Listing, StoreError>>>,
+    /// Devices came or went since they were last listed.
+    stale: bool,
+    /// Network devices beside the uplink that were reported as not used.
+    pub(super) unused: Vec<u32>,
+}
+
+impl UplinkSearch {
+    /// Devices may have come or gone: they are to be listed again.
+    pub(super) fn look_again(&mut self) {
+        self.stale = true;
+    }
+
+    /// Whether [`Self::next`] has something to ask.
+    pub(super) fn is_due(&self) -> bool {
+        self.stale && self.listing.is_none()
+    }
+
+    /// The next listing, if XenStore has answered.
+    pub(super) fn next<R: StoreRing + 'static>(
+        &mut self,
+        store: &Store<R>,
+        need: Need,
+    ) -> Option<Result<Listing, StoreError>> {
+        if self.is_due() {
+            self.stale = false;
+            self.listing = Some(Job::new(Listing::read(need, store.clone())));
+        }
+        let Poll::Ready(listing) = self.listing.as_mut()?.poll() else { return None };
+        self.listing = None;
+        Some(listing)
+    }
+}
