@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clients;
+pub mod counters;
 pub mod datapath;
 mod established;
 mod fragments;
@@ -31,10 +32,11 @@ use core::net::Ipv4Addr;
 use self::datapath::{Datapath, Entropy, PacketView, Verdict};
 pub use self::revalidate::Progress;
 pub use self::settings::Settings;
-use crate::base::counters::{Counters, DropReason};
+use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
 use crate::base::time::{Moment, UnixSeconds};
+use crate::engine::counters::Counters;
 use crate::flow::fragments::Fragments;
 use crate::guard::RuleTable;
 use crate::route::segmentation::Segmented;

@@ -5,7 +5,7 @@
 #![cfg(feature = "sim")]
 
 mod support;
-use ravelin::base::counters::DropReason;
+use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
 use ravelin::engine::{Engine, Output, Progress, Settings};
@@ -209,7 +209,7 @@ fn no_packet_allocates() {
         DropReason::TtlExpired,
         DropReason::ForFirewall,
     ] {
-        assert!(counters.dropped(why) > 100, "{why:?}: {counters:?}");
+        assert!(counters.dropped.of(why) > 100, "{why:?}: {counters:?}");
     }
 }
 

@@ -325,9 +325,9 @@ impl Trial {
             [Out::Forward(Side::Client(slot), packet)] if alive => {
                 assert_eq!((slot.0, &packet.bytes), (flow.near, &wanted.bytes));
             }
-            [Out::Discard(ravelin::base::counters::DropReason::InsideSource)]
+            [Out::Discard(ravelin::base::drop_reason::DropReason::InsideSource)]
                 if self.model.slot(R).is_some() => {}
-            [Out::Discard(ravelin::base::counters::DropReason::QuoteUnknown)] if !alive => {
+            [Out::Discard(ravelin::base::drop_reason::DropReason::QuoteUnknown)] if !alive => {
                 // The engine has ended it now.
                 let far = (flow.far, flow.far_port);
                 assert!(self.model.find_outside(flow.protocol, flow.outer_port, far).is_none());
@@ -359,7 +359,7 @@ impl Trial {
             }
             (
                 Expected::Reset,
-                [Out::Answer(_, bytes), Out::Discard(ravelin::base::counters::DropReason::TcpMidstream)],
+                [Out::Answer(_, bytes), Out::Discard(ravelin::base::drop_reason::DropReason::TcpMidstream)],
             ) => answered(bytes).protocol() == 6,
             _ => false,
         };

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::base::counters::DropReason;
+use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::UnixSeconds;
 use ravelin::guard::RuleTable;

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::base::counters::DropReason;
+use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::ClientSlot;
 use ravelin::engine::Settings;
 use ravelin::guard::RuleTable;

@@ -215,15 +215,15 @@ fn any_bytes_are_disposed_of_exactly_once() {
     assert_eq!((world.engine.fragments().waiting(), disposed), (0, taken));
     let counters = world.engine.counters();
     let forwarded = counters.outward + counters.inward + counters.between;
-    assert_eq!(forwarded + counters.dropped_in_all(), taken);
+    assert_eq!(forwarded + counters.dropped.total(), taken);
     assert!(forwarded > 300, "{forwarded}");
 }
 
 #[test]
 fn every_reason_has_its_own_name() {
     let names: std::collections::BTreeSet<&str> =
-        ravelin::base::counters::DropReason::ALL.iter().map(|why| why.name()).collect();
-    assert_eq!(names.len(), ravelin::base::counters::DropReason::ALL.len());
+        ravelin::base::drop_reason::DropReason::ALL.iter().map(|why| why.name()).collect();
+    assert_eq!(names.len(), ravelin::base::drop_reason::DropReason::ALL.len());
     assert!(
         names
             .iter()

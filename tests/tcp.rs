@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 mod support;
-use ravelin::base::counters::DropReason;
+use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::Side;
 use support::*;
 

@@ -3,7 +3,7 @@
 
 mod stub;
 
-use ravelin::base::counters::DropReason;
+use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
 use ravelin::engine::{Engine, Output, Settings};

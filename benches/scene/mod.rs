@@ -4,7 +4,7 @@
 pub mod memory;
 pub mod rules;
 
-use ravelin::base::counters::DropReason;
+use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::tick::{Seconds, Tick};
 use ravelin::base::time::Moment;

@@ -12,10 +12,11 @@ use super::clients::{ClientTable, Concerned};
 use super::mtus::Mtus;
 use super::settings::Settings;
 use super::walk::Walks;
-use crate::base::counters::{Counters, DropReason};
+use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
 use crate::base::time::{Moment, UnixSeconds};
+use crate::engine::counters::Counters;
 use crate::flow::fragments::Fragments;
 use crate::flow::freshness::Freshness;
 use crate::flow::record::{Flow, Generation};
@@ -371,7 +372,7 @@ impl Datapath {
 
     /// Counts a packet dropped for `why`.
     pub fn count_drop(&mut self, why: DropReason) {
-        self.counters.drop(why);
+        self.counters.dropped.count(why);
     }
 
     /// Counts `packets` that go from one side to another.

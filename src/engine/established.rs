@@ -4,7 +4,7 @@ use core::net::Ipv4Addr;
 
 use super::datapath::{Datapath, PacketView, Verdict};
 use super::transport::read_transport;
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
 use crate::base::time::Moment;

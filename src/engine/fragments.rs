@@ -2,7 +2,7 @@
 
 use super::datapath::{Datapath, PacketView, Verdict};
 use super::{Engine, Output};
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::DropReason;
 use crate::base::side::Side;
 use crate::base::tick::Tick;
 use crate::base::time::Moment;

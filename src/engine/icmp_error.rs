@@ -4,7 +4,7 @@
 //! it quotes, that packet is of a flow that is alive, and, of TCP, can still be on its way (RFC 5927).
 
 use super::datapath::{Datapath, PacketView, Verdict};
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::flow::end::End;

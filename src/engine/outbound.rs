@@ -2,7 +2,7 @@
 
 use super::datapath::{Datapath, PacketView, Verdict};
 use super::transport::{near_and_far_port, read_transport};
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::flow::end::End;

@@ -8,7 +8,7 @@
 
 use super::datapath::{Datapath, PacketView, Verdict};
 use super::settings::UplinkPings;
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::nat::rewrite::{answer_echo, readdress};

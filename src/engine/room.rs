@@ -5,7 +5,7 @@
 //! much, if the client has less than its guaranteed part (conformance S-1).
 
 use super::datapath::Datapath;
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::DropReason;
 use crate::base::tick::Tick;
 use crate::base::time::Moment;
 use crate::flow::record::{Flow, FlowKind};

@@ -1,7 +1,7 @@
 //! What a packet carries, as the engine takes it.
 
 use super::datapath::PacketView;
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::DropReason;
 use crate::flow::end::End;
 use crate::wire::icmp::{Icmp, IcmpFault};
 use crate::wire::ipv4::Part;

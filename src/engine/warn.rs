@@ -1,7 +1,7 @@
 //! What the console is told when something runs out: each thing once in a while, whatever happens.
 
 use super::datapath::Datapath;
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::DropReason;
 use crate::base::side::ClientSlot;
 use crate::base::tick::{Seconds, Tick};
 use crate::base::time::Moment;
@@ -19,7 +19,7 @@ impl Datapath {
         };
         *next = tick.after(INTERVAL);
         if let Some(client) = self.clients.get(slot) {
-            let refused = self.counters.dropped(why).saturating_add(1);
+            let refused = self.counters.dropped.of(why).saturating_add(1);
             log::warn!("{}: new flows refused ({}, {refused} packets so far)", client.address, why.name());
         }
     }

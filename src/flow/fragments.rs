@@ -17,7 +17,7 @@ use siphasher::sip::SipHasher13;
 
 use super::coverage::{Coverage, CoverageError};
 use super::passed::Passed;
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::DropReason;
 use crate::base::tick::{Seconds, Tick};
 use crate::nat::translation::Translation;
 use crate::tables::index::Index;

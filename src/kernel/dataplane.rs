@@ -3,6 +3,7 @@
 use super::client_exchange::{Armed, ClientExchange, WayAhead};
 use super::egress::{Egress, EgressContext, GATEWAY_MAC};
 use super::uplink_arp;
+use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::config::Change;
@@ -12,7 +13,6 @@ use crate::engine::Engine;
 use crate::route::proxy_arp;
 use crate::tables::share::Account;
 use crate::vif::backpressure::{Backpressure, Drain, EgressLimits};
-use crate::vif::drops::FrameDrop;
 use crate::vif::features::{Features, Support};
 use crate::vif::frame::{CannotSegment, Frame};
 use crate::vif::lifecycle::frontend::Link;
@@ -142,21 +142,21 @@ impl DataPlane {
     fn take_from_uplink(&mut self, mut frame: Frame, mac: Mac, pages: &mut PagePool, now: Moment) {
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
         let Some(header) = Header::read(frame.head()) else {
-            return context.drop_frame(frame, FrameDrop::Protocol);
+            return context.drop_frame(frame, DropReason::Protocol);
         };
         match header.ether_type {
-            EtherType::Ipv4 if header.destination != mac => context.drop_frame(frame, FrameDrop::NotForUs),
+            EtherType::Ipv4 if header.destination != mac => context.drop_frame(frame, DropReason::OtherHost),
             EtherType::Ipv4
                 if source(&mut frame).is_some_and(|source| context.egress.vifs.clients.owns(source)) =>
             {
-                context.drop_frame(frame, FrameDrop::SpoofedUplink);
+                context.drop_frame(frame, DropReason::SpoofedUplink);
             }
             EtherType::Ipv4 => match frame.settle_segmentation() {
                 Ok(()) => self.engine.inbound(now, frame, &mut context),
-                Err(CannotSegment) => context.drop_frame(frame, FrameDrop::Segmentation),
+                Err(CannotSegment) => context.drop_frame(frame, DropReason::Segmentation),
             },
             EtherType::Arp => uplink_arp::answer(frame, mac, &mut context),
-            EtherType::Other(_) => context.drop_frame(frame, FrameDrop::Protocol),
+            EtherType::Other(_) => context.drop_frame(frame, DropReason::Protocol),
         }
     }
 
@@ -190,21 +190,21 @@ impl DataPlane {
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
         let header = Header::read(frame.head());
         let (Some(header), Some(vif)) = (header, context.egress.vifs.clients.vif(slot)) else {
-            return context.drop_frame(frame, FrameDrop::Protocol);
+            return context.drop_frame(frame, DropReason::Protocol);
         };
         frame.charge_to(vif.account());
         match header.ether_type {
             EtherType::Ipv4 if header.destination != GATEWAY_MAC => {
-                context.drop_frame(frame, FrameDrop::NotForUs)
+                context.drop_frame(frame, DropReason::OtherHost)
             }
             EtherType::Ipv4 => {
                 let source = source(&mut frame);
                 let checked = source.map(|source| vif.identity().check(header.source, source));
                 match (checked, frame.settle_segmentation()) {
                     (Some(Ok(())), Ok(())) => self.engine.outbound(now, slot, frame, &mut context),
-                    (Some(Ok(())), Err(CannotSegment)) => context.drop_frame(frame, FrameDrop::Segmentation),
+                    (Some(Ok(())), Err(CannotSegment)) => context.drop_frame(frame, DropReason::Segmentation),
                     (Some(Err(spoof)), _) => context.drop_frame(frame, spoof.into()),
-                    (None, _) => context.drop_frame(frame, FrameDrop::Protocol),
+                    (None, _) => context.drop_frame(frame, DropReason::Protocol),
                 }
             }
             EtherType::Arp => {
@@ -213,11 +213,11 @@ impl DataPlane {
                     request.and_then(|request| proxy_arp::answer(&request, vif.identity(), GATEWAY_MAC).ok());
                 match reply {
                     Some(reply) => context.arp_to_client(slot, &reply),
-                    None => context.egress.drops.count(FrameDrop::ArpUnanswered),
+                    None => context.egress.drops.count(DropReason::ArpUnanswered),
                 }
                 frame.release(context.pages);
             }
-            EtherType::Other(_) => context.drop_frame(frame, FrameDrop::Protocol),
+            EtherType::Other(_) => context.drop_frame(frame, DropReason::Protocol),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where packets leave: the vif chosen, the next hop found, Ethernet made anew.
 
 use super::vifs::Vifs;
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::{DropCounts, DropReason};
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::config::uplink_route::UplinkRoute;
@@ -9,7 +9,6 @@ use crate::engine::Output;
 use crate::route::fragmentation;
 use crate::route::neighbour::{NeighbourEffect, NeighbourOutput, Neighbours, Solicited, waiting};
 use crate::tables::share::Account;
-use crate::vif::drops::{FrameDrop, FrameDrops};
 use crate::vif::features::Support;
 use crate::vif::frame::{Complete, Frame};
 use crate::wire::arp::{Arp, Operation};
@@ -38,7 +37,7 @@ pub struct Egress {
     /// Frames whose next hop does not answer: the engine is to tell their senders.
     pub undeliverable: Vec<Frame>,
     /// What did not leave.
-    pub drops: FrameDrops,
+    pub drops: DropCounts,
 }
 
 impl Egress {
@@ -49,7 +48,7 @@ impl Egress {
             neighbours: Neighbours::new(gateway_of(route), GATEWAY_MAC),
             route,
             undeliverable: Vec::with_capacity(waiting::PAGES.total as usize),
-            drops: FrameDrops::default(),
+            drops: DropCounts::default(),
         }
     }
 
@@ -82,7 +81,7 @@ pub struct EgressContext<'a> {
 
 impl EgressContext<'_> {
     /// Gives up on a frame.
-    pub fn drop_frame(&mut self, frame: Frame, why: FrameDrop) {
+    pub fn drop_frame(&mut self, frame: Frame, why: DropReason) {
         self.egress.drops.count(why);
         frame.release(self.pages);
     }
@@ -91,7 +90,7 @@ impl EgressContext<'_> {
         let now = self.now;
         let Egress { vifs, drops, .. } = &mut *self.egress;
         let target = vifs.clients.vif(slot).and_then(|vif| Some((vif.identity().mac()?, vif.netback()?)));
-        let Some((mac, netback)) = target else { return self.drop_frame(frame, FrameDrop::NoClient) };
+        let Some((mac, netback)) = target else { return self.drop_frame(frame, DropReason::NoClient) };
         let header = Header { destination: mac, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 };
         let takes = netback.features().accept(frame.offload());
         // What it is segmented into is on its account.
@@ -117,7 +116,7 @@ impl EgressContext<'_> {
                     neighbours.resolve(route.next_hop(destination), frame, now, output);
                 });
             }
-            _ => self.drop_frame(frame, FrameDrop::NoUplink),
+            _ => self.drop_frame(frame, DropReason::NoUplink),
         }
     }
 
@@ -141,7 +140,7 @@ impl EgressContext<'_> {
     pub fn arp_to_client(&mut self, slot: ClientSlot, arp: &Arp) {
         let target = self.egress.vifs.clients.vif(slot).and_then(|vif| Some((vif.account(), vif.netback()?)));
         let Some((account, netback)) = target else {
-            return self.egress.drops.count(FrameDrop::NoClient);
+            return self.egress.drops.count(DropReason::NoClient);
         };
         let page = self.pages.take(netback.charges().waiting());
         match page.and_then(|page| Frame::with_bytes(page, &arp.frame(arp.target_mac), self.pages)) {
@@ -149,7 +148,7 @@ impl EgressContext<'_> {
                 frame.charge_to(account);
                 netback.send(frame, self.pages, self.now);
             }
-            None => self.egress.drops.count(FrameDrop::NoPage),
+            None => self.egress.drops.count(DropReason::NoPage),
         }
     }
 
@@ -189,7 +188,7 @@ impl Output<Frame> for EgressContext<'_> {
     fn reply(&mut self, to: Side, packet: &[u8]) {
         // It goes back to whoever caused it.
         let Some((charge, account)) = self.payer_of_answer(to) else {
-            return self.egress.drops.count(FrameDrop::NoClient);
+            return self.egress.drops.count(DropReason::NoClient);
         };
         let page = self.pages.take(charge);
         match page.and_then(|page| Frame::with_packet(page, packet, self.pages)) {
@@ -197,7 +196,7 @@ impl Output<Frame> for EgressContext<'_> {
                 frame.charge_to(account);
                 self.forward(to, frame);
             }
-            None => self.egress.drops.count(FrameDrop::NoPage),
+            None => self.egress.drops.count(DropReason::NoPage),
         }
     }
 
@@ -208,12 +207,12 @@ impl Output<Frame> for EgressContext<'_> {
         let ip = Ipv4::read(frame.header(), total);
         let Some(pieces) = ip.ok().and_then(|ip| fragmentation::fragments(frame.header(), &ip, mtu).ok())
         else {
-            return self.drop_frame(frame, FrameDrop::TooLarge);
+            return self.drop_frame(frame, DropReason::TooBig);
         };
         for piece in pieces {
             match frame.piece(piece.header(), piece.payload.clone(), self.pages) {
                 Some(fragment) => self.forward(to, fragment),
-                None => self.egress.drops.count(FrameDrop::NoPage),
+                None => self.egress.drops.count(DropReason::NoPage),
             }
         }
         frame.release(self.pages);
@@ -234,11 +233,11 @@ fn destination(header: &[u8]) -> Option<Ipv4Addr> {
     Some(octets.into())
 }
 
-fn transmit(vifs: &mut Vifs, mac: Mac, frame: Frame, pages: &mut PagePool, drops: &mut FrameDrops) {
+fn transmit(vifs: &mut Vifs, mac: Mac, frame: Frame, pages: &mut PagePool, drops: &mut DropCounts) {
     let Some((source, netfront)) =
         vifs.uplink.as_mut().and_then(|uplink| Some((uplink.mac(), uplink.netfront()?)))
     else {
-        drops.count(FrameDrop::NoUplink);
+        drops.count(DropReason::NoUplink);
         return frame.release(pages);
     };
     let header = Header { destination: mac, source, ether_type: EtherType::Ipv4 };
@@ -257,11 +256,11 @@ fn transmit(vifs: &mut Vifs, mac: Mac, frame: Frame, pages: &mut PagePool, drops
 fn segment(
     mut frame: Frame,
     pages: &mut PagePool,
-    drops: &mut FrameDrops,
+    drops: &mut DropCounts,
     send: impl FnMut(Frame, &mut PagePool),
 ) {
     if frame.segment(pages, send) == Complete::No {
-        drops.count(FrameDrop::NoPage);
+        drops.count(DropReason::NoPage);
     }
     frame.release(pages);
 }
@@ -271,7 +270,7 @@ struct Outgoing<'a> {
     vifs: &'a mut Vifs,
     route: &'a Option<UplinkRoute>,
     undeliverable: &'a mut Vec<Frame>,
-    drops: &'a mut FrameDrops,
+    drops: &'a mut DropCounts,
     pages: &'a mut PagePool,
 }
 
@@ -299,7 +298,7 @@ impl NeighbourOutput<Frame> for Outgoing<'_> {
             NeighbourEffect::Send(mac, frame) => transmit(self.vifs, mac, frame, self.pages, self.drops),
             NeighbourEffect::Unreachable(frame) => self.undeliverable.push(frame),
             NeighbourEffect::Displaced(frame) => {
-                self.drops.count(FrameDrop::NeighbourSilent);
+                self.drops.count(DropReason::NeighbourQueueFull);
                 frame.release(self.pages);
             }
         }
@@ -323,10 +322,10 @@ fn send_arp(
     destination: Mac,
     (charge, account): (Charge, Account),
     pages: &mut PagePool,
-    drops: &mut FrameDrops,
+    drops: &mut DropCounts,
 ) -> Complete {
     let Some(netfront) = vifs.netfront() else {
-        drops.count(FrameDrop::NoUplink);
+        drops.count(DropReason::NoUplink);
         return Complete::No;
     };
     match pages.take(charge).and_then(|page| Frame::with_bytes(page, &arp.frame(destination), pages)) {
@@ -335,7 +334,7 @@ fn send_arp(
             netfront.send(frame, pages)
         }
         None => {
-            drops.count(FrameDrop::NoPage);
+            drops.count(DropReason::NoPage);
             Complete::No
         }
     }

@@ -81,7 +81,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
                 log::info!("{id}: sends at most {limit}");
             }
         }
-        for line in counts("frames dropped:", self.data.egress.drops.counts()) {
+        for line in counts("frames dropped:", self.data.egress.drops.occurred()) {
             log::info!("{line}");
         }
         for line in self.data.engine.counters().lines() {

@@ -1,8 +1,8 @@
 //! ARP on the uplink: what is told is taken in, questions for our address are answered.
 
 use super::egress::EgressContext;
+use crate::base::drop_reason::DropReason;
 use crate::route::uplink_arp::{self, ArpRefusal, Heard, Us};
-use crate::vif::drops::FrameDrop;
 use crate::vif::frame::Frame;
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{HEADER_BYTES, Header, Mac};
@@ -13,7 +13,7 @@ pub(super) fn answer(frame: Frame, mac: Mac, context: &mut EgressContext<'_>) {
     let arp = Arp::read(frame.head().get(HEADER_BYTES..).unwrap_or_default());
     frame.release(context.pages);
     let (Some(header), Some(arp), Some(route)) = (header, arp, context.egress.route()) else {
-        return context.egress.drops.count(FrameDrop::ArpUnanswered);
+        return context.egress.drops.count(DropReason::ArpUnanswered);
     };
     let us = Us { address: route.address.address(), mac };
     let clients = &context.egress.vifs.clients;
@@ -29,8 +29,8 @@ pub(super) fn answer(frame: Frame, mac: Mac, context: &mut EgressContext<'_>) {
                 context.arp(&answer, answer.target_mac);
             }
         }
-        Err(ArpRefusal::NotForUs) => context.egress.drops.count(FrameDrop::NotForUs),
-        Err(ArpRefusal::Spoofed) => context.egress.drops.count(FrameDrop::SpoofedUplink),
+        Err(ArpRefusal::NotForUs) => context.egress.drops.count(DropReason::OtherHost),
+        Err(ArpRefusal::Spoofed) => context.egress.drops.count(DropReason::SpoofedUplink),
     }
 }
 

@@ -11,7 +11,6 @@ pub mod client;
 pub mod connect;
 pub mod deferred;
 pub mod device_id;
-pub mod drops;
 pub mod event;
 pub mod extra;
 pub mod fair_queue;

@@ -1,7 +1,7 @@
 //! On whose account pages are, and what nobody can take from others.
 
 use crate::stub::Stub;
-use ravelin::base::counters::DropReason;
+use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::engine::{Engine, Output, Settings};
 use ravelin::guard::RuleTable;

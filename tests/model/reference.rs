@@ -4,7 +4,7 @@
 //! outer port the engine picks; it is told, and checks that the pick was allowed.
 
 use super::tcp::{Connection, Effect, Segment, Stage};
-use ravelin::base::counters::DropReason;
+use ravelin::base::drop_reason::DropReason;
 use std::net::Ipv4Addr;
 
 pub type Slot = u8;

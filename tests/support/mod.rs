@@ -11,7 +11,7 @@ pub mod rules;
 
 pub use packet::*;
 pub use random::Random;
-use ravelin::base::counters::DropReason;
+use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
 use ravelin::engine::{Engine, Output, Progress, Settings};
@@ -145,9 +145,9 @@ impl World {
     /// Checks that a `packet` from the uplink is dropped without an answer, and counted.
     #[track_caller]
     pub fn uplink_nothing(&mut self, packet: TestPacket, why: DropReason) {
-        let before = self.engine.counters().dropped(why);
+        let before = self.engine.counters().dropped.of(why);
         assert_eq!(self.uplink(packet), [Out::Discard(why)]);
-        assert_eq!(self.engine.counters().dropped(why), before + 1);
+        assert_eq!(self.engine.counters().dropped.of(why), before + 1);
     }
 
     /// The ICMP error that `from` gets for `packet`, checked to be well made; anything else fails the test.
@@ -210,6 +210,6 @@ impl World {
 
     /// How often packets were dropped for `why`.
     pub fn dropped(&self, why: DropReason) -> u64 {
-        self.engine.counters().dropped(why)
+        self.engine.counters().dropped.of(why)
     }
 }

@@ -1,6 +1,6 @@
 //! Checks at the end of a run: what the kernel counted, what it still holds, what clients got.
 
-use crate::base::counters::DropReason;
+use crate::base::drop_reason::{DropCounts, DropReason};
 use crate::kernel::Firewall;
 use crate::route::neighbour::silent::HOPS;
 use crate::route::neighbour::waiting::PAGES;
@@ -12,7 +12,6 @@ use crate::sim::oracle::memory::MemoryOracle;
 use crate::sim::run::domain_of;
 use crate::sim::scenario::Scenario;
 use crate::tables::share::Account;
-use crate::vif::drops::FrameDrop;
 use crate::xen::Xen;
 use alloc::format;
 use alloc::string::String;
@@ -34,21 +33,23 @@ pub struct KernelSummary {
 impl KernelSummary {
     pub(in crate::sim) fn of(firewall: &Firewall<SimXen, SimRing>, memory: &MemoryOracle) -> Self {
         let counters = firewall.engine().counters();
-        let drops = DropReason::ALL.iter().filter(|&&why| counters.dropped(why) > 0);
-        let drops: Vec<String> =
-            drops.map(|&why| format!("{} {}", why.name(), counters.dropped(why))).collect();
         let frames = &firewall.egress().drops;
+        let named = |drops: &DropCounts| {
+            let drops: Vec<String> = drops.occurred().map(|(why, count)| format!("{why} {count}")).collect();
+            drops.join(", ")
+        };
         let text = format!(
-            "{} outward, {} inward, {} between; packets dropped: {}; frames dropped: {frames}",
+            "{} outward, {} inward, {} between; packets dropped: {}; frames dropped: {}",
             counters.outward,
             counters.inward,
             counters.between,
-            drops.join(", "),
+            named(&counters.dropped),
+            named(frames),
         );
         let full =
             [DropReason::FlowLimit, DropReason::FlowRate, DropReason::PortLimit, DropReason::PortsExhausted];
-        let refused = full.iter().map(|&why| counters.dropped(why)).sum();
-        let unreachable = [FrameDrop::NeighbourSilent, FrameDrop::NoUplink, FrameDrop::NoPage];
+        let refused = full.iter().map(|&why| counters.dropped.of(why)).sum();
+        let unreachable = [DropReason::NeighbourQueueFull, DropReason::NoUplink, DropReason::NoPage];
         let unreachable: u64 = unreachable.iter().map(|&why| frames.of(why)).sum();
         let excused = refused + unreachable;
         Self { text, refused, excused, peak_bytes: memory.peak_bytes() }
