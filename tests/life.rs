@@ -4,7 +4,7 @@
 #![cfg(feature = "sim")]
 
 use ravelin::sim::life::{Course, LifeEvent, crowd, live};
-use ravelin::sim::peer::frontend::DriverAction;
+use ravelin::sim::machine::driver_action::DriverAction;
 use ravelin::sim::trace::Recording;
 
 /// Changes of XenStore after which a course is interrupted: that many lie between any two of its steps.

@@ -1,23 +1,23 @@
 //! Clients that compete for an uplink which is slower than they are: who gets how much, in virtual time.
 
 use crate::base::time::Moment;
+use crate::sim::cast::{
+    CLIENT_GATEWAY, SERVER, TOOLSTACK, UPLINK, client_address, client_domain, client_mac,
+};
+use crate::sim::end_checks::KernelSummary;
 use crate::sim::host::Host;
 use crate::sim::host::bulk::{Bulk, Way};
 use crate::sim::host::greedy::Greedy;
 use crate::sim::host::stack::{HostAddresses, StackHost};
+use crate::sim::machine::Machine;
 use crate::sim::machine::kernel_domain::SimXen;
 use crate::sim::machine::world::{NextRun, Peer, World};
-use crate::sim::machine::{Machine, TOOLSTACK, UPLINK};
-use crate::sim::oracle::end_checks::KernelSummary;
 use crate::sim::peer::backend_config::{BackendConfig, LinkLimit};
 use crate::sim::peer::frontend::ClientFrontend;
 use crate::sim::peer::nic::FrontendConfig;
 use crate::sim::peer::toolstack::{Task, Toolstack, When};
 use crate::sim::prng::Prng;
-use crate::sim::run::{
-    FRAMES, PAGES, SERVER, boot_kernel, client_address, client_mac, client_plan, domain_of,
-    gateway_of_clients, populate,
-};
+use crate::sim::run::{FRAMES, PAGES, boot_kernel, client_plan, populate};
 use crate::sim::scenario::Scenario;
 use crate::sim::trace::Recording;
 use crate::sim::violation::OracleViolation;
@@ -74,13 +74,13 @@ pub fn compete(works: &[Workload], seed: u64) -> CompetitionResult {
         tasks.push((When::At(at), Task::Start(client_plan(index, Box::new(peer)))));
     }
     populate(&world, &scenario, &mut prng, boot.store_ring, Toolstack::new(tasks), ends);
-    let clients: Vec<DomainId> = (0..works.len()).map(domain_of).collect();
+    let clients: Vec<DomainId> = (0..works.len()).map(client_domain).collect();
     let before = Rc::new(RefCell::new(Vec::new()));
     {
         let mut world = world.borrow_mut();
         let machine = &mut world.machine;
         machine.model.clients =
-            (0..works.len()).map(|index| (domain_of(index), client_address(index))).collect();
+            (0..works.len()).map(|index| (client_domain(index), client_address(index))).collect();
         let greedy = works.iter().zip(&clients).filter(|(work, _)| matches!(work, Workload::Datagrams(_)));
         greedy.for_each(|(_, &client)| machine.fairness.watch(client));
         world.add(Box::new(Observer { at: settled, clients: clients.clone(), seen: before.clone() }));
@@ -126,10 +126,9 @@ impl Peer for Observer {
 }
 
 fn client(index: usize, work: Workload, span: (Moment, Moment), machine: &mut Machine) -> Box<dyn Peer> {
-    let (domain, mac, address) = (domain_of(index), client_mac(index), client_address(index));
+    let (domain, mac, address) = (client_domain(index), client_mac(index), client_address(index));
     let bulk = |machine: &mut Machine, way| -> Box<dyn Host> {
-        let address =
-            HostAddresses { mac, addresses: vec![(address, 24)], gateway: Some(gateway_of_clients()) };
+        let address = HostAddresses { mac, addresses: vec![(address, 24)], gateway: Some(CLIENT_GATEWAY) };
         let now = machine.now;
         let mut host = StackHost::new(&address, &mut machine.prng, now);
         host.run(|sockets| Bulk::start(domain, SERVER, way, span.0, &mut machine.prng, sockets));

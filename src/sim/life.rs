@@ -4,17 +4,18 @@
 //! be served, and leaves; then the kernel must hold nothing.
 
 use crate::base::time::Moment;
+use crate::sim::cast::{GATEWAY, SERVER, UPLINK, client_domain};
+use crate::sim::end_checks::KernelSummary;
+use crate::sim::machine::Machine;
+use crate::sim::machine::driver_action::DriverAction;
 use crate::sim::machine::kernel_domain::SimXen;
 use crate::sim::machine::world::World;
-use crate::sim::machine::{Machine, UPLINK};
-use crate::sim::oracle::end_checks::KernelSummary;
 use crate::sim::oracle::rules::SlowRules;
 use crate::sim::peer::backend_config::BackendConfig;
-use crate::sim::peer::frontend::DriverAction;
 use crate::sim::peer::nic::FrontendConfig;
 use crate::sim::peer::toolstack::{Task, Toolstack, When, back_of, uplink_back};
 use crate::sim::prng::Prng;
-use crate::sim::run::{FRAMES, GATEWAY, PAGES, SERVER, boot_kernel, domain_of, plans, populate};
+use crate::sim::run::{FRAMES, PAGES, boot_kernel, plans, populate};
 use crate::sim::scenario::{ClientShape, Scenario};
 use crate::sim::trace::Recording;
 use crate::sim::violation::OracleViolation;
@@ -70,7 +71,7 @@ impl LifeEvent {
     ];
 
     fn tasks(self) -> Vec<Task> {
-        let client = domain_of(0);
+        let client = client_domain(0);
         match self {
             Self::Client(action) => vec![Task::Command(client, action)],
             Self::Detach => vec![Task::Detach(client)],
@@ -165,7 +166,7 @@ pub fn crowd(count: usize, seed: u64) -> LifeReport {
     for (after, plan) in plans(&scenario, full) {
         tasks.push((When::At(start + after), Task::Start(plan)));
     }
-    let clients = (0..count).map(domain_of);
+    let clients = (0..count).map(client_domain);
     tasks.extend(clients.clone().map(|client| (When::At(full), Task::Expect(client))));
     tasks.extend(clients.map(|client| (When::At(full), Task::Detach(client))));
     tasks.push((When::At(full), Task::DetachUplink));
@@ -215,7 +216,7 @@ fn run_life(
 
 /// Both clients get what they lack, must be served, and leave.
 fn end(repairs: Moment) -> Vec<(When, Task)> {
-    let clients = [domain_of(0), domain_of(1)];
+    let clients = [client_domain(0), client_domain(1)];
     let at = |seconds| When::At(repairs + Duration::from_secs(seconds));
     let mut tasks = Vec::new();
     tasks.push((at(0), Task::AttachUplink));
@@ -232,9 +233,9 @@ fn end(repairs: Moment) -> Vec<(When, Task)> {
 /// Two work on one vif: what libxl promises to one alone is not promised to them. The directories in which libxl may be
 /// in its own way: it is paused along with the firewall, too.
 fn contested(happenings: &[Option<LifeEvent>]) -> BTreeSet<String> {
-    let mut all = BTreeSet::from([back_of(domain_of(0))]);
+    let mut all = BTreeSet::from([back_of(client_domain(0))]);
     if happenings.contains(&Some(LifeEvent::Pause)) {
-        all.insert(back_of(domain_of(1)));
+        all.insert(back_of(client_domain(1)));
     }
     if happenings.contains(&Some(LifeEvent::Pause)) || happenings.contains(&Some(LifeEvent::UplinkRestart)) {
         all.insert(uplink_back());

@@ -6,7 +6,10 @@
 //! steps of the kernel. A seed determines a run, bit for bit. See `docs/testing.md`.
 #![forbid(unsafe_code)]
 
+pub mod cast;
+pub mod clock;
 pub mod competition;
+pub mod end_checks;
 pub mod frame;
 pub mod host;
 pub mod life;

@@ -6,14 +6,15 @@ use crate::config::rule_source::RuleSource;
 use crate::config::{ChangeQueue, Live};
 use crate::kernel::Firewall;
 use crate::kernel::event::Event;
+use crate::sim::cast::{CLIENT_GATEWAY, SERVER, UPLINK, client_address, client_domain, client_mac};
 use crate::sim::host::Host;
 use crate::sim::host::apps::{Datagrams, Pace, Pings};
 use crate::sim::host::names::{Lookups, NameServer};
 use crate::sim::host::server::{ECHO, Echo};
 use crate::sim::host::stack::{HostAddresses, StackHost};
+use crate::sim::machine::Machine;
 use crate::sim::machine::kernel_domain::{SimRing, SimXen};
 use crate::sim::machine::world::{Peer, SharedWorld, World};
-use crate::sim::machine::{Machine, UPLINK};
 use crate::sim::oracle::ledger::ClientService;
 use crate::sim::peer::backend_config::BackendConfig;
 use crate::sim::peer::frontend::ClientFrontend;
@@ -22,10 +23,7 @@ use crate::sim::peer::store_daemon::StoreDaemon;
 use crate::sim::peer::toolstack::{Task, Toolstack, When};
 use crate::sim::peer::uplink_backend::UplinkBackend;
 use crate::sim::prng::Prng;
-use crate::sim::run::{
-    FRAMES, PAGES, SERVER, client_address, client_mac, client_plan, domain_of, gateway_of_clients,
-    start_kernel,
-};
+use crate::sim::run::{FRAMES, PAGES, client_plan, start_kernel};
 use crate::sim::scenario::Scenario;
 use crate::sim::trace::Recording;
 use crate::sim::violation::OracleViolation;
@@ -149,7 +147,7 @@ fn run_until(
 /// What there was so far.
 fn look(world: &SharedWorld, firewall: &Firewall<SimXen, SimRing>) -> Seen {
     let world = world.borrow();
-    let answered = |service| world.machine.ledger.of(domain_of(0), service).answered;
+    let answered = |service| world.machine.ledger.of(client_domain(0), service).answered;
     let table = firewall.engine().engine().flows();
     let flows = (0..table.extent()).filter_map(|position| table.get(table.id_at(position)?));
     Seen {
@@ -184,7 +182,7 @@ fn populate(
     world.add(Box::new(UplinkBackend::new(BackendConfig::CALM, Box::new(network))));
     let peer = move |machine: &mut Machine| -> Box<dyn Peer> {
         let host = client(setup, until, machine);
-        Box::new(ClientFrontend::new(domain_of(0), FrontendConfig::PLAIN, host, None))
+        Box::new(ClientFrontend::new(client_domain(0), FrontendConfig::PLAIN, host, None))
     };
     let tasks = [
         (When::At(now + Duration::from_millis(100)), Task::AttachUplink),
@@ -195,8 +193,8 @@ fn populate(
 
 fn client(setup: Setup, until: Moment, machine: &mut Machine) -> Box<dyn Host> {
     let addresses = vec![(client_address(0), 24)];
-    let address = HostAddresses { mac: client_mac(0), addresses, gateway: Some(gateway_of_clients()) };
-    let (now, prng, domain) = (machine.now, &mut machine.prng, domain_of(0));
+    let address = HostAddresses { mac: client_mac(0), addresses, gateway: Some(CLIENT_GATEWAY) };
+    let (now, prng, domain) = (machine.now, &mut machine.prng, client_domain(0));
     let pace = Pace { every: PACE, until };
     let mut host = StackHost::new(&address, prng, now);
     host.run(|sockets| Pings::start(domain, SERVER, pace, prng, sockets));

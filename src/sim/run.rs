@@ -7,6 +7,11 @@ use crate::config::command_line::CommandLine;
 use crate::config::rule_source::{RuleSource, RulesReport};
 use crate::engine::Engine;
 use crate::kernel::Firewall;
+use crate::sim::cast::{
+    CLIENT_GATEWAY, FIREWALL, FORBIDDEN, GATEWAY, SERVER, UPLINK, UPLINK_MAC, client_address, client_domain,
+    client_mac,
+};
+use crate::sim::end_checks::{KernelSummary, check_balance, check_forwarding, check_service};
 use crate::sim::host::Host;
 use crate::sim::host::apps::{Datagrams, Pace, Pings, Probes, Transfers};
 use crate::sim::host::flaky::Flaky;
@@ -18,19 +23,15 @@ use crate::sim::host::outside::{Outside, Target};
 use crate::sim::host::server::{ECHO, Echo, TRANSFER, TransferServer};
 use crate::sim::host::stack::{HostAddresses, StackHost};
 use crate::sim::host::web::{Browser, WebServer};
+use crate::sim::machine::Machine;
 use crate::sim::machine::kernel_domain::{KernelBoot, SimRing, SimXen};
 use crate::sim::machine::world::{Peer, SharedWorld, World};
-use crate::sim::machine::{Machine, UPLINK};
-use crate::sim::oracle::end_checks::{
-    KernelSummary, check_balance, check_forwarding, check_neighbours, check_service,
-};
-use crate::sim::oracle::grant_oracle::{self, CLIENT_MAC};
 use crate::sim::oracle::ledger::{ClientService, ServiceOutcome};
 use crate::sim::oracle::memory::MemoryOracle;
+use crate::sim::oracle::neighbours;
 use crate::sim::oracle::pages::PageOracle;
 use crate::sim::oracle::payers::PayerOracle;
-use crate::sim::oracle::rules::FORBIDDEN;
-use crate::sim::oracle::shares::ShareOracle;
+use crate::sim::oracle::shares::{ShareOracle, ports_are_short};
 use crate::sim::peer::backend_config::BackendConfig;
 use crate::sim::peer::console::{self, Terminal};
 use crate::sim::peer::frontend::ClientFrontend;
@@ -54,7 +55,6 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::net::Ipv4Addr;
 use core::time::Duration;
 
 /// Pages of the machine.
@@ -64,14 +64,6 @@ pub(in crate::sim) const PAGES: usize = 1024;
 /// The same where clients compete for a slow uplink: so many that it is the uplink that is short. Where pages are short
 /// they are what is divided, and whoever sends small packets gets fewer bytes out.
 const ENOUGH_PAGES: usize = 3072;
-/// Our address on the uplink.
-pub const FIREWALL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-/// The uplink's router.
-pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-/// A server beyond it.
-pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
-/// Our Ethernet address there, as the toolstack gives it.
-pub(in crate::sim) const UPLINK_MAC: [u8; 6] = [0x00, 0x16, 0x3e, 0, 0, 1];
 /// After the last device is gone: time for everything that is held to be let go.
 const REST: Duration = Duration::from_secs(90);
 
@@ -112,17 +104,6 @@ pub struct RunReport {
     pub captures: BTreeMap<DomainId, Vec<u8>>,
 }
 
-/// The address of client number `index`.
-pub fn client_address(index: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 137, 0, 10 + index as u8)
-}
-
-/// The Ethernet address of client number `index`.
-pub fn client_mac(index: usize) -> [u8; 6] {
-    let [a, b, c, d] = CLIENT_MAC;
-    [a, b, c, d, 0, index as u8 + 1]
-}
-
 /// Runs a scenario to its end or to the first violation.
 pub fn run(scenario: &Scenario, recording: Recording) -> RunReport {
     let mut prng = Prng::new(scenario.seed);
@@ -147,7 +128,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> RunReport {
     touch::listen(None);
     console::close();
     let mut world = world.borrow_mut();
-    grant_oracle::check_before_sleep(&mut world.machine);
+    world.machine.hear_complaints();
     if ended != Some(Shutdown::PowerOff) && world.machine.violations.is_empty() {
         world.machine.violate("shutdown", format!("the kernel ended with {ended:?}, not with PowerOff"));
     }
@@ -190,7 +171,7 @@ fn plan(
         tasks.push((start + after, Task::Start(plan)));
     }
     for number in 0..scenario.attackers.len() {
-        let domain = domain_of(scenario.clients.len() + number);
+        let domain = client_domain(scenario.clients.len() + number);
         for _ in 0..prng.below(3) {
             let at = start + Duration::from_millis(1000 + prng.below(span));
             let task = if prng.chance(500) { Task::Vanish(domain) } else { Task::Detach(domain) };
@@ -199,13 +180,13 @@ fn plan(
         }
     }
     for _ in 0..scenario.detaches {
-        let domain = domain_of(prng.below(scenario.clients.len() as u64) as usize);
+        let domain = client_domain(prng.below(scenario.clients.len() as u64) as usize);
         let at = start + Duration::from_millis(1500 + prng.below(span));
         tasks.push((at, Task::Detach(domain)));
         tasks.push((at + Duration::from_millis(prng.below(3000)), Task::Attach(domain)));
     }
     for _ in 0..scenario.destroyed {
-        let domain = domain_of(prng.below(everybody as u64) as usize);
+        let domain = client_domain(prng.below(everybody as u64) as usize);
         tasks.push((start + Duration::from_millis(500 + prng.below(span)), Task::Destroy(domain)));
     }
     for _ in 0..scenario.uplink_restarts {
@@ -215,7 +196,7 @@ fn plan(
     }
     tasks.sort_by_key(|(at, _)| *at);
     for index in 0..everybody {
-        let domain = domain_of(index);
+        let domain = client_domain(index);
         let task = if prng.chance(500) { Task::Destroy(domain) } else { Task::Detach(domain) };
         tasks.push((drained, task));
     }
@@ -224,10 +205,6 @@ fn plan(
     let rest = drained + REST + Duration::from_secs(20 * everybody as u64);
     tasks.push((rest, Task::ShutDown));
     tasks
-}
-
-pub(in crate::sim) fn domain_of(index: usize) -> DomainId {
-    DomainId(10 + index as u16)
 }
 
 /// Everybody's plan: first the honest clients, then the hostile ones.
@@ -241,13 +218,13 @@ pub(in crate::sim) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration
                 Some(every) => Box::new(Flaky::new(host, every, until)),
                 None => host,
             };
-            Box::new(ClientFrontend::new(domain_of(index), shape.config, host, shape.reload_every))
+            Box::new(ClientFrontend::new(client_domain(index), shape.config, host, shape.reload_every))
         };
         (shape.starts_after, client_plan(index, Box::new(peer)))
     });
     let hostile = scenario.attackers.iter().enumerate().map(|(number, &attacker)| {
         let index = scenario.clients.len() + number;
-        let (domain, mac, address) = (domain_of(index), client_mac(index), client_address(index));
+        let (domain, mac, address) = (client_domain(index), client_mac(index), client_address(index));
         let peer = move |machine: &mut Machine| -> Box<dyn Peer> {
             match attacker {
                 Attacker::Rings(rates) => Box::new(HostileClient::new(domain, mac, address, rates, until)),
@@ -283,14 +260,14 @@ pub(in crate::sim) fn plans(scenario: &Scenario, until: Moment) -> Vec<(Duration
 pub(in crate::sim) fn client_plan(index: usize, peer: MakePeer) -> ClientPlan {
     let text: Vec<String> = client_mac(index).iter().map(|byte| format!("{byte:02x}")).collect();
     let ip = format!("{}", client_address(index));
-    ClientPlan { domain: domain_of(index), mac: text.join(":"), ip, peer }
+    ClientPlan { domain: client_domain(index), mac: text.join(":"), ip, peer }
 }
 
 /// A host that pings, exchanges datagrams, transfers data, and tries what is forbidden.
 fn honest_host(index: usize, shape: ClientShape, until: Moment, machine: &mut Machine) -> Box<dyn Host> {
-    let domain = domain_of(index);
+    let domain = client_domain(index);
     let addresses = vec![(client_address(index), 24)];
-    let address = HostAddresses { mac: client_mac(index), addresses, gateway: Some(gateway_of_clients()) };
+    let address = HostAddresses { mac: client_mac(index), addresses, gateway: Some(CLIENT_GATEWAY) };
     let now = machine.now;
     let prng = &mut machine.prng;
     let mut host = StackHost::new(&address, prng, now);
@@ -306,11 +283,6 @@ fn honest_host(index: usize, shape: ClientShape, until: Moment, machine: &mut Ma
     host.run(|sockets| Transfers::start(domain, (GATEWAY, TRANSFER), slow, largest, prng, sockets));
     host.run(|sockets| Probes::start(domain, FORBIDDEN, forbidden, prng, sockets));
     Box::new(host)
-}
-
-/// The address that clients use as their router: any that is not theirs will do.
-pub(in crate::sim) fn gateway_of_clients() -> Ipv4Addr {
-    Ipv4Addr::new(10, 137, 0, 1)
 }
 
 pub(in crate::sim) fn populate(
@@ -340,9 +312,9 @@ pub(in crate::sim) fn populate(
             .then_some(scenario.clients.len() + number)
     });
     let honest = (0..scenario.clients.len()).chain(hoarders);
-    model.clients = honest.map(|index| (domain_of(index), client_address(index))).collect();
+    model.clients = honest.map(|index| (client_domain(index), client_address(index))).collect();
     for (number, attacker) in scenario.attackers.iter().enumerate() {
-        let domain = domain_of(scenario.clients.len() + number);
+        let domain = client_domain(scenario.clients.len() + number);
         let is_open = scenario.rules.accept(greedy::target(domain), 17, Some(greedy::PORT));
         if is_open && matches!(attacker, Attacker::Greedy(..)) {
             world.machine.fairness.watch(domain);
@@ -395,7 +367,7 @@ pub(in crate::sim) fn boot_kernel(
     let options = CommandLine {
         ipv4: Ipv4Prefix::new(FIREWALL, 24),
         gateway: Some(GATEWAY),
-        client_gateway: Some(gateway_of_clients()),
+        client_gateway: Some(CLIENT_GATEWAY),
         ..CommandLine::default()
     };
     let rules = RuleSource::File(scenario.rules.file().into_bytes().into());
@@ -414,16 +386,10 @@ pub(in crate::sim) fn boot_kernel(
         }
     };
     let memory = MemoryOracle::begin();
-    let mut pages = PageOracle::default();
-    let mut shares = ShareOracle::default();
-    let mut payers = PayerOracle::default();
+    let mut oracles = TurnOracles::default();
     loop {
         let reason = firewall.turn();
-        memory.check(world);
-        pages.check(world, &mut firewall);
-        shares.check(&firewall, world);
-        check_neighbours(world, &firewall);
-        payers.check(world, &mut firewall);
+        check_turn(world, &mut firewall, &memory, &mut oracles);
         if reason.is_some() || world.borrow().is_over() {
             let _world = meter::charge(Payer::World);
             *told = KernelSummary::of(&firewall, &memory);
@@ -437,6 +403,38 @@ pub(in crate::sim) fn boot_kernel(
             return None;
         }
     }
+}
+
+/// The oracles that look at the kernel after every turn of its loop and remember something from one to the next.
+#[derive(Default)]
+struct TurnOracles {
+    pages: PageOracle,
+    shares: ShareOracle,
+    payers: PayerOracle,
+}
+
+/// Has every oracle look at the kernel.
+fn check_turn(
+    world: &SharedWorld,
+    firewall: &mut Firewall<SimXen, SimRing>,
+    memory: &MemoryOracle,
+    oracles: &mut TurnOracles,
+) {
+    let _world = meter::charge(Payer::World);
+    let checked = [
+        ("memory", memory.check()),
+        ("accounts", oracles.pages.check(firewall)),
+        ("shares", oracles.shares.check(firewall)),
+        ("neighbours", neighbours::check(firewall)),
+        ("payers", oracles.payers.check(firewall)),
+    ];
+    let machine = &mut world.borrow_mut().machine;
+    for (oracle, result) in checked {
+        if let Err(what) = result {
+            machine.violate(oracle, what);
+        }
+    }
+    machine.model.ports_are_short |= ports_are_short(firewall);
 }
 
 #[cfg(test)]

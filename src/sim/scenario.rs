@@ -1,6 +1,7 @@
 //! What a seed stands for: who is there, how they behave, and what happens when.
 
 use crate::base::time::Moment;
+use crate::sim::cast::{GATEWAY, SERVER};
 use crate::sim::host::flood::{Burst, FloodKind};
 use crate::sim::machine::world::Interleaving;
 use crate::sim::oracle::rules::SlowRules;
@@ -10,7 +11,6 @@ use crate::sim::peer::hostile::AttackRates;
 use crate::sim::peer::nic::FrontendConfig;
 use crate::sim::peer::storm::{Storm, StormWrites};
 use crate::sim::prng::Prng;
-use crate::sim::run::{GATEWAY, SERVER};
 use alloc::vec::Vec;
 use core::time::Duration;
 

@@ -10,6 +10,11 @@ pub const ETHERNET: usize = 14;
 /// Bytes of an IP packet up to which the kernel verifies what it answers.
 const VERIFIED: usize = 576;
 
+/// Whether a frame says that it is ARP.
+pub fn is_arp(frame: &[u8]) -> bool {
+    word(frame, 12) == 0x0806
+}
+
 /// The 16-bit word at `at`, zero if it is not there.
 pub fn word(bytes: &[u8], at: usize) -> u16 {
     bytes.get(at..at + 2).map_or(0, |two| u16::from(two[0]) << 8 | u16::from(two[1]))
@@ -99,9 +104,14 @@ impl<'a> PlainPacket<'a> {
         sum(&self.bytes[12..20]) + u64::from(self.protocol()) + length
     }
 
+    /// Whether it answers a ping.
+    pub fn is_echo_reply(&self) -> bool {
+        self.protocol() == 1 && self.payload().first() == Some(&0)
+    }
+
     /// Whether it answers a ping that is longer than what the kernel verifies.
     pub fn is_long_echo_reply(&self) -> bool {
-        self.protocol() == 1 && self.payload().first() == Some(&0) && self.bytes.len() > VERIFIED
+        self.is_echo_reply() && self.bytes.len() > VERIFIED
     }
 
     /// Whether header and layer-4 checksums are right. Fragments and UDP without a sum pass.

@@ -2,10 +2,10 @@
 
 use crate::base::time::Moment;
 use crate::kernel::egress::GATEWAY_MAC;
+use crate::sim::cast::NONSENSE_NETWORK;
 use crate::sim::frame::{finish, frame};
 use crate::sim::host::Host;
 use crate::sim::oracle::ledger::Ledger;
-use crate::sim::oracle::model::WILD;
 use crate::sim::prng::Prng;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -93,7 +93,12 @@ impl Flood {
         packet.extend(match self.kind {
             // Our address and the gateway's come before these.
             FloodKind::Scan => [10, 0, 0, 3 + (self.sent % 252) as u8],
-            _ => [WILD[0], WILD[1], WILD[2], 1 + (self.sent >> 16) as u8 % 250],
+            _ => [
+                NONSENSE_NETWORK[0],
+                NONSENSE_NETWORK[1],
+                NONSENSE_NETWORK[2],
+                1 + (self.sent >> 16) as u8 % 250,
+            ],
         });
         packet.extend(options);
         packet.extend(layer4.get(..kept).unwrap_or_default());

@@ -2,10 +2,10 @@
 
 use crate::base::time::Moment;
 use crate::kernel::egress::GATEWAY_MAC;
+use crate::sim::cast::NONSENSE_NETWORK;
 use crate::sim::frame::{finish, frame};
 use crate::sim::host::Host;
 use crate::sim::oracle::ledger::Ledger;
-use crate::sim::oracle::model::WILD;
 use crate::sim::prng::Prng;
 use crate::xen::DomainId;
 use alloc::vec::Vec;
@@ -24,13 +24,13 @@ pub struct Greedy {
 
 /// Where the greedy host of `domain` sends to.
 pub fn target(domain: DomainId) -> Ipv4Addr {
-    Ipv4Addr::new(WILD[0], WILD[1], WILD[2], domain.0 as u8)
+    Ipv4Addr::new(NONSENSE_NETWORK[0], NONSENSE_NETWORK[1], NONSENSE_NETWORK[2], domain.0 as u8)
 }
 
 /// Whose greedy host sent a frame, if any did.
 pub fn sender(frame: &[u8]) -> Option<DomainId> {
     let to = frame.get(30..34)?;
-    (to.get(..3) == WILD.get(..3)).then_some(DomainId((*to.get(3)?).into()))
+    (to.get(..3) == Some(&NONSENSE_NETWORK[..])).then_some(DomainId((*to.get(3)?).into()))
 }
 
 impl Greedy {

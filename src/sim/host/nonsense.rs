@@ -2,11 +2,10 @@
 
 use crate::base::time::Moment;
 use crate::kernel::egress::GATEWAY_MAC;
+use crate::sim::cast::{FORBIDDEN, NONSENSE_NETWORK};
 use crate::sim::frame::{finish, frame};
 use crate::sim::host::Host;
 use crate::sim::oracle::ledger::Ledger;
-use crate::sim::oracle::model::WILD;
-use crate::sim::oracle::rules::FORBIDDEN;
 use crate::sim::prng::Prng;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -31,7 +30,8 @@ impl Nonsense {
 
     /// One frame of nonsense.
     pub fn make(mac: [u8; 6], address: Ipv4Addr, prng: &mut Prng) -> Vec<u8> {
-        let wild = Ipv4Addr::new(WILD[0], WILD[1], WILD[2], prng.bits() as u8);
+        let wild =
+            Ipv4Addr::new(NONSENSE_NETWORK[0], NONSENSE_NETWORK[1], NONSENSE_NETWORK[2], prng.bits() as u8);
         let to = if prng.chance(300) { FORBIDDEN } else { wild };
         let from = if prng.chance(100) { Ipv4Addr::from_bits(prng.bits() as u32) } else { address };
         let protocol = *prng.pick(&[6u8, 6, 17, 17, 1, 1, 47, 50, 2, 255]);

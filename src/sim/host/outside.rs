@@ -2,11 +2,11 @@
 //! of connections that never were, forged errors, fragments, and packets that claim to come from clients.
 
 use crate::base::time::Moment;
+use crate::sim::cast::NONSENSE_NETWORK;
 use crate::sim::frame::{finish, frame};
 use crate::sim::host::Host;
 use crate::sim::host::nonsense::packet;
 use crate::sim::oracle::ledger::Ledger;
-use crate::sim::oracle::model::WILD;
 use crate::sim::prng::Prng;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -44,7 +44,8 @@ impl Outside {
     }
 
     fn make(&self, prng: &mut Prng) -> Vec<u8> {
-        let wild = Ipv4Addr::new(WILD[0], WILD[1], WILD[2], prng.bits() as u8);
+        let wild =
+            Ipv4Addr::new(NONSENSE_NETWORK[0], NONSENSE_NETWORK[1], NONSENSE_NETWORK[2], prng.bits() as u8);
         let from = match prng.below(10) {
             0 => self.target.client,
             1 => self.target.address,

@@ -3,7 +3,8 @@
 //! Status codes as in `xen/common/grant_table.c` (4.17): entries that are not for the caller, or not for
 //! writing, give `GNTST_general_error`.
 
-use crate::sim::machine::{Machine, UPLINK};
+use crate::sim::cast::UPLINK;
+use crate::sim::machine::{GrantMapping, Machine};
 use crate::xen::DomainId;
 use crate::xen::abi::{DOMID_SELF, GNTCOPY_DEST_GREF, GNTCOPY_SOURCE_GREF, GrantCopy, GrantCopySide};
 use crate::xen::host::HostFrame;
@@ -37,19 +38,6 @@ pub enum GrantUse {
     Read,
     /// Its bytes are written, or may be.
     Write,
-}
-
-/// A page mapped by another domain.
-#[derive(Clone, Copy, Debug)]
-pub struct GrantMapping {
-    /// Who mapped it.
-    pub mapper: DomainId,
-    /// Whose grant it is.
-    pub granter: DomainId,
-    /// The grant.
-    pub reference: u32,
-    /// The page.
-    pub frame: HostFrame,
 }
 
 impl Machine {

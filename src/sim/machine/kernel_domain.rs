@@ -1,9 +1,10 @@
 //! The kernel's doors to the simulated machine: [`SimXen`] is the hypervisor, [`SimRing`] the way to xenstored.
 
 use crate::base::time::{Moment, UnixSeconds};
+use crate::sim::cast::{KERNEL, STORE, UPLINK};
 use crate::sim::machine::world::{SharedWorld, WaitFor, World};
-use crate::sim::machine::{GRANT_FRAMES, KERNEL, Machine, STORE, UPLINK};
-use crate::sim::oracle::grant_oracle;
+use crate::sim::machine::{GRANT_FRAMES, Machine};
+use crate::sim::oracle::marks::POISON;
 use crate::store::{RingStatus, StoreRing, Timeout};
 use crate::xen::copy::CopyBatch;
 use crate::xen::event::{self, Notifications, Port, RemotePort};
@@ -24,9 +25,6 @@ use core::time::Duration;
 
 /// How long xenstored may take to answer, as on the metal.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What no packet contains: a page of the kernel that reaches a peer with this in it leaks.
-pub const POISON: u8 = 0xdb;
 
 /// The hypervisor below the kernel.
 pub struct SimXen {
@@ -155,7 +153,7 @@ impl Xen for SimXen {
         let Some(frame) = self.enter().machine.memory.frame_at(page.address()) else { return Err(page) };
         let granted = self.grants.grant(domain, page, FrameNumber(frame.0.into()), access, shown.clone())?;
         if domain == UPLINK {
-            grant_oracle::check_grant(&mut self.world.borrow_mut().machine, frame, access, shown);
+            self.world.borrow_mut().machine.uplink_is_granted(frame, access, shown);
         }
         let reference = granted.reference().0;
         let mut world = self.world.borrow_mut();
@@ -176,7 +174,7 @@ impl Xen for SimXen {
             if let Some(frame) = world.machine.memory.frame_at(page.address()) {
                 world.machine.saw(frame);
             }
-            grant_oracle::check_end(&mut world.machine, reference, self.grants.free());
+            world.machine.grant_is_ended(reference);
         }
         world.note(&[2, u64::from(reference), u64::from(ended.is_ok())], || {
             format!("ends grant {reference}: {}", if ended.is_ok() { "ended" } else { "in use" })
@@ -276,7 +274,7 @@ impl Xen for SimXen {
         self.send_notices();
         let _world = charge(Payer::World);
         let mut world = self.enter();
-        grant_oracle::check_before_sleep(&mut world.machine);
+        world.machine.hear_complaints();
         world.poll(ports, until, WaitFor::Work);
         world.machine.now
     }

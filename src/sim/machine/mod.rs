@@ -4,20 +4,21 @@
 //! reaches it through [`crate::sim::machine::kernel_domain`], peers directly.
 
 pub mod channels;
-pub mod clock;
+pub mod driver_action;
 pub mod grants;
+mod judge;
 pub mod kernel_domain;
 pub mod world;
 
 use crate::base::time::Moment;
+use crate::sim::cast::TOOLSTACK;
+use crate::sim::clock::Clock;
 use crate::sim::machine::channels::EventChannels;
-use crate::sim::machine::clock::Clock;
-use crate::sim::machine::grants::GrantMapping;
+use crate::sim::machine::driver_action::DriverAction;
 use crate::sim::oracle::exposure::Exposure;
 use crate::sim::oracle::fairness::FairnessOracle;
 use crate::sim::oracle::ledger::Ledger;
 use crate::sim::oracle::model::Model;
-use crate::sim::peer::frontend::DriverAction;
 use crate::sim::prng::Prng;
 use crate::sim::store::StoreServer;
 use crate::sim::trace::{Recording, Trace};
@@ -30,15 +31,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// The toolstack's domain.
-pub const TOOLSTACK: DomainId = DomainId(0);
-/// The domain of the uplink's backend.
-pub const UPLINK: DomainId = DomainId(1);
-/// The kernel under test.
-pub const KERNEL: DomainId = DomainId(2);
-/// xenstored.
-pub const STORE: DomainId = DomainId(0x7fe0);
-
 /// Frames of a domain's grant table.
 pub const GRANT_FRAMES: u32 = 4;
 
@@ -49,6 +41,19 @@ pub struct Domain {
     pub table: Vec<HostFrame>,
     /// References that its own allocator may use.
     pub(in crate::sim) free_references: Vec<u32>,
+}
+
+/// A page mapped by another domain.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantMapping {
+    /// Who mapped it.
+    pub mapper: DomainId,
+    /// Whose grant it is.
+    pub granter: DomainId,
+    /// The grant.
+    pub reference: u32,
+    /// The page.
+    pub frame: HostFrame,
 }
 
 /// The machine.

@@ -5,8 +5,9 @@
 //! anything to do, the clock jumps to the next deadline.
 
 use crate::base::time::Moment;
-use crate::sim::machine::clock::ClockFault;
-use crate::sim::machine::{KERNEL, Machine};
+use crate::sim::cast::KERNEL;
+use crate::sim::clock::ClockFault;
+use crate::sim::machine::Machine;
 use crate::xen::DomainId;
 use crate::xen::event::Port;
 use crate::xen::touch;

@@ -6,8 +6,8 @@
 //! asked.
 
 use crate::base::time::Moment;
-use crate::sim::frame::{PlainPacket, word};
-use crate::sim::machine::Machine;
+use crate::sim::cast::NONSENSE_NETWORK;
+use crate::sim::frame::{PlainPacket, is_arp, word};
 use crate::sim::oracle::rules::SlowRules;
 use crate::xen::DomainId;
 use alloc::collections::BTreeMap;
@@ -21,9 +21,6 @@ use core::time::Duration;
 const FORGET_AFTER: Duration = Duration::from_secs(40);
 /// A mapping that was silent so long may belong to another flow of the same client.
 const QUIET: Duration = Duration::from_millis(500);
-
-/// The network that hostile clients send nonsense to.
-pub const WILD: [u8; 4] = [192, 0, 2, 0];
 
 /// A packet without what the translation changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,68 +139,38 @@ fn echoed(packet: &PlainPacket<'_>) -> u64 {
     hash(packet.payload().get(4..).unwrap_or_default())
 }
 
-/// A client puts a frame into its ring.
-pub fn client_sends(machine: &mut Machine, client: DomainId, frame: &[u8]) {
-    let (now, model) = (machine.now, &mut machine.model);
-    model.forget(now);
-    let Some(packet) = PlainPacket::of_frame(frame).filter(|packet| !packet.is_fragment()) else { return };
-    if let Some((print, near_port, ttl)) = look(&packet, Near::Source) {
+impl Model {
+    /// A client puts a frame into its ring.
+    pub fn client_sends(&mut self, client: DomainId, frame: &[u8], now: Moment) {
+        self.forget(now);
+        let packet = PlainPacket::of_frame(frame).filter(|packet| !packet.is_fragment());
+        let Some((print, near_port, ttl)) = packet.and_then(|packet| look(&packet, Near::Source)) else {
+            return;
+        };
         // Only as itself may it be forwarded.
-        if model.clients.get(&client).is_some_and(|own| own.octets() == packet.source()) {
-            model.outward.entry(print).or_default().push(SentPacket { client, near_port, ttl, at: now });
-            model.remembered += 1;
+        if packet.is_some_and(|packet| {
+            self.clients.get(&client).is_some_and(|own| own.octets() == packet.source())
+        }) {
+            self.outward.entry(print).or_default().push(SentPacket { client, near_port, ttl, at: now });
+            self.remembered += 1;
         }
     }
-}
 
-fn is_echo_reply(frame: &[u8]) -> bool {
-    PlainPacket::of_frame(frame)
-        .is_some_and(|packet| packet.protocol() == 1 && packet.payload().first() == Some(&0))
-}
+    /// The uplink's backend puts a frame into its ring.
+    pub fn uplink_sends(&mut self, frame: &[u8], now: Moment) {
+        let Some(packet) = PlainPacket::of_frame(frame).filter(|packet| !packet.is_fragment()) else {
+            return;
+        };
+        if packet.protocol() == 1 && packet.payload().first() == Some(&8) {
+            let ping = (packet.source().into(), echoed(&packet));
+            return *self.pings.entry(ping).or_default() += 1;
+        }
+        if let Some((print, port, _)) = look(&packet, Near::Destination) {
+            self.inward.entry(print).or_default().push((port, now));
+            self.remembered += 1;
+        }
+    }
 
-/// The uplink's backend takes a frame from its ring.
-pub fn uplink_receives(machine: &mut Machine, frame: &[u8]) {
-    let now = machine.now;
-    // A hostile backend overwrites requests in its own ring: what it then takes for a packet need not be one.
-    let is_whole = word(frame, 12) == 0x0806 || PlainPacket::of_frame(frame).is_some();
-    if !machine.ledger.uplink_is_honest && !is_whole {
-        return;
-    }
-    let judged = machine.model.judge_outward(frame, now);
-    if let Err(why) = judged
-        && (machine.ledger.uplink_is_honest || !is_echo_reply(frame))
-    {
-        machine.violate("model", format!("to the uplink: {why}"));
-    }
-}
-
-/// The uplink's backend puts a frame into its ring.
-pub fn uplink_sends(machine: &mut Machine, frame: &[u8]) {
-    let (now, model) = (machine.now, &mut machine.model);
-    let Some(packet) = PlainPacket::of_frame(frame).filter(|packet| !packet.is_fragment()) else { return };
-    if packet.protocol() == 1 && packet.payload().first() == Some(&8) {
-        let ping = (packet.source().into(), echoed(&packet));
-        return *model.pings.entry(ping).or_default() += 1;
-    }
-    if let Some((print, port, _)) = look(&packet, Near::Destination) {
-        model.inward.entry(print).or_default().push((port, now));
-        model.remembered += 1;
-    }
-}
-
-/// A client takes a frame from its ring.
-pub fn client_receives(machine: &mut Machine, client: DomainId, frame: &[u8]) {
-    let now = machine.now;
-    let judged = machine.model.judge_inward(client, frame, now);
-    // A hostile backend may change what it is asked to deliver.
-    if let Err(why) = judged
-        && machine.ledger.uplink_is_honest
-    {
-        machine.violate("model", format!("to domain {}: {why}", client.0));
-    }
-}
-
-impl Model {
     fn forget(&mut self, now: Moment) {
         if self.remembered < 50_000 {
             return;
@@ -235,7 +202,7 @@ impl Model {
         let mut lost = 0;
         for (print, list) in &self.outward {
             let port = matches!(print.protocol, 6 | 17).then_some(print.far_port);
-            let is_private = print.far == crate::sim::run::gateway_of_clients();
+            let is_private = print.far == crate::sim::cast::CLIENT_GATEWAY;
             if !is_private && rules.accept(print.far, print.protocol, port) {
                 lost += list.iter().filter(|sent| sent.ttl > 1 && counts(sent.at)).count();
             }
@@ -249,9 +216,10 @@ impl Model {
         lost as u64
     }
 
-    fn judge_outward(&mut self, frame: &[u8], now: Moment) -> Result<(), String> {
+    /// What the uplink takes from its ring: that it is not as it must be is said as an error.
+    pub fn judge_outward(&mut self, frame: &[u8], now: Moment) -> Result<(), String> {
         let (Some(rules), Some(firewall)) = (&self.rules, self.firewall) else { return Ok(()) };
-        if word(frame, 12) == 0x0806 {
+        if is_arp(frame) {
             return Ok(());
         }
         let packet = PlainPacket::of_frame(frame).ok_or("neither ARP nor an IPv4 packet")?;
@@ -259,14 +227,14 @@ impl Model {
         if packet.source() != firewall.octets() {
             return Err(format!("a packet from {:?}, which is not our address", packet.source()));
         }
-        if is_echo_reply(frame) && !packet.is_fragment() {
+        if packet.is_echo_reply() && !packet.is_fragment() {
             let asked = self.pings.get_mut(&(to, echoed(&packet))).filter(|asked| **asked > 0);
             return asked.map(|asked| *asked -= 1).ok_or(format!("an answer to {to}, which asked nothing"));
         }
-        if !rules.accept(to, packet.protocol(), None) && to == crate::sim::oracle::rules::FORBIDDEN {
+        if !rules.accept(to, packet.protocol(), None) && to == crate::sim::cast::FORBIDDEN {
             return Err(format!("protocol {} to {to}, which the rules refuse", packet.protocol()));
         }
-        if to.octets()[..3] == WILD[..3] && rules.accept(to, packet.protocol(), None) {
+        if to.octets()[..3] == NONSENSE_NETWORK && rules.accept(to, packet.protocol(), None) {
             // Nobody knows what a hostile client meant to send there.
             return Ok(());
         }
@@ -323,8 +291,9 @@ impl Model {
         Ok(())
     }
 
-    fn judge_inward(&mut self, client: DomainId, frame: &[u8], now: Moment) -> Result<(), String> {
-        if self.rules.is_none() || word(frame, 12) == 0x0806 {
+    /// What a client takes from its ring, likewise.
+    pub fn judge_inward(&mut self, client: DomainId, frame: &[u8], now: Moment) -> Result<(), String> {
+        if self.rules.is_none() || is_arp(frame) {
             return Ok(());
         }
         let packet = PlainPacket::of_frame(frame).ok_or("neither ARP nor an IPv4 packet")?;

@@ -2,16 +2,16 @@
 //! whoever caused it, its pages and its turn.
 
 use crate::kernel::Firewall;
-use crate::sim::machine::kernel_domain::{SimRing, SimXen};
-use crate::sim::machine::world::SharedWorld;
+use crate::store::StoreRing;
 use crate::tables::share;
 use crate::vif::frame::Frame;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::HEADER_BYTES;
+use crate::xen::Xen;
 use crate::xen::charge::Charge;
-use crate::xen::meter::{self, Payer};
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use core::net::Ipv4Addr;
 
 /// The uplink's account, and the firewall's.
@@ -25,24 +25,27 @@ pub struct PayerOracle {
 }
 
 impl PayerOracle {
-    /// Complains when one pays for another.
-    pub(in crate::sim) fn check(&mut self, world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
-        let _world = meter::charge(Payer::World);
+    /// Objects when one pays for another.
+    pub fn check(
+        &mut self,
+        firewall: &mut Firewall<impl Xen, impl StoreRing + 'static>,
+    ) -> Result<(), String> {
         for (address, account) in firewall.accounts() {
             let owner = *self.owners.entry(account.position()).or_insert(address);
             let others = self.owners.iter().filter(|(_, other)| **other == address).count();
             if owner != address || others > 1 {
-                let what =
-                    format!("{address} has {account:?}, which was {owner}'s, and {} others", others - 1);
-                world.borrow_mut().machine.violate("payers", what);
+                return Err(format!(
+                    "{address} has {account:?}, which was {owner}'s, and {} others",
+                    others - 1
+                ));
             }
         }
-        check_waiting(world, firewall);
+        check_waiting(firewall)
     }
 }
 
 /// Of each account the oldest frame that waits for the uplink is looked at.
-fn check_waiting(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
+fn check_waiting(firewall: &mut Firewall<impl Xen, impl StoreRing + 'static>) -> Result<(), String> {
     let gateway = firewall.egress().route().map(|route| route.gateway);
     // Whoever answers hosts there has them asked for.
     let held = firewall.egress().neighbours.holdings(OURS);
@@ -53,10 +56,10 @@ fn check_waiting(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) 
         let asked_for = question(frame).filter(|&hop| Some(hop) != gateway && !asks);
         let is_wrong = (account == OURS) != is_ours || (account == OURS && asked_for.is_some());
         if is_wrong {
-            let what = format!("{account:?} sends and {charge:?} pays; asked for: {asked_for:?}");
-            world.borrow_mut().machine.violate("payers", what);
+            return Err(format!("{account:?} sends and {charge:?} pays; asked for: {asked_for:?}"));
         }
     }
+    Ok(())
 }
 
 /// The hop that a frame asks for, if it does.

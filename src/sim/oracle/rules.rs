@@ -1,15 +1,13 @@
 //! Rules of a scenario, twice: as a rule file for the kernel, and as a list that is read from the top.
 
-use crate::sim::machine::clock::Clock;
+use crate::sim::cast::FORBIDDEN;
+use crate::sim::clock::Clock;
 use crate::sim::prng::Prng;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
-
-/// A host that every client's rules refuse altogether.
-pub const FORBIDDEN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 66);
 
 /// One line: refuses what matches, or accepts it.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,10 @@
 //! itself (`engine/room.rs`), where a refusal happens.
 
 use crate::kernel::Firewall;
-use crate::sim::machine::kernel_domain::{SimRing, SimXen};
-use crate::sim::machine::world::SharedWorld;
-use crate::xen::meter::{self, Payer};
+use crate::store::StoreRing;
+use crate::xen::Xen;
 use alloc::format;
+use alloc::string::String;
 
 /// Turns of the loop between two looks at the mappings, which are walked for it. Flows are looked at in every turn.
 const TURNS: u64 = 256;
@@ -19,19 +19,21 @@ pub struct ShareOracle {
 }
 
 impl ShareOracle {
-    /// Complains when the accounts are wrong; tells the model when ports had to be given up early.
-    pub(in crate::sim) fn check(&mut self, firewall: &Firewall<SimXen, SimRing>, world: &SharedWorld) {
+    /// Objects when the accounts are wrong.
+    pub fn check(&mut self, firewall: &Firewall<impl Xen, impl StoreRing + 'static>) -> Result<(), String> {
         let engine = firewall.engine().engine();
-        if engine.mappings().reused_early() > 0 {
-            world.borrow_mut().machine.model.ports_are_short = true;
-        }
         let flows = engine.flows().fault().map(|fault| ("flows", fault));
         let at_mappings = self.turns.is_multiple_of(TURNS);
         self.turns += 1;
         let mappings = || if at_mappings { engine.mappings().fault() } else { None };
-        if let Some((what, fault)) = flows.or_else(|| mappings().map(|fault| ("mappings", fault))) {
-            let _world = meter::charge(Payer::World);
-            world.borrow_mut().machine.violate("shares", format!("{what}: {fault:?}"));
+        match flows.or_else(|| mappings().map(|fault| ("mappings", fault))) {
+            Some((what, fault)) => Err(format!("{what}: {fault:?}")),
+            None => Ok(()),
         }
     }
+}
+
+/// Whether the kernel had to give up ports before their quarantine was over.
+pub fn ports_are_short(firewall: &Firewall<impl Xen, impl StoreRing + 'static>) -> bool {
+    firewall.engine().engine().mappings().reused_early() > 0
 }

@@ -1,6 +1,7 @@
 //! How the uplink's backend breaks the protocol when it is hostile.
 
-use crate::sim::machine::{KERNEL, Machine, UPLINK};
+use crate::sim::cast::{KERNEL, UPLINK};
+use crate::sim::machine::Machine;
 use crate::sim::peer::ring::RSP_PROD;
 use crate::sim::peer::uplink_backend::UplinkBackend;
 

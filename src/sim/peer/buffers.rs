@@ -1,8 +1,9 @@
 //! A peer's pages, marked so that what was not sent can be recognised wherever it turns up.
 
+use crate::sim::cast::KERNEL;
+use crate::sim::machine::Machine;
 use crate::sim::machine::grants::GrantUse;
-use crate::sim::machine::kernel_domain::POISON;
-use crate::sim::machine::{KERNEL, Machine};
+use crate::sim::oracle::marks::mark;
 use crate::xen::DomainId;
 use crate::xen::host::HostFrame;
 use crate::xen::page::PAGE_BYTES;
@@ -14,16 +15,6 @@ pub struct Buffer {
     pub frame: HostFrame,
     /// Its grant.
     pub reference: u32,
-}
-
-/// The byte that fills what a domain does not send.
-pub fn mark(domain: DomainId) -> u8 {
-    0x80 | (domain.0 as u8 & 0x3f)
-}
-
-/// Whether a byte fills what somebody did not send.
-pub fn is_mark(byte: u8) -> bool {
-    byte == POISON || (0x80..=0xbf).contains(&byte)
 }
 
 impl Buffer {

@@ -3,6 +3,7 @@
 //! The `log` facade is one per process; each thread's messages go to the console of the machine that it runs.
 
 use crate::base::time::Moment;
+use crate::sim::cast::TERMINAL;
 use crate::sim::machine::Machine;
 use crate::sim::machine::world::{NextRun, Peer, SharedWorld, World};
 use crate::xen::DomainId;
@@ -15,9 +16,6 @@ use alloc::rc::Weak;
 use core::cell::RefCell;
 use core::time::Duration;
 use log::{LevelFilter, Log, Metadata, Record};
-
-/// Who reads the console.
-pub const TERMINAL: DomainId = DomainId(0x7fe1);
 
 /// What the reader of a console is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

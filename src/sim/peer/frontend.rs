@@ -1,9 +1,11 @@
 //! A Linux-like or Windows-like client: its vif's life in XenStore, around a [`Nic`] and a host.
 
 use crate::base::time::Moment;
+use crate::sim::cast::KERNEL;
 use crate::sim::host::Host;
+use crate::sim::machine::Machine;
+use crate::sim::machine::driver_action::DriverAction;
 use crate::sim::machine::world::{NextRun, Peer};
-use crate::sim::machine::{KERNEL, Machine};
 use crate::sim::peer::nic::{Expected, FrontendConfig, Nic};
 use crate::sim::store::home;
 use crate::xen::DomainId;
@@ -37,25 +39,6 @@ enum Compliance {
     Honest,
     /// It broke the rules: the kernel closes on it, and serves it again when it starts anew.
     BrokeRings,
-}
-
-/// What a client's driver can be told to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DriverAction {
-    /// Unload and load the driver as Linux does: 5, 6, then 1.
-    Reload,
-    /// Start anew without having closed, as after a crash: 1.
-    Crash,
-    /// Windows' driver takes over what its predecessor left: from Connected 5, 6, 1, 4.
-    Dance,
-    /// Close without a word: 6.
-    CloseAtOnce,
-    /// Remove the frontend's own directory, as a device model does.
-    RemoveDirectory,
-    /// Break the rules of the rings.
-    BreakRings,
-    /// Write states that are none, and the same one twice.
-    Babble,
 }
 
 /// Its own state.

@@ -1,10 +1,11 @@
 //! A client domain that breaks every rule of rings, grants, event channels and XenStore.
 
 use crate::base::time::Moment;
+use crate::sim::cast::KERNEL;
 use crate::sim::host::nonsense::Nonsense;
+use crate::sim::machine::Machine;
 use crate::sim::machine::grants::GrantUse;
 use crate::sim::machine::world::{NextRun, Peer};
-use crate::sim::machine::{KERNEL, Machine};
 use crate::sim::peer::buffers::Buffer;
 use crate::sim::peer::malformed_slots::malformed_packet;
 use crate::sim::peer::ring::{REQ_EVENT, REQ_PROD, RSP_EVENT, RSP_PROD};

@@ -1,12 +1,14 @@
 //! The rings of a Linux-like frontend while they are connected: what goes out in which slots, and what comes
 //! back. Checks every answer of the kernel as Linux's netfront does, and more.
 
+use crate::sim::cast::KERNEL;
 use crate::sim::frame;
 use crate::sim::frame::gso::{GsoFrame, cuts};
 use crate::sim::host::Host;
+use crate::sim::machine::Machine;
 use crate::sim::machine::grants::GrantUse;
-use crate::sim::machine::{KERNEL, Machine};
-use crate::sim::peer::buffers::{Buffer, is_mark, mark};
+use crate::sim::oracle::marks::{is_mark, mark};
+use crate::sim::peer::buffers::Buffer;
 use crate::sim::peer::ring::{REQ_PROD, Ring, SIZE};
 use crate::xen::DomainId;
 use crate::xen::page::PAGE_BYTES;
@@ -251,7 +253,7 @@ impl Nic {
     fn next_gso(&mut self, machine: &mut Machine, host: &mut dyn Host) -> Option<GsoFrame> {
         let mut transmit = |machine: &mut Machine| {
             let frame = host.transmit()?;
-            crate::sim::oracle::model::client_sends(machine, self.domain, &frame);
+            machine.client_sends(self.domain, &frame);
             Some(frame)
         };
         let mut gso = GsoFrame::of(self.next.take().or_else(|| transmit(machine))?);
@@ -395,7 +397,7 @@ impl Nic {
             machine.violate("segments", format!("domain {}: what cannot be segmented", domain.0));
         }
         for frame in gso.split() {
-            crate::sim::oracle::model::client_receives(machine, domain, &frame);
+            machine.client_receives(domain, &frame);
             host.receive(frame);
         }
     }

@@ -3,8 +3,9 @@
 //! Moves as many bytes at a time as chance has it, so that messages are cut anywhere.
 
 use crate::base::time::Moment;
+use crate::sim::cast::{KERNEL, STORE};
+use crate::sim::machine::Machine;
 use crate::sim::machine::world::{NextRun, Peer};
-use crate::sim::machine::{KERNEL, Machine, STORE};
 use crate::sim::store::Errno;
 use crate::store::wire::{HEADER_BYTES, MAX_PAYLOAD_BYTES, MessageKind, RequestId, TransactionId, encode};
 use crate::xen::DomainId;

@@ -2,9 +2,10 @@
 //! holds the kernel to libxl's deadlines.
 
 use crate::base::time::Moment;
+use crate::sim::cast::{KERNEL, TOOLSTACK, UPLINK};
+use crate::sim::machine::Machine;
+use crate::sim::machine::driver_action::DriverAction;
 use crate::sim::machine::world::{NextRun, Peer};
-use crate::sim::machine::{KERNEL, Machine, TOOLSTACK, UPLINK};
-use crate::sim::peer::frontend::DriverAction;
 use crate::sim::store::home;
 use crate::xen::DomainId;
 use alloc::boxed::Box;

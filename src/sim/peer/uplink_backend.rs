@@ -1,14 +1,14 @@
 //! A Linux-like backend for the uplink: its vif's life, its rings, and the network beyond.
 
 use crate::base::time::Moment;
+use crate::sim::cast::{KERNEL, NONSENSE_NETWORK, UPLINK};
 use crate::sim::frame;
 use crate::sim::frame::gso::{GsoFrame, cuts};
 use crate::sim::host::{Host, greedy};
+use crate::sim::machine::Machine;
 use crate::sim::machine::world::{NextRun, Peer};
-use crate::sim::machine::{KERNEL, Machine, UPLINK};
-use crate::sim::oracle::model::{self, WILD};
+use crate::sim::oracle::marks::is_mark;
 use crate::sim::peer::backend_config::BackendConfig;
-use crate::sim::peer::buffers::is_mark;
 use crate::sim::peer::ring::Ring;
 use crate::sim::peer::uplink_pages::{fill_buffer, read_slot};
 use crate::sim::store::home;
@@ -270,7 +270,7 @@ impl UplinkBackend {
             if frame::mark_in(&packet, is_mark).is_some() {
                 machine.violate("leak", "the uplink receives memory that was not sent".into());
             }
-            let wild = packet.get(30..33) == WILD.get(..3);
+            let wild = packet.get(30..33) == Some(&NONSENSE_NETWORK[..]);
             let blank = flags & 1 != 0;
             let completed = blank && frame::complete(&mut packet).is_some();
             if blank && (self.config.refuses_blank || !completed) && !wild {
@@ -287,7 +287,7 @@ impl UplinkBackend {
                 machine.violate("segments", "the uplink receives what cannot be segmented".into());
             }
             for frame in gso.split() {
-                model::uplink_receives(machine, &frame);
+                machine.uplink_receives(&frame);
                 if let Some(client) = greedy::sender(&frame) {
                     machine.fairness.sent(client, frame.len());
                 }
@@ -328,14 +328,14 @@ impl UplinkBackend {
                 break;
             }
             let mut gso = GsoFrame::of(core::mem::take(packet));
-            model::uplink_sends(machine, &gso.frame);
+            machine.uplink_sends(&gso.frame);
             self.inward.pop_front();
             let largest = self.config.gso_bytes.min((most - 1) * PAGE_BYTES);
             while let Some((due, next)) = self.inward.front()
                 && *due <= machine.now
                 && gso.join(next, largest)
             {
-                model::uplink_sends(machine, next);
+                machine.uplink_sends(next);
                 self.inward.pop_front();
             }
             let GsoFrame { frame: mut packet, segment_bytes } = gso;

@@ -1,7 +1,8 @@
 //! The kernel's pages as the uplink's backend sees them: read, and checked whole.
 
+use crate::sim::cast::{KERNEL, UPLINK};
+use crate::sim::machine::Machine;
 use crate::sim::machine::grants::GrantUse;
-use crate::sim::machine::{KERNEL, Machine, UPLINK};
 use crate::sim::store::home;
 use crate::xen::page::PAGE_BYTES;
 use alloc::format;

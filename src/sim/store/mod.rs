@@ -6,7 +6,7 @@
 pub mod transaction;
 pub mod tree;
 
-use crate::sim::machine::STORE;
+use crate::sim::cast::STORE;
 use crate::xen::DomainId;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;

@@ -2,16 +2,13 @@
 
 use crate::base::drop_reason::{DropCounts, DropReason};
 use crate::kernel::Firewall;
-use crate::route::neighbour::silent::HOPS;
-use crate::route::neighbour::waiting::PAGES;
+use crate::sim::cast::{KERNEL, client_domain};
+use crate::sim::machine::Machine;
 use crate::sim::machine::kernel_domain::{SimRing, SimXen};
 use crate::sim::machine::world::SharedWorld;
-use crate::sim::machine::{KERNEL, Machine};
 use crate::sim::oracle::ledger::{ClientService, ServiceOutcome};
 use crate::sim::oracle::memory::MemoryOracle;
-use crate::sim::run::domain_of;
 use crate::sim::scenario::Scenario;
-use crate::tables::share::Account;
 use crate::xen::Xen;
 use alloc::format;
 use alloc::string::String;
@@ -56,24 +53,6 @@ impl KernelSummary {
     }
 }
 
-/// Nobody has more in the neighbour table than its bounds.
-pub(in crate::sim) fn check_neighbours(world: &SharedWorld, firewall: &Firewall<SimXen, SimRing>) {
-    let neighbours = &firewall.egress().neighbours;
-    let (mut pages, mut silent) = (0, 0);
-    for account in Account::all() {
-        let held = neighbours.holdings(account);
-        pages += held.pages;
-        silent += held.silent;
-        if held.pages > PAGES.per_account || held.silent > HOPS.per_account {
-            world.borrow_mut().machine.violate("neighbours", format!("{account:?} has {held:?}"));
-        }
-    }
-    if pages > PAGES.total || silent > HOPS.total {
-        let what = format!("{pages} pages wait for {silent} silent hops");
-        world.borrow_mut().machine.violate("neighbours", what);
-    }
-}
-
 /// Every device is gone: the kernel holds nothing of anybody and has all its own.
 pub(in crate::sim) fn check_balance(world: &SharedWorld, firewall: &mut Firewall<SimXen, SimRing>) {
     let pages = firewall.hypervisor().pages();
@@ -90,8 +69,8 @@ pub(in crate::sim) fn check_balance(world: &SharedWorld, firewall: &mut Firewall
     ];
     for (what, held, expected) in checks {
         // What a hostile backend held on to comes back when the kernel next looks at its devices.
-        let kept_mappings = !machine.ledger.uplink_is_honest && matches!(what, "pages" | "grants");
-        if held != expected && !kept_mappings {
+        let kept_by_backend = !machine.ledger.uplink_is_honest && matches!(what, "pages" | "grants");
+        if held != expected && !kept_by_backend {
             machine.violate("balance", format!("{what}: {held} are held in the end, expected {expected}"));
         }
     }
@@ -135,7 +114,7 @@ pub(in crate::sim) fn check_service(machine: &mut Machine, scenario: &Scenario, 
     let outcomes: Vec<_> = machine.ledger.outcomes().collect();
     for (client, service, ServiceOutcome { asked, answered, failed }) in outcomes {
         // The others are attackers, and some of those take nothing.
-        if usize::from(client.0 - domain_of(0).0) >= scenario.clients.len() {
+        if usize::from(client.0 - client_domain(0).0) >= scenario.clients.len() {
             continue;
         }
         let complete = match service {

@@ -1,0 +1,85 @@
+//! Where what happens on the machine is shown to its oracles, and what they object to is noted.
+
+use super::Machine;
+use super::grants::GrantUse;
+use crate::sim::cast::{KERNEL, UPLINK};
+use crate::sim::frame::{PlainPacket, is_arp};
+use crate::sim::oracle::grant_oracle;
+use crate::xen::DomainId;
+use crate::xen::grant::Access;
+use crate::xen::host::HostFrame;
+use alloc::format;
+use core::ops::Range;
+
+impl Machine {
+    /// The kernel has granted a page to the uplink, to show it the bytes `shown`.
+    pub fn uplink_is_granted(&mut self, frame: HostFrame, access: Access, shown: Range<usize>) {
+        let Self { memory, exposure, .. } = self;
+        for (oracle, what) in grant_oracle::objections(memory, exposure, frame, access, shown) {
+            self.violate(oracle, what);
+        }
+    }
+
+    /// The kernel has ended a grant.
+    pub fn grant_is_ended(&mut self, reference: u32) {
+        if self.ledger.grants.remove(&reference).is_none() {
+            self.violate("grant-balance", format!("grant {reference} is ended that was not in force"));
+        }
+    }
+
+    /// What honest peers complained of: asked whenever the kernel is about to sleep, and at the end.
+    pub fn hear_complaints(&mut self) {
+        for (oracle, what) in self.ledger.take_complaints() {
+            self.violate(oracle, what);
+        }
+    }
+
+    /// The first byte of the page of a grant to the uplink, outside `meant`, that the uplink may not see; `None` too
+    /// when the grant is not in force.
+    pub fn secret_behind(&self, reference: u32, meant: Range<usize>) -> Option<usize> {
+        let frame = self.grant_page(UPLINK, KERNEL, reference, GrantUse::Read).ok()?;
+        self.exposure.secret_in(&self.memory, frame, meant)
+    }
+
+    /// The uplink's backend had access to a page until now.
+    pub fn saw(&mut self, frame: HostFrame) {
+        self.exposure.saw(&self.memory, frame);
+    }
+
+    /// A client puts a frame into its ring.
+    pub fn client_sends(&mut self, client: DomainId, frame: &[u8]) {
+        self.model.client_sends(client, frame, self.now);
+    }
+
+    /// The uplink's backend puts a frame into its ring.
+    pub fn uplink_sends(&mut self, frame: &[u8]) {
+        self.model.uplink_sends(frame, self.now);
+    }
+
+    /// The uplink's backend takes a frame from its ring.
+    pub fn uplink_receives(&mut self, frame: &[u8]) {
+        let honest = self.ledger.uplink_is_honest;
+        let packet = PlainPacket::of_frame(frame);
+        // A hostile backend overwrites requests in its own ring: what it then takes for a packet need not be one.
+        if !honest && !is_arp(frame) && packet.is_none() {
+            return;
+        }
+        let judged = self.model.judge_outward(frame, self.now);
+        if let Err(why) = judged
+            && (honest || !packet.is_some_and(|packet| packet.is_echo_reply()))
+        {
+            self.violate("model", format!("to the uplink: {why}"));
+        }
+    }
+
+    /// A client takes a frame from its ring.
+    pub fn client_receives(&mut self, client: DomainId, frame: &[u8]) {
+        let judged = self.model.judge_inward(client, frame, self.now);
+        // A hostile backend may change what it is asked to deliver.
+        if let Err(why) = judged
+            && self.ledger.uplink_is_honest
+        {
+            self.violate("model", format!("to domain {}: {why}", client.0));
+        }
+    }
+}
