@@ -9,7 +9,7 @@ use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
 use crate::base::time::Moment;
 use crate::flow::end::End;
-use crate::flow::record::{Flow, FlowKind, Stage};
+use crate::flow::record::{Flow, FlowKind, FlowStage};
 use crate::flow::table::FlowEntry;
 use crate::flow::tcp::{SegmentAction, TcpStage};
 use crate::guard::Answer;
@@ -44,7 +44,7 @@ enum FlowChange {
     /// The flow's timeout starts anew.
     Refresh,
     /// The flow enters this stage, and its timeout starts anew.
-    Enter(Stage),
+    Enter(FlowStage),
     /// Nothing changes.
     Keep,
 }
@@ -111,7 +111,7 @@ impl Datapath {
         if self.turned(&flow).is_none_or(|turned| self.judge(&turned, now).answer != Answer::Accept) {
             return Some(Verdict::Discard(DropReason::TcpState));
         }
-        if matches!(flow.stage, Stage::Tcp(TcpStage::BothFinReceived | TcpStage::Reset)) {
+        if matches!(flow.stage, FlowStage::Tcp(TcpStage::BothFinReceived | TcpStage::Reset)) {
             self.end(id, now);
             return None;
         }
@@ -290,10 +290,10 @@ fn flow_change(
     let flow = entry.flow();
     let opener = flow.kind.opener();
     match (flow.stage, transport) {
-        (Stage::Tcp(stage), Transport::Tcp(segment)) => {
+        (FlowStage::Tcp(stage), Transport::Tcp(segment)) => {
             match entry.tcp().step(stage, opener, sender, segment) {
                 SegmentAction::Restart(next) if next == stage => Ok(FlowChange::Refresh),
-                SegmentAction::Restart(next) => Ok(FlowChange::Enter(Stage::Tcp(next))),
+                SegmentAction::Restart(next) => Ok(FlowChange::Enter(FlowStage::Tcp(next))),
                 SegmentAction::Keep => Ok(FlowChange::Keep),
                 step => Err(step),
             }
@@ -307,7 +307,7 @@ fn flow_change(
             // A client's packets refresh its flow; the uplink's only one that was answered.
             let refreshes = sender == End::Near
                 || matches!(flow.kind, FlowKind::ClientToClient(_))
-                || stage != Stage::Unreplied;
+                || stage != FlowStage::Unreplied;
             Ok(if refreshes { FlowChange::Refresh } else { FlowChange::Keep })
         }
     }

@@ -9,7 +9,7 @@ use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::flow::end::End;
 use crate::flow::key::{FlowKey, Realm};
-use crate::flow::record::{Flow, FlowKind, Stage};
+use crate::flow::record::{Flow, FlowKind, FlowStage};
 use crate::flow::tcp::TcpStage;
 use crate::nat::quote::{Quote, QuoteFault};
 use crate::nat::rewrite::{PortChange, readdress};
@@ -164,7 +164,7 @@ impl Datapath {
         if !sent_it {
             return Err(DropReason::QuoteUnknown);
         }
-        if let (Stage::Tcp(stage), Some(sequence)) = (flow.stage, quote.sequence) {
+        if let (FlowStage::Tcp(stage), Some(sequence)) = (flow.stage, quote.sequence) {
             // Before it is answered only its opener has sent something.
             let may_have_sent = stage != TcpStage::SynSent || sender == opener;
             if !may_have_sent || !flow.tcp.is_in_flight(sender, sequence) {

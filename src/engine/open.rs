@@ -12,7 +12,7 @@ use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
 use crate::base::time::Moment;
 use crate::flow::end::End;
-use crate::flow::record::{Chained, Flow, FlowKind, Stage};
+use crate::flow::record::{Chained, Flow, FlowKind, FlowStage};
 use crate::flow::table::FlowRefusal;
 use crate::flow::tcp::{TcpStage, TcpTracker};
 use crate::guard::Answer;
@@ -178,8 +178,8 @@ impl Datapath {
     ) -> Flow {
         let (near_port, far_port) = near_and_far_port(transport, opener);
         let (stage, tcp) = match transport {
-            Transport::Tcp(segment) => (Stage::Tcp(TcpStage::SynSent), TcpTracker::open(opener, segment)),
-            _ => (Stage::Unreplied, TcpTracker::default()),
+            Transport::Tcp(segment) => (FlowStage::Tcp(TcpStage::SynSent), TcpTracker::open(opener, segment)),
+            _ => (FlowStage::Unreplied, TcpTracker::default()),
         };
         Flow {
             far,

@@ -32,7 +32,7 @@ impl FlowKind {
 
 /// How far a flow got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum FlowStage {
     /// Not TCP; only its opener has sent, or it is an ICMP query.
     Unreplied,
     /// Not TCP; the other end has answered.
@@ -45,16 +45,16 @@ pub enum Stage {
     Tcp(TcpStage),
 }
 
-impl Stage {
+impl FlowStage {
     /// The stage after a packet that is not TCP: of the flow's opener or, if not, of its other end.
     #[must_use]
     #[inline(always)]
-    pub const fn after(self, sender: End, opener: End) -> Stage {
+    pub const fn after(self, sender: End, opener: End) -> FlowStage {
         let from_opener = matches!((sender, opener), (End::Near, End::Near) | (End::Far, End::Far));
         match (self, from_opener) {
-            (Stage::Unreplied, false) => Stage::Replied,
-            (Stage::Replied, true) => Stage::Resumed,
-            (Stage::Resumed, false) => Stage::Assured,
+            (FlowStage::Unreplied, false) => FlowStage::Replied,
+            (FlowStage::Replied, true) => FlowStage::Resumed,
+            (FlowStage::Resumed, false) => FlowStage::Assured,
             (stage, _) => stage,
         }
     }
@@ -62,9 +62,9 @@ impl Stage {
     /// Whether the flow may not be sacrificed for a newer one of the same client (conformance P-8).
     pub const fn is_assured(self) -> bool {
         match self {
-            Stage::Unreplied | Stage::Replied | Stage::Resumed => false,
-            Stage::Assured => true,
-            Stage::Tcp(stage) => stage.is_assured(),
+            FlowStage::Unreplied | FlowStage::Replied | FlowStage::Resumed => false,
+            FlowStage::Assured => true,
+            FlowStage::Tcp(stage) => stage.is_assured(),
         }
     }
 }
@@ -129,7 +129,7 @@ pub struct Flow {
     /// Between which sides it runs.
     pub kind: FlowKind,
     /// How far it got.
-    pub stage: Stage,
+    pub stage: FlowStage,
     /// The last second it may be silent in.
     pub deadline: Tick,
     /// Under which rules and clients it was last judged.

@@ -13,7 +13,7 @@ use alloc::vec;
 use core::ops::Range;
 
 use super::key::{FlowKey, Realm};
-use super::record::{Chained, Flow, FlowKind, Generation, Stage};
+use super::record::{Chained, Flow, FlowKind, FlowStage, Generation};
 use super::tcp::{TcpStage, TcpTracker};
 use super::timeouts::Timeouts;
 use crate::base::tick::{Seconds, Tick};
@@ -406,7 +406,7 @@ impl FlowEntry<'_> {
 
     /// Moves it to `stage`, another than its present one, and starts its timeout anew.
     #[inline(always)]
-    pub fn enter(&mut self, stage: Stage, now: Tick) {
+    pub fn enter(&mut self, stage: FlowStage, now: Tick) {
         self.lists.enter(self.id, self.flow, stage, now);
     }
 }
@@ -415,7 +415,7 @@ impl Lists {
     #[inline(always)]
     fn refresh(&mut self, id: Id<Flow>, flow: &mut Flow, now: Tick) {
         let silence = match flow.stage {
-            Stage::Tcp(stage) => self.tcp_timeouts[stage as usize],
+            FlowStage::Tcp(stage) => self.tcp_timeouts[stage as usize],
             _ => self.timeouts.of(flow),
         };
         let deadline = now.after(silence);
@@ -426,7 +426,7 @@ impl Lists {
     }
 
     #[inline(never)]
-    fn enter(&mut self, id: Id<Flow>, flow: &mut Flow, stage: Stage, now: Tick) {
+    fn enter(&mut self, id: Id<Flow>, flow: &mut Flow, stage: FlowStage, now: Tick) {
         if flow.stage.is_assured() == stage.is_assured() {
             flow.stage = stage;
         } else {

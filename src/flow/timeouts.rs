@@ -1,6 +1,6 @@
 //! How long a flow may be silent, by what it is and how far it got.
 
-use super::record::{Flow, Stage};
+use super::record::{Flow, FlowStage};
 use super::tcp::TcpStage;
 use crate::base::tick::Seconds;
 use crate::wire::ipv4::protocol;
@@ -69,14 +69,14 @@ impl Timeouts {
     /// The silence `flow` survives at its present stage.
     pub const fn of(&self, flow: &Flow) -> Seconds {
         match (flow.stage, flow.protocol) {
-            (Stage::Tcp(stage), _) => self.of_tcp(stage),
+            (FlowStage::Tcp(stage), _) => self.of_tcp(stage),
             (_, protocol::ICMP) => self.icmp,
-            (Stage::Unreplied, protocol::UDP) => self.udp_unreplied,
+            (FlowStage::Unreplied, protocol::UDP) => self.udp_unreplied,
             (_, protocol::UDP) if flow.far_port == udp::DNS => self.dns_replied,
-            (Stage::Replied | Stage::Resumed, protocol::UDP) => self.udp_replied,
-            (Stage::Assured, protocol::UDP) => self.udp_assured,
-            (Stage::Unreplied, _) => self.other_unreplied,
-            (Stage::Replied | Stage::Resumed | Stage::Assured, _) => self.other_replied,
+            (FlowStage::Replied | FlowStage::Resumed, protocol::UDP) => self.udp_replied,
+            (FlowStage::Assured, protocol::UDP) => self.udp_assured,
+            (FlowStage::Unreplied, _) => self.other_unreplied,
+            (FlowStage::Replied | FlowStage::Resumed | FlowStage::Assured, _) => self.other_replied,
         }
     }
 }
