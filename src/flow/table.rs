@@ -16,6 +16,7 @@ use super::key::{FlowKey, Realm};
 use super::record::{Chained, Flow, FlowKind, FlowStage, Generation};
 use super::tcp::{TcpStage, TcpTracker};
 use super::timeouts::Timeouts;
+use crate::base::bug::OrBug;
 use crate::base::tick::{Seconds, Tick};
 use crate::nat::mapping::Want;
 use crate::nat::ports::PoolKind;
@@ -200,7 +201,7 @@ impl FlowTable {
         // A loop and not a closure, which would be one call more per packet.
         let mut at = heads.first(key.hash(&self.key));
         while let Some(id) = at {
-            let flow = self.slab.get(id)?;
+            let flow = self.slab.get(id).or_bug("a chain leads to a flow that is gone")?;
             if key.matches(flow) {
                 return Some(id);
             }
@@ -337,7 +338,7 @@ impl FlowTable {
     /// Looks at the next flow whose second on the wheel has come; `None` when there is none up to `now`.
     pub fn next_due(&mut self, now: Tick) -> Option<DueFlow> {
         let id = self.lists.wheel.pop_due(now)?;
-        let deadline = self.slab.get(id)?.deadline;
+        let deadline = self.slab.get(id).or_bug("a flow that is gone is on the wheel")?.deadline;
         if deadline.is_over(now) {
             return self.forget(id).map(DueFlow::Expired);
         }
@@ -369,12 +370,12 @@ impl KeyLinks<'_> {
 
 impl ChainLinks<Flow> for KeyLinks<'_> {
     fn next(&self, id: Id<Flow>) -> Option<Id<Flow>> {
-        let mut chained = self.slab.get(id)?.chained;
+        let mut chained = self.slab.get(id).or_bug("a chain leads to a flow that is gone")?.chained;
         *(self.link)(&mut chained)
     }
 
     fn set_next(&mut self, id: Id<Flow>, next: Option<Id<Flow>>) {
-        if let Some(flow) = self.slab.get_mut(id) {
+        if let Some(flow) = self.slab.get_mut(id).or_bug("a chain leads to a flow that is gone") {
             *(self.link)(&mut flow.chained) = next;
         }
     }
@@ -455,14 +456,14 @@ impl Lists {
 
     fn put_on_shelf(&mut self, id: Id<Flow>, flow: &Flow) {
         let shelf = self.shelf_of(flow);
-        if let Some(ends) = self.shelves.get_mut(shelf) {
+        if let Some(ends) = self.shelves.get_mut(shelf).or_bug("a flow that belongs on no shelf") {
             self.shelf_links.push(ends, id);
         }
     }
 
     fn take_off_shelf(&mut self, id: Id<Flow>, flow: &Flow) {
         let shelf = self.shelf_of(flow);
-        if let Some(ends) = self.shelves.get_mut(shelf) {
+        if let Some(ends) = self.shelves.get_mut(shelf).or_bug("a flow that belongs on no shelf") {
             self.shelf_links.remove(ends, id);
         }
     }

@@ -5,6 +5,7 @@
 //! every source is a grant of its own, and small packets share a page of ours. Real traffic is compared with
 //! these figures by `make bench`.
 
+use crate::base::bug::OrBug;
 use crate::base::time::Moment;
 use crate::xen::charge::Charge;
 use crate::xen::copy::{CopyBatch, Lent, Remote};
@@ -160,7 +161,7 @@ impl Bench {
             let offset = (index % per_page * piece) as u16;
             if let Some(target) = targets.get_mut(index / per_page) {
                 // The batch has room for all of them, and no piece reaches beyond its page.
-                let _ = self.batch.copy_in(from, target, offset, len);
+                self.batch.copy_in(from, target, offset, len).or_bug("a copy that the batch refuses").ok();
             }
         }
         xen.copy(&mut self.batch);

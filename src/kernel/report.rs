@@ -2,6 +2,7 @@
 
 use super::client_exchange::CopiesRun;
 use super::turn::{Firewall, LoopStats};
+use crate::base::bug;
 use crate::base::text::counts;
 use crate::store::StoreRing;
 use crate::tables::share::Account;
@@ -104,6 +105,9 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         let Holdings { grants, mappings, ports } = self.xen.holdings();
         let (watches, clients) = (self.control.store.watches(), self.data.egress.vifs.clients.vifs().count());
         let held = self.control.held.len();
+        if bug::count() > 0 {
+            log::error!("bugs: {} since boot; the first one is on the console", bug::count());
+        }
         log::info!("pages: {}", self.holders());
         let pages = self.xen.pages();
         log::info!(

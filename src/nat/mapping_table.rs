@@ -14,6 +14,7 @@ use super::mapping::{Mapping, MappingLimits, NoPort, Shortage, Want};
 use super::ports::{Pool, PoolKind, Reserved, per_pool};
 use super::prf::Prf;
 use super::quarantine::Quarantine;
+use crate::base::bug::OrBug;
 use crate::base::side::ClientSlot;
 use crate::base::tick::{Seconds, Tick};
 use crate::tables::index::Index;
@@ -274,7 +275,9 @@ impl Mappings {
     /// Books one flow less on `id`; without any the mapping rests from `now`.
     pub fn release(&mut self, id: Id<Mapping>, now: Tick) {
         let rest = self.quarantine_time;
-        let Some(mapping) = self.slab.get_mut(id) else { return };
+        let Some(mapping) = self.slab.get_mut(id).or_bug("a flow uses a mapping that is gone") else {
+            return;
+        };
         mapping.flows = mapping.flows.saturating_sub(1);
         if mapping.flows > 0 {
             return;
@@ -287,7 +290,7 @@ impl Mappings {
     /// Lays `id` to rest `until` a second that is not before any other's of `owner`.
     fn quarantine(&mut self, id: Id<Mapping>, owner: Account, pool: PoolKind, until: Tick) {
         let Some(resting) = self.quarantines.get_mut(pool.position()) else { return };
-        let Some(list) = resting.list_mut(owner) else { return };
+        let Some(list) = resting.list_mut(owner).or_bug("an account without a quarantine") else { return };
         let is_first = list.first().is_none();
         self.links.push(list, id);
         if is_first {

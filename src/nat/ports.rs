@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 use super::prf::Prf;
+use crate::base::bug::bug;
 use crate::wire::ipv4::protocol;
 
 /// Which pool a port is from: a protocol, and the class of the port it stands for (RFC 4787 REQ-3a).
@@ -119,6 +120,8 @@ impl Pool {
     pub fn give(&mut self, port: u16) {
         if self.range.contains(&port) && self.free.len() < self.free.capacity() {
             self.free.push(port);
+        } else {
+            bug("a port comes back to a pool that it is not from");
         }
     }
 

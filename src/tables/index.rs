@@ -4,6 +4,7 @@
 //! path when they fill it (hashbrown resizes once more than half its entries are live); chains delete
 //! exactly, never move anything and cost one head and one link of four bytes each.
 
+use crate::base::bug::bug;
 use alloc::vec::Vec;
 
 use super::slab::Id;
@@ -69,6 +70,7 @@ impl<T> Heads<T> {
             }
             at = next;
         }
+        bug("a record is not in its bucket");
     }
 
     /// Records in the fullest bucket: for tests of the keyed hash.

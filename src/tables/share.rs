@@ -11,6 +11,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
+use crate::base::bug::OrBug;
 use crate::base::side::ClientSlot;
 
 /// On whose account something is held.
@@ -192,7 +193,7 @@ impl Share {
     /// Books one more on `account`, room or not.
     pub fn take(&mut self, account: Account) {
         let guaranteed = self.guaranteed(self.holding(account));
-        if let Some(holding) = self.holdings.get_mut(account.position()) {
+        if let Some(holding) = self.holdings.get_mut(account.position()).or_bug("an account without books") {
             if holding.count >= guaranteed {
                 self.common += 1;
             }
@@ -203,9 +204,8 @@ impl Share {
     /// Books one less on `account`.
     pub fn give(&mut self, account: Account) {
         let guaranteed = self.guaranteed(self.holding(account));
-        if let Some(holding) = self.holdings.get_mut(account.position())
-            && holding.count > 0
-        {
+        let holding = self.holdings.get_mut(account.position()).filter(|holding| holding.count > 0);
+        if let Some(holding) = holding.or_bug("an account gives what it does not hold") {
             if holding.count > guaranteed {
                 self.common = self.common.saturating_sub(1);
             }
@@ -306,10 +306,15 @@ mod tests {
         share.set_membership(ONE, Membership::Member);
         fill(&mut share, ONE);
         share.set_membership(TWO, Membership::Member);
-        for _ in 0..100 {
+        for _ in 0..share.held(ONE) {
             share.give(ONE);
         }
-        share.give(ONE);
         assert_eq!((share.common, share.held(ONE)), (0, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "bug: an account gives what it does not hold")]
+    fn who_holds_nothing_gives_nothing() {
+        Share::new(100, 100).give(ONE);
     }
 }

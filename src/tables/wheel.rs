@@ -10,6 +10,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::slab::{Ends, Id, Links};
+use crate::base::bug::OrBug;
 use crate::base::tick::Tick;
 
 /// Buckets, one per second: a power of two.
@@ -58,7 +59,9 @@ impl<T> Wheel<T> {
 
     /// Takes `id`, which must be filed, off the wheel.
     pub fn remove(&mut self, id: Id<T>) {
-        let Some(filed) = self.filed.get(id.position()) else { return };
+        let Some(filed) = self.filed.get(id.position()).or_bug("a record beyond the wheel's capacity") else {
+            return;
+        };
         let bucket = filed.0 as usize % BUCKETS;
         if let Some(ends) = self.buckets.get_mut(bucket) {
             self.links.remove(ends, id);

@@ -9,6 +9,7 @@
 
 mod deliver;
 
+use crate::base::bug::OrBug;
 use crate::base::time::Moment;
 use crate::vif::backpressure::{Budget, EgressLimits};
 use crate::vif::channels::Channels;
@@ -25,7 +26,7 @@ use crate::vif::slots::{
 use crate::vif::token_bucket::TokenBucket;
 use crate::wire::packet::Packet;
 use crate::xen::charge::ClientCharges;
-use crate::xen::copy::{CopyBatch, Lent, Remote};
+use crate::xen::copy::{CopyBatch, Lent, NO_RESULT, Remote};
 use crate::xen::page::{PAGE_BYTES, Page};
 use crate::xen::page_pool::{Chunk, PagePool};
 use crate::xen::{DomainId, MappedPage, Xen};
@@ -241,7 +242,7 @@ impl Netback {
             self.traffic.no_page += 1;
             return packet.answers.respond(TxStatus::Dropped, |response| self.tx.respond(response));
         }
-        let first_copy = batch.waiting() as u32;
+        let mut first_copy = batch.waiting() as u32;
         let mut pages = 0;
         let mut filling: Option<(Lent<Page>, u16)> = None;
         for fragment in packet.slots.iter().filter(|fragment| fragment.bytes > 0) {
@@ -258,9 +259,12 @@ impl Netback {
                 }
             };
             let PacketSlot { reference, offset, bytes } = *fragment;
-            // Never refused: there is room for a packet's copies, and the bytes are within the page.
-            let _ =
-                batch.copy_in(Remote { domain: self.client, reference, offset }, &mut page, filled, bytes);
+            // There is room for a packet's copies, and the bytes are within the page. Without one of them all count as failed.
+            let from = Remote { domain: self.client, reference, offset };
+            let copy = batch.copy_in(from, &mut page, filled, bytes);
+            if copy.or_bug("a copy in that the batch refuses").is_err() {
+                first_copy = NO_RESULT;
+            }
             filling = Some((page, filled + bytes));
         }
         if let Some(last) = filling {

@@ -10,6 +10,7 @@
 //! guaranteed and not taken yet stays free, and up to three quarters of it for one way.
 
 use super::DomainId;
+use crate::base::bug::OrBug;
 use alloc::boxed::Box;
 use alloc::vec;
 
@@ -176,9 +177,12 @@ impl Accounts {
     /// Books one page less on `charge`.
     #[inline]
     pub(super) fn give(&mut self, charge: Charge) {
-        let Some(line) = self.lines.get_mut(usize::from(charge.0)) else { return };
-        debug_assert!(line.held > 0 || charge == Charge::NOBODY, "{charge:?} has nothing to give");
-        let Some(held) = line.held.checked_sub(1) else { return };
+        if charge == Charge::NOBODY {
+            return;
+        }
+        let line = self.lines.get_mut(usize::from(charge.0)).filter(|line| line.held > 0);
+        let Some(line) = line.or_bug("an account gives a page that it does not hold") else { return };
+        let held = line.held - 1;
         line.held = held;
         if held < line.guaranteed {
             self.unclaimed += 1;

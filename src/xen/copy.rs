@@ -148,6 +148,9 @@ impl CopyBatch {
     }
 }
 
+/// Where a range of copies begins of which one was not made: a range that begins there was never run.
+pub const NO_RESULT: u32 = u32::MAX;
+
 /// A copy that could not be queued: the batch is full, the page was lent to an earlier run, or the bytes
 /// reach beyond the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,5 +226,8 @@ mod tests {
         assert_eq!(batch.copy_in(REMOTE, &mut lent, 4000, 97), Err(CopyRefused));
         assert_eq!(batch.copy_in(REMOTE, &mut lent, 4000, 96), Ok(()));
         assert_eq!(batch.copy_in(REMOTE, &mut lent, 0, 1), Err(CopyRefused));
+        batch.run(|copies| copies.iter_mut().for_each(|copy| copy.status = 0));
+        let results = [0, NO_RESULT].map(|first| batch.result(first..1));
+        assert_eq!(results, [Ok(()), Err(i16::MIN)]);
     }
 }

@@ -1,13 +1,14 @@
 //! Packets to a client: copied into the buffers that it posted.
 
 use super::{COPIES_PER_PACKET, ClientBroken, Netback, PATIENCE, buffers_for};
+use crate::base::bug::OrBug;
 use crate::base::time::Moment;
 use crate::vif::extra::Extra;
 use crate::vif::frame::Frame;
 use crate::vif::in_flight::{Departure, InFlight};
 use crate::vif::rx::{RxFlags, RxRequest, RxResponse};
 use crate::wire::packet::{Gso, Offload, Packet};
-use crate::xen::copy::{CopyBatch, Remote};
+use crate::xen::copy::{CopyBatch, NO_RESULT, Remote};
 use crate::xen::grant::Gref;
 use crate::xen::page::PAGE_BYTES;
 use crate::xen::page_pool::PagePool;
@@ -89,7 +90,7 @@ impl Netback {
     fn store(&mut self, frame: Frame, buffers: usize, batch: &mut CopyBatch, in_flight: &mut InFlight) {
         let mut filling = Filling::of(&frame);
         let segments = batch.lend(frame.into_parts().0);
-        let first_copy = batch.waiting() as u32;
+        let mut first_copy = batch.waiting() as u32;
         let first_answer = self.rx.next_response();
         // The present buffer, and how far it is filled.
         let (mut reference, mut filled) = (Gref(0), PAGE_BYTES as u16);
@@ -101,8 +102,11 @@ impl Netback {
                 }
                 let moved = (segment.bytes() - skip).min(PAGE_BYTES as u16 - filled);
                 let to = Remote { domain: self.client, reference, offset: filled };
-                // Never refused: there is room for a frame's copies, and the bytes are the segment's.
-                let _ = batch.copy_out(&segment, skip, to, moved);
+                // There is room for a frame's copies, and the bytes are the segment's. Without one of them all count as failed.
+                let copy = batch.copy_out(&segment, skip, to, moved);
+                if copy.or_bug("a copy out that the batch refuses").is_err() {
+                    first_copy = NO_RESULT;
+                }
                 filled += moved;
                 skip += moved;
             }
