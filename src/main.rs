@@ -11,7 +11,7 @@ use core::arch::global_asm;
 use core::panic::PanicInfo;
 use ravelin::config::Live;
 use ravelin::config::command_line::{CommandLine, ForcedCrash, Measurement};
-use ravelin::config::rule_source::RuleSource;
+use ravelin::config::rule_config::RuleConfig;
 use ravelin::engine::Engine;
 use ravelin::guard::RuleTable;
 use ravelin::kernel::event::Event;
@@ -56,7 +56,7 @@ fn forward(boot: Boot) -> Shutdown {
         return Shutdown::PowerOff;
     }
 
-    let rules = ramdisk.map_or(RuleSource::None, |file| RuleSource::File(file.into()));
+    let rules = ramdisk.map_or(RuleConfig::None, |file| RuleConfig::File(file.into()));
     let live = Live::boot(&options, rules, boot.memory_bytes as u64);
     if live.route().is_none() {
         log::error!("without ipv4= and gateway= on the command line nothing goes to the uplink");

@@ -4,7 +4,7 @@
 #![cfg(feature = "sim")]
 
 use ravelin::config::live::Resolvers;
-use ravelin::config::rule_source::RuleSource;
+use ravelin::config::rule_config::RuleConfig;
 use ravelin::config::setting::Source;
 use ravelin::config::{ChangeQueue, Live};
 use ravelin::kernel::event::Event;
@@ -86,7 +86,7 @@ fn resolvers_that_change_are_those_that_rules_stand_for() {
 
 #[test]
 fn rules_that_are_replaced_end_the_flows_that_they_forbid_and_no_others() {
-    let rules = RuleSource::File(b"[default]\naction=accept proto=icmp\n".as_slice().into());
+    let rules = RuleConfig::File(b"[default]\naction=accept proto=icmp\n".as_slice().into());
     let story = told(SETUP, |live, changes| live.set_rules(Source::Toolstack, Some(rules), changes));
     assert!(story.before.pings > MANY && story.before.datagrams > MANY, "{story:#?}");
     assert!(story.after.pings > MANY, "{story:#?}");

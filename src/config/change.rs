@@ -1,7 +1,7 @@
 //! What the data plane is told by the control plane: a queue of changes, taken up between two passes.
 
 use crate::base::side::ClientSlot;
-use crate::config::rule_source::RulesReport;
+use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
 use crate::guard::RuleTable;

@@ -7,7 +7,7 @@ use crate::base::prefix::Ipv4Prefix;
 use crate::config::change::{Change, ChangeQueue};
 use crate::config::command_line::{CommandLine, MAX_RESOLVERS};
 use crate::config::limits::ClientLimits;
-use crate::config::rule_source::{RuleSource, RulesReport};
+use crate::config::rule_config::{RuleConfig, RulesReport};
 use crate::config::setting::{Setting, Source};
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Settings;
@@ -31,7 +31,7 @@ pub struct Live {
     gateway: Setting<Ipv4Addr>,
     client_gateway: Setting<Ipv4Addr>,
     resolvers: Setting<Resolvers>,
-    rules: Setting<RuleSource>,
+    rules: Setting<RuleConfig>,
     limits: Setting<ClientLimits>,
     uplink_pings: Setting<UplinkPings>,
     log_level: Setting<LevelFilter>,
@@ -41,7 +41,7 @@ pub struct Live {
 
 impl Live {
     /// What a domain of `memory_bytes` was created with.
-    pub fn boot(options: &CommandLine, rules: RuleSource, memory_bytes: u64) -> Self {
+    pub fn boot(options: &CommandLine, rules: RuleConfig, memory_bytes: u64) -> Self {
         Self {
             address: Setting::of_boot(options.ipv4),
             device_address: None,
@@ -93,7 +93,7 @@ impl Live {
 
     /// Compiles the rules for the resolvers that are in effect.
     pub fn compile_rules(&self) -> (RuleTable, RulesReport) {
-        self.rules.value().unwrap_or(&RuleSource::None).compile(self.resolvers())
+        self.rules.value().unwrap_or(&RuleConfig::None).compile(self.resolvers())
     }
 
     /// The engine's settings as everything is now.
@@ -144,7 +144,7 @@ impl Live {
     }
 
     /// Sets the rules.
-    pub fn set_rules(&mut self, source: Source, rules: Option<RuleSource>, changes: &mut ChangeQueue) {
+    pub fn set_rules(&mut self, source: Source, rules: Option<RuleConfig>, changes: &mut ChangeQueue) {
         self.rules.set(source, rules);
         self.put_rules(changes);
     }

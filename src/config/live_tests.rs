@@ -12,7 +12,7 @@ const MEMORY: u64 = 16 << 20;
 fn live(command_line: &str) -> Live {
     let (options, errors) = CommandLine::parse(command_line);
     assert_eq!(errors, []);
-    Live::boot(&options, RuleSource::None, MEMORY)
+    Live::boot(&options, RuleConfig::None, MEMORY)
 }
 
 fn address(text: &str) -> Ipv4Addr {
@@ -119,7 +119,7 @@ fn a_clients_gateway_that_is_set_does_not_follow_our_address() {
 #[test]
 fn rules_about_dns_are_compiled_anew_when_the_resolvers_change() {
     let mut live = live("");
-    let rules = RuleSource::File(Cow::Owned(b"[default]\naction=accept specialtarget=dns\n".to_vec()));
+    let rules = RuleConfig::File(Cow::Owned(b"[default]\naction=accept specialtarget=dns\n".to_vec()));
     let set_rules = |live: &mut Live, changes: &mut ChangeQueue| {
         live.set_rules(Source::Toolstack, Some(rules), changes);
     };
@@ -140,11 +140,11 @@ fn rules_about_dns_are_compiled_anew_when_the_resolvers_change() {
 #[test]
 fn rules_that_are_taken_back_leave_those_of_boot() {
     let (options, _) = CommandLine::parse("");
-    let mut live = Live::boot(&options, RuleSource::File(Cow::Borrowed(b"[default]\n")), MEMORY);
-    let set = |rules: Option<RuleSource>| {
+    let mut live = Live::boot(&options, RuleConfig::File(Cow::Borrowed(b"[default]\n")), MEMORY);
+    let set = |rules: Option<RuleConfig>| {
         move |live: &mut Live, changes: &mut ChangeQueue| live.set_rules(Source::Toolstack, rules, changes)
     };
-    assert_eq!(changed(&mut live, set(Some(RuleSource::None))), ["no rules"]);
+    assert_eq!(changed(&mut live, set(Some(RuleConfig::None))), ["no rules"]);
     assert_eq!(changed(&mut live, set(None)), ["rules of 10 bytes, 0 wrong"]);
 }
 

@@ -9,7 +9,7 @@ pub mod command_line;
 pub mod limits;
 pub mod live;
 pub mod mistake;
-pub mod rule_source;
+pub mod rule_config;
 pub mod setting;
 pub mod uplink_route;
 

@@ -3,7 +3,8 @@
 //! It never waits: events are noted, replies carry on what was asked, and no packet waits for either. What the data plane
 //! has to know goes into the queue of changes.
 
-use super::client_vifs::{BACKENDS, ClientVifs, News};
+use super::backend_devices::BACKENDS;
+use super::client_vifs::{ClientVifs, News};
 use super::event::{Event, StoreEvent};
 use super::event_log::EventLog;
 use super::requests::{self, Request, Requests};

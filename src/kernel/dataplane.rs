@@ -53,16 +53,16 @@ impl DataPlane {
 
     /// Does what the control plane has decided.
     pub fn apply(&mut self, changes: impl Iterator<Item = Change>, pages: &mut PagePool, now: Moment) {
-        let mut network = Network::Known;
+        let mut network = UplinkNetwork::Known;
         for change in changes {
             match change {
                 Change::Route { to, .. } => {
                     self.set_route(to);
-                    network = Network::New;
+                    network = UplinkNetwork::New;
                 }
                 Change::UplinkConnected { mtu } => {
                     self.engine.set_mtu(Side::Uplink, mtu);
-                    network = Network::New;
+                    network = UplinkNetwork::New;
                 }
                 Change::ClientGateway(address) => self.engine.set_client_gateway(address),
                 Change::Rules(table, _) => self.engine.set_rules(*table, now),
@@ -73,7 +73,7 @@ impl DataPlane {
                 Change::Ownership(change) => self.change_owner(change, now),
             }
         }
-        if network == Network::New {
+        if network == UplinkNetwork::New {
             let mut context = EgressContext { egress: &mut self.egress, pages, now };
             context.with_neighbours(|neighbours, output| neighbours.clear(output));
             context.announce_address();
@@ -286,7 +286,7 @@ impl Received {
 
 /// Whether the network on the uplink is the one that it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Network {
+enum UplinkNetwork {
     /// It is.
     Known,
     /// Our address, the gateway or the whole link may be another one: nothing is known of neighbours, and nobody knows us.

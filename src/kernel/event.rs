@@ -4,7 +4,7 @@ use super::requests::UnknownRequest;
 use crate::base::side::ClientSlot;
 use crate::config::Change;
 use crate::config::change::Ownership;
-use crate::config::rule_source::RulesReport;
+use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
 use crate::store::StoreError;

@@ -2,7 +2,7 @@
 
 use super::event::{Event, StoreEvent};
 use crate::base::time::Moment;
-use crate::config::rule_source::RulesReport;
+use crate::config::rule_config::RulesReport;
 use crate::vif::device_id::DeviceId;
 use crate::vif::event::{ClientEvent, EventSink, UplinkEvent, VifEvent};
 use crate::vif::per_domain::PerDomain;

@@ -1,6 +1,7 @@
 //! The kernel's loop after boot: what moves packets, what talks to XenStore, and the order in which both are done.
 #![forbid(unsafe_code)]
 
+mod backend_devices;
 mod client_exchange;
 mod client_vifs;
 mod control;

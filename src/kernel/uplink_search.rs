@@ -1,6 +1,6 @@
 //! The search for an uplink: our network devices are listed when they change, and the first that can be used is taken.
 
-use super::client_vifs::directory_or_empty;
+use super::backend_devices::directory_or_empty;
 use crate::base::text::decimal;
 use crate::store::{Job, Store, StoreError, StoreRing};
 use crate::vif::frontend_directory::{self, FrontendDirectory};

@@ -2,7 +2,7 @@
 
 use crate::base::time::Moment;
 use crate::config::command_line::CommandLine;
-use crate::config::rule_source::RuleSource;
+use crate::config::rule_config::RuleConfig;
 use crate::config::{ChangeQueue, Live};
 use crate::kernel::Firewall;
 use crate::kernel::event::Event;
@@ -105,7 +105,7 @@ pub fn reconfigure(setup: Setup, act: impl FnOnce(&mut Live, &mut ChangeQueue)) 
     let boot = SimXen::boot(&world, PAGES);
     populate(&world, setup, &mut prng, boot.store_ring, ends);
     let (options, _) = CommandLine::parse(setup.command_line);
-    let rules = RuleSource::File(Cow::Borrowed(setup.rules.as_bytes()));
+    let rules = RuleConfig::File(Cow::Borrowed(setup.rules.as_bytes()));
     let mut firewall = start_kernel(boot, Live::boot(&options, rules, 4 << 20)).expect("XenStore is there");
     run_until(&world, &mut firewall, start + TOLD, |_| {});
     let before = look(&world, &firewall);

@@ -4,7 +4,7 @@ use crate::base::prefix::Ipv4Prefix;
 use crate::base::time::Moment;
 use crate::config::Live;
 use crate::config::command_line::CommandLine;
-use crate::config::rule_source::{RuleSource, RulesReport};
+use crate::config::rule_config::{RuleConfig, RulesReport};
 use crate::engine::Engine;
 use crate::kernel::Firewall;
 use crate::sim::cast::{
@@ -370,7 +370,7 @@ pub(in crate::sim) fn boot_kernel(
         client_gateway: Some(CLIENT_GATEWAY),
         ..CommandLine::default()
     };
-    let rules = RuleSource::File(scenario.rules.file().into_bytes().into());
+    let rules = RuleConfig::File(scenario.rules.file().into_bytes().into());
     let live = Live::boot(&options, rules, 4 << 20);
     if let (_, RulesReport::Read { problems, .. }) = live.compile_rules()
         && !problems.list.is_empty()

@@ -481,3 +481,19 @@ fn s_4_questions_are_bounded_per_client() {
     // And the other's are there.
     assert_eq!(rig.send(TestPacket(TWO, 1, 1), HOST), [Ask(HOST)]);
 }
+
+#[test]
+fn another_gateway_is_asked_for_and_the_old_one_is_a_host_like_others() {
+    let mut rig = Rig::new();
+    rig.resolve(GATEWAY, 1);
+    rig.hear(GATEWAY, MAC, ArpOrigin::Reply);
+    rig.table.set_gateway(HOST);
+    let mut record = Record(Vec::new(), rig.asked);
+    rig.table.clear(&mut record);
+    assert_eq!(rig.resolve(HOST, 2), [Ask(HOST)]);
+    assert_eq!(rig.hear(HOST, MAC, ArpOrigin::Reply), [Send(MAC, 2)]);
+    // The old one is given up when it does not answer; no gateway is.
+    rig.resolve(GATEWAY, 3);
+    let events: Vec<_> = (0..5).flat_map(|_| rig.after(1000).advance()).collect();
+    assert!(events.contains(&Unreachable(3)), "{events:?}");
+}

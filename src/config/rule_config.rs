@@ -7,14 +7,14 @@ use core::net::Ipv4Addr;
 
 /// Where rules come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RuleSource {
+pub enum RuleConfig {
     /// Nobody gave any: clients may open connections to the uplink, nothing else is permitted.
     None,
     /// A rule file. The one of the ramdisk stays where the toolstack loaded it.
     File(Cow<'static, [u8]>),
 }
 
-impl RuleSource {
+impl RuleConfig {
     /// Makes the table, and says what is wrong with the rules. `resolvers` are the addresses that `specialtarget=dns`
     /// stands for.
     pub fn compile(&self, resolvers: &[Ipv4Addr]) -> (RuleTable, RulesReport) {

@@ -1,0 +1,98 @@
+//! What the engine is told while packets pass: our addresses, limits, pings.
+#![allow(missing_docs)]
+
+mod support;
+
+use ravelin::base::drop_reason::DropReason;
+use ravelin::base::side::Side;
+use ravelin::engine::settings::{Quotas, UplinkPings};
+use ravelin::tables::allowance::Rate;
+use std::net::Ipv4Addr;
+use support::*;
+
+#[test]
+fn a_new_client_gateway_answers_and_the_old_one_does_not() {
+    let mut world = World::new();
+    let new = Ipv4Addr::new(10, 137, 0, 254);
+    world.engine.set_client_gateway(new);
+    let answer = only_forward(world.client(ONE, echo_request(C1, new, 7)), Side::Client(ONE));
+    assert_eq!((answer.source(), answer.icmp_kind()), (new, 0));
+    // The old one is a host like any other now.
+    assert_eq!(world.out_u(ONE, echo_request(C1, G, 8)).destination(), G);
+}
+
+#[test]
+fn a_new_prefix_length_makes_another_address_the_broadcast_address() {
+    let mut world = World::new();
+    let broadcast = Ipv4Addr::from_bits(F.to_bits() | 0xffff);
+    assert_eq!(world.out_u(ONE, udp((C1, 5000), (broadcast, 53))).destination(), broadcast);
+    world.engine.set_uplink_prefix_bits(16);
+    world.client_nothing(ONE, udp((C1, 5001), (broadcast, 53)), DropReason::Multicast);
+}
+
+#[test]
+fn pings_from_the_uplink_are_ignored_from_when_it_is_said() {
+    let mut world = World::new();
+    assert!(matches!(world.uplink(echo_request(R, F, 7))[..], [Out::Forward(Side::Uplink, _)]));
+    world.engine.set_uplink_pings(UplinkPings::Ignored);
+    world.uplink_nothing(echo_request(R, F, 8), DropReason::ForFirewall);
+    world.engine.set_uplink_pings(UplinkPings::Answered);
+    assert!(matches!(world.uplink(echo_request(R, F, 9))[..], [Out::Forward(Side::Uplink, _)]));
+}
+
+/// Flows that ONE can have now, to ports from `first` on.
+fn opened(world: &mut World, first: u16, tries: u16) -> usize {
+    let all = (first..first + tries).map(|port| world.client(ONE, udp((C1, 5000), (R, port))));
+    all.filter(|out| matches!(out[..], [Out::Forward(..)])).count()
+}
+
+#[test]
+fn a_limit_of_flows_that_is_lowered_ends_none_and_allows_none() {
+    let mut world = World::new();
+    assert_eq!(opened(&mut world, 1000, 20), 20);
+    world.engine.set_quotas(Quotas { flows_per_client: 10, ..settings().quotas });
+    assert_eq!(world.flows(), 20);
+    assert_eq!(world.engine.engine().flows().fault(), None);
+    // What there is goes on.
+    assert_eq!(opened(&mut world, 1000, 20), 20);
+    // A new one takes the place of the oldest: there are never more.
+    opened(&mut world, 2000, 5);
+    assert!(world.flows() <= 20, "{}", world.flows());
+    world.engine.set_quotas(Quotas { flows_per_client: 40, ..settings().quotas });
+    opened(&mut world, 3000, 100);
+    assert_eq!(world.flows(), 40);
+}
+
+#[test]
+fn a_limit_of_ports_that_is_lowered_holds_for_new_ones() {
+    let mut world = World::new();
+    let quotas = |ports| Quotas { ports_per_client: ports, ..settings().quotas };
+    let open = |world: &mut World, port| {
+        !world
+            .client(ONE, udp((C1, port), (R, 53)))
+            .iter()
+            .any(|out| matches!(out, Out::Discard(DropReason::PortLimit)))
+    };
+    assert!((2000..2005).all(|port| open(&mut world, port)));
+    world.engine.set_quotas(quotas(5));
+    assert_eq!(world.engine.engine().mappings().held(ravelin::tables::share::Account::client(ONE)), 5);
+    let before = world.engine.engine().mappings().len();
+    open(&mut world, 3000);
+    assert!(world.engine.engine().mappings().len() <= before);
+    world.engine.set_quotas(quotas(6));
+    assert!(open(&mut world, 3001));
+}
+
+#[test]
+fn a_rate_of_pings_that_is_changed_counts_from_now_on() {
+    let mut world = World::new();
+    let quotas = Quotas { uplink_pings: Rate { per_second: 1, burst: 2 }, ..settings().quotas };
+    world.engine.set_quotas(quotas);
+    let answered = |world: &mut World| {
+        let all = (0..10).map(|ident| world.uplink(echo_request(R, F, ident)));
+        all.filter(|out| matches!(out[..], [Out::Forward(Side::Uplink, _)])).count()
+    };
+    assert_eq!(answered(&mut world), 2);
+    world.wait(60);
+    assert_eq!(answered(&mut world), 2);
+}
