@@ -121,14 +121,7 @@ impl OptionReader {
         let malformed = || OptionMistake::Malformed(name, Excerpt::of(value.text));
         let unusable = |address, why| OptionMistake::Unusable(name, address, why);
         match name {
-            OptionName::Ipv4 => {
-                let written = value.text.contains('/').then(|| value.text.parse::<Ipv4Prefix>().ok());
-                let prefix = written.flatten().filter(|prefix| prefix.length() > 0).ok_or_else(malformed)?;
-                let address = prefix.address();
-                host_address(address).map_err(|why| unusable(address, why))?;
-                place_in(prefix, address).map_err(|why| unusable(address, why))?;
-                self.line.ipv4 = Some(prefix);
-            }
+            OptionName::Ipv4 => self.line.ipv4 = Some(uplink_prefix(value)?),
             OptionName::Gateway => {
                 let address = value.text.parse().map_err(|_| malformed())?;
                 host_address(address).map_err(|why| unusable(address, why))?;
@@ -140,17 +133,7 @@ impl OptionReader {
                 host_address(address).map_err(|why| unusable(address, why))?;
                 self.line.client_gateway = Some(address);
             }
-            OptionName::Dns => {
-                let mut dns = ArrayVec::<Ipv4Addr, MAX_RESOLVERS>::new();
-                for item in value.text.split(',') {
-                    let address = item.parse().map_err(|_| malformed())?;
-                    host_address(address).map_err(|why| unusable(address, why))?;
-                    if !dns.contains(&address) {
-                        dns.try_push(address).map_err(|_| malformed())?;
-                    }
-                }
-                self.line.dns = dns;
-            }
+            OptionName::Dns => self.line.dns = resolvers(value)?,
             OptionName::ClientFlows => {
                 self.line.limits.flows = Some(quota(value.text).ok_or_else(malformed)?)
             }
@@ -230,6 +213,32 @@ fn host_address(address: Ipv4Addr) -> Result<(), UnusableAddress> {
         [240..=255, ..] => Err(UnusableAddress::Reserved),
         _ => Ok(()),
     }
+}
+
+/// Our address on the uplink and the network it is in.
+fn uplink_prefix(value: Word<'_>) -> Result<Ipv4Prefix, OptionMistake> {
+    let malformed = || OptionMistake::Malformed(OptionName::Ipv4, Excerpt::of(value.text));
+    let written = value.text.contains('/').then(|| value.text.parse::<Ipv4Prefix>().ok());
+    let prefix = written.flatten().filter(|prefix| prefix.length() > 0).ok_or_else(malformed)?;
+    let address = prefix.address();
+    let unusable = |why| OptionMistake::Unusable(OptionName::Ipv4, address, why);
+    host_address(address).map_err(unusable)?;
+    place_in(prefix, address).map_err(unusable)?;
+    Ok(prefix)
+}
+
+/// Each of the resolvers once.
+fn resolvers(value: Word<'_>) -> Result<ArrayVec<Ipv4Addr, MAX_RESOLVERS>, OptionMistake> {
+    let malformed = || OptionMistake::Malformed(OptionName::Dns, Excerpt::of(value.text));
+    let mut resolvers = ArrayVec::new();
+    for item in value.text.split(',') {
+        let address = item.parse().map_err(|_| malformed())?;
+        host_address(address).map_err(|why| OptionMistake::Unusable(OptionName::Dns, address, why))?;
+        if !resolvers.contains(&address) {
+            resolvers.try_push(address).map_err(|_| malformed())?;
+        }
+    }
+    Ok(resolvers)
 }
 
 /// Whether a host of that network can have the address. /31 (RFC 3021) and /32 have hosts only.
