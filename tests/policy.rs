@@ -65,7 +65,11 @@ fn hits_of_none(world: &World) -> u64 {
 
 #[test]
 fn a_rule_counts_what_it_decides_and_nothing_that_a_flow_carries() {
-    let mut world = world(rules(&["action=accept dst4=192.0.2.10", "action=drop dst4=198.51.100.20"]));
+    let mut world = world(rules(&[
+        "action=accept dst4=192.0.2.10",
+        "action=drop dst4=198.51.100.20",
+        "action=drop proto=tcp expire=1000000",
+    ]));
     let from = world.out_u(ONE, udp((C1, 5000), (R, 53))).from();
     for _ in 0..3 {
         world.out_u(ONE, udp((C1, 5000), (R, 53)));
@@ -74,9 +78,8 @@ fn a_rule_counts_what_it_decides_and_nothing_that_a_flow_carries() {
     }
     world.client_error(ONE, udp((C1, 5000), (Ipv4Addr::new(8, 8, 8, 8), 53)), DropReason::Rule);
     assert_eq!((hits(&world, 1), hits(&world, 2), hits_of_none(&world)), (1, 3, 1));
-    // A flow that is judged again because something else changed is no new one.
-    world.engine.detach(TWO, world.now);
-    world.engine.attach(TWO, C2, world.now);
+    // A flow that is judged again because another rule has expired is no new one.
+    world.engine.set_wall_clock(world.now, UnixSeconds(1_000_000));
     world.out_u(ONE, udp((C1, 5000), (R, 53)));
     world.out_u(ONE, udp((C1, 5001), (R, 53)));
     assert_eq!((hits(&world, 1), hits(&world, 2), hits_of_none(&world)), (2, 3, 1));

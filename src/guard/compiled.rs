@@ -18,20 +18,29 @@ const DNS_PORT: u16 = 53;
 
 /// How long a rule counts. Later is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lifetime {
-    /// Until this second begins.
-    Until(UnixSeconds),
-    /// Always.
-    Forever,
+pub struct Lifetime {
+    /// The second in which it is over. Forever is the last that can be told: one comparison per rule that a look-up
+    /// reads.
+    end: UnixSeconds,
 }
 
 impl Lifetime {
+    /// Always.
+    pub const FOREVER: Self = Self { end: UnixSeconds(u64::MAX) };
+
+    /// Until the second `end` begins.
+    pub const fn until(end: UnixSeconds) -> Self {
+        Self { end }
+    }
+
     /// Whether the rule counts at `now`.
     pub fn includes(self, now: UnixSeconds) -> bool {
-        match self {
-            Self::Until(end) => now < end,
-            Self::Forever => true,
-        }
+        now < self.end
+    }
+
+    /// When it is over; `None` for one that never is.
+    pub fn end(self) -> Option<UnixSeconds> {
+        (self != Self::FOREVER).then_some(self.end)
     }
 }
 
@@ -117,7 +126,7 @@ pub enum Compiled {
 impl CompiledRule {
     /// Makes a rule ready. `resolvers` are the addresses that `specialtarget=dns` stands for.
     pub fn from_rule(rule: &Rule, resolvers: &[Ipv4Addr]) -> Compiled {
-        let lifetime = rule.expires.map_or(Lifetime::Forever, Lifetime::Until);
+        let lifetime = rule.expires.map_or(Lifetime::FOREVER, Lifetime::until);
         let ready = |destinations| {
             let (id, action, services) = (rule.id, rule.action, services(rule));
             CompiledRule { id, action, lifetime, destinations, services }

@@ -55,9 +55,6 @@ impl Decisions {
 
     /// When those that do not count for ever stop counting.
     pub(super) fn expiries(&self) -> impl Iterator<Item = UnixSeconds> + '_ {
-        self.lifetimes.iter().filter_map(|lifetime| match lifetime {
-            Lifetime::Until(end) => Some(*end),
-            Lifetime::Forever => None,
-        })
+        self.lifetimes.iter().filter_map(|lifetime| lifetime.end())
     }
 }

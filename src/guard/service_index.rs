@@ -65,9 +65,13 @@ fn lifetime(rank: Rank, lifetimes: &[Lifetime]) -> Option<Lifetime> {
     lifetimes.get(rank.0 as usize).copied()
 }
 
-/// The first of a node's ranks that counts: lifetimes rise, so those that do not are in front.
+/// The first of a node's ranks that counts: lifetimes rise, so those that do not are in front. Mostly there are none.
 fn first_of(node: &[Rank], counts: impl Fn(&Rank) -> bool) -> Option<Rank> {
-    node.get(node.partition_point(|rank| !counts(rank))).copied()
+    let (first, later) = node.split_first()?;
+    if counts(first) {
+        return Some(*first);
+    }
+    later.get(later.partition_point(|rank| !counts(rank))).copied()
 }
 
 /// A segment tree without pointers: node 1 is the root, nodes 2n and 2n + 1 are below node n, and leaf i is node

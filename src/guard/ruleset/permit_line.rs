@@ -43,7 +43,7 @@ pub(super) fn read(mut rest: Words<'_>, id: RuleId) -> Result<Permit, PermitFaul
 pub(super) fn refusal(id: RuleId, from: Ipv4Prefix, to: Ipv4Prefix) -> Permit {
     let services = [ServiceRange::ALL].into_iter().collect();
     let destinations = Destinations::Networks([to].into());
-    let (action, lifetime) = (RuleAction::Drop, Lifetime::Forever);
+    let (action, lifetime) = (RuleAction::Drop, Lifetime::FOREVER);
     Permit { from, rule: CompiledRule { id, action, lifetime, destinations, services } }
 }
 
