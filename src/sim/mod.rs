@@ -12,6 +12,7 @@ pub mod competition;
 pub mod end_checks;
 pub mod frame;
 pub mod host;
+pub mod injection;
 pub mod life;
 pub mod machine;
 pub mod oracle;

@@ -9,6 +9,7 @@ pub mod link;
 pub mod names;
 pub mod nonsense;
 pub mod outside;
+pub mod scripted;
 pub mod server;
 pub mod stack;
 pub mod transfer;

@@ -107,6 +107,11 @@ impl World {
         self.peers.push(PeerSlot { peer, rest: NextRun::Again });
     }
 
+    /// Moves the end. A world whose time was up goes on until then.
+    pub fn end_at(&mut self, ends: Moment) {
+        self.ends = ends;
+    }
+
     /// Whether the run is at its end: time is up, or an oracle has spoken.
     pub fn is_over(&self) -> bool {
         self.over || self.machine.now >= self.ends || !self.machine.violations.is_empty()
