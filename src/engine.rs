@@ -121,7 +121,7 @@ impl<D: Packet> Engine<D> {
         Some(account)
     }
 
-    /// Detaches the client on `slot`: its flows are over and its ports rest before anybody else gets them. What it
+    /// Detaches the client on `slot`: its flows are over and its ports are in quarantine before anybody else gets them. What it
     /// holds stays on its account and waits for it there, as far as it is used up (conformance S-1). Its fragments that
     /// waited leave with the next [`Engine::advance`], which is due at once.
     pub fn detach(&mut self, slot: ClientSlot, now: Moment) {

@@ -83,7 +83,7 @@ pub(super) struct PendingReply {
     pub(super) bytes: usize,
 }
 
-/// What the tables' hashes and the choice of ports rest on.
+/// Whether there is a secret for the tables' hashes and the choice of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entropy {
     /// A random secret.
@@ -156,8 +156,8 @@ impl Datapath {
         let key = |use_of_key| key(&secret, use_of_key);
         let limits =
             MappingLimits { mappings: settings.mappings, ports_per_client: settings.quotas.ports_per_client };
-        let rest = settings.timeouts.port_quarantine;
-        let mappings = Mappings::new(limits, settings.own_ports.clone(), rest, [key(1), key(2)]);
+        let quarantine = settings.timeouts.port_quarantine;
+        let mappings = Mappings::new(limits, settings.own_ports.clone(), quarantine, [key(1), key(2)]);
         let timeouts = settings.timeouts;
         let flows =
             FlowTable::new(settings.flows, settings.quotas.flows_per_client, timeouts, key(0), Tick::at(now));
@@ -239,7 +239,7 @@ impl Datapath {
         Some(number)
     }
 
-    /// Detaches the client of this number: its flows are over, its ports rest. Takes as long whatever the number of
+    /// Detaches the client of this number: its flows are over, its ports go into quarantine. Takes as long whatever the number of
     /// flows: they are taken out by [`Datapath::advance`] or when somebody wants what they keep.
     pub fn detach(&mut self, number: ClientSlot, now: Moment) {
         if self.clients.get(number).is_none() {
@@ -303,7 +303,7 @@ impl Datapath {
         self.flows.set_membership(Account::UPLINK, membership);
     }
 
-    /// Ends a flow and lets its port rest.
+    /// Ends a flow; its port goes into quarantine.
     #[cold]
     pub(super) fn end(&mut self, id: Id<Flow>, now: Moment) {
         if let Some(flow) = self.flows.remove(id) {

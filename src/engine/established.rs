@@ -27,15 +27,15 @@ use crate::wire::transport::Transport;
 #[derive(Clone, Copy)]
 struct RewriteInfo {
     near: ClientSlot,
-    route: FlowKind,
+    kind: FlowKind,
     near_port: u16,
     outer_port: u16,
 }
 
 impl RewriteInfo {
     const fn of(flow: &Flow) -> RewriteInfo {
-        let Flow { near, kind: route, near_port, outer_port, .. } = *flow;
-        RewriteInfo { near, route, near_port, outer_port }
+        let Flow { near, kind, near_port, outer_port, .. } = *flow;
+        RewriteInfo { near, kind, near_port, outer_port }
     }
 }
 
@@ -87,8 +87,8 @@ impl Datapath {
             Err(SegmentAction::Turn) => return self.turn(now, id, sender, &mut view.again()),
             Err(_) => return Some(Verdict::Discard(DropReason::TcpState)),
         }
-        let names = RewriteInfo::of(entry.flow());
-        Some(self.translate(names, sender, to, view, transport))
+        let info = RewriteInfo::of(entry.flow());
+        Some(self.translate(info, sender, to, view, transport))
     }
 
     /// As [`Datapath::pass`], for a flow that may be over, or was last judged before something changed.
@@ -191,7 +191,7 @@ impl Datapath {
     #[inline(always)]
     fn translate(
         &mut self,
-        names: RewriteInfo,
+        info: RewriteInfo,
         sender: End,
         to: Side,
         view: &mut PacketView<'_>,
@@ -199,14 +199,14 @@ impl Datapath {
     ) -> Verdict {
         let ident = self.ident(to, view.ip.destination, view);
         let PacketView { header, ip, offload } = view;
-        let (source, destination, change) = match (names.route, sender) {
+        let (source, destination, change) = match (info.kind, sender) {
             (FlowKind::ClientToClient(_), _) => (ip.source, ip.destination, PortChange::None),
-            (_, End::Near) => (self.settings.uplink, ip.destination, PortChange::Source(names.outer_port)),
+            (_, End::Near) => (self.settings.uplink, ip.destination, PortChange::Source(info.outer_port)),
             (_, End::Far) => {
-                let Some(near) = self.clients.get(names.near) else {
+                let Some(near) = self.clients.get(info.near) else {
                     return Verdict::Discard(DropReason::NoClient);
                 };
-                (ip.source, near.address, PortChange::Destination(names.near_port))
+                (ip.source, near.address, PortChange::Destination(info.near_port))
             }
         };
         let translation = Translation { to, source, destination, ident, ttl: Ttl::Decrement };

@@ -53,14 +53,14 @@ impl Datapath {
 
     fn try_error_inward(&mut self, now: Moment, view: &mut PacketView<'_>) -> Result<Verdict, DropReason> {
         let quote = read_quote(view)?;
-        let name = FlowKey {
+        let key = FlowKey {
             realm: Realm::External,
             protocol: quote.protocol,
             port: quote.source_port,
             far: quote.destination,
             far_port: quote.destination_port,
         };
-        let id = self.flows.find(&name).ok_or(DropReason::QuoteUnknown)?;
+        let id = self.flows.find(&key).ok_or(DropReason::QuoteUnknown)?;
         let flow = self.quoted_flow(now, id, End::Near, &quote)?;
         let near = self.clients.get(flow.near).ok_or(DropReason::NoClient)?.address;
         let (to, ip) = (Side::Client(flow.near), view.ip);

@@ -43,8 +43,8 @@ impl Datapath {
             _ => {}
         }
         let (port, far_port) = near_and_far_port(&transport, End::Far);
-        let name = FlowKey { realm: Realm::External, protocol, port, far: view.ip.source, far_port };
-        if let Some(id) = self.flows.find(&name)
+        let key = FlowKey { realm: Realm::External, protocol, port, far: view.ip.source, far_port };
+        if let Some(id) = self.flows.find(&key)
             && let Some(verdict) = self.pass(now, id, End::Far, view, &transport)
         {
             return verdict;

@@ -247,9 +247,9 @@ impl Datapath {
         self.clear_name(now, &Flow { outer_port, ..*flow }).ok().map(|()| outer_port)
     }
 
-    /// Makes sure that the outside name of `flow` is not kept by a flow that is over.
+    /// Makes sure that the external key of `flow` is not kept by a flow that is over.
     fn clear_name(&mut self, now: Moment, flow: &Flow) -> Result<(), DropReason> {
-        let other = crate::flow::key::FlowKey::external(flow).and_then(|name| self.flows.find(&name));
+        let other = crate::flow::key::FlowKey::external(flow).and_then(|key| self.flows.find(&key));
         match other {
             Some(id) if self.is_alive(id, now) => Err(DropReason::ProtocolBusy),
             _ => Ok(()),

@@ -54,9 +54,9 @@ impl Datapath {
             Transport::Icmp(Icmp::Reply { .. }) => {}
             _ => {
                 let (port, far_port) = near_and_far_port(&transport, End::Near);
-                let face = Realm::Internal(from);
-                let name = FlowKey { realm: face, protocol, port, far: view.ip.destination, far_port };
-                if let Some(id) = self.flows.find(&name)
+                let realm = Realm::Internal(from);
+                let key = FlowKey { realm, protocol, port, far: view.ip.destination, far_port };
+                if let Some(id) = self.flows.find(&key)
                     && let Some(verdict) = self.pass(now, id, End::Near, view, &transport)
                 {
                     return verdict;
@@ -80,8 +80,8 @@ impl Datapath {
         {
             let (port, far_port) = near_and_far_port(transport, End::Far);
             let (protocol, far) = (view.ip.protocol, view.ip.source);
-            let name = FlowKey { realm: Realm::Internal(near), protocol, port, far, far_port };
-            if let Some(id) = self.flows.find(&name)
+            let key = FlowKey { realm: Realm::Internal(near), protocol, port, far, far_port };
+            if let Some(id) = self.flows.find(&key)
                 && let Some(verdict) = self.pass_seldom(now, id, End::Far, view)
             {
                 return verdict;

@@ -22,7 +22,7 @@ const MOST_FLOWS: u32 = 1 << 20;
 pub struct Quotas {
     /// Flows of one client.
     pub flows_per_client: u32,
-    /// Outer ports of one client, per protocol and class, resting ones included.
+    /// Outer ports of one client, per protocol and class, those in quarantine included.
     pub ports_per_client: u32,
     /// New flows of one client, where they make a table fuller that is half full already.
     pub new_flows: Rate,

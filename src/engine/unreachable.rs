@@ -23,9 +23,9 @@ impl Datapath {
             return;
         }
         let (port, far_port) = near_and_far_port(&transport, End::Near);
-        let name =
+        let key =
             FlowKey { realm: Realm::External, protocol: ip.protocol, port, far: ip.destination, far_port };
-        let Some(flow) = self.flows.find(&name).and_then(|id| self.flows.get(id)).copied() else { return };
+        let Some(flow) = self.flows.find(&key).and_then(|id| self.flows.get(id)).copied() else { return };
         let Some(near) = self.clients.get(flow.near) else { return };
         let new_header = NewHeader {
             source: near.address,

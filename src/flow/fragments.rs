@@ -180,12 +180,12 @@ impl<D: Packet> Fragments<D> {
         self.bytes.get(account.position()).copied().unwrap_or(0)
     }
 
-    fn hash(&self, name: &FragmentKey) -> u64 {
-        let account = (name.account.position() as u16).to_le_bytes();
-        let [a, b, c, d] = name.source.octets();
-        let [e, f, g, h] = name.destination.octets();
-        let [i, j] = name.ident.to_le_bytes();
-        self.hasher.hash(&[account[0], account[1], a, b, c, d, e, f, g, h, i, j, name.protocol])
+    fn hash(&self, key: &FragmentKey) -> u64 {
+        let account = (key.account.position() as u16).to_le_bytes();
+        let [a, b, c, d] = key.source.octets();
+        let [e, f, g, h] = key.destination.octets();
+        let [i, j] = key.ident.to_le_bytes();
+        self.hasher.hash(&[account[0], account[1], a, b, c, d, e, f, g, h, i, j, key.protocol])
     }
 
     /// Notes the fragment `ip` from `account` and says what is to be done with it.
@@ -196,15 +196,15 @@ impl<D: Packet> Fragments<D> {
         now: Tick,
         reject: Reject<'_, D>,
     ) -> FragmentAction<D> {
-        let name = FragmentKey {
+        let key = FragmentKey {
             account,
             source: ip.source,
             destination: ip.destination,
             ident: ip.ident,
             protocol: ip.protocol,
         };
-        let hash = self.hash(&name);
-        let found = self.index.find(hash, |id| self.datagrams.get(id).is_some_and(|it| it.key == name));
+        let hash = self.hash(&key);
+        let found = self.index.find(hash, |id| self.datagrams.get(id).is_some_and(|it| it.key == key));
         let live = found.filter(|id| self.datagrams.get(*id).is_some_and(|it| !it.deadline.is_over(now)));
         if let (Some(id), None) = (found, live) {
             self.give_up(id, DropReason::FragmentTimeout, reject);
@@ -212,7 +212,7 @@ impl<D: Packet> Fragments<D> {
         if live.is_none() && ip.part != Part::First && self.passed.knows(hash, now) {
             return FragmentAction::Refuse(DropReason::FragmentDuplicate);
         }
-        let Some(id) = live.or_else(|| self.begin(name, hash, now, reject)) else {
+        let Some(id) = live.or_else(|| self.begin(key, hash, now, reject)) else {
             return FragmentAction::Refuse(DropReason::FragmentLimit);
         };
         let Some(pieces) = self.datagrams.get_mut(id) else {
@@ -247,18 +247,18 @@ impl<D: Packet> Fragments<D> {
     /// Begins a datagram; its account's oldest is given up for it if need be.
     fn begin(
         &mut self,
-        name: FragmentKey,
+        key: FragmentKey,
         hash: u64,
         now: Tick,
         reject: Reject<'_, D>,
     ) -> Option<Id<FragmentQueue<D>>> {
-        if self.datagrams.is_full() || !self.share.has_room(name.account) {
-            let oldest = self.ages.get(name.account.position())?.first()?;
+        if self.datagrams.is_full() || !self.share.has_room(key.account) {
+            let oldest = self.ages.get(key.account.position())?.first()?;
             self.give_up(oldest, DropReason::FragmentLimit, reject);
         }
         let deadline = now.after(self.timeout);
         let pieces = FragmentQueue {
-            key: name,
+            key,
             state: ReassemblyState::Waiting,
             coverage: Coverage::default(),
             deadline,
@@ -266,8 +266,8 @@ impl<D: Packet> Fragments<D> {
         };
         let id = self.datagrams.insert(pieces).ok()?;
         self.index.insert(hash, id);
-        self.share.take(name.account);
-        if let Some(ages) = self.ages.get_mut(name.account.position()) {
+        self.share.take(key.account);
+        if let Some(ages) = self.ages.get_mut(key.account.position()) {
             self.age_links.push(ages, id);
         }
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
@@ -357,9 +357,9 @@ impl<D: Packet> Fragments<D> {
                 && pieces.coverage.is_complete()
         };
         if self.datagrams.get(id).is_some_and(done)
-            && let Some(name) = self.forget(id)
+            && let Some(key) = self.forget(id)
         {
-            self.passed.note(name, now);
+            self.passed.note(key, now);
         }
     }
 
@@ -374,13 +374,13 @@ impl<D: Packet> Fragments<D> {
         self.forget(id);
     }
 
-    /// Returns the hash of its name.
+    /// Returns the hash of its key.
     fn forget(&mut self, id: Id<FragmentQueue<D>>) -> Option<u64> {
-        let FragmentQueue { key: name, .. } = self.datagrams.remove(id)?;
-        let hash = self.hash(&name);
+        let FragmentQueue { key, .. } = self.datagrams.remove(id)?;
+        let hash = self.hash(&key);
         self.index.remove(hash, id);
-        self.share.give(name.account);
-        if let Some(ages) = self.ages.get_mut(name.account.position()) {
+        self.share.give(key.account);
+        if let Some(ages) = self.ages.get_mut(key.account.position()) {
             self.age_links.remove(ages, id);
         }
         Some(hash)

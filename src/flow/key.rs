@@ -1,4 +1,4 @@
-//! The names a flow is found by.
+//! The keys that a flow is found by.
 
 use core::net::Ipv4Addr;
 
@@ -6,7 +6,7 @@ use super::record::{Flow, FlowKind};
 use crate::base::side::ClientSlot;
 use crate::tables::siphash::SipKey;
 
-/// From which side a name is read.
+/// From which address realm a flow is looked at (RFC 2663).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Realm {
     /// As the near client sees the flow.
@@ -15,7 +15,7 @@ pub enum Realm {
     External,
 }
 
-/// A flow's name on one side.
+/// What identifies a flow in one realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey {
     /// The side.
@@ -31,7 +31,7 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
-    /// The name under which the near client knows `flow`.
+    /// The key of `flow` as its client sees it.
     pub const fn internal(flow: &Flow) -> FlowKey {
         FlowKey {
             realm: Realm::Internal(flow.near),
@@ -42,7 +42,7 @@ impl FlowKey {
         }
     }
 
-    /// The name under which the uplink knows `flow`, if it ever gets there.
+    /// The key of `flow` as the uplink sees it, if it ever gets there.
     pub const fn external(flow: &Flow) -> Option<FlowKey> {
         match flow.kind {
             FlowKind::ClientToClient(_) => None,
@@ -56,7 +56,7 @@ impl FlowKey {
         }
     }
 
-    /// Whether `flow` is known by this name.
+    /// Whether this is a key of `flow`.
     #[inline(always)]
     pub fn matches(&self, flow: &Flow) -> bool {
         match self.realm {
@@ -65,7 +65,7 @@ impl FlowKey {
         }
     }
 
-    /// A keyed hash of the name (SipHash-1-3): nobody without the key can aim at a bucket (conformance P-10).
+    /// A keyed hash (SipHash-1-3): nobody without the key can aim at a bucket (conformance P-10).
     #[inline(always)]
     pub fn hash(&self, key: &SipKey) -> u64 {
         let (side, slot) = match self.realm {

@@ -1,9 +1,9 @@
 //! Which datagrams have passed in pieces of late.
 //!
 //! A datagram is forgotten when all of it has passed. A duplicate of one of its later fragments that comes after that
-//! would wait for a first fragment that does not come, and hold memory until it times out. Its datagram's name is
-//! remembered for a moment, as the keyed hash that it is filed under; a newer name with the same place takes that over,
-//! which costs no more than such a wait. First fragments are never asked about: a name may be used again.
+//! would wait for a first fragment that does not come, and hold memory until it times out. Its datagram's key is
+//! remembered for a moment, as the keyed hash that it is filed under; a newer one with the same place takes that over,
+//! which costs no more than such a wait. First fragments are never asked about: a key may be used again.
 
 use crate::base::tick::{Seconds, Tick};
 use alloc::boxed::Box;
@@ -16,24 +16,24 @@ const MEMORY: Seconds = Seconds(1);
 
 /// Names of datagrams by hash.
 pub struct Passed {
-    names: Box<[Option<(u64, Tick)>; PLACES]>,
+    keys: Box<[Option<(u64, Tick)>; PLACES]>,
 }
 
 impl Default for Passed {
     fn default() -> Self {
-        Passed { names: Box::new([None; PLACES]) }
+        Passed { keys: Box::new([None; PLACES]) }
     }
 }
 
 impl Passed {
-    /// The datagram whose name has this hash has passed.
+    /// The datagram whose key has this hash has passed.
     pub fn note(&mut self, hash: u64, now: Tick) {
-        self.names[hash as usize % PLACES] = Some((hash, now.after(MEMORY)));
+        self.keys[hash as usize % PLACES] = Some((hash, now.after(MEMORY)));
     }
 
-    /// Whether the datagram whose name has this hash passed a moment ago.
+    /// Whether the datagram whose key has this hash passed a moment ago.
     pub fn knows(&self, hash: u64, now: Tick) -> bool {
-        self.names[hash as usize % PLACES].is_some_and(|(name, until)| name == hash && !until.is_over(now))
+        self.keys[hash as usize % PLACES].is_some_and(|(key, until)| key == hash && !until.is_over(now))
     }
 }
 

@@ -101,7 +101,7 @@ impl Generation {
     }
 }
 
-/// Which flow comes next in the hash bucket of each of a flow's names: the table's own.
+/// Which flow comes next in the hash bucket of each of a flow's keys: the table's own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Chained {
     pub(super) internal: Option<Id<Flow>>,
@@ -136,7 +136,7 @@ pub struct Flow {
     pub judged: Generation,
     /// The mapping that `outer_port` is from, if it is from the pool.
     pub mapping: Option<Id<Mapping>>,
-    /// Where its names are filed.
+    /// Where its keys are filed.
     pub chained: Chained,
     /// TCP only.
     pub tcp: TcpTracker,

@@ -1,4 +1,4 @@
-//! The flow table: every flow under its two names, on the timer wheel, and on somebody's account.
+//! The flow table: every flow under its two keys, on the timer wheel, and on somebody's account.
 //!
 //! Everything is allocated at the start; no call here allocates or takes longer than a short chain of one
 //! hash bucket. The table only keeps flows: releasing the outer port of one that is gone is up to the caller,
@@ -31,7 +31,7 @@ use crate::tables::wheel::Wheel;
 pub enum FlowRefusal {
     /// The table is full.
     NoRoom,
-    /// Another flow has the same name on the uplink side.
+    /// Another flow has the same external key.
     KeyTaken,
 }
 
@@ -224,7 +224,7 @@ impl FlowTable {
         self.slab.get(id)
     }
 
-    /// The record of `id`. Its names, route, stage and deadline must not be changed through this.
+    /// The record of `id`. Its keys, kind, stage and deadline must not be changed through this.
     pub fn get_mut(&mut self, id: Id<Flow>) -> Option<&mut Flow> {
         self.slab.get_mut(id)
     }
@@ -277,10 +277,10 @@ impl FlowTable {
         self.remove(id)
     }
 
-    /// Enters `flow`, whose timeout starts `now`. The caller made sure that no other flow has its inside name,
+    /// Enters `flow`, whose timeout starts `now`. The caller made sure that no other flow has its internal key,
     /// and that there was room for it or another flow of its account was removed in its favour.
     pub fn insert(&mut self, mut flow: Flow, now: Tick) -> Result<Id<Flow>, FlowRefusal> {
-        if FlowKey::external(&flow).is_some_and(|name| self.find(&name).is_some()) {
+        if FlowKey::external(&flow).is_some_and(|key| self.find(&key).is_some()) {
             return Err(FlowRefusal::KeyTaken);
         }
         flow.deadline = now.after(self.lists.timeouts.of(&flow));
@@ -290,8 +290,8 @@ impl FlowTable {
             id,
             &mut KeyLinks::internal(&mut self.slab),
         );
-        if let Some(name) = FlowKey::external(&flow) {
-            self.external.insert(name.hash(&self.key), id, &mut KeyLinks::external(&mut self.slab));
+        if let Some(key) = FlowKey::external(&flow) {
+            self.external.insert(key.hash(&self.key), id, &mut KeyLinks::external(&mut self.slab));
         }
         self.lists.wheel.file(id, flow.deadline);
         self.share.take(payer(&flow));
@@ -300,7 +300,7 @@ impl FlowTable {
     }
 
     /// The flow on `account` that goes first for one that lacks `want`, of those that may be removed by whoever may
-    /// remove `most`: the condemned before the young, those before the assured; of each the one that came there
+    /// remove `most`: the condemned before the unassured, those before the assured; of each the one that came there
     /// first, and between kinds the one that has been silent longest.
     pub fn oldest(&self, account: Account, want: Want, most: Protection) -> Option<Id<Flow>> {
         let standings = Protection::ALL.into_iter().filter(|standing| *standing <= most);
@@ -326,8 +326,8 @@ impl FlowTable {
             id,
             &mut KeyLinks::internal(&mut self.slab),
         );
-        if let Some(name) = FlowKey::external(&flow) {
-            self.external.remove(name.hash(&self.key), id, &mut KeyLinks::external(&mut self.slab));
+        if let Some(key) = FlowKey::external(&flow) {
+            self.external.remove(key.hash(&self.key), id, &mut KeyLinks::external(&mut self.slab));
         }
         self.slab.remove(id);
         self.share.give(payer(&flow));
@@ -352,7 +352,7 @@ impl FlowTable {
     }
 }
 
-/// The links of one kind of name, which are in the records.
+/// The links of one kind of key, which are in the records.
 struct KeyLinks<'s> {
     slab: &'s mut Slab<Flow>,
     link: fn(&mut Chained) -> &mut Option<Id<Flow>>,

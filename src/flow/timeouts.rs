@@ -31,7 +31,7 @@ pub struct Timeouts {
     pub other_replied: Seconds,
     /// A datagram of which fragments are missing (RFC 791 section 3.2: at least 15).
     pub fragments: Seconds,
-    /// How long an outer port rests before another client may get it (RFC 6888 REQ-8: 120).
+    /// How long an outer port is in quarantine before another client may get it (RFC 6888 REQ-8: 120).
     pub port_quarantine: Seconds,
 }
 

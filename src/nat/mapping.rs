@@ -11,9 +11,9 @@ pub struct Mapping {
     pub(super) pool: PoolKind,
     pub(super) inner_port: u16,
     pub(super) outer_port: u16,
-    /// Flows that use it; it rests when there is none.
+    /// Flows that use it; without any it is in quarantine.
     pub(super) flows: u32,
-    /// The last second it rests in.
+    /// The last second of its quarantine.
     pub(super) quarantined_until: Tick,
 }
 
@@ -65,6 +65,6 @@ pub enum Want {
 pub struct MappingLimits {
     /// In all.
     pub mappings: u32,
-    /// Ports of one protocol that one client may hold, resting ones included.
+    /// Ports of one protocol that one client may hold, those in quarantine included.
     pub ports_per_client: u32,
 }

@@ -1,9 +1,9 @@
-//! Mappings: one outer port per inner endpoint, whatever it talks to (endpoint-independent, RFC 4787 REQ-1).
+//! Mappings: one outer port per inner endpoint, whatever it talks to (endpoint-independent mapping, RFC 4787 REQ-1).
 //!
-//! A mapping lives as long as a flow uses it and then rests: for the quarantine time the same endpoint gets
-//! the same port again, and nobody else does (RFC 6888 REQ-8). A client at its limit takes its own longest
-//! resting port; one that is owed takes that of whoever has too many. When a client is gone its ports rest on its
-//! account and are its own again when it comes back.
+//! A mapping is used as long as a flow uses it, and is in quarantine for a while after that: the same endpoint gets the same
+//! port again, and nobody else gets it (RFC 6888 REQ-8). A client at its limit takes the port of its own that has been in
+//! quarantine longest; a client that holds less than its guaranteed part takes one of whoever holds too much. The ports of
+//! a client that is gone stay on its account, and are its own again when it comes back.
 
 use alloc::boxed::Box;
 use core::ops::RangeInclusive;
@@ -21,7 +21,7 @@ use crate::tables::index::Index;
 use crate::tables::share::{Account, Fault, Membership, Share};
 use crate::tables::slab::{Id, Links, Slab};
 
-/// Whether a rested port was found and freed.
+/// Whether a port whose quarantine was over was found and freed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Freed {
     One,
@@ -69,7 +69,7 @@ impl Mappings {
     pub fn new(
         limits: MappingLimits,
         own_ports: RangeInclusive<u16>,
-        rest: Seconds,
+        quarantine_time: Seconds,
         keys: [(u64, u64); 2],
     ) -> Mappings {
         let places = limits.mappings as usize;
@@ -87,14 +87,14 @@ impl Mappings {
             own_ports,
             quarantines: per_pool(|_| Quarantine::new()),
             links: Links::new(places),
-            quarantine_time: rest,
+            quarantine_time,
             reused_early: 0,
         };
         mappings.reserve(core::iter::empty());
         mappings
     }
 
-    /// Mappings that are used or rest.
+    /// Mappings that are used or in quarantine.
     pub const fn len(&self) -> usize {
         self.slab.len()
     }
@@ -165,7 +165,7 @@ impl Mappings {
         ids.filter_map(|id| Some((id, self.slab.get(id)?)))
     }
 
-    /// Ports that somebody else could get before their rest was over, because mappings or ports were short.
+    /// Ports that somebody else could get before their quarantine was over, because mappings or ports were short.
     pub const fn reused_early(&self) -> u64 {
         self.reused_early
     }
@@ -192,7 +192,7 @@ impl Mappings {
                 .is_some_and(|it| it.owner == owner && it.pool == pool && it.inner_port == inner_port)
         });
         if let Some(id) = found {
-            self.wake(id);
+            self.take_from_quarantine(id);
             if let Some(mapping) = self.slab.get_mut(id) {
                 mapping.flows += 1;
                 return Ok((id, mapping.outer_port));
@@ -212,7 +212,7 @@ impl Mappings {
         Ok((id, outer_port))
     }
 
-    /// A port of `pool` for `owner`, and a place for its mapping: free ones, else those of its own that rested longest,
+    /// A port of `pool` for `owner`, and a place for its mapping: free ones, else that of its own that has been in quarantine longest,
     /// else of somebody who has too many if it is owed.
     fn free_port(&mut self, owner: Account, pool: PoolKind, now: Tick) -> Result<u16, Shortage> {
         let reason = NoPort::ClientLimit;
@@ -246,7 +246,7 @@ impl Mappings {
         port.ok_or(Shortage { reason: NoPort::PoolEmpty, want, debtor })
     }
 
-    /// Takes the port of `pool` of `owner` that rested longest, with its mapping.
+    /// Takes the port of `pool` of `owner` that has been in quarantine longest, with its mapping.
     fn recycle(&mut self, owner: Account, pool: PoolKind) -> Option<u16> {
         loop {
             let longest = self.quarantines.get(pool.position())?.first_of(owner)?;
@@ -258,9 +258,9 @@ impl Mappings {
         }
     }
 
-    /// The mapping of `owner` that has rested longest, in any pool.
+    /// The mapping of `owner` that has been in quarantine longest, in any pool.
     fn oldest_quarantined(&self, owner: Account) -> Option<Id<Mapping>> {
-        let first = self.quarantines.iter().filter_map(|resting| resting.first_of(owner));
+        let first = self.quarantines.iter().filter_map(|quarantine| quarantine.first_of(owner));
         first.min_by_key(|id| self.slab.get(*id).map(|mapping| mapping.quarantined_until))
     }
 
@@ -272,9 +272,9 @@ impl Mappings {
         }
     }
 
-    /// Books one flow less on `id`; without any the mapping rests from `now`.
+    /// Books one flow less on `id`; without any the quarantine of the mapping begins `now`.
     pub fn release(&mut self, id: Id<Mapping>, now: Tick) {
-        let rest = self.quarantine_time;
+        let quarantine_time = self.quarantine_time;
         let Some(mapping) = self.slab.get_mut(id).or_bug("a flow uses a mapping that is gone") else {
             return;
         };
@@ -282,38 +282,38 @@ impl Mappings {
         if mapping.flows > 0 {
             return;
         }
-        mapping.quarantined_until = now.after(rest);
+        mapping.quarantined_until = now.after(quarantine_time);
         let (owner, pool, until) = (mapping.owner, mapping.pool, mapping.quarantined_until);
         self.quarantine(id, owner, pool, until);
     }
 
-    /// Lays `id` to rest `until` a second that is not before any other's of `owner`.
+    /// Puts `id` into quarantine `until` a second that is not before any other's of `owner`.
     fn quarantine(&mut self, id: Id<Mapping>, owner: Account, pool: PoolKind, until: Tick) {
-        let Some(resting) = self.quarantines.get_mut(pool.position()) else { return };
-        let Some(list) = resting.list_mut(owner).or_bug("an account without a quarantine") else { return };
+        let Some(quarantine) = self.quarantines.get_mut(pool.position()) else { return };
+        let Some(list) = quarantine.list_mut(owner).or_bug("an account without a quarantine") else { return };
         let is_first = list.first().is_none();
         self.links.push(list, id);
         if is_first {
-            resting.set_first(owner, Some(until));
+            quarantine.set_first(owner, Some(until));
         }
     }
 
-    /// Takes `id` off its resting list if it is on one.
-    fn wake(&mut self, id: Id<Mapping>) {
+    /// Takes `id` out of quarantine if it is there.
+    fn take_from_quarantine(&mut self, id: Id<Mapping>) {
         let Some(mapping) = self.slab.get(id).filter(|mapping| mapping.flows == 0) else { return };
-        let Some(resting) = self.quarantines.get_mut(mapping.pool.position()) else { return };
-        let Some(list) = resting.list_mut(mapping.owner) else { return };
+        let Some(quarantine) = self.quarantines.get_mut(mapping.pool.position()) else { return };
+        let Some(list) = quarantine.list_mut(mapping.owner) else { return };
         let was_first = list.first() == Some(id);
         self.links.remove(list, id);
         if was_first {
             let next = list.first().and_then(|next| self.slab.get(next));
-            resting.set_first(mapping.owner, next.map(|next| next.quarantined_until));
+            quarantine.set_first(mapping.owner, next.map(|next| next.quarantined_until));
         }
     }
 
-    /// Takes out `id`, which rests; its port is the caller's to give back.
+    /// Takes out `id`, which is in quarantine; its port is the caller's to give back.
     fn forget(&mut self, id: Id<Mapping>) -> Option<Mapping> {
-        self.wake(id);
+        self.take_from_quarantine(id);
         let mapping = self.slab.remove(id)?;
         self.index.remove(self.hash(mapping.owner, mapping.pool, mapping.inner_port), id);
         self.records.give(mapping.owner);
@@ -323,7 +323,7 @@ impl Mappings {
         Some(mapping)
     }
 
-    /// Frees up to `budget` ports whose rest is over at `now`; returns how many it freed.
+    /// Frees up to `budget` ports whose quarantine is over at `now`; returns how many it freed.
     pub fn free_released(&mut self, now: Tick, budget: usize) -> usize {
         let mut freed = 0;
         for pool in PoolKind::ALL {
@@ -334,9 +334,9 @@ impl Mappings {
         freed
     }
 
-    /// Frees the port of `pool` that has rested longest, if its rest is over.
+    /// Frees the port of `pool` that has been in quarantine longest, if that is over.
     fn free_one(&mut self, pool: PoolKind, now: Tick) -> Freed {
-        match self.quarantines.get(pool.position()).and_then(|resting| resting.released(now)) {
+        match self.quarantines.get(pool.position()).and_then(|quarantine| quarantine.released(now)) {
             Some(id) => {
                 self.set_free(id);
                 Freed::One
@@ -351,7 +351,7 @@ impl Mappings {
         }
     }
 
-    /// The second in which a resting port may be free again.
+    /// The second in which a port in quarantine may be free again.
     pub fn next_deadline(&self) -> Option<Tick> {
         self.quarantines.iter().filter_map(Quarantine::earliest).min().map(|until| until.after(Seconds(1)))
     }

@@ -1,8 +1,8 @@
-//! Ports at rest in one pool: which has rested longest, of one account and of all.
+//! Ports of one pool in quarantine: which has been there longest, of one account and of all.
 //!
-//! Each account's resting mappings are a list in the order they came to rest. Over the heads of these lists stands a
-//! tournament: every node holds the earlier of the two ends of rest below it. So a port comes to rest, is woken or is
-//! freed in the same few steps whatever the number of ports and accounts.
+//! Each account's mappings in quarantine are a list in the order in which they came there. Above the first members of these
+//! lists stands a tournament tree: every node holds the earlier of the two ends of quarantine below it. So a port is put
+//! there, taken out or freed in the same few steps whatever the number of ports and accounts.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -15,10 +15,10 @@ use crate::tables::slab::{Ends, Id};
 /// Leaves of the tournament: a power of two, at least one per account.
 const LEAVES: usize = Account::COUNT.next_power_of_two();
 
-/// The end of rest of an account that has nothing at rest: a tick that is never over.
+/// The end of quarantine of an account that has nothing there: a tick that is never over.
 const NEVER: Tick = Tick(u32::MAX);
 
-/// The resting mappings of one pool.
+/// The mappings of one pool that are in quarantine.
 pub struct Quarantine {
     lists: Box<[Ends<Mapping>]>,
     /// The root at 1, the two nodes below the one at n at 2n and 2n + 1, the accounts from [`LEAVES`] on.
@@ -26,7 +26,7 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    /// Nothing rests.
+    /// Nothing is in quarantine.
     pub fn new() -> Quarantine {
         Quarantine {
             lists: vec![Ends::EMPTY; Account::COUNT].into_boxed_slice(),
@@ -39,12 +39,12 @@ impl Quarantine {
         self.lists.get_mut(account.position())
     }
 
-    /// The mapping of `account` that has rested longest.
+    /// The mapping of `account` that has been there longest.
     pub fn first_of(&self, account: Account) -> Option<Id<Mapping>> {
         self.lists.get(account.position())?.first()
     }
 
-    /// Notes when the first of `account` will have rested; `None` when it has none.
+    /// Notes the last second in quarantine of the first of `account`; `None` when it has none.
     pub fn set_first(&mut self, account: Account, until: Option<Tick>) {
         let mut node = LEAVES + account.position();
         let mut earlier = until.unwrap_or(NEVER);
@@ -62,12 +62,12 @@ impl Quarantine {
         }
     }
 
-    /// The last second of the rest that is over first; `None` when nothing rests.
+    /// The last second of the quarantine that is over first; `None` when there is none.
     pub fn earliest(&self) -> Option<Tick> {
         self.earliest.get(1).copied().filter(|until| *until != NEVER)
     }
 
-    /// The mapping whose rest is over first, if that is so at `now`.
+    /// The mapping whose quarantine is over first, if that is so at `now`.
     pub fn released(&self, now: Tick) -> Option<Id<Mapping>> {
         let until = self.earliest().filter(|until| until.is_over(now))?;
         let mut node = 1;
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_earliest_of_all_accounts_is_known_whoever_comes_and_goes() {
-        let mut resting = Quarantine::new();
+        let mut quarantine = Quarantine::new();
         let mut untils = [None; 256];
         let mut seed = 1u32;
         for _ in 0..20_000 {
@@ -102,12 +102,12 @@ mod tests {
             let slot = (seed >> 24) as u8;
             let until = (seed & 0x300 != 0).then_some(Tick(seed >> 10 & 0x3F));
             untils[usize::from(slot)] = until;
-            resting.set_first(Account::client(ClientSlot(slot)), until);
-            assert_eq!(resting.earliest(), untils.iter().flatten().min().copied());
+            quarantine.set_first(Account::client(ClientSlot(slot)), until);
+            assert_eq!(quarantine.earliest(), untils.iter().flatten().min().copied());
         }
         for account in (0..=255).map(|slot| Account::client(ClientSlot(slot))) {
-            resting.set_first(account, None);
+            quarantine.set_first(account, None);
         }
-        assert_eq!(resting.earliest(), None);
+        assert_eq!(quarantine.earliest(), None);
     }
 }
