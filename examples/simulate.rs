@@ -4,6 +4,7 @@
 //! shrunk, and its event trace and a capture per interface are written to the directory. Ends with 1 when
 //! something was violated. With `-` as directory it ends at the first violation and writes nothing. `make simulate` and `make mutants` call it.
 
+use ravelin::sim::oracle::excuse::Judgements;
 use ravelin::sim::run::{RunReport, run};
 use ravelin::sim::scenario::Scenario;
 use ravelin::sim::trace::Recording;
@@ -28,6 +29,7 @@ struct Totals {
     packets: u64,
     content_bytes: u64,
     peak_bytes: i64,
+    judgements: Judgements,
     failed: Vec<u64>,
 }
 
@@ -98,6 +100,7 @@ fn work(next: &AtomicU64, end: u64, totals: &Mutex<Totals>, begun: Instant, dire
             sum.packets += report.packets;
             sum.content_bytes += report.content_bytes;
             sum.peak_bytes = sum.peak_bytes.max(report.peak_bytes);
+            sum.judgements += report.judgements;
         }
         if let Some(violation) = violations.first() {
             println!("seed {seed}: VIOLATED {violation}");
@@ -144,6 +147,7 @@ fn main() -> ExitCode {
     });
     let mut sum = totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     progress(&sum, begun);
+    println!("the model {}", sum.judgements);
     sum.failed.sort_unstable();
     if sum.failed.is_empty() {
         println!("nothing was violated; the kernel's heap grew by {} KiB at most", sum.peak_bytes >> 10);

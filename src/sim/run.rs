@@ -26,6 +26,7 @@ use crate::sim::host::web::{Browser, WebServer};
 use crate::sim::machine::Machine;
 use crate::sim::machine::kernel_domain::{KernelBoot, SimRing, SimXen};
 use crate::sim::machine::world::{Peer, SharedWorld, World};
+use crate::sim::oracle::excuse::Judgements;
 use crate::sim::oracle::ledger::{ClientService, ServiceOutcome};
 use crate::sim::oracle::memory::MemoryOracle;
 use crate::sim::oracle::neighbours;
@@ -90,6 +91,8 @@ pub struct RunReport {
     pub clock_readings: u64,
     /// What was violated.
     pub violations: Vec<OracleViolation>,
+    /// How many packets the model judged.
+    pub judgements: Judgements,
     /// What clients asked and got.
     pub outcomes: Vec<(DomainId, ClientService, ServiceOutcome)>,
     /// The slowest transfer.
@@ -147,6 +150,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> RunReport {
         sleeps,
         clock_readings,
         violations: core::mem::take(&mut machine.violations),
+        judgements: machine.model.judgements,
         outcomes: machine.ledger.outcomes().collect(),
         peak_bytes: kernel.peak_bytes,
         kernel,

@@ -4,11 +4,13 @@ use super::Machine;
 use super::grants::GrantUse;
 use crate::sim::cast::{KERNEL, UPLINK};
 use crate::sim::frame::{PlainPacket, is_arp};
+use crate::sim::oracle::excuse::Excuse;
 use crate::sim::oracle::grant_oracle;
 use crate::xen::DomainId;
 use crate::xen::grant::Access;
 use crate::xen::host::HostFrame;
 use alloc::format;
+use alloc::string::String;
 use core::ops::Range;
 
 impl Machine {
@@ -58,28 +60,37 @@ impl Machine {
 
     /// The uplink's backend takes a frame from its ring.
     pub fn uplink_receives(&mut self, frame: &[u8]) {
-        let honest = self.ledger.uplink_is_honest;
         let packet = PlainPacket::of_frame(frame);
-        // A hostile backend overwrites requests in its own ring: what it then takes for a packet need not be one.
-        if !honest && !is_arp(frame) && packet.is_none() {
-            return;
-        }
-        let judged = self.model.judge_outward(frame, self.now);
-        if let Err(why) = judged
-            && (honest || !packet.is_some_and(|packet| packet.is_echo_reply()))
-        {
-            self.violate("model", format!("to the uplink: {why}"));
-        }
+        let is_hostile = !self.ledger.uplink_is_honest;
+        // It overwrites requests in its own ring: what it then takes for a packet need not be one.
+        let judged = if is_hostile && !is_arp(frame) && packet.is_none() {
+            Ok(Some(Excuse::HostileUplink))
+        } else {
+            self.model.judge_outward(frame, self.now)
+        };
+        let is_echo_reply = packet.is_some_and(|packet| packet.is_echo_reply());
+        let excuse = (is_hostile && is_echo_reply).then_some(Excuse::HostileUplink);
+        self.conclude("the uplink", judged, excuse);
     }
 
     /// A client takes a frame from its ring.
     pub fn client_receives(&mut self, client: DomainId, frame: &[u8]) {
         let judged = self.model.judge_inward(client, frame, self.now);
-        // A hostile backend may change what it is asked to deliver.
-        if let Err(why) = judged
-            && self.ledger.uplink_is_honest
-        {
-            self.violate("model", format!("to domain {}: {why}", client.0));
-        }
+        let excuse = (!self.ledger.uplink_is_honest).then_some(Excuse::HostileUplink);
+        self.conclude(&format!("domain {}", client.0), judged, excuse);
+    }
+
+    /// Counts a judgement of the model, and notes what it objects to, unless there is an excuse for that.
+    fn conclude(&mut self, taker: &str, judged: Result<Option<Excuse>, String>, excuse: Option<Excuse>) {
+        let excused = match judged {
+            Ok(excused) => excused,
+            Err(why) => {
+                if excuse.is_none() {
+                    self.violate("model", format!("to {taker}: {why}"));
+                }
+                excuse
+            }
+        };
+        self.model.judgements.count(excused);
     }
 }

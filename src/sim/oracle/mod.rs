@@ -1,7 +1,9 @@
 //! Oracles: what must always hold, and what is noted to judge it.
 
+pub mod excuse;
 pub mod exposure;
 pub mod fairness;
+mod fingerprint;
 pub mod grant_oracle;
 pub mod ledger;
 pub mod marks;

@@ -5,9 +5,11 @@
 //! exactly that client's flow. What the firewall says itself is known by its kind; its answers to pings are what was
 //! asked.
 
+use super::excuse::{Excuse, Judgements};
+use super::fingerprint::{Fingerprint, Near, echoed, look};
 use crate::base::time::Moment;
-use crate::sim::cast::NONSENSE_NETWORK;
-use crate::sim::frame::{PlainPacket, is_arp, word};
+use crate::sim::cast::{CLIENT_GATEWAY, FORBIDDEN, NONSENSE_NETWORK};
+use crate::sim::frame::{PlainPacket, is_arp};
 use crate::sim::oracle::rules::SlowRules;
 use crate::xen::DomainId;
 use alloc::collections::BTreeMap;
@@ -21,15 +23,6 @@ use core::time::Duration;
 const FORGET_AFTER: Duration = Duration::from_secs(40);
 /// A mapping that was silent so long may belong to another flow of the same client.
 const QUIET: Duration = Duration::from_millis(500);
-
-/// A packet without what the translation changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Fingerprint {
-    far: Ipv4Addr,
-    far_port: u16,
-    protocol: u8,
-    content: u64,
-}
 
 #[derive(Clone, Copy, Debug)]
 struct SentPacket {
@@ -93,50 +86,10 @@ pub struct Model {
     /// Pings of our address on the uplink that were not answered yet: who asked what, how often.
     pings: BTreeMap<(Ipv4Addr, u64), u32>,
     remembered: usize,
+    /// How many packets were judged.
+    pub judgements: Judgements,
     /// Packets that the rules allow and that were forgotten before they were seen on the other side.
     lost: u64,
-}
-
-/// Which of a packet's ends is the client's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Near {
-    Source,
-    Destination,
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Fingerprint, near port and TTL of a whole packet with ports, or an ICMP query.
-fn look(packet: &PlainPacket<'_>, near: Near) -> Option<(Fingerprint, u16, u8)> {
-    let payload = packet.payload();
-    let mut content = payload.to_vec();
-    let (near_at, far_at, sum_at) = match (packet.protocol(), near) {
-        (6, Near::Source) => (0, 2, 16),
-        (6, Near::Destination) => (2, 0, 16),
-        (17, Near::Source) => (0, 2, 6),
-        (17, Near::Destination) => (2, 0, 6),
-        (1, _) if matches!(payload.first(), Some(0 | 8 | 13 | 14)) => (4, 4, 2),
-        _ => return None,
-    };
-    let (near_port, mut far_port) = (word(payload, near_at), word(payload, far_at));
-    if packet.protocol() == 1 {
-        far_port = 0;
-    }
-    content.get_mut(near_at..near_at + 2)?.fill(0);
-    content.get_mut(sum_at..sum_at + 2)?.fill(0);
-    let far = if near == Near::Source { packet.destination() } else { packet.source() };
-    let print =
-        Fingerprint { far: far.into(), far_port, protocol: packet.protocol(), content: hash(&content) };
-    Some((print, near_port, packet.bytes[8]))
-}
-
-/// What a ping asks and its answer repeats: all but type and checksum.
-fn echoed(packet: &PlainPacket<'_>) -> u64 {
-    hash(packet.payload().get(4..).unwrap_or_default())
 }
 
 impl Model {
@@ -202,7 +155,7 @@ impl Model {
         let mut lost = 0;
         for (print, list) in &self.outward {
             let port = matches!(print.protocol, 6 | 17).then_some(print.far_port);
-            let is_private = print.far == crate::sim::cast::CLIENT_GATEWAY;
+            let is_private = print.far == CLIENT_GATEWAY;
             if !is_private && rules.accept(print.far, print.protocol, port) {
                 lost += list.iter().filter(|sent| sent.ttl > 1 && counts(sent.at)).count();
             }
@@ -216,12 +169,18 @@ impl Model {
         lost as u64
     }
 
-    /// What the uplink takes from its ring: that it is not as it must be is said as an error.
-    pub fn judge_outward(&mut self, frame: &[u8], now: Moment) -> Result<(), String> {
-        let (Some(rules), Some(firewall)) = (&self.rules, self.firewall) else { return Ok(()) };
+    /// What the uplink takes from its ring: that it is not as it must be is an error; else why it was not judged, if it
+    /// was not.
+    ///
+    /// # Errors
+    /// What is wrong with the packet.
+    pub fn judge_outward(&mut self, frame: &[u8], now: Moment) -> Result<Option<Excuse>, String> {
         if is_arp(frame) {
-            return Ok(());
+            return Ok(Some(Excuse::Arp));
         }
+        let Some((rules, firewall)) = self.rules.as_ref().zip(self.firewall) else {
+            return Ok(Some(Excuse::NoRules));
+        };
         let packet = PlainPacket::of_frame(frame).ok_or("neither ARP nor an IPv4 packet")?;
         let to: Ipv4Addr = packet.destination().into();
         if packet.source() != firewall.octets() {
@@ -229,24 +188,44 @@ impl Model {
         }
         if packet.is_echo_reply() && !packet.is_fragment() {
             let asked = self.pings.get_mut(&(to, echoed(&packet))).filter(|asked| **asked > 0);
-            return asked.map(|asked| *asked -= 1).ok_or(format!("an answer to {to}, which asked nothing"));
+            let asked = asked.ok_or(format!("an answer to {to}, which asked nothing"))?;
+            *asked -= 1;
+            return Ok(None);
         }
-        if !rules.accept(to, packet.protocol(), None) && to == crate::sim::cast::FORBIDDEN {
+        let is_open = rules.accept(to, packet.protocol(), None);
+        if !is_open && to == FORBIDDEN {
             return Err(format!("protocol {} to {to}, which the rules refuse", packet.protocol()));
         }
-        if to.octets()[..3] == NONSENSE_NETWORK && rules.accept(to, packet.protocol(), None) {
-            // Nobody knows what a hostile client meant to send there.
-            return Ok(());
+        if is_open && to.octets()[..3] == NONSENSE_NETWORK {
+            return Ok(Some(Excuse::Nonsense));
         }
         if packet.is_fragment() {
-            return Ok(());
+            return Ok(Some(Excuse::Fragment));
         }
         let Some((print, outer_port, ttl)) = look(&packet, Near::Source) else {
-            let errors = packet.protocol() == 1 && matches!(packet.payload().first(), Some(3 | 4 | 11 | 12));
-            return if errors { Ok(()) } else { Err(format!("protocol {} to {to}", packet.protocol())) };
+            return icmp_error(&packet).ok_or(format!("protocol {} to {to}", packet.protocol())).map(Some);
         };
-        let port = matches!(print.protocol, 6 | 17).then_some(print.far_port);
         let outer: OuterEnd = (print.protocol, outer_port, print.far, print.far_port);
+        let sent = self.take_sent(print, outer, ttl, now)?;
+        let port = matches!(print.protocol, 6 | 17).then_some(print.far_port);
+        if !self.rules.as_ref().is_some_and(|rules| rules.accept(print.far, print.protocol, port)) {
+            return Err(format!(
+                "protocol {} to {to}:{}, which the rules refuse",
+                print.protocol, print.far_port
+            ));
+        }
+        self.bind(print, outer, sent, &packet, now);
+        Ok(None)
+    }
+
+    /// The packet of a client that left as this one, one hop further; it can leave only once.
+    fn take_sent(
+        &mut self,
+        print: Fingerprint,
+        outer: OuterEnd,
+        ttl: u8,
+        now: Moment,
+    ) -> Result<SentPacket, String> {
         let present = self.bindings.get(&outer).copied();
         let ports_are_short = self.ports_are_short;
         let fits = |sent: &SentPacket| {
@@ -263,77 +242,105 @@ impl Model {
             let place = list.iter().position(fits)?;
             Some(list.remove(place))
         });
-        let Some(sent) = found else {
+        found.ok_or_else(|| {
             // The far end may have opened the flow, or a client its answer; nobody here does.
             let like = self.outward.get(&print);
-            return Err(format!(
-                "what no client sent: protocol {}, {to}:{} from port {outer_port}, ttl {ttl}; it belongs to {present:?}, the like of it was sent: {like:?}",
-                print.protocol, print.far_port
-            ));
-        };
-        if !rules.accept(print.far, print.protocol, port) {
-            return Err(format!(
-                "protocol {} to {to}:{}, which the rules refuse",
-                print.protocol, print.far_port
-            ));
-        }
+            format!(
+                "what no client sent: protocol {}, {}:{} from port {}, ttl {ttl}; it belongs to {present:?}, the like of it was sent: {like:?}",
+                print.protocol, print.far, print.far_port, outer.1
+            )
+        })
+    }
+
+    /// From now on the far end answers to this flow.
+    fn bind(
+        &mut self,
+        print: Fingerprint,
+        outer: OuterEnd,
+        sent: SentPacket,
+        packet: &PlainPacket<'_>,
+        now: Moment,
+    ) {
+        let present = self.bindings.get(&outer).copied();
         // Two clients may send the same: then nobody can tell yet whose the mapping is.
         let like =
             self.outward.get(&print).and_then(|list| list.iter().find(|like| like.client != sent.client));
         let candidate = like.filter(|_| present.is_none()).map(|like| like.client);
         let kept = present.filter(|bound| bound.near_port == sent.near_port);
         let mut phase = kept.map(|bound| bound.phase).unwrap_or_default();
-        phase.see(0, &packet);
-        self.bindings.insert(
-            outer,
-            OuterBinding { client: sent.client, near_port: sent.near_port, candidate, used: now, phase },
-        );
-        Ok(())
+        phase.see(0, packet);
+        let SentPacket { client, near_port, .. } = sent;
+        self.bindings.insert(outer, OuterBinding { client, near_port, candidate, used: now, phase });
     }
 
     /// What a client takes from its ring, likewise.
-    pub fn judge_inward(&mut self, client: DomainId, frame: &[u8], now: Moment) -> Result<(), String> {
-        if self.rules.is_none() || is_arp(frame) {
-            return Ok(());
+    ///
+    /// # Errors
+    /// What is wrong with the packet.
+    pub fn judge_inward(
+        &mut self,
+        client: DomainId,
+        frame: &[u8],
+        now: Moment,
+    ) -> Result<Option<Excuse>, String> {
+        if is_arp(frame) {
+            return Ok(Some(Excuse::Arp));
+        }
+        if self.rules.is_none() {
+            return Ok(Some(Excuse::NoRules));
         }
         let packet = PlainPacket::of_frame(frame).ok_or("neither ARP nor an IPv4 packet")?;
-        let Some(own) = self.clients.get(&client) else { return Ok(()) };
+        let Some(own) = self.clients.get(&client) else { return Ok(Some(Excuse::Attacker)) };
         if packet.destination() != own.octets() {
             return Err(format!("a packet for {:?}", packet.destination()));
         }
         if packet.is_fragment() {
-            return Ok(());
+            return Ok(Some(Excuse::Fragment));
         }
         let from: Ipv4Addr = packet.source().into();
         let Some((print, near_port, _)) = look(&packet, Near::Destination) else {
-            let errors = packet.protocol() == 1 && matches!(packet.payload().first(), Some(3 | 4 | 11 | 12));
-            return if errors { Ok(()) } else { Err(format!("protocol {} from {from}", packet.protocol())) };
+            return icmp_error(&packet)
+                .ok_or(format!("protocol {} from {from}", packet.protocol()))
+                .map(Some);
         };
-        let candidates = self.inward.get_mut(&print);
-        let bindings = &mut self.bindings;
-        let found = candidates.and_then(|list| {
-            let place = list.iter().position(|&(outer, _)| {
-                bindings.get(&(print.protocol, outer, print.far, print.far_port)).is_some_and(|bound| {
-                    bound.candidate == Some(client) || bound.client == client && bound.near_port == near_port
-                })
-            })?;
-            let (outer, _) = list.remove(place);
-            bindings.get_mut(&(print.protocol, outer, print.far, print.far_port))
-        });
-        if let Some(bound) = found {
+        if let Some(bound) = self.take_answered(print, client, near_port) {
             bound.used = now;
             bound.phase.see(1, &packet);
-            return Ok(());
+            return Ok(None);
         }
-        // The firewall refuses a connection in the far end's name, and answers pings of its own address.
-        let reset = print.protocol == 6 && packet.payload().get(13).is_some_and(|flags| flags & 4 != 0);
-        let echo = print.protocol == 1 && packet.payload().first() == Some(&0);
-        if reset || echo {
-            return Ok(());
+        if print.protocol == 6 && packet.payload().get(13).is_some_and(|flags| flags & 4 != 0) {
+            return Ok(Some(Excuse::OwnReset));
+        }
+        if packet.is_echo_reply() {
+            return Ok(Some(Excuse::OwnEchoReply));
         }
         Err(format!(
             "protocol {} from {from}:{} for port {near_port}, nobody's answer",
             print.protocol, print.far_port
         ))
     }
+
+    /// The flow of `client` that the far end answered with this; it can answer with it only once.
+    fn take_answered(
+        &mut self,
+        print: Fingerprint,
+        client: DomainId,
+        near_port: u16,
+    ) -> Option<&mut OuterBinding> {
+        let list = self.inward.get_mut(&print)?;
+        let bindings = &mut self.bindings;
+        let place = list.iter().position(|&(outer, _)| {
+            bindings.get(&(print.protocol, outer, print.far, print.far_port)).is_some_and(|bound| {
+                bound.candidate == Some(client) || bound.client == client && bound.near_port == near_port
+            })
+        })?;
+        let (outer, _) = list.remove(place);
+        bindings.get_mut(&(print.protocol, outer, print.far, print.far_port))
+    }
+}
+
+/// The excuse of an ICMP error.
+fn icmp_error(packet: &PlainPacket<'_>) -> Option<Excuse> {
+    let errors = packet.protocol() == 1 && matches!(packet.payload().first(), Some(3 | 4 | 11 | 12));
+    errors.then_some(Excuse::IcmpError)
 }
