@@ -5,6 +5,7 @@ pub mod bug;
 pub mod drop_reason;
 pub mod prefix;
 pub mod side;
+pub mod sort;
 pub mod text;
 pub mod tick;
 pub mod time;

@@ -8,6 +8,7 @@
 use super::limits::ClientLimits;
 use super::mistake::{CommandLineError, OptionMistake, OptionName, UnusableAddress};
 use crate::base::prefix::Ipv4Prefix;
+use crate::base::sort::sort_by_key;
 use crate::base::text::{Column, Excerpt, Word, decimal, words};
 use crate::engine::settings::UplinkPings;
 use alloc::vec::Vec;
@@ -82,7 +83,7 @@ impl CommandLine {
             reader.word(word);
         }
         reader.judge_gateway();
-        reader.errors.sort_by_key(|error| error.column);
+        sort_by_key(&mut reader.errors, |error| error.column.0 as u64);
         (reader.line, reader.errors)
     }
 }

@@ -4,6 +4,7 @@
 
 use super::rule_id::RuleId;
 use super::ruling::RuledBy;
+use crate::base::sort::sort_by_key;
 use crate::base::text::counts;
 use alloc::boxed::Box;
 use alloc::format;
@@ -34,7 +35,7 @@ impl RuleHits {
     pub(super) fn for_rules(&self, ids: impl Iterator<Item = RuleId>) -> Self {
         let mut rules: Vec<RuleHit> =
             ids.map(|id| RuleHit { id, count: self.of(RuledBy::Rule(id)) }).collect();
-        rules.sort_unstable_by_key(|rule| rule.id);
+        sort_by_key(&mut rules, |rule| rule.id.order());
         rules.dedup_by_key(|rule| rule.id);
         Self { rules: rules.into(), ..*self }
     }
@@ -70,9 +71,9 @@ impl RuleHits {
     /// when nothing was; at most [`MAX_TOLD`] rules and their lines, whatever the number of rules.
     pub fn lines(&self) -> Vec<String> {
         let mut told: Vec<RuleHit> = self.rules.iter().copied().filter(|rule| rule.count > 0).collect();
-        told.sort_by_key(|rule| core::cmp::Reverse(rule.count));
+        sort_by_key(&mut told, |rule| u64::MAX - rule.count);
         let others = told.split_off(told.len().min(MAX_TOLD));
-        told.sort_unstable_by_key(|rule| rule.id);
+        sort_by_key(&mut told, |rule| rule.id.order());
         let mut words = Vec::new();
         words.push((String::from("by no rule"), self.no_rule));
         words.push((String::from("for a blocked section"), self.blocked));

@@ -8,6 +8,7 @@ use super::rule_index::RuleIndex;
 use super::ruling::{FlowRequest, Ruling};
 use super::service::ServiceNumber;
 use crate::base::prefix::Ipv4Prefix;
+use crate::base::sort::sort_by_key;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -36,7 +37,7 @@ impl Permits {
     pub(super) fn new(permits: &[Permit]) -> Self {
         let decisions = Decisions::of(permits.iter().map(|permit| &permit.rule));
         let mut ranked: Vec<(Rank, &Permit)> = (0..).map(Rank).zip(permits).collect();
-        ranked.sort_by_key(|(rank, permit)| (order(permit.from), *rank));
+        sort_by_key(&mut ranked, |(_, permit)| order(permit.from));
         let mut networks = Vec::new();
         let mut indexes = Vec::new();
         for group in ranked.chunk_by(|(_, a), (_, b)| a.from.network() == b.from.network()) {

@@ -58,8 +58,8 @@ impl PrefixIndex {
 }
 
 /// The order in which [`PrefixIndex::new`] wants networks: by first address, the larger before those in it.
-pub fn order(network: Ipv4Prefix) -> (Ipv4Addr, u8) {
-    (network.first(), network.length())
+pub fn order(network: Ipv4Prefix) -> u64 {
+    u64::from(network.first().to_bits()) << 8 | u64::from(network.length())
 }
 
 #[derive(Default)]

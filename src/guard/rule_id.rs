@@ -27,6 +27,11 @@ impl RuleId {
     pub const fn in_file(line: u32) -> Self {
         Self { source: RuleSource::File, line }
     }
+
+    /// A number that grows with the line, and from one text to the next.
+    pub(super) fn order(self) -> u64 {
+        (self.source as u64) << 32 | u64::from(self.line)
+    }
 }
 
 /// As messages about mistakes in the rules begin: `rules:5`.

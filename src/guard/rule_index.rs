@@ -13,6 +13,7 @@ use super::prefix_index::{PrefixIndex, order};
 use super::service::{ServiceNumber, ServiceRange};
 use super::service_index::ServiceIndex;
 use crate::base::prefix::Ipv4Prefix;
+use crate::base::sort::sort_by_key;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -54,7 +55,7 @@ impl RuleIndex {
                 })
             })
             .collect();
-        entries.sort_by_key(|entry| (order(entry.network), entry.rank));
+        sort_by_key(&mut entries, |entry| order(entry.network));
 
         let mut prefixes = Vec::new();
         let mut networks: Vec<NetworkRules> = Vec::new();

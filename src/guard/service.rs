@@ -21,7 +21,7 @@ const LAST: u32 = 0x2_01ff;
 
 /// One place on the line of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServiceNumber(u32);
+pub struct ServiceNumber(pub(super) u32);
 
 impl ServiceNumber {
     /// What the packet wants; `None` for TCP or UDP without a port and ICMP without a type.

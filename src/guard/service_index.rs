@@ -14,6 +14,7 @@
 use super::compiled::Lifetime;
 use super::decisions::Rank;
 use super::service::{ServiceNumber, ServiceRange};
+use crate::base::sort::sort_by_key;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -89,7 +90,7 @@ impl SegmentTree {
     fn new(intervals: &[(ServiceRange, Rank)], lifetimes: &[Lifetime]) -> Self {
         let ends = intervals.iter().flat_map(|(services, _)| [services.first, services.last.next()]);
         let mut starts: Vec<ServiceNumber> = ends.collect();
-        starts.sort_unstable();
+        sort_by_key(&mut starts, |start| u64::from(start.0));
         starts.dedup();
         let nodes = starts.len() * 2;
 

@@ -14,6 +14,7 @@ use super::rule::RuleAction;
 use super::ruling::{FlowRequest, RuledBy, Ruling};
 use super::section::Section;
 use crate::base::prefix::Ipv4Prefix;
+use crate::base::sort::sort_by_key;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -133,7 +134,7 @@ impl RuleTable {
             *network = network.network();
         }
         // The sort is stable: of equals the last written comes last.
-        clients.sort_by_key(|(network, _)| order(*network));
+        sort_by_key(&mut clients, |(network, _)| order(*network));
         clients.reverse();
         clients.dedup_by_key(|(network, _)| *network);
         clients.reverse();

@@ -3,6 +3,7 @@
 use super::backend_devices::{Changed, changed_in, list};
 use super::ownership::Owners;
 use crate::base::side::{ClientSlot, MAX_CLIENTS};
+use crate::base::sort::sort_by_key;
 use crate::base::text::decimal;
 use crate::base::time::Moment;
 use crate::config::change::Ownership;
@@ -231,7 +232,7 @@ impl ClientVifs {
             match listed {
                 Ok(mut devices) => {
                     devices.extend(self.slots.iter().filter_map(SlotState::id));
-                    devices.sort_unstable();
+                    sort_by_key(&mut devices, |id| u64::from(id.domain.0) << 32 | u64::from(id.device));
                     devices.dedup();
                     for id in devices {
                         self.device_changed(id, platform);

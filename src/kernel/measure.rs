@@ -6,6 +6,7 @@
 //! these figures by `make bench`.
 
 use crate::base::bug::OrBug;
+use crate::base::sort::sort_by_key;
 use crate::base::time::Moment;
 use crate::xen::charge::Charge;
 use crate::xen::copy::{CopyBatch, Lent, Remote};
@@ -132,7 +133,7 @@ impl Bench {
         for window in &mut windows {
             *window = self.window(xen, cost.bytes)?;
         }
-        windows.sort_unstable();
+        sort_by_key(&mut windows, |window| window.0);
         [cost.least, cost.median] = [windows[0], windows[WINDOWS / 2]];
         Ok(())
     }

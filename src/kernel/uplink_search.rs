@@ -1,6 +1,7 @@
 //! The search for an uplink: our network devices are listed when they change, and the first that can be used is taken.
 
 use super::backend_devices::directory_or_empty;
+use crate::base::sort::sort_by_key;
 use crate::base::text::decimal;
 use crate::store::{Job, Store, StoreError, StoreRing};
 use crate::vif::frontend_directory::{self, FrontendDirectory};
@@ -27,7 +28,7 @@ impl Listing {
             .iter()
             .filter_map(|name| decimal(name))
             .collect();
-        devices.sort_unstable();
+        sort_by_key(&mut devices, |device| u64::from(*device));
         let candidates = match need {
             Need::Uplink => devices.as_slice(),
             Need::Names => &[],
