@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 /// Rules that a file may have in all. It bounds the memory they take: 60 to 240 bytes each once arranged, up to
-/// 400 while the file is read, and there its name if it has one (measured; the most with one section per rule).
+/// 400 while the file is read, and there its name if it has one (calculated; the most with one section per rule).
 pub const MAX_RULES: usize = 32_768;
 
 /// Whose rules the present line belongs to.

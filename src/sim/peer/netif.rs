@@ -29,7 +29,7 @@ fn word(entry: &[u8], at: usize) -> u32 {
 
 /// `struct netif_tx_request`.
 #[derive(Clone, Copy, Debug)]
-pub struct TxRequest {
+pub struct RawTxRequest {
     /// The page.
     pub reference: u32,
     /// Where in it the bytes begin.
@@ -42,7 +42,7 @@ pub struct TxRequest {
     pub bytes: usize,
 }
 
-impl TxRequest {
+impl RawTxRequest {
     /// What an entry says.
     pub fn read(entry: &[u8]) -> Self {
         let (offset, flags) = (half(entry, 4).into(), half(entry, 6));

@@ -1,7 +1,7 @@
 //! The connected rings of the uplink's backend: slots of the kernel taken and answered, packets put into its buffers.
 
 use super::netif::{
-    EXTRA, MORE, RX_BLANK, RX_BYTES, RX_VALIDATED, TX_BYTES, TxRequest, gso_extra, is_gso_extra,
+    EXTRA, MORE, RX_BLANK, RX_BYTES, RX_VALIDATED, RawTxRequest, TX_BYTES, gso_extra, is_gso_extra,
     read_rx_request, rx_response, segment_bytes_of, tx_response,
 };
 use super::ring::Ring;
@@ -28,7 +28,7 @@ pub(super) struct UplinkRings {
 
 /// The slots of one packet of the kernel.
 pub(super) struct SlotChain {
-    pub(super) slots: Vec<TxRequest>,
+    pub(super) slots: Vec<RawTxRequest>,
     pub(super) segment_bytes: Option<u16>,
     pub(super) end: ChainEnd,
 }
@@ -89,7 +89,7 @@ impl UplinkRings {
         let mut chain = SlotChain { slots: Vec::new(), segment_bytes: None, end: ChainEnd::Missing };
         while *waiting > 0 && chain.end == ChainEnd::Missing {
             *waiting -= 1;
-            let slot = TxRequest::read(&self.tx.take(&machine.memory));
+            let slot = RawTxRequest::read(&self.tx.take(&machine.memory));
             if honest && (self.held.contains(&Some(slot.id)) || slot.id >= 256) {
                 machine.violate("uplink-slots", format!("slot id {} is used twice", slot.id));
             }
