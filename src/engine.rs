@@ -144,8 +144,8 @@ impl<D: Packet> Engine<D> {
         self.datapath.set_rules(rules, now);
     }
 
-    /// Sets the MTU of `side`, in bytes of an IP packet; less than [`LEAST`](crate::wire::mtu::LEAST) or more than [`MOST`](crate::wire::mtu::MOST) counts as
-    /// that. Holds from the next packet on: larger ones are answered with "too big" or cut. A client's holds until the
+    /// Sets the MTU of `side`, in bytes of an IP packet; less than [`LEAST`](crate::wire::mtu::LEAST) or more than
+    /// [`MOST`](crate::wire::mtu::MOST) counts as that. Holds from the next packet on: larger ones are answered with "too big" or cut. A client's holds until the
     /// slot is attached anew.
     pub fn set_mtu(&mut self, side: Side, bytes: u16) {
         if let Some(side) = self.datapath.clients().inside(side) {

@@ -11,7 +11,7 @@ use ravelin::guard::RuleTable;
 use ravelin::vif::backpressure::EgressLimits;
 use ravelin::vif::channels::Channels;
 use ravelin::vif::features::{Features, Support};
-use ravelin::vif::frame::Frame as TestPacket;
+use ravelin::vif::frame::Frame;
 use ravelin::vif::in_flight::InFlight;
 use ravelin::vif::netback::Netback;
 use ravelin::vif::netfront::Netfront;
@@ -56,8 +56,8 @@ struct Ways<'a> {
     port: &'a mut u16,
 }
 
-impl Output<TestPacket> for Ways<'_> {
-    fn forward(&mut self, to: Side, mut packet: TestPacket) {
+impl Output<Frame> for Ways<'_> {
+    fn forward(&mut self, to: Side, mut packet: Frame) {
         packet.ethernet_mut().fill(2);
         match to {
             Side::Uplink => {
@@ -72,15 +72,15 @@ impl Output<TestPacket> for Ways<'_> {
         panic!("nothing is answered here");
     }
 
-    fn fragment(&mut self, _: Side, _: TestPacket, _: u16) {
+    fn fragment(&mut self, _: Side, _: Frame, _: u16) {
         panic!("nothing is cut here");
     }
 
-    fn trim(&mut self, _: &mut TestPacket, _: usize) {
+    fn trim(&mut self, _: &mut Frame, _: usize) {
         panic!("nothing is padded here");
     }
 
-    fn discard(&mut self, _: TestPacket, why: DropReason) {
+    fn discard(&mut self, _: Frame, why: DropReason) {
         panic!("dropped: {why:?}");
     }
 }
@@ -129,10 +129,10 @@ pub struct Loopback {
     xen: Stub,
     netback: Netback,
     netfront: Netfront,
-    engine: Engine<TestPacket>,
+    engine: Engine<Frame>,
     batch: CopyBatch,
     in_flight: InFlight,
-    arrived: Vec<TestPacket>,
+    arrived: Vec<Frame>,
     client_tx: Ring,
     client_rx: Ring,
     uplink_tx: Ring,

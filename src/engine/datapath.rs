@@ -1,8 +1,8 @@
 //! The engine without its packets: judges one header at a time and says where the packet goes.
 //!
 //! [`Engine`](super::Engine) owns packets; this owns everything else. The stages are in the files beside
-//! it: `outbound` and `inbound` find a packet's flow, `open` makes a new one, `pass` takes a packet along
-//! its flow, `errors` translates ICMP errors, `answer` makes our own, `review` does what time brings due.
+//! it: `outbound` and `inbound` find a packet's flow, `open` makes a new one, `established` takes a packet along
+//! its flow, `icmp_error` translates ICMP errors, `reply` makes our own, `revalidate` does what time brings due.
 
 use core::net::Ipv4Addr;
 

@@ -212,8 +212,8 @@ impl Mappings {
         Ok((id, outer_port))
     }
 
-    /// A port of `pool` for `owner`, and a place for its mapping: free ones, else that of its own that has been in quarantine longest,
-    /// else of somebody who has too many if it is owed.
+    /// A port of `pool` for `owner`, and a place for its mapping: free ones, else that of its own that has been in
+    /// quarantine longest, else, if it holds less than its guaranteed part, that of somebody who holds too much.
     fn free_port(&mut self, owner: Account, pool: PoolKind, now: Tick) -> Result<u16, Shortage> {
         let reason = NoPort::ClientLimit;
         if self.slab.is_full() || !self.records.has_room(owner) {

@@ -111,8 +111,8 @@ impl Pool {
     }
 
     /// Takes a free port, any with the same likelihood.
-    pub fn take(&mut self, dice: &mut Prf) -> Option<u16> {
-        let at = dice.below(self.free.len() as u32) as usize;
+    pub fn take(&mut self, prf: &mut Prf) -> Option<u16> {
+        let at = prf.below(self.free.len() as u32) as usize;
         (at < self.free.len()).then(|| self.free.swap_remove(at))
     }
 
@@ -193,22 +193,22 @@ mod tests {
 
     #[test]
     fn every_port_of_a_pool_is_handed_out_exactly_once() {
-        let mut dice = Prf::new((1, 2));
+        let mut prf = Prf::new((1, 2));
         let mut pool = Pool::new(PoolKind::UdpHigh.range());
-        let taken: BTreeSet<u16> = core::iter::from_fn(|| pool.take(&mut dice)).collect();
+        let taken: BTreeSet<u16> = core::iter::from_fn(|| pool.take(&mut prf)).collect();
         assert!(taken.into_iter().eq(1024..=65535));
-        assert_eq!(pool.take(&mut dice), None);
+        assert_eq!(pool.take(&mut prf), None);
         pool.give(4711);
-        assert_eq!(pool.take(&mut dice), Some(4711));
+        assert_eq!(pool.take(&mut prf), Some(4711));
     }
 
     #[test]
     fn a_refill_leaves_out_what_is_held_back() {
-        let mut dice = Prf::new((1, 2));
+        let mut prf = Prf::new((1, 2));
         let mut pool = Pool::new(PoolKind::TcpLow.range());
         let mut held_back = PortSet::empty();
         (601..=1023).for_each(|port| held_back.insert(port));
         pool.refill(&held_back);
-        assert_eq!((pool.take(&mut dice), pool.take(&mut dice)), (Some(600), None));
+        assert_eq!((pool.take(&mut prf), pool.take(&mut prf)), (Some(600), None));
     }
 }

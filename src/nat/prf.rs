@@ -8,19 +8,19 @@ use siphasher::sip::SipHasher13;
 /// A source of numbers that only the holder of the key can foresee.
 pub struct Prf {
     hasher: SipHasher13,
-    thrown: u64,
+    drawn: u64,
 }
 
 impl Prf {
-    /// Dice for the secret `key`.
+    /// Numbers under the secret `key`.
     pub fn new(key: (u64, u64)) -> Prf {
-        Prf { hasher: SipHasher13::new_with_keys(key.0, key.1), thrown: 0 }
+        Prf { hasher: SipHasher13::new_with_keys(key.0, key.1), drawn: 0 }
     }
 
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
-        self.thrown = self.thrown.wrapping_add(1);
-        self.hasher.hash(&self.thrown.to_le_bytes())
+        self.drawn = self.drawn.wrapping_add(1);
+        self.hasher.hash(&self.drawn.to_le_bytes())
     }
 
     /// A number below `limit`, each as likely as any other (to within 2⁻³²); zero for a limit of zero.

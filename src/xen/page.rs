@@ -19,7 +19,8 @@ const WORDS: usize = PAGE_BYTES / 4;
 /// A page of the domain's own memory that nobody else can reach.
 ///
 /// It knows which of its bytes the domain that it was granted to last has not seen, so that granting it again
-/// wipes those and no more. Not tied to a pool: dropping one loses it, so give it back ([`PagePool::give`](super::page_pool::PagePool::give)).
+/// wipes those and no more. Not tied to a pool: dropping one loses it, so give it back
+/// ([`PagePool::give`](super::page_pool::PagePool::give)).
 #[derive(Debug)]
 #[must_use = "a page that is dropped is lost: give it back to the pool"]
 pub struct Page {

@@ -113,13 +113,13 @@ pub struct Metal {
     mappings: usize,
     /// Event channels in use.
     ports: usize,
-    notices: Notifications,
+    notifications: Notifications,
 }
 
 impl Metal {
     /// A hypervisor that maps pages of peers at `slots`, addresses with page tables and nothing mapped.
     fn new(space: AddressSpace, grants: GrantTable, pages: PagePool, slots: Vec<usize>) -> Self {
-        Self { space, grants, pages, slots, mappings: 0, ports: 0, notices: Notifications::default() }
+        Self { space, grants, pages, slots, mappings: 0, ports: 0, notifications: Notifications::default() }
     }
 }
 
@@ -247,15 +247,15 @@ impl Xen for Metal {
     }
 
     fn notify(&mut self, port: Port) {
-        if self.notices.is_full() {
+        if self.notifications.is_full() {
             self.send_notices();
         }
-        self.notices.add(port);
+        self.notifications.add(port);
     }
 
     fn send_notices(&mut self) {
-        notify_and_sleep(self.notices.ports(), None);
-        self.notices.clear();
+        notify_and_sleep(self.notifications.ports(), None);
+        self.notifications.clear();
     }
 
     fn take_pending(&mut self, port: Port) -> bool {
@@ -266,8 +266,8 @@ impl Xen for Metal {
         let soon = (ports.len() > POLL_PORTS).then(|| self.now() + LOOK_AGAIN);
         let until = until.into_iter().chain(soon).min();
         let ran_since = runstate::running_since();
-        notify_and_sleep(self.notices.ports(), Some(sleep(ports, until)));
-        self.notices.clear();
+        notify_and_sleep(self.notifications.ports(), Some(sleep(ports, until)));
+        self.notifications.clear();
         let running_since = runstate::running_since();
         if running_since == ran_since { self.now() } else { running_since }
     }
