@@ -86,7 +86,11 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
                 Request::Report => self.report(),
                 Request::Unknown(request) => self.control.events.note(Event::RequestRefused(request)),
             }
-            work = self.control.look(&mut self.xen, &mut self.data.egress.vifs, now);
+            // What was done before the request may have brought new ports to sleep on.
+            work = match self.control.look(&mut self.xen, &mut self.data.egress.vifs, now) {
+                StoreWork::None => StoreWork::Done,
+                more => more,
+            };
         }
         // Arming the rings is a look at them, too: no need for a pass that finds nothing.
         let later = if work == StoreWork::None && self.may_sleep(now) {
