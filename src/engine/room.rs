@@ -8,8 +8,9 @@ use super::datapath::Datapath;
 use crate::base::drop_reason::DropReason;
 use crate::base::tick::Tick;
 use crate::base::time::Moment;
+use crate::flow::lists::{Protection, payer};
 use crate::flow::record::{Flow, FlowKind};
-use crate::flow::table::{Protection, payer};
+
 use crate::nat::mapping::Want;
 use crate::nat::mapping::{Mapping, NoPort};
 use crate::nat::ports::PoolKind;

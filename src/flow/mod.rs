@@ -6,6 +6,7 @@ pub mod fragments;
 pub mod freshness;
 
 pub mod key;
+pub mod lists;
 pub mod passed;
 pub mod record;
 

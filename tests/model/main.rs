@@ -4,29 +4,22 @@
 //! the same numbers give the same events. `make model` runs millions, optimised.
 #![allow(missing_docs)]
 
-#[path = "model/reference.rs"]
+mod convert;
 mod reference;
+#[path = "../support/mod.rs"]
 mod support;
-#[path = "model/tcp.rs"]
 mod tcp;
 
-use ravelin::base::prefix::Ipv4Prefix;
+use convert::{ends_of, packet_of, table_of};
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::engine::Settings;
 use ravelin::flow::key::FlowKey;
 use ravelin::guard::RuleTable;
-use ravelin::guard::forward::{PortForward, PortForwards};
-use ravelin::guard::permit::Permit;
-use ravelin::guard::port_range::PortRange;
-use ravelin::guard::rule::RuleAction;
-use ravelin::guard::rule_id::RuleId;
-use ravelin::guard::section::Section;
-use ravelin::guard::table::RuleTableParts;
 use ravelin::nat::ports::PoolKind;
 use ravelin::tables::slab::Id;
 use reference::{Expected, Hint, Limits, Load, Model, Place, Rules, Sent};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use support::*;
 use tcp::Segment;
@@ -409,77 +402,6 @@ impl Trial {
             assert_eq!(engine.mappings().free(kind) + unavailable, kind.range().count(), "{kind:?}");
         }
     }
-}
-
-fn table_of(rules: &Rules) -> RuleTable {
-    let mut clients = Vec::new();
-    for client in CLIENTS {
-        let lines: Vec<String> = rules
-            .forbidden
-            .iter()
-            .filter(|(from, _)| *from == client)
-            .map(|(_, remote)| format!("action=drop dst4={remote}"))
-            .chain(["action=accept".to_string()])
-            .collect();
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        clients.push((Ipv4Prefix::host(client), section(&lines)));
-    }
-    let permits = rules
-        .permits
-        .iter()
-        .map(|(from, to)| Permit {
-            from: Ipv4Prefix::host(*from),
-            rule: compile(&format!("action=accept dst4={to}")),
-        })
-        .collect();
-    let mut forwards = PortForwards::default();
-    for (protocol, port, client, client_port) in &rules.forwards {
-        let to = SocketAddrV4::new(*client, *client_port);
-        forwards
-            .add(
-                PortForward::new(RuleId::in_file(1), *protocol, PortRange::new(*port, *port).unwrap(), to)
-                    .unwrap(),
-            )
-            .unwrap();
-    }
-    RuleTable::new(RuleTableParts {
-        default: Some(Section::new(&[], RuleAction::Accept)),
-        clients,
-        permits,
-        forwards,
-    })
-}
-
-/// Source and destination; of pings the identifier as both ports, of other protocols zero.
-fn ends_of(packet: &TestPacket) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
-    match packet.protocol() {
-        6 | 17 => (packet.from(), packet.to()),
-        1 => ((packet.source(), packet.icmp_ident()), (packet.destination(), packet.icmp_ident())),
-        _ => ((packet.source(), 0), (packet.destination(), 0)),
-    }
-}
-
-fn packet_of(sent: &Sent) -> TestPacket {
-    let (from, to) = (sent.source, sent.destination);
-    let packet = match sent.load {
-        Load::Udp => udp(from, to),
-        Load::EchoRequest => echo_request(from.0, to.0, from.1),
-        Load::EchoReply => echo_reply(from.0, to.0, from.1),
-        Load::Other(protocol) => ip(from.0, to.0, protocol, b"some payload"),
-        Load::Tcp(segment) => {
-            let letter = |flag, letter| if flag { letter } else { "" };
-            let letters = [
-                letter(segment.syn, "S"),
-                letter(segment.ack, "A"),
-                letter(segment.fin, "F"),
-                letter(segment.rst, "R"),
-            ]
-            .concat();
-            let (sequence, acknowledgement) = (segment.sequence as u32, segment.acknowledgement as u32);
-            tcp_with(from, to, &letters, sequence, acknowledgement, &vec![1; segment.data as usize])
-        }
-    };
-    packet.ttl_of(sent.ttl)
 }
 
 fn variable(name: &str) -> Option<u64> {

@@ -1,0 +1,170 @@
+//! Where flows are listed: on the timer wheel, and by whose they are and who may put an end to them.
+
+use super::record::{Flow, FlowKind, FlowStage, Generation};
+use super::tcp::TcpStage;
+use super::timeouts::Timeouts;
+use crate::base::bug::OrBug;
+use crate::base::tick::{Seconds, Tick};
+use crate::nat::mapping::Want;
+use crate::nat::ports::PoolKind;
+use crate::tables::share::Account;
+use crate::tables::slab::{Ends, Id, Links};
+use crate::tables::wheel::Wheel;
+use alloc::boxed::Box;
+use core::ops::Range;
+
+/// By whom a flow may be put an end to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protection {
+    /// Its client has left since it was opened: by anybody.
+    Condemned,
+    /// It is not assured: by a newer one on its account.
+    Unassured,
+    /// It is assured: by somebody who is owed what its account has too much of.
+    Assured,
+}
+
+impl Protection {
+    pub(super) const ALL: [Protection; 3] =
+        [Protection::Condemned, Protection::Unassured, Protection::Assured];
+}
+
+/// Kinds of flows by what they keep: a port of one of the pools, or none.
+pub(super) const RESOURCES: usize = PoolKind::ALL.len() + 1;
+
+/// Where flows are listed by their age.
+pub(super) struct Lists {
+    pub(super) wheel: Wheel<Flow>,
+    pub(super) timeouts: Timeouts,
+    /// Those for TCP once more, by stage: looked up for every packet.
+    pub(super) tcp_timeouts: [Seconds; TcpStage::COUNT],
+    /// Every flow is on one of these, in the order they were put there: see [`shelf`].
+    pub(super) shelves: Box<[Ends<Flow>]>,
+    pub(super) shelf_links: Links<Flow>,
+    /// Per account, the generation it last left in: flows that were judged before are condemned.
+    pub(super) left: Box<[Generation]>,
+    /// Accounts that may have condemned flows, one bit each.
+    pub(super) leaving: [u64; Account::COUNT.div_ceil(64)],
+}
+
+/// Where the flows of one kind and standing of `account` are listed.
+pub(super) const fn shelf(account: Account, kind: usize, standing: Protection) -> usize {
+    (account.position() * RESOURCES + kind) * Protection::ALL.len() + standing as usize
+}
+
+/// The account that pays for a flow: whoever opened it.
+pub const fn payer(flow: &Flow) -> Account {
+    match flow.kind {
+        FlowKind::Outbound | FlowKind::ClientToClient(_) => Account::client(flow.near),
+        FlowKind::PortForward => Account::UPLINK,
+    }
+}
+
+/// The kind of a flow, by what it keeps. One that leaves by a forwarded port keeps none.
+pub(super) const fn resource(flow: &Flow) -> usize {
+    match (flow.mapping, PoolKind::of(flow.protocol, flow.near_port)) {
+        (Some(_), Some(pool)) => pool.position(),
+        _ => RESOURCES - 1,
+    }
+}
+
+/// The kinds of flows that keep what is wanted.
+pub(super) const fn resources(want: Want) -> Range<usize> {
+    match want {
+        Want::Place => 0..RESOURCES,
+        Want::Mapping => 0..PoolKind::ALL.len(),
+        Want::Port(pool) => pool.position()..pool.position() + 1,
+    }
+}
+
+impl Lists {
+    #[inline(always)]
+    pub(super) fn refresh(&mut self, id: Id<Flow>, flow: &mut Flow, now: Tick) {
+        let silence = match flow.stage {
+            FlowStage::Tcp(stage) => self.tcp_timeouts[stage as usize],
+            _ => self.timeouts.of(flow),
+        };
+        let deadline = now.after(silence);
+        let due = core::mem::replace(&mut flow.deadline, deadline);
+        if deadline < due {
+            self.wheel.hasten(id, deadline);
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn enter(&mut self, id: Id<Flow>, flow: &mut Flow, stage: FlowStage, now: Tick) {
+        if flow.stage.is_assured() == stage.is_assured() {
+            flow.stage = stage;
+        } else {
+            self.take_off_shelf(id, flow);
+            flow.stage = stage;
+            self.put_on_shelf(id, flow);
+        }
+        self.refresh(id, flow, now);
+    }
+
+    /// Whether `account` has left since `flow` was judged.
+    pub(super) fn has_left(&self, account: Account, flow: &Flow) -> bool {
+        self.left.get(account.position()).is_some_and(|left| flow.judged.is_before(*left))
+    }
+
+    /// The shelf that `flow` is on.
+    pub(super) fn shelf_of(&self, flow: &Flow) -> usize {
+        let account = payer(flow);
+        let standing = match flow.stage.is_assured() {
+            _ if self.has_left(account, flow) => Protection::Condemned,
+            false => Protection::Unassured,
+            true => Protection::Assured,
+        };
+        shelf(account, resource(flow), standing)
+    }
+
+    pub(super) fn put_on_shelf(&mut self, id: Id<Flow>, flow: &Flow) {
+        let shelf = self.shelf_of(flow);
+        if let Some(ends) = self.shelves.get_mut(shelf).or_bug("a flow that belongs on no shelf") {
+            self.shelf_links.push(ends, id);
+        }
+    }
+
+    pub(super) fn take_off_shelf(&mut self, id: Id<Flow>, flow: &Flow) {
+        let shelf = self.shelf_of(flow);
+        if let Some(ends) = self.shelves.get_mut(shelf).or_bug("a flow that belongs on no shelf") {
+            self.shelf_links.remove(ends, id);
+        }
+    }
+
+    pub(super) fn condemn(&mut self, account: Account, generation: Generation) {
+        if let Some(left) = self.left.get_mut(account.position()) {
+            *left = generation;
+        }
+        for kind in 0..RESOURCES {
+            for standing in [Protection::Unassured, Protection::Assured] {
+                let Some(from) = self.shelves.get_mut(shelf(account, kind, standing)) else { continue };
+                let mut moved = core::mem::replace(from, Ends::EMPTY);
+                if let Some(to) = self.shelves.get_mut(shelf(account, kind, Protection::Condemned)) {
+                    self.shelf_links.append(to, &mut moved);
+                }
+            }
+        }
+        let position = account.position();
+        if let Some(word) = self.leaving.get_mut(position / 64) {
+            *word |= 1 << (position % 64);
+        }
+    }
+
+    /// A condemned flow; forgets that accounts have some when they have none.
+    pub(super) fn first_condemned(&mut self) -> Option<Id<Flow>> {
+        for (at, word) in self.leaving.iter_mut().enumerate() {
+            while *word != 0 {
+                let bit = word.trailing_zeros() as usize;
+                let account = Account::all().nth(at * 64 + bit)?;
+                let first = |kind| self.shelves.get(shelf(account, kind, Protection::Condemned))?.first();
+                if let Some(id) = (0..RESOURCES).find_map(first) {
+                    return Some(id);
+                }
+                *word &= !(1 << bit);
+            }
+        }
+        None
+    }
+}
