@@ -47,7 +47,7 @@ fn opened(world: &mut World, first: u16, tries: u16) -> usize {
 }
 
 #[test]
-fn a_limit_of_flows_that_is_lowered_ends_none_and_allows_none() {
+fn a_limit_of_flows_that_is_lowered_ends_none_and_allows_no_more() {
     let mut world = World::new();
     assert_eq!(opened(&mut world, 1000, 20), 20);
     world.engine.set_quotas(Quotas { flows_per_client: 10, ..settings().quotas });
@@ -57,7 +57,7 @@ fn a_limit_of_flows_that_is_lowered_ends_none_and_allows_none() {
     assert_eq!(opened(&mut world, 1000, 20), 20);
     // A new one takes the place of the oldest: there are never more.
     opened(&mut world, 2000, 5);
-    assert!(world.flows() <= 20, "{}", world.flows());
+    assert_eq!(world.flows(), 20);
     world.engine.set_quotas(Quotas { flows_per_client: 40, ..settings().quotas });
     opened(&mut world, 3000, 100);
     assert_eq!(world.flows(), 40);
@@ -95,4 +95,18 @@ fn a_rate_of_pings_that_is_changed_counts_from_now_on() {
     assert_eq!(answered(&mut world), 2);
     world.wait(60);
     assert_eq!(answered(&mut world), 2);
+}
+
+#[test]
+fn an_address_that_is_the_same_ends_no_datagram_in_pieces() {
+    let mut world = World::new();
+    let pieces = udp_with((C1, 5000), (R, 53), &[7; 4000]).no_df().cut(1500);
+    assert_eq!(world.client(ONE, pieces[1].clone()), []);
+    world.engine.set_uplink_address(F);
+    assert_eq!(world.client(ONE, pieces[0].clone()).len(), 2);
+    // Another one does.
+    let others = udp_with((C1, 5001), (R, 53), &[7; 4000]).no_df().cut(1500);
+    assert_eq!(world.client(ONE, others[1].clone()), []);
+    world.engine.set_uplink_address(Ipv4Addr::new(203, 0, 113, 6));
+    assert_eq!(world.advance(), [Out::Discard(DropReason::Detached)]);
 }

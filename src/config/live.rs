@@ -145,8 +145,11 @@ impl Live {
 
     /// Sets the rules.
     pub fn set_rules(&mut self, source: Source, rules: Option<RuleConfig>, changes: &mut ChangeQueue) {
+        let before = self.rules.value().cloned();
         self.rules.set(source, rules);
-        self.put_rules(changes);
+        if self.rules.value() != before.as_ref() {
+            self.put_rules(changes);
+        }
     }
 
     /// Sets what one client may take.

@@ -145,6 +145,8 @@ fn rules_that_are_taken_back_leave_those_of_boot() {
         move |live: &mut Live, changes: &mut ChangeQueue| live.set_rules(Source::Toolstack, rules, changes)
     };
     assert_eq!(changed(&mut live, set(Some(RuleConfig::None))), ["no rules"]);
+    // The same once more changes nothing, nor do others of boot beneath it.
+    assert_eq!(changed(&mut live, set(Some(RuleConfig::None))), [""; 0]);
     assert_eq!(changed(&mut live, set(None)), ["rules of 10 bytes, 0 wrong"]);
 }
 

@@ -7,10 +7,12 @@ use crate::wire::packet::Packet;
 use core::net::Ipv4Addr;
 
 impl<D: Packet> Engine<D> {
-    /// Replaces our address on the uplink: translated flows end.
+    /// Replaces our address on the uplink: translated flows end, and datagrams that are arriving in pieces.
     pub fn set_uplink_address(&mut self, address: Ipv4Addr) {
-        self.datapath.set_uplink_address(address);
-        self.fragments.cancel(|_, _| true);
+        if address != self.datapath.settings.uplink {
+            self.datapath.set_uplink_address(address);
+            self.fragments.cancel(|_, _| true);
+        }
     }
 
     /// Replaces the prefix length of the uplink's network, 32 if it is not known: holds for new flows.
@@ -23,7 +25,8 @@ impl<D: Packet> Engine<D> {
         self.datapath.settings.client_gateway = address;
     }
 
-    /// Replaces what clients may take. Whoever has more keeps it, and gets nothing new until it has less.
+    /// Replaces what clients may take. Whoever has more keeps it and gets no more: what is new
+    /// takes the place of its oldest.
     pub fn set_quotas(&mut self, quotas: Quotas) {
         self.datapath.set_quotas(quotas);
     }
@@ -37,9 +40,6 @@ impl<D: Packet> Engine<D> {
 impl Datapath {
     /// Replaces our address on the uplink: translated flows are over.
     fn set_uplink_address(&mut self, address: Ipv4Addr) {
-        if address == self.settings.uplink {
-            return;
-        }
         self.settings.uplink = address;
         self.judge_all_again();
         self.readdressed = self.generation;

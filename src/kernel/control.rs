@@ -123,6 +123,8 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             || self.search.is_due()
             || vifs.clients.wants_scan();
         if news == News::None && !due {
+            // What an event made us ask may stay without a reply.
+            self.look_for_silence(now);
             return work;
         }
         // What was just done may be what somebody else waits for.
@@ -139,12 +141,16 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             }
             news = News::Some;
         }
-        if let Some(event) = self.silence.look(now, &self.store) {
-            self.events.note(Event::Store(event));
-        }
+        self.look_for_silence(now);
         self.events.advance(now);
         // A port to sleep on is for the next round to see.
         StoreWork::Done
+    }
+
+    fn look_for_silence(&mut self, now: Moment) {
+        if let Some(event) = self.silence.look(now, &self.store) {
+            self.events.note(Event::Store(event));
+        }
     }
 
     /// Notes what is to be looked at again.

@@ -10,7 +10,7 @@
 //! guaranteed and not taken yet stays free, and up to three quarters of it for one way.
 
 use super::DomainId;
-use crate::base::bug::OrBug;
+use crate::base::bug::bug;
 use alloc::boxed::Box;
 use alloc::vec;
 
@@ -177,11 +177,14 @@ impl Accounts {
     /// Books one page less on `charge`.
     #[inline]
     pub(super) fn give(&mut self, charge: Charge) {
-        if charge == Charge::NOBODY {
-            return;
-        }
         let line = self.lines.get_mut(usize::from(charge.0)).filter(|line| line.held > 0);
-        let Some(line) = line.or_bug("an account gives a page that it does not hold") else { return };
+        let Some(line) = line else {
+            // Pages begin as nobody's.
+            if charge != Charge::NOBODY {
+                bug("an account gives a page that it does not hold");
+            }
+            return;
+        };
         let held = line.held - 1;
         line.held = held;
         if held < line.guaranteed {
