@@ -289,6 +289,33 @@ fn p_8_overflow_takes_the_clients_own_oldest_that_is_not_assured() {
     assert_eq!(world.flows(), 10);
 }
 
+/// Flows are reused: Linux picks the ports of short exchanges at random. The answer to the last question of an old flow
+/// comes after newer flows were opened.
+#[test]
+fn p_8_a_flow_that_is_used_again_gives_way_after_those_that_are_not() {
+    let mut settings = settings();
+    settings.quotas.flows_per_client = 10;
+    let mut world = World::with(settings, RuleTable::allow_all());
+    let question = |port| udp((C1, port), (R, 53));
+    let outers: Vec<_> = (0..9).map(|n| world.out_u(ONE, question(5000 + n)).from()).collect();
+    for outer in &outers {
+        world.out_c(ONE, udp((R, 53), *outer));
+    }
+    let unanswered = world.out_u(ONE, question(5009)).from();
+    // Both are asked again.
+    assert_eq!(world.out_u(ONE, question(5000)).from(), outers[0]);
+    assert_eq!(world.out_u(ONE, question(5009)).from(), unanswered);
+    let reply_to = |world: &mut World, outer| world.uplink(udp((R, 53), outer));
+    for n in 0..8 {
+        world.out_u(ONE, question(6000 + n));
+    }
+    assert_eq!(world.engine.counters().evicted, 8);
+    for outer in [outers[0], unanswered] {
+        assert!(matches!(reply_to(&mut world, outer)[..], [Out::Forward(..)]));
+    }
+    assert_eq!(reply_to(&mut world, outers[1]), [Out::Discard(DropReason::Unsolicited)]);
+}
+
 #[test]
 fn p_8_with_only_assured_flows_a_new_one_is_refused() {
     let mut settings = settings();

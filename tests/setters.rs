@@ -105,7 +105,7 @@ fn an_address_that_is_the_same_ends_no_datagram_in_pieces() {
     world.engine.set_uplink_address(F);
     assert_eq!(world.client(ONE, pieces[0].clone()).len(), 2);
     // Another one does.
-    let others = udp_with((C1, 5001), (R, 53), &[7; 4000]).no_df().cut(1500);
+    let others = udp_with((C1, 5001), (R, 53), &[7; 4000]).id(2).no_df().cut(1500);
     assert_eq!(world.client(ONE, others[1].clone()), []);
     world.engine.set_uplink_address(Ipv4Addr::new(203, 0, 113, 6));
     assert_eq!(world.advance(), [Out::Discard(DropReason::Detached)]);

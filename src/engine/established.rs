@@ -43,7 +43,7 @@ impl RewriteInfo {
 enum FlowChange {
     /// The flow's timeout starts anew.
     Refresh,
-    /// The flow enters this stage, and its timeout starts anew.
+    /// The flow enters this stage, or once more, and its timeout starts anew.
     Enter(FlowStage),
     /// Nothing changes.
     Keep,
@@ -301,14 +301,15 @@ fn flow_change(
         (stage, _) => {
             // ICMP queries stay unreplied: a new one refreshes its flow, an answer does not.
             let next = if flow.protocol == protocol::ICMP { stage } else { stage.after(sender, opener) };
-            if next != stage {
-                return Ok(FlowChange::Enter(next));
-            }
             // A client's packets refresh its flow; the uplink's only one that was answered.
             let refreshes = sender == End::Near
                 || matches!(flow.kind, FlowKind::ClientToClient(_))
                 || stage != FlowStage::Unreplied;
-            Ok(if refreshes { FlowChange::Refresh } else { FlowChange::Keep })
+            Ok(match (stage, next) {
+                (FlowStage::Assured, _) => FlowChange::Refresh,
+                _ if next != stage || refreshes => FlowChange::Enter(next),
+                _ => FlowChange::Keep,
+            })
         }
     }
 }

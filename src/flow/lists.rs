@@ -93,7 +93,10 @@ impl Lists {
 
     #[inline(never)]
     pub(super) fn enter(&mut self, id: Id<Flow>, flow: &mut Flow, stage: FlowStage, now: Tick) {
-        if flow.stage.is_assured() == stage.is_assured() {
+        // Without TCP, nobody repeats what is lost: a flow that is used again is the last to give way to newer ones, as
+        // an answer may be on its way.
+        let keeps_place = matches!(stage, FlowStage::Tcp(_)) && flow.stage.is_assured() == stage.is_assured();
+        if keeps_place {
             flow.stage = stage;
         } else {
             self.take_off_shelf(id, flow);

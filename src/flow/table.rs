@@ -236,7 +236,7 @@ impl FlowTable {
 
     /// The flow on `account` that goes first for one that lacks `want`, of those that may be removed by whoever may
     /// remove `most`: the condemned before the unassured, those before the assured; of each the one that came there
-    /// first, and between kinds the one that has been silent longest.
+    /// first (or was used again first, without TCP), and between kinds the one that has been silent longest.
     pub fn oldest(&self, account: Account, want: Want, most: Protection) -> Option<Id<Flow>> {
         let standings = Protection::ALL.into_iter().filter(|standing| *standing <= most);
         let first = |standing, kind| self.lists.shelves.get(shelf(account, kind, standing))?.first();
@@ -340,7 +340,7 @@ impl FlowEntry<'_> {
         self.lists.refresh(self.id, self.flow, now);
     }
 
-    /// Moves it to `stage`, another than its present one, and starts its timeout anew.
+    /// Moves it to `stage`, or has it enter its present one once more, and starts its timeout anew.
     #[inline(always)]
     pub fn enter(&mut self, stage: FlowStage, now: Tick) {
         self.lists.enter(self.id, self.flow, stage, now);

@@ -102,7 +102,8 @@ pub struct Flow {
     pub deadline: u64,
     /// Who pays for it.
     pub payer: Holder,
-    /// When it joined those that may be sacrificed, or those that may not, by a count of such events.
+    /// When it joined those that may be sacrificed, or was used again as one of them, or joined those that may not; by a
+    /// count of such events.
     pub listed: u64,
 }
 

@@ -4,12 +4,15 @@
 """
 
 import hashlib
+import itertools
 import time
 from pathlib import Path
 
 from progress import say
 
 TAIL_LINES = 40
+# Of the output of a scenario that failed, what is said again at the very end.
+REASON_LINES = 4
 
 
 class Tally:
@@ -19,6 +22,8 @@ class Tally:
         self.wanted = wanted
         self.passed: list[str] = []
         self.failed: list[str] = []
+        self.output: list[str] = []
+        self.reasons: dict[str, list[str]] = {}
         self.current = "boot"
         self.begun = time.monotonic()
 
@@ -28,15 +33,24 @@ class Tally:
         match word:
             case "begin":
                 self.current, self.begun = rest, time.monotonic()
+                self.output = []
             case "pass" | "fail":
                 (self.passed if word == "pass" else self.failed).append(rest)
+                if word == "fail":
+                    self.reasons[rest] = self.reason()
                 say(f"{word} {rest} ({time.monotonic() - self.begun:.1f} s)")
             case "end":
                 self.current = "power-off"
             case "say":
                 say(rest)
             case _:
+                self.output.append(rest)
                 print(f"    {line}", flush=True)
+
+    def reason(self) -> list[str]:
+        """The last that the scenario itself printed: what follows is of consoles and XenStore."""
+        own = itertools.takewhile(lambda line: not line.startswith("--- "), self.output)
+        return [line for line in own if line.strip()][-REASON_LINES:]
 
     def close(self) -> int:
         """Prints the closing lines; returns the exit status. A scenario that never ended has failed."""
@@ -44,8 +58,10 @@ class Tally:
         for name in unfinished:
             say(f"fail {name} (did not end)")
         self.failed += unfinished
-        if self.failed:
-            print(f"failed: {' '.join(self.failed)}")
+        for name in self.failed:
+            print(f"failed: {name}")
+            for line in self.reasons.get(name, []):
+                print(f"    {line}")
         print(f"{len(self.passed)} passed, {len(self.failed)} failed", flush=True)
         return 0 if self.passed and not self.failed else 1
 

@@ -270,7 +270,8 @@ impl Model {
         if refresh {
             flow.deadline = now + flow.timeout();
         }
-        if was_assured != flow.is_assured() {
+        let used_again = flow.tcp.is_none() && refresh && !flow.is_assured();
+        if was_assured != flow.is_assured() || used_again {
             flow.listed = event;
         }
         let flow = *flow;

@@ -240,9 +240,19 @@ destroy_all() {
     rm -f "$WORK"/*.id "$WORK"/*.seen "$CONSOLES"/guest-*.log
 }
 
+# report_of NAME: has a firewall say on its console what it did.
+report_of() {
+    local before
+    before=$(reports "$1")
+    xl sysrq "$1" s && await 10 "the report of $1" more_reports "$1" "$before"
+}
+reports() { console "$1" | grep -c 'ports: ' || true; }
+more_reports() { [ "$(reports "$1")" -gt "$2" ]; }
+
 # evidence: what one wants to see of a scenario that failed.
 evidence() {
     local log
+    ! running fw || crashed fw || (report_of fw) >/dev/null 2>&1
     for log in "$WORK"/*.seen; do
         [ -e "$log" ] || continue
         echo "--- captured: $(basename "$log" .seen), last lines"
