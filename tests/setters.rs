@@ -103,7 +103,8 @@ fn an_address_that_is_the_same_ends_no_datagram_in_pieces() {
     let pieces = udp_with((C1, 5000), (R, 53), &[7; 4000]).no_df().cut(1500);
     assert_eq!(world.client(ONE, pieces[1].clone()), []);
     world.engine.set_uplink_address(F);
-    assert_eq!(world.client(ONE, pieces[0].clone()).len(), 2);
+    let passed = world.client(ONE, pieces[0].clone());
+    assert!(matches!(passed[..], [Out::Forward(..), Out::Forward(..)]), "{passed:?}");
     // Another one does.
     let others = udp_with((C1, 5001), (R, 53), &[7; 4000]).id(2).no_df().cut(1500);
     assert_eq!(world.client(ONE, others[1].clone()), []);
