@@ -302,6 +302,7 @@ fn p_8_a_flow_that_is_used_again_gives_way_after_those_that_are_not() {
         world.out_c(ONE, udp((R, 53), *outer));
     }
     let unanswered = world.out_u(ONE, question(5009)).from();
+    world.wait(1);
     // Both are asked again.
     assert_eq!(world.out_u(ONE, question(5000)).from(), outers[0]);
     assert_eq!(world.out_u(ONE, question(5009)).from(), unanswered);

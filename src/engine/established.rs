@@ -71,7 +71,7 @@ impl Datapath {
         if let Some(obstacle) = why_cannot_pass(view, self.mtus.of(to)) {
             return Some(Verdict::Discard(self.refuse_to_pass(now, from, &view.again(), obstacle)));
         }
-        match flow_change(&mut entry, sender, transport) {
+        match flow_change(&mut entry, sender, transport, tick) {
             Ok(FlowChange::Refresh) => entry.refresh(tick),
             Ok(FlowChange::Enter(stage)) => entry.enter(stage, tick),
             Ok(FlowChange::Keep) => {}
@@ -286,6 +286,7 @@ fn flow_change(
     entry: &mut FlowEntry<'_>,
     sender: End,
     transport: &Transport,
+    now: Tick,
 ) -> Result<FlowChange, SegmentAction> {
     let flow = entry.flow();
     let opener = flow.kind.opener();
@@ -305,10 +306,11 @@ fn flow_change(
             let refreshes = sender == End::Near
                 || matches!(flow.kind, FlowKind::ClientToClient(_))
                 || stage != FlowStage::Unreplied;
-            Ok(match (stage, next) {
-                (FlowStage::Assured, _) => FlowChange::Refresh,
-                _ if next != stage || refreshes => FlowChange::Enter(next),
-                _ => FlowChange::Keep,
+            Ok(match next {
+                _ if next != stage => FlowChange::Enter(next),
+                _ if !refreshes || entry.was_refreshed(now) => FlowChange::Keep,
+                FlowStage::Assured => FlowChange::Refresh,
+                _ => FlowChange::Enter(next),
             })
         }
     }

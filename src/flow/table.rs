@@ -334,6 +334,12 @@ impl FlowEntry<'_> {
         &mut self.flow.tcp
     }
 
+    /// Whether its timeout started in this second.
+    #[inline(always)]
+    pub fn was_refreshed(&self, now: Tick) -> bool {
+        self.flow.deadline == now.after(self.lists.timeouts.of(self.flow))
+    }
+
     /// Starts its timeout anew.
     #[inline(always)]
     pub fn refresh(&mut self, now: Tick) {

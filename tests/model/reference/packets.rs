@@ -241,7 +241,7 @@ impl Model {
         }
         let (now, event) = (self.now, self.next_event());
         let flow = &mut self.flows[at];
-        let was_assured = flow.is_assured();
+        let (was_assured, before) = (flow.is_assured(), (flow.turns, flow.deadline));
         let opener = flow.opener();
         let refresh = match (&mut flow.tcp, sent.load) {
             (Some(connection), Load::Tcp(segment)) => match connection.step(opener, sender, &segment) {
@@ -267,11 +267,13 @@ impl Model {
                 sender == 0 || matches!(flow.route, Route::Between(_)) || flow.turns > 0
             }
         };
+        let (turns, deadline) = before;
         if refresh {
             flow.deadline = now + flow.timeout();
         }
-        let used_again = flow.tcp.is_none() && refresh && !flow.is_assured();
-        if was_assured != flow.is_assured() || used_again {
+        // Once a second, or when it got further.
+        let used_again = flow.tcp.is_none() && (flow.turns, flow.deadline) != (turns, deadline);
+        if was_assured != flow.is_assured() || used_again && !was_assured {
             flow.listed = event;
         }
         let flow = *flow;
