@@ -7,6 +7,7 @@ use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::UnixSeconds;
 use ravelin::guard::RuleTable;
 use ravelin::guard::rule_id::RuleId;
+use ravelin::guard::ruleset;
 use ravelin::guard::ruling::RuledBy;
 use ravelin::guard::section::Section;
 use ravelin::guard::table::RuleTableParts;
@@ -101,6 +102,21 @@ fn forwards_permits_and_what_comes_unasked_are_counted_where_they_were_written()
     only_forward(world.client(TWO, udp((C2, 2), (C1, 1))), Side::Client(ONE));
     world.client_error(ONE, echo_request(C1, C2, 1), DropReason::Rule);
     assert_eq!((hits(&world, 1), hits(&world, 2), hits_of_none(&world)), (1, 1, 0));
+}
+
+#[test]
+fn other_resolvers_leave_the_counts_of_all_rules() {
+    let file = b"[default]\naction=accept specialtarget=dns\naction=accept dst4=192.0.2.10\n";
+    let read = |resolvers: &[Ipv4Addr]| ruleset::read(file, resolvers).0;
+    let mut world = world(read(&RESOLVERS[..1]));
+    world.out_u(ONE, udp((C1, 5000), (RESOLVERS[0], 53)));
+    world.out_u(ONE, udp((C1, 5001), (R, 53)));
+    world.client_error(ONE, udp((C1, 5002), (RESOLVERS[1], 53)), DropReason::Rule);
+    assert_eq!((hits(&world, 2), hits(&world, 3), hits_of_none(&world)), (1, 1, 1));
+    world.engine.set_rules(read(&RESOLVERS), world.now);
+    assert_eq!((hits(&world, 2), hits(&world, 3), hits_of_none(&world)), (1, 1, 1));
+    world.out_u(ONE, udp((C1, 5002), (RESOLVERS[1], 53)));
+    assert_eq!((hits(&world, 2), hits(&world, 3), hits_of_none(&world)), (2, 1, 1));
 }
 
 #[test]

@@ -282,12 +282,14 @@ impl Datapath {
         self.mtus.set(side, bytes);
     }
 
-    /// Replaces the rules: flows they forbid end, others go on.
+    /// Replaces the rules: flows they forbid end, others go on. So do the counts of rules that stay.
     pub fn set_rules(&mut self, rules: RuleTable, now: Moment) {
-        self.rules = match self.entropy {
+        let mut rules = match self.entropy {
             Entropy::Available => rules,
             Entropy::Missing => RuleTable::block_all(),
         };
+        rules.replace(&self.rules);
+        self.rules = rules;
         self.reserve_forwards();
         self.judge_all_again();
         self.plan_revalidation(now);

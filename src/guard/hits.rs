@@ -3,6 +3,7 @@
 //! Counted once per packet that asks for it, so what belongs to a flow costs nothing. O(log n) for n rules.
 
 use super::rule_id::RuleId;
+use super::rule_texts::{RuleTexts, TextDigest};
 use super::ruling::RuledBy;
 use crate::base::sort::sort_by_key;
 use crate::base::text::counts;
@@ -18,6 +19,8 @@ const MAX_TOLD: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RuleHit {
     id: RuleId,
+    /// What the rule says, if it was read from a text.
+    text: Option<TextDigest>,
     count: u64,
 }
 
@@ -26,6 +29,8 @@ struct RuleHit {
 pub struct RuleHits {
     /// In the order of the ids, none twice.
     rules: Box<[RuleHit]>,
+    /// What all rules say, if they were read from a text.
+    whole: Option<TextDigest>,
     no_rule: u64,
     blocked: u64,
 }
@@ -33,11 +38,37 @@ pub struct RuleHits {
 impl RuleHits {
     /// The counts of these rules: as they are, of rules that were there before.
     pub(super) fn for_rules(&self, ids: impl Iterator<Item = RuleId>) -> Self {
+        let new = |id| RuleHit { id, text: None, count: 0 };
         let mut rules: Vec<RuleHit> =
-            ids.map(|id| RuleHit { id, count: self.of(RuledBy::Rule(id)) }).collect();
+            ids.map(|id| self.find(id).copied().unwrap_or_else(|| new(id))).collect();
         sort_by_key(&mut rules, |rule| rule.id.order());
         rules.dedup_by_key(|rule| rule.id);
         Self { rules: rules.into(), ..*self }
+    }
+
+    /// Notes what the rules say.
+    pub(super) fn note_texts(&mut self, texts: &RuleTexts) {
+        self.whole = Some(texts.whole());
+        for rule in &mut self.rules {
+            rule.text = texts.of(rule.id);
+        }
+    }
+
+    /// Goes on from the counts of a table that this one takes the place of: of the rules that say the same on the same
+    /// line in the same section, and, when nothing else is said either, of what no rule decided.
+    pub(super) fn go_on_from(&mut self, before: &Self) {
+        for rule in self.rules.iter_mut().filter(|rule| rule.text.is_some()) {
+            let same = before.find(rule.id).filter(|before| before.text == rule.text);
+            rule.count = same.map_or(rule.count, |same| same.count);
+        }
+        if self.whole.is_some() && self.whole == before.whole {
+            (self.no_rule, self.blocked) = (before.no_rule, before.blocked);
+        }
+    }
+
+    fn find(&self, id: RuleId) -> Option<&RuleHit> {
+        let place = self.rules.binary_search_by_key(&id, |rule| rule.id).ok()?;
+        self.rules.get(place)
     }
 
     /// Counts a ruling.
@@ -58,10 +89,7 @@ impl RuleHits {
     /// How many packets that asked to begin a flow were judged so.
     pub fn of(&self, by: RuledBy) -> u64 {
         match by {
-            RuledBy::Rule(id) => {
-                let place = self.rules.binary_search_by_key(&id, |rule| rule.id);
-                place.ok().and_then(|place| self.rules.get(place)).map_or(0, |rule| rule.count)
-            }
+            RuledBy::Rule(id) => self.find(id).map_or(0, |rule| rule.count),
             RuledBy::NoRule => self.no_rule,
             RuledBy::BlockedSection => self.blocked,
         }

@@ -5,7 +5,7 @@
 //! [`forward`]s make a [`RuleTable`], which answers a [`FlowRequest`] with a [`Ruling`] without allocating and
 //! without reading its rules one by one. [`ruleset`] does all of that for the rule file. What is not understood
 //! is never accepted. A rule knows where it was written ([`rule_id`]), a ruling names its rule, and how often
-//! each was the one is counted in [`hits`].
+//! each was the one is counted in [`hits`], across a change of the rules if the rule stays.
 #![forbid(unsafe_code)]
 
 pub mod antispoof;
@@ -23,6 +23,7 @@ mod rule_index;
 pub mod rule_key;
 mod rule_list;
 pub mod rule_text;
+pub mod rule_texts;
 pub mod ruleset;
 pub mod ruling;
 pub mod section;

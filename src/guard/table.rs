@@ -11,6 +11,7 @@ use super::hits::RuleHits;
 use super::permit::{Permit, Permits};
 use super::prefix_index::{PrefixIndex, order};
 use super::rule::RuleAction;
+use super::rule_texts::RuleTexts;
 use super::ruling::{FlowRequest, RuledBy, Ruling};
 use super::section::Section;
 use crate::base::prefix::Ipv4Prefix;
@@ -33,6 +34,8 @@ pub struct RuleTableParts {
     pub permits: Vec<Permit>,
     /// Uplink ports that lead to clients.
     pub forwards: PortForwards,
+    /// What all of them say, if they were read from a text.
+    pub texts: Option<RuleTexts>,
 }
 
 /// Everything the user allows and forbids.
@@ -52,11 +55,14 @@ pub struct RuleTable {
 impl RuleTable {
     /// Arranges the parts for look-up.
     pub fn new(parts: RuleTableParts) -> Self {
-        let RuleTableParts { default, clients, permits, forwards } = parts;
+        let RuleTableParts { default, clients, permits, forwards, texts } = parts;
         let (permits, prefixes) = (Permits::new(&permits), PrefixIndex::default());
         let (expiries, hits) = (Box::default(), RuleHits::default());
         let mut table = Self { default, clients: Vec::new(), prefixes, permits, forwards, expiries, hits };
         table.arrange(clients);
+        if let Some(texts) = texts {
+            table.hits.note_texts(&texts);
+        }
         table
     }
 
@@ -65,6 +71,7 @@ impl RuleTable {
     pub fn allow_all() -> Self {
         Self::new(RuleTableParts {
             default: Some(Section::new(&[], RuleAction::Accept)),
+            texts: Some(RuleTexts::EMPTY),
             ..RuleTableParts::default()
         })
     }
@@ -119,6 +126,11 @@ impl RuleTable {
     /// How often each rule decided.
     pub const fn hits(&self) -> &RuleHits {
         &self.hits
+    }
+
+    /// Takes the place of the table `before`: rules that stay keep their counts.
+    pub fn replace(&mut self, before: &Self) {
+        self.hits.go_on_from(&before.hits);
     }
 
     /// Puts a section in the place of the one for exactly this network, or takes it away.

@@ -46,6 +46,7 @@ pub fn table_of(rules: &Rules) -> RuleTable {
             .unwrap();
     }
     RuleTable::new(RuleTableParts {
+        texts: None,
         default: Some(Section::new(&[], RuleAction::Accept)),
         clients,
         permits,

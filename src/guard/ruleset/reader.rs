@@ -11,14 +11,15 @@ use crate::guard::forward::{PortForwards, PortOverlap};
 use crate::guard::permit::Permit;
 use crate::guard::rule::{Rule, RuleAction};
 use crate::guard::rule_id::RuleId;
+use crate::guard::rule_texts::RuleTexts;
 use crate::guard::section::Policy;
 use crate::guard::table::{RuleTable, RuleTableParts};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
-/// Rules that a file may have in all. It bounds the memory they take: 60 to 240 bytes each once arranged, up to
-/// 400 while the file is read, and there its name if it has one (calculated; the most with one section per rule).
+/// Rules that a file may have in all. It bounds the memory they take: 80 to 260 bytes each once arranged, up to
+/// 420 while the file is read, and there its name if it has one (calculated; the most with one section per rule).
 pub const MAX_RULES: usize = 32_768;
 
 /// Whose rules the present line belongs to.
@@ -46,6 +47,7 @@ pub(super) struct RuleReader<'r> {
     /// Set by a permit line that cannot be placed: none of the later ones is in effect.
     permits_ended: bool,
     forwards: PortForwards,
+    texts: RuleTexts,
     rules: usize,
     unreadable: bool,
     problems: Problems,
@@ -62,6 +64,7 @@ impl<'r> RuleReader<'r> {
             permits: Vec::new(),
             permits_ended: false,
             forwards: PortForwards::default(),
+            texts: RuleTexts::EMPTY,
             rules: 0,
             unreadable: false,
             problems: Problems::default(),
@@ -91,6 +94,7 @@ impl<'r> RuleReader<'r> {
             let mut rest = words(line);
             let Some(first) = rest.peek() else { continue };
             if first.text.starts_with('[') {
+                self.texts.begin_section(line.trim_ascii());
                 self.header(line.trim_ascii(), first.column);
                 continue;
             }
@@ -105,6 +109,7 @@ impl<'r> RuleReader<'r> {
                 CurrentSection::Permit => self.permit_line(rest),
                 CurrentSection::Forward => self.forward_line(rest),
             }
+            self.texts.add(self.id(), line.trim_ascii());
             self.rules += 1;
             if self.rules > MAX_RULES {
                 return self.report(
@@ -247,8 +252,12 @@ impl<'r> RuleReader<'r> {
         if self.unreadable {
             return (RuleTable::block_all(), self.problems);
         }
-        let mut parts =
-            RuleTableParts { permits: self.permits, forwards: self.forwards, ..RuleTableParts::default() };
+        let mut parts = RuleTableParts {
+            permits: self.permits,
+            forwards: self.forwards,
+            texts: Some(self.texts),
+            ..RuleTableParts::default()
+        };
         for draft in self.drafts {
             let (name, section) = (draft.name, draft.finish());
             match name {

@@ -400,3 +400,26 @@ proptest::proptest! {
         let _ = read(&bytes, &RESOLVERS);
     }
 }
+
+#[test]
+fn a_rule_that_says_the_same_in_its_place_keeps_its_count_and_no_other_does() {
+    let before =
+        "[default]\naction=drop proto=icmp\naction=accept dst4=10.9.0.1 # the printer\npolicy=drop\n";
+    let rule = |line| RuledBy::Rule(RuleId::in_file(line));
+    let counted = || {
+        let mut table = good(before);
+        [rule(2), rule(3), rule(3), rule(4), RuledBy::NoRule].into_iter().for_each(|by| table.count(by));
+        table
+    };
+    let kept = |text: &str| {
+        let mut table = good(text);
+        table.replace(&counted());
+        [rule(2), rule(3), rule(4), RuledBy::NoRule].map(|by| table.hits().of(by))
+    };
+    assert_eq!(kept(before), [1, 2, 1, 1]);
+    // A comment is no part of a rule.
+    assert_eq!(kept(&before.replace(" # the printer", "")), [1, 2, 1, 1]);
+    assert_eq!(kept(&before.replace("10.9.0.1", "10.9.0.2")), [1, 0, 1, 0]);
+    assert_eq!(kept(&before.replace("icmp\n", "icmp\n\n")), [1, 0, 0, 1]);
+    assert_eq!(kept(&before.replace("default", "client 10.137.0.5")), [0, 0, 0, 0]);
+}
