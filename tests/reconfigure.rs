@@ -44,7 +44,7 @@ fn an_address_that_was_not_there_at_boot_opens_the_way_out() {
     let story = told(setup, |live, changes| live.set_address(Source::Toolstack, Some(address), changes));
     assert_eq!((story.before.pings, story.before.datagrams, story.before.lookups), (0, 0, 0));
     assert!(story.after.pings > MANY && story.after.datagrams > MANY, "{story:#?}");
-    let came = |event: &Event| matches!(event, Event::RouteChanged { from: None, to: Some(to) } if to.address == address);
+    let came = |event: &Event| matches!(event, Event::RouteChanged { from: None, to: Some(to) } if to.address() == address);
     assert_eq!(story.events.iter().filter(|event| came(event)).count(), 1, "{:#?}", story.events);
 }
 

@@ -1,6 +1,7 @@
 //! What the data plane is told by the control plane: a queue of changes, taken up between two passes.
 
 use crate::base::side::ClientSlot;
+use crate::config::host_address::RefusedAddress;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
@@ -31,6 +32,8 @@ pub enum Change {
     UplinkPings(UplinkPings),
     /// How much is said on the console.
     LogLevel(LevelFilter),
+    /// An address that was set cannot be: all stay as they were.
+    Refused(RefusedAddress),
     /// The uplink's backend has taken up the rings.
     UplinkConnected {
         /// Bytes of the largest IP packet that may go there.
@@ -54,9 +57,19 @@ pub enum Ownership {
 pub struct ChangeQueue(VecDeque<Change>);
 
 impl ChangeQueue {
-    /// Notes a change.
+    /// Notes a change. Of several of our addresses only what they come to counts, which may be nothing: flows end with the
+    /// address that they were translated to, and that one stays.
     pub fn push(&mut self, change: Change) {
-        self.0.push_back(change);
+        let Change::Route { from, to } = change else { return self.0.push_back(change) };
+        let earlier = self.0.iter().position(|change| matches!(change, Change::Route { .. }));
+        let removed = earlier.and_then(|place| self.0.remove(place));
+        let from = match removed {
+            Some(Change::Route { from, .. }) => from,
+            _ => from,
+        };
+        if from != to {
+            self.0.push_back(Change::Route { from, to });
+        }
     }
 
     /// The oldest change, which is then no longer there.

@@ -5,8 +5,9 @@
 //! that: without address or gateway the uplink stays down, and rules about DNS without a resolver are
 //! refused by the rule table.
 
+use super::host_address::{check_gateway, check_host, check_ours};
 use super::limits::ClientLimits;
-use super::mistake::{CommandLineError, OptionMistake, OptionName, UnusableAddress};
+use super::mistake::{CommandLineError, OptionMistake, OptionName};
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::sort::sort_by_key;
 use crate::base::text::{Column, Excerpt, Word, decimal, words};
@@ -125,13 +126,13 @@ impl OptionReader {
             OptionName::Ipv4 => self.line.ipv4 = Some(uplink_prefix(value)?),
             OptionName::Gateway => {
                 let address = value.text.parse().map_err(|_| malformed())?;
-                host_address(address).map_err(|why| unusable(address, why))?;
+                check_host(address).map_err(|why| unusable(address, why))?;
                 self.line.gateway = Some(address);
                 self.gateway_column = Some(value.column);
             }
             OptionName::ClientGateway => {
                 let address = value.text.parse().map_err(|_| malformed())?;
-                host_address(address).map_err(|why| unusable(address, why))?;
+                check_host(address).map_err(|why| unusable(address, why))?;
                 self.line.client_gateway = Some(address);
             }
             OptionName::Dns => self.line.dns = resolvers(value)?,
@@ -184,16 +185,7 @@ impl OptionReader {
         else {
             return;
         };
-        let judged = if gateway == prefix.address() {
-            Err(UnusableAddress::Ours)
-        } else if prefix.length() == 32 {
-            Ok(())
-        } else if !prefix.contains(gateway) {
-            Err(UnusableAddress::Elsewhere(prefix.network()))
-        } else {
-            place_in(prefix, gateway)
-        };
-        if let Err(why) = judged {
+        if let Err(why) = check_gateway(prefix, gateway) {
             self.line.gateway = None;
             self.mistake(column, OptionMistake::Unusable(OptionName::Gateway, gateway, why));
         }
@@ -205,17 +197,6 @@ fn quota(text: &str) -> Option<u32> {
     decimal(text).filter(|quota| (1..=1_000_000).contains(quota))
 }
 
-/// Whether a single host can have the address (RFC 1122, 3.2.1.3).
-fn host_address(address: Ipv4Addr) -> Result<(), UnusableAddress> {
-    match address.octets() {
-        [0, ..] => Err(UnusableAddress::Unspecified),
-        [127, ..] => Err(UnusableAddress::Loopback),
-        [224..=239, ..] => Err(UnusableAddress::Multicast),
-        [240..=255, ..] => Err(UnusableAddress::Reserved),
-        _ => Ok(()),
-    }
-}
-
 /// Our address on the uplink and the network it is in.
 fn uplink_prefix(value: Word<'_>) -> Result<Ipv4Prefix, OptionMistake> {
     let malformed = || OptionMistake::Malformed(OptionName::Ipv4, Excerpt::of(value.text));
@@ -223,8 +204,7 @@ fn uplink_prefix(value: Word<'_>) -> Result<Ipv4Prefix, OptionMistake> {
     let prefix = written.flatten().filter(|prefix| prefix.length() > 0).ok_or_else(malformed)?;
     let address = prefix.address();
     let unusable = |why| OptionMistake::Unusable(OptionName::Ipv4, address, why);
-    host_address(address).map_err(unusable)?;
-    place_in(prefix, address).map_err(unusable)?;
+    check_ours(prefix).map_err(unusable)?;
     Ok(prefix)
 }
 
@@ -234,7 +214,7 @@ fn resolvers(value: Word<'_>) -> Result<ArrayVec<Ipv4Addr, MAX_RESOLVERS>, Optio
     let mut resolvers = ArrayVec::new();
     for item in value.text.split(',') {
         let address = item.parse().map_err(|_| malformed())?;
-        host_address(address).map_err(|why| OptionMistake::Unusable(OptionName::Dns, address, why))?;
+        check_host(address).map_err(|why| OptionMistake::Unusable(OptionName::Dns, address, why))?;
         if !resolvers.contains(&address) {
             resolvers.try_push(address).map_err(|_| malformed())?;
         }
@@ -242,22 +222,10 @@ fn resolvers(value: Word<'_>) -> Result<ArrayVec<Ipv4Addr, MAX_RESOLVERS>, Optio
     Ok(resolvers)
 }
 
-/// Whether a host of that network can have the address. /31 (RFC 3021) and /32 have hosts only.
-fn place_in(prefix: Ipv4Prefix, address: Ipv4Addr) -> Result<(), UnusableAddress> {
-    if prefix.length() >= 31 {
-        Ok(())
-    } else if address == prefix.first() {
-        Err(UnusableAddress::Network)
-    } else if address == prefix.last() {
-        Err(UnusableAddress::Broadcast)
-    } else {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::host_address::UnusableAddress;
     use crate::engine::Settings;
     use crate::tables::allowance::Rate;
     use alloc::string::{String, ToString};
@@ -389,7 +357,7 @@ mod tests {
         assert_eq!(
             errors,
             ["command line, column 9: gateway= cannot be 10.0.1.1: it is outside 10.0.0.0/24, \
-              the network of ipv4=; expected a host's address"]
+              the network of our address; expected a host's address"]
         );
     }
 

@@ -1,11 +1,13 @@
 //! The one home of what can change while packets pass: our addresses, resolvers, rules, limits, the log level.
 //!
 //! Whatever else needs one of these asks here, or is told by a [`Change`]. A setter that changes what is in effect puts
-//! the change into the queue; one that does not, does not.
+//! the change into the queue; one that does not, does not. What the command line may not say no setter may either: it is
+//! refused, and what was in effect stays.
 
 use crate::base::prefix::Ipv4Prefix;
 use crate::config::change::{Change, ChangeQueue};
 use crate::config::command_line::{CommandLine, MAX_RESOLVERS};
+use crate::config::host_address::{AddressRole, RefusedAddress, check_host, check_ours};
 use crate::config::limits::ClientLimits;
 use crate::config::rule_config::{RuleConfig, RulesReport};
 use crate::config::setting::{Setting, Source};
@@ -72,12 +74,12 @@ impl Live {
     /// How packets leave by the uplink; without, none do.
     pub fn route(&self) -> Option<UplinkRoute> {
         let ((address, _), (gateway, _)) = self.address().zip(self.gateway())?;
-        Some(UplinkRoute { address, gateway })
+        UplinkRoute::new(address, gateway).ok()
     }
 
     /// The address that clients know us by: the one that was set, or else ours on the uplink.
     pub fn client_gateway(&self) -> Ipv4Addr {
-        let ours = || self.route().map_or(Ipv4Addr::UNSPECIFIED, |route| route.address.address());
+        let ours = || self.route().map_or(Ipv4Addr::UNSPECIFIED, |route| route.address().address());
         self.client_gateway.value().copied().unwrap_or_else(ours)
     }
 
@@ -101,7 +103,7 @@ impl Live {
         let mut settings = self.defaults.clone();
         if let Some(route) = self.route() {
             (settings.uplink, settings.uplink_prefix_bits) =
-                (route.address.address(), route.address.length());
+                (route.address().address(), route.address().length());
         }
         settings.client_gateway = self.client_gateway();
         settings.quotas = self.limits.value().copied().unwrap_or_default().of(settings.quotas);
@@ -112,6 +114,21 @@ impl Live {
     /// Sets our address on the uplink and its network.
     pub fn set_address(&mut self, source: Source, address: Option<Ipv4Prefix>, changes: &mut ChangeQueue) {
         self.change(changes, |live| live.address.set(source, address));
+    }
+
+    /// Sets our address on the uplink with its network, and who forwards to the world: together, where neither goes with
+    /// the other's predecessor.
+    pub fn set_uplink(
+        &mut self,
+        source: Source,
+        address: Option<Ipv4Prefix>,
+        gateway: Option<Ipv4Addr>,
+        changes: &mut ChangeQueue,
+    ) {
+        self.change(changes, |live| {
+            live.address.set(source, address);
+            live.gateway.set(source, gateway);
+        });
     }
 
     /// Notes the address that the toolstack gave our network device.
@@ -136,6 +153,14 @@ impl Live {
 
     /// Sets the name servers. Rules that refer to them are compiled anew.
     pub fn set_resolvers(&mut self, source: Source, resolvers: Option<Resolvers>, changes: &mut ChangeQueue) {
+        let unusable = |&address: &Ipv4Addr| Some((address, check_host(address).err()?));
+        if let Some((address, why)) = resolvers.iter().flatten().find_map(unusable) {
+            return changes.push(Change::Refused(RefusedAddress {
+                role: AddressRole::Resolver,
+                address,
+                why,
+            }));
+        }
         let before = self.resolvers.value().cloned().unwrap_or_default();
         self.resolvers.set(source, resolvers);
         if self.resolvers() != before.as_slice() {
@@ -177,10 +202,33 @@ impl Live {
         changes.push(Change::Rules(Box::new(table), Rc::new(report)));
     }
 
-    /// Runs `act`, and queues whatever is otherwise in effect after it.
+    /// Whether the addresses that are in effect can be.
+    fn check(&self) -> Result<(), RefusedAddress> {
+        let refused = |role, address| move |why| RefusedAddress { role, address, why };
+        let (ours, gateway) = (self.address(), self.gateway());
+        if let Some((ours, _)) = ours {
+            check_ours(ours).map_err(refused(AddressRole::Uplink, ours.address()))?;
+        }
+        if let Some((gateway, _)) = gateway {
+            check_host(gateway).map_err(refused(AddressRole::Gateway, gateway))?;
+        }
+        if let Some(&address) = self.client_gateway.value() {
+            check_host(address).map_err(refused(AddressRole::ClientGateway, address))?;
+        }
+        let both = ours.zip(gateway);
+        both.map_or(Ok(()), |((ours, _), (gateway, _))| UplinkRoute::new(ours, gateway).map(drop))
+    }
+
+    /// Runs `act`, and queues whatever is otherwise in effect after it. If an address then cannot be, all stay as they
+    /// were.
     fn change(&mut self, changes: &mut ChangeQueue, act: impl FnOnce(&mut Self)) {
         let (route, settings, level) = (self.route(), self.settings(), self.log_level());
+        let before = (self.address, self.device_address, self.gateway, self.client_gateway);
         act(self);
+        if let Err(refused) = self.check() {
+            (self.address, self.device_address, self.gateway, self.client_gateway) = before;
+            return changes.push(Change::Refused(refused));
+        }
         let now = self.settings();
         if self.route() != route {
             changes.push(Change::Route { from: route, to: self.route() });

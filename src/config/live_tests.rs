@@ -33,7 +33,7 @@ fn changed(live: &mut Live, act: impl FnOnce(&mut Live, &mut ChangeQueue)) -> Ve
 fn in_short(change: &Change) -> String {
     match change {
         Change::Route { to: None, .. } => "no route".into(),
-        Change::Route { to: Some(route), .. } => format!("{} via {}", route.address, route.gateway),
+        Change::Route { to: Some(route), .. } => format!("{} via {}", route.address(), route.gateway()),
         Change::ClientGateway(address) => format!("clients' gateway {address}"),
         Change::Rules(_, report) => match &**report {
             RulesReport::NoFile => "no rules".into(),
@@ -42,6 +42,7 @@ fn in_short(change: &Change) -> String {
             }
         },
         Change::LogLevel(level) => level.to_string(),
+        Change::Refused(refused) => refused.to_string(),
         other => format!("{other:?}"),
     }
 }
@@ -90,6 +91,29 @@ fn the_device_s_address_alone_is_not_enough() {
 }
 
 #[test]
+fn an_address_that_is_taken_back_before_anybody_was_told_is_no_change() {
+    let mut live = live("ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1");
+    let address = |text: Option<&str>| {
+        let address = text.map(prefix);
+        move |live: &mut Live, changes: &mut ChangeQueue| {
+            live.set_address(Source::Toolstack, address, changes)
+        }
+    };
+    let there_and_back = |live: &mut Live, changes: &mut ChangeQueue| {
+        address(Some("10.0.0.9/24"))(live, changes);
+        address(None)(live, changes);
+    };
+    assert_eq!(changed(&mut live, there_and_back), [""; 0]);
+    let mut changes = ChangeQueue::default();
+    let before = live.route();
+    address(Some("10.0.0.9/24"))(&mut live, &mut changes);
+    address(Some("10.0.0.8/24"))(&mut live, &mut changes);
+    let Some(Change::Route { from, to }) = changes.pop() else { panic!("the address is not told") };
+    assert_eq!((from, to), (before, live.route()));
+    assert!(changes.is_empty());
+}
+
+#[test]
 fn a_gateway_is_set_changed_and_taken_back() {
     let mut live = live("ipv4=10.0.0.2/24");
     let set = |gateway: Option<&str>| {
@@ -101,6 +125,70 @@ fn a_gateway_is_set_changed_and_taken_back() {
     assert_eq!(changed(&mut live, set(Some("10.0.0.7"))), ["10.0.0.2/24 via 10.0.0.7"]);
     assert_eq!(live.gateway(), Some((address("10.0.0.7"), Source::Boot)));
     assert_eq!(changed(&mut live, set(None)), ["no route", "clients' gateway 0.0.0.0"]);
+}
+
+#[test]
+fn what_the_command_line_may_not_say_is_refused_later_too() {
+    let mut live = live("ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1 dns=10.0.0.1");
+    let before = (live.route(), live.client_gateway(), live.resolvers().to_vec());
+    let mut refused = |set: &dyn Fn(&mut Live, &mut ChangeQueue)| {
+        let changes = changed(&mut live, set);
+        assert_eq!((live.route(), live.client_gateway(), live.resolvers().to_vec()), before);
+        changes
+    };
+    for (ours, why) in [
+        ("10.0.0.0/24", "our address on the uplink cannot be 10.0.0.0: it names the network"),
+        ("127.0.0.1/8", "our address on the uplink cannot be 127.0.0.1: 127.0.0.0/8 is the loopback network"),
+        ("10.0.0.2/0", "our address on the uplink cannot be 10.0.0.2: /0 is no network"),
+        ("10.0.0.1/24", "the gateway cannot be 10.0.0.1: it is our own address"),
+        (
+            "10.0.1.2/24",
+            "the gateway cannot be 10.0.0.1: it is outside 10.0.1.0/24, the network of our address",
+        ),
+    ] {
+        let set = |live: &mut Live, changes: &mut ChangeQueue| {
+            live.set_address(Source::Toolstack, Some(prefix(ours)), changes);
+        };
+        assert_eq!(refused(&set), [why]);
+    }
+    for (gateway, why) in [
+        ("10.0.0.255", "the gateway cannot be 10.0.0.255: it is the network's broadcast address"),
+        ("224.0.0.1", "the gateway cannot be 224.0.0.1: 224.0.0.0/4 is multicast"),
+    ] {
+        let set = |live: &mut Live, changes: &mut ChangeQueue| {
+            live.set_gateway(Source::Toolstack, Some(address(gateway)), changes);
+        };
+        assert_eq!(refused(&set), [why]);
+    }
+    let device = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_device_address(Some(Ipv4Addr::BROADCAST), changes);
+    };
+    assert_eq!(
+        refused(&device),
+        ["our address on the uplink cannot be 255.255.255.255: 240.0.0.0/4 is reserved"]
+    );
+    let clients = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_client_gateway(Source::Toolstack, Some(Ipv4Addr::UNSPECIFIED), changes);
+    };
+    assert_eq!(refused(&clients), ["the clients' gateway cannot be 0.0.0.0: 0.0.0.0/8 names no host"]);
+    let resolvers = |live: &mut Live, changes: &mut ChangeQueue| {
+        let resolvers = [address("10.0.0.1"), Ipv4Addr::LOCALHOST].into_iter().collect();
+        live.set_resolvers(Source::Toolstack, Some(resolvers), changes);
+    };
+    assert_eq!(
+        refused(&resolvers),
+        ["a name server cannot be 127.0.0.1: 127.0.0.0/8 is the loopback network"]
+    );
+}
+
+#[test]
+fn our_address_and_the_gateway_move_to_another_network_together() {
+    let mut live = live("ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1");
+    let set = |live: &mut Live, changes: &mut ChangeQueue| {
+        let (ours, gateway) = (prefix("10.0.1.2/24"), address("10.0.1.1"));
+        live.set_uplink(Source::Toolstack, Some(ours), Some(gateway), changes);
+    };
+    assert_eq!(changed(&mut live, set), ["10.0.1.2/24 via 10.0.1.1"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What can be wrong on the kernel command line, and how the console says so.
 
-use crate::base::prefix::Ipv4Prefix;
+use super::host_address::UnusableAddress;
 use crate::base::text::{Column, Excerpt};
 use core::fmt;
 use core::net::Ipv4Addr;
@@ -102,27 +102,6 @@ pub enum OptionMistake {
     Unusable(OptionName, Ipv4Addr, UnusableAddress),
 }
 
-/// Why an address cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnusableAddress {
-    /// In 0.0.0.0/8 ("this network").
-    Unspecified,
-    /// In 127.0.0.0/8.
-    Loopback,
-    /// In 224.0.0.0/4.
-    Multicast,
-    /// In 240.0.0.0/4, the limited broadcast address included.
-    Reserved,
-    /// The lowest address of its network, which names the network.
-    Network,
-    /// The highest address of its network, which is its broadcast address.
-    Broadcast,
-    /// Not in the network of `ipv4=`, which is not a /32 either (a /32 reaches its gateway directly).
-    Elsewhere(Ipv4Prefix),
-    /// Our own address.
-    Ours,
-}
-
 impl core::error::Error for CommandLineError {}
 
 impl fmt::Display for CommandLineError {
@@ -142,21 +121,6 @@ impl fmt::Display for CommandLineError {
             OptionMistake::Unusable(name, address, why) => {
                 write!(f, "{}= cannot be {address}: {why}; expected a host's address", name.key())
             }
-        }
-    }
-}
-
-impl fmt::Display for UnusableAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            UnusableAddress::Unspecified => f.write_str("0.0.0.0/8 names no host"),
-            UnusableAddress::Loopback => f.write_str("127.0.0.0/8 is the loopback network"),
-            UnusableAddress::Multicast => f.write_str("224.0.0.0/4 is multicast"),
-            UnusableAddress::Reserved => f.write_str("240.0.0.0/4 is reserved"),
-            UnusableAddress::Network => f.write_str("it names the network"),
-            UnusableAddress::Broadcast => f.write_str("it is the network's broadcast address"),
-            UnusableAddress::Elsewhere(network) => write!(f, "it is outside {network}, the network of ipv4="),
-            UnusableAddress::Ours => f.write_str("it is our own address (ipv4=)"),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod change;
 pub mod command_line;
+pub mod host_address;
 pub mod limits;
 pub mod live;
 pub mod mistake;

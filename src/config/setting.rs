@@ -15,7 +15,7 @@ impl Source {
 }
 
 /// What each source has set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Setting<T> {
     values: [Option<T>; Source::ALL.len()],
 }

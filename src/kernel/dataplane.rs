@@ -69,7 +69,7 @@ impl DataPlane {
                 Change::Quotas(quotas) => self.engine.set_quotas(quotas),
                 Change::UplinkPings(pings) => self.engine.set_uplink_pings(pings),
                 // The console's alone.
-                Change::LogLevel(_) => {}
+                Change::LogLevel(_) | Change::Refused(_) => {}
                 Change::Ownership(change) => self.change_owner(change, now),
             }
         }
@@ -81,8 +81,9 @@ impl DataPlane {
     }
 
     fn set_route(&mut self, route: Option<UplinkRoute>) {
-        let (address, bits) = route
-            .map_or((Ipv4Addr::UNSPECIFIED, 32), |route| (route.address.address(), route.address.length()));
+        let (address, bits) = route.map_or((Ipv4Addr::UNSPECIFIED, 32), |route| {
+            (route.address().address(), route.address().length())
+        });
         self.engine.set_uplink_prefix_bits(bits);
         self.engine.set_uplink_address(address);
         self.egress.set_route(route);

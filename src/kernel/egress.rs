@@ -66,7 +66,7 @@ impl Egress {
 
 /// The gateway that neighbours are to know; without a route nothing is sent to it.
 fn gateway_of(route: Option<UplinkRoute>) -> Ipv4Addr {
-    route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway)
+    route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway())
 }
 
 /// The egress together with what sending takes now.
@@ -164,7 +164,7 @@ impl EgressContext<'_> {
     pub fn announce_address(&mut self) {
         let Egress { vifs, route, .. } = &*self.egress;
         if let (Some(uplink), Some(route)) = (&vifs.uplink, route) {
-            let address = route.address.address();
+            let address = route.address().address();
             let arp = Arp {
                 operation: Operation::Request,
                 sender_mac: uplink.mac(),
@@ -280,7 +280,7 @@ impl NeighbourOutput<Frame> for Outgoing<'_> {
         let arp = Arp {
             operation: Operation::Request,
             sender_mac: device.mac(),
-            sender: route.address.address(),
+            sender: route.address().address(),
             target_mac: Mac([0; 6]),
             target,
         };

@@ -4,6 +4,7 @@ use super::requests::UnknownRequest;
 use crate::base::side::ClientSlot;
 use crate::config::Change;
 use crate::config::change::Ownership;
+use crate::config::host_address::RefusedAddress;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
@@ -41,6 +42,8 @@ pub enum Event {
     UplinkPingsChanged(UplinkPings),
     /// How much is said on the console.
     LogLevelChanged(LevelFilter),
+    /// An address that was set cannot be; what was in effect stays.
+    AddressRefused(RefusedAddress),
     /// XenStore.
     Store(StoreEvent),
     /// A request of the toolstack's that is not obeyed.
@@ -74,6 +77,7 @@ impl Event {
             Change::Quotas(quotas) => Self::QuotasChanged(*quotas),
             Change::UplinkPings(pings) => Self::UplinkPingsChanged(*pings),
             Change::LogLevel(level) => Self::LogLevelChanged(*level),
+            Change::Refused(refused) => Self::AddressRefused(*refused),
             Change::Ownership(Ownership::Gained(slot, address)) => Self::AddressTaken(*slot, *address),
             Change::Ownership(Ownership::Lost(slot)) => Self::AddressLost(*slot),
             Change::UplinkConnected { .. } => return None,

@@ -10,7 +10,7 @@ use crate::xen::DomainId;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
-use log::Level;
+use log::{Level, LevelFilter};
 
 /// Lines about one domain in one [`WINDOW`].
 const LINES: u32 = 10;
@@ -27,6 +27,8 @@ pub struct EventLog {
     budgets: PerDomain<LineBudget>,
     happened: Vec<Event>,
     now: Moment,
+    /// When XenStore's quota was last found to be used up, which every client that is to be told something finds.
+    quota_used_up: Option<Moment>,
 }
 
 /// Lines about one domain.
@@ -35,6 +37,8 @@ struct LineBudget {
     window: Moment,
     said: u32,
     left_out: u32,
+    /// The most urgent level of a line that was left out.
+    most_urgent: Level,
 }
 
 impl EventLog {
@@ -49,24 +53,40 @@ impl EventLog {
         &self.happened
     }
 
-    /// Writes down what happened. About a client only so much is written in a minute.
+    /// Writes down what happened. About a client only so much is written in a minute; that XenStore's quota is used up once,
+    /// until it has sufficed for a minute.
     pub fn note(&mut self, event: Event) {
+        self.note_to(event, log::max_level(), &mut console);
+    }
+
+    /// The same, by `say`, where lines up to `shown` are looked at: others are not counted.
+    fn note_to(&mut self, event: Event, shown: LevelFilter, say: &mut Say<'_>) {
         match &event {
-            Event::Vif(VifEvent::Client(id, _)) => {
-                if self.may_say(id.domain) {
-                    write(&event);
+            Event::Vif(VifEvent::Client(id, _)) => tell(&event, &mut |level, line| {
+                if level <= shown && self.may_say(id.domain, level, say) {
+                    say(level, line);
+                }
+            }),
+            Event::Vif(VifEvent::QuotaUsedUp) => {
+                let last = self.quota_used_up.replace(self.now);
+                if last.is_none_or(|last| self.now >= last + WINDOW) {
+                    tell(&event, say);
                 }
             }
-            _ => write(&event),
+            _ => tell(&event, say),
         }
         self.happened.push(event);
     }
 
     /// Says how much was left out, when it is time.
     pub fn advance(&mut self, now: Moment) {
+        self.advance_to(now, &mut console);
+    }
+
+    fn advance_to(&mut self, now: Moment, say: &mut Say<'_>) {
         for (domain, budget) in self.budgets.iter_mut() {
             if budget.deadline().is_some_and(|due| due <= now) {
-                budget.open_window(domain, now);
+                budget.open_window(domain, now, say);
             }
         }
     }
@@ -76,19 +96,20 @@ impl EventLog {
         self.budgets.iter().filter_map(|(_, budget)| budget.deadline()).min()
     }
 
-    /// Whether another line may be written about `domain`; that counts as one.
-    fn may_say(&mut self, domain: DomainId) -> bool {
+    /// Whether another line of this level may be written about `domain`; that counts as one.
+    fn may_say(&mut self, domain: DomainId, level: Level, say: &mut Say<'_>) -> bool {
         let now = self.now;
-        let new = || LineBudget { window: now, said: 0, left_out: 0 };
-        let budget = self.budgets.entry(domain, now, new, |gone, mut budget| budget.open_window(gone, now));
+        let forget = |gone, mut budget: LineBudget| budget.open_window(gone, now, say);
+        let budget = self.budgets.entry(domain, now, || LineBudget::since(now), forget);
         if now >= budget.window + WINDOW {
-            budget.open_window(domain, now);
+            budget.open_window(domain, now, say);
         }
         if budget.said < LINES {
             budget.said += 1;
             return true;
         }
         budget.left_out = budget.left_out.saturating_add(1);
+        budget.most_urgent = budget.most_urgent.min(level);
         false
     }
 }
@@ -100,27 +121,39 @@ impl EventSink for EventLog {
 }
 
 impl LineBudget {
+    /// Nothing was said yet.
+    const fn since(now: Moment) -> Self {
+        Self { window: now, said: 0, left_out: 0, most_urgent: Level::Trace }
+    }
+
     fn deadline(&self) -> Option<Moment> {
         (self.left_out > 0).then(|| self.window + WINDOW)
     }
 
-    /// Begins to count lines anew, and says how many were left out.
-    fn open_window(&mut self, domain: DomainId, now: Moment) {
-        if self.left_out > 0 {
+    /// Begins to count lines anew, and says how many were left out: to whoever would have seen the most urgent of them.
+    fn open_window(&mut self, domain: DomainId, now: Moment, say: &mut Say<'_>) {
+        let (domain, left_out) = (domain.0, self.left_out);
+        if left_out > 0 {
             let seconds = now.since(self.window).as_secs();
-            log::warn!(
-                "domain {}: {} more lines about its vifs in {seconds} s were left out",
-                domain.0,
-                self.left_out
+            say(
+                self.most_urgent,
+                format_args!(
+                    "domain {domain}: {left_out} more lines about its vifs in {seconds} s were left out"
+                ),
             );
         }
-        (self.window, self.said, self.left_out) = (now, 0, 0);
+        *self = Self::since(now);
     }
 }
 
 /// Writes an event to the console.
 pub fn write(event: &Event) {
-    tell(event, &mut |level, line| log::log!(level, "{line}"));
+    tell(event, &mut console);
+}
+
+/// Writes a line to the console.
+fn console(level: Level, line: fmt::Arguments<'_>) {
+    log::log!(level, "{line}");
 }
 
 /// Words an event, in no line, one or several.
@@ -134,12 +167,12 @@ fn tell(event: &Event, say: &mut Say<'_>) {
                 "XenStore's quota is used up: nodes that the toolstack made for hotplug scripts are removed"
             ),
         ),
-        Event::RouteChanged { from: Some(from), to: Some(to) } if from.address != to.address => {
-            let (from, to) = (from.address, to.address);
+        Event::RouteChanged { from: Some(from), to: Some(to) } if from.address() != to.address() => {
+            let (from, to) = (from.address(), to.address());
             say(Level::Warn, format_args!("uplink: our address is {to} from now on; flows from {from} end"));
         }
         Event::RouteChanged { to: Some(to), .. } => {
-            let (address, gateway) = (to.address, to.gateway);
+            let (address, gateway) = (to.address(), to.gateway());
             say(
                 Level::Warn,
                 format_args!("uplink: our address is {address}, the gateway {gateway} from now on"),
@@ -150,6 +183,9 @@ fn tell(event: &Event, say: &mut Say<'_>) {
                 Level::Warn,
                 format_args!("uplink: without an address or a gateway nothing goes there from now on"),
             );
+        }
+        Event::AddressRefused(refused) => {
+            say(Level::Warn, format_args!("{refused}; what was in effect stays"));
         }
         Event::RulesReplaced(report) => tell_rules(report, say),
         Event::Store(event) => tell_store(event, say),

@@ -14,6 +14,7 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
+use core::iter;
 
 const START: Moment = Moment::from_nanoseconds(1_000_000_000);
 const ID: DeviceId = DeviceId { domain: DomainId(7), device: 0 };
@@ -100,7 +101,7 @@ fn the_uplink_s_life_is_told() {
 #[test]
 fn a_change_of_our_address_is_told() {
     let route = |address: &str, gateway: &str| {
-        Some(UplinkRoute { address: address.parse().unwrap(), gateway: gateway.parse().unwrap() })
+        UplinkRoute::new(address.parse().unwrap(), gateway.parse().unwrap()).ok()
     };
     let changed = |from, to| lines(Event::RouteChanged { from, to });
     let (old, new) = (route("10.0.0.2/24", "10.0.0.1"), route("10.0.0.7/24", "10.0.0.1"));
@@ -114,6 +115,16 @@ fn a_change_of_our_address_is_told() {
     assert_eq!(
         changed(new, None),
         ["WARN uplink: without an address or a gateway nothing goes there from now on"]
+    );
+}
+
+#[test]
+fn an_address_that_is_refused_is_told() {
+    let refused = UplinkRoute::new("10.0.0.2/24".parse().unwrap(), "10.0.1.1".parse().unwrap()).unwrap_err();
+    assert_eq!(
+        lines(Event::AddressRefused(refused)),
+        ["WARN the gateway cannot be 10.0.1.1: it is outside 10.0.0.0/24, the network of our address; \
+          what was in effect stays"]
     );
 }
 
@@ -152,22 +163,78 @@ fn xenstore_and_the_toolstack_are_told_of() {
     );
 }
 
+/// Notes `events`, and advances the log by a minute, when lines up to `shown` are looked at. The lines that were said.
+fn said(
+    log: &mut EventLog,
+    shown: LevelFilter,
+    events: impl IntoIterator<Item = ClientEvent>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut say = |level: Level, line: fmt::Arguments<'_>| lines.push(format!("{level} {line}"));
+    for event in events {
+        log.note_to(Event::Vif(VifEvent::Client(ID, event)), shown, &mut say);
+    }
+    log.advance_to(log.now + WINDOW, &mut say);
+    lines
+}
+
 #[test]
 fn what_is_left_out_is_counted_and_told_when_the_minute_is_over() {
     let mut log = EventLog::default();
     log.begin_turn(START);
     for _ in 0..100 {
-        log.emit(VifEvent::Client(ID, ClientEvent::Connected));
+        log.note_to(
+            Event::Vif(VifEvent::Client(ID, ClientEvent::Connected)),
+            LevelFilter::Info,
+            &mut |_, _| {},
+        );
     }
     let budget = *log.budgets.get(ID.domain).unwrap();
     assert_eq!((budget.said, budget.left_out), (10, 90));
     // Whoever looks sees all of them.
     assert_eq!(log.happened().len(), 100);
     assert_eq!(log.deadline(), Some(START + WINDOW));
-    log.advance(START + WINDOW);
+    let told = said(&mut log, LevelFilter::Info, []);
+    assert_eq!(told, ["INFO domain 7: 90 more lines about its vifs in 60 s were left out"]);
     let budget = *log.budgets.get(ID.domain).unwrap();
     assert_eq!((budget.said, budget.left_out), (0, 0));
     assert_eq!(log.deadline(), None);
     log.begin_turn(START + WINDOW);
     assert!(log.happened().is_empty());
+}
+
+#[test]
+fn what_the_log_level_hides_takes_no_line_from_what_it_shows() {
+    let mut log = EventLog::default();
+    log.begin_turn(START);
+    let error = ClientEvent::Refused(StoreError::NoEntry);
+    let events = iter::repeat_n(ClientEvent::Connected, 50).chain([error]);
+    assert_eq!(
+        said(&mut log, LevelFilter::Error, events),
+        [format!("ERROR vif7.0: {}", StoreError::NoEntry)]
+    );
+}
+
+#[test]
+fn that_lines_were_left_out_is_said_as_urgently_as_the_most_urgent_of_them() {
+    let mut log = EventLog::default();
+    log.begin_turn(START);
+    let error = ClientEvent::Refused(StoreError::NoEntry);
+    let events = iter::repeat_n(error, 11).chain([ClientEvent::Connected]);
+    let told = said(&mut log, LevelFilter::Info, events);
+    assert_eq!(told.len(), 11);
+    assert_eq!(told[10], "ERROR domain 7: 2 more lines about its vifs in 60 s were left out");
+}
+
+#[test]
+fn that_the_quota_is_used_up_is_said_again_when_it_has_sufficed_for_a_minute() {
+    let mut log = EventLog::default();
+    let mut said = Vec::new();
+    for second in [0, 0, 1, 59, 100, 160] {
+        log.begin_turn(START + Duration::from_secs(second));
+        let quota = Event::Vif(VifEvent::QuotaUsedUp);
+        log.note_to(quota, LevelFilter::Info, &mut |_, _| said.push(second));
+        assert_eq!(log.happened().len(), 1);
+    }
+    assert_eq!(said, [0, 160]);
 }

@@ -15,7 +15,7 @@ pub(super) fn answer(frame: Frame, mac: Mac, context: &mut EgressContext<'_>) {
     let (Some(header), Some(arp), Some(route)) = (header, arp, context.egress.route()) else {
         return context.egress.drops.count(DropReason::ArpUnanswered);
     };
-    let us = Us { address: route.address.address(), mac };
+    let us = Us { address: route.address().address(), mac };
     let clients = &context.egress.vifs.clients;
     match uplink_arp::hear(&arp, header.destination, us, |address| clients.owns(address)) {
         Ok(Heard { claim, answer }) => {
@@ -95,7 +95,7 @@ mod tests {
     /// Where packets for the gateway go after it answered as `OLD` and then said something else.
     fn gateway_is_at(operation: Operation, mac: Mac, target: Ipv4Addr, to: Mac) -> Option<Mac> {
         let address = Ipv4Prefix::new(OURS, 24).unwrap();
-        let mut egress = Egress::new(Some(UplinkRoute { address, gateway: GATEWAY }));
+        let mut egress = Egress::new(UplinkRoute::new(address, GATEWAY).ok());
         let mut pages = PagePool::with_capacity(32);
         (0..32).for_each(|_| pages.add(on_heap::page()));
         let now = Moment::from_nanoseconds(5_000_000_000);

@@ -113,11 +113,8 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     /// Notes the address that the toolstack gave the device, if it did.
     fn take_device_address(&mut self, vifs: &Vifs) {
         let given = vifs.uplink.as_ref().and_then(Uplink::address);
-        // The node lies in the backend's directory: what cannot be ours is not believed.
-        let given = given.filter(|&given| {
-            let unusable = given.is_unspecified() || given.is_multicast() || given.is_loopback();
-            !unusable && !given.is_broadcast() && !vifs.clients.owns(given)
-        });
+        // The node lies in the backend's directory: a client's address is not believed.
+        let given = given.filter(|&given| !vifs.clients.owns(given));
         self.live.set_device_address(given, &mut self.changes);
     }
 }

@@ -46,7 +46,7 @@ impl PayerOracle {
 
 /// Of each account the oldest frame that waits for the uplink is looked at.
 fn check_waiting(firewall: &mut Firewall<impl Xen, impl StoreRing + 'static>) -> Result<(), String> {
-    let gateway = firewall.egress().route().map(|route| route.gateway);
+    let gateway = firewall.egress().route().map(|route| route.gateway());
     // Whoever answers hosts there has them asked for.
     let held = firewall.egress().neighbours.holdings(OURS);
     let asks = held.silent + held.known > 0;
