@@ -1,6 +1,7 @@
-//! Words that every layer uses: time, sides, prefixes, text, and why packets are dropped.
+//! Words that every layer uses: time, sides, addresses, prefixes, text, and why packets are dropped.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod bug;
 pub mod drop_reason;
 pub mod prefix;

@@ -2,16 +2,16 @@
 
 use super::compiled::CompiledRule;
 use super::decisions::{Decisions, Rank};
-use super::prefix_index::{PrefixIndex, order};
+use super::prefix_index::{PrefixIndex, sort_by_network};
 use super::rule_id::RuleId;
 use super::rule_index::RuleIndex;
 use super::ruling::{FlowRequest, Ruling};
 use super::service::ServiceNumber;
 use crate::base::prefix::Ipv4Prefix;
-use crate::base::sort::sort_by_key;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 /// A rule between clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Permit {
 #[derive(Debug, Default)]
 pub(super) struct Permits {
     decisions: Decisions,
-    sources: PrefixIndex,
+    sources: PrefixIndex<Ipv4Addr>,
     /// Per source network, the rules written for it, under their ranks in the whole list.
     indexes: Box<[RuleIndex]>,
 }
@@ -37,7 +37,7 @@ impl Permits {
     pub(super) fn new(permits: &[Permit]) -> Self {
         let decisions = Decisions::of(permits.iter().map(|permit| &permit.rule));
         let mut ranked: Vec<(Rank, &Permit)> = (0..).map(Rank).zip(permits).collect();
-        sort_by_key(&mut ranked, |(_, permit)| order(permit.from));
+        sort_by_network(&mut ranked, |(_, permit)| permit.from);
         let mut networks = Vec::new();
         let mut indexes = Vec::new();
         for group in ranked.chunk_by(|(_, a), (_, b)| a.from.network() == b.from.network()) {

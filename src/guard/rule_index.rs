@@ -9,11 +9,10 @@
 
 use super::compiled::{CompiledRule, Lifetime};
 use super::decisions::Rank;
-use super::prefix_index::{PrefixIndex, order};
+use super::prefix_index::{PrefixIndex, sort_by_network};
 use super::service::{ServiceNumber, ServiceRange};
 use super::service_index::ServiceIndex;
 use crate::base::prefix::Ipv4Prefix;
-use crate::base::sort::sort_by_key;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -30,7 +29,7 @@ struct NetworkRules {
 /// Where to find the first rule for a destination and a service. What the rules decide is kept beside it.
 #[derive(Debug, Default)]
 pub(super) struct RuleIndex {
-    prefixes: PrefixIndex,
+    prefixes: PrefixIndex<Ipv4Addr>,
     networks: Box<[NetworkRules]>,
 }
 
@@ -55,7 +54,7 @@ impl RuleIndex {
                 })
             })
             .collect();
-        sort_by_key(&mut entries, |entry| order(entry.network));
+        sort_by_network(&mut entries, |entry| entry.network);
 
         let mut prefixes = Vec::new();
         let mut networks: Vec<NetworkRules> = Vec::new();

@@ -9,13 +9,12 @@
 use super::forward::{ForwardTarget, PortForwards};
 use super::hits::RuleHits;
 use super::permit::{Permit, Permits};
-use super::prefix_index::{PrefixIndex, order};
+use super::prefix_index::{PrefixIndex, sort_by_network};
 use super::rule::RuleAction;
 use super::rule_texts::RuleTexts;
 use super::ruling::{FlowRequest, RuledBy, Ruling};
 use super::section::Section;
 use crate::base::prefix::Ipv4Prefix;
-use crate::base::sort::sort_by_key;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -44,7 +43,7 @@ pub struct RuleTable {
     default: Option<Section>,
     /// Sections with their networks, in the order of [`order`], none twice.
     clients: Vec<(Ipv4Prefix, Section)>,
-    prefixes: PrefixIndex,
+    prefixes: PrefixIndex<Ipv4Addr>,
     permits: Permits,
     forwards: PortForwards,
     /// When rules stop counting, the first first.
@@ -146,7 +145,7 @@ impl RuleTable {
             *network = network.network();
         }
         // The sort is stable: of equals the last written comes last.
-        sort_by_key(&mut clients, |(network, _)| order(*network));
+        sort_by_network(&mut clients, |(network, _)| *network);
         clients.reverse();
         clients.dedup_by_key(|(network, _)| *network);
         clients.reverse();
