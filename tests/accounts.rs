@@ -25,7 +25,7 @@ fn firewall(mebibytes: u64) -> World {
 #[track_caller]
 fn assert_sound(world: &World) {
     let engine = world.engine.engine();
-    assert_eq!((engine.flows().fault(), engine.mappings().fault()), (None, None));
+    assert_eq!((engine.places().fault(engine.flows().len()), engine.mappings().fault()), (None, None));
 }
 
 /// The client reloads its driver, and the loop goes on.

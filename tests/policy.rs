@@ -263,7 +263,7 @@ fn q_7_a_thousand_clients_come_and_go_and_leave_nothing() {
     world.wait(1);
     assert_eq!(world.flows(), 0);
     for slot in 0..=255 {
-        assert_eq!(world.engine.engine().flows().held(Account::client(ClientSlot(slot))), 0);
+        assert_eq!(world.engine.engine().places().held(Account::client(ClientSlot(slot))), 0);
     }
     assert_eq!(world.engine.fragments().len(), 0);
     assert_eq!(world.dropped(DropReason::Detached), 1000);

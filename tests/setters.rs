@@ -52,7 +52,8 @@ fn a_limit_of_flows_that_is_lowered_ends_none_and_allows_no_more() {
     assert_eq!(opened(&mut world, 1000, 20), 20);
     world.engine.set_quotas(Quotas { flows_per_client: 10, ..settings().quotas });
     assert_eq!(world.flows(), 20);
-    assert_eq!(world.engine.engine().flows().fault(), None);
+    let engine = world.engine.engine();
+    assert_eq!(engine.places().fault(engine.flows().len()), None);
     // What there is goes on.
     assert_eq!(opened(&mut world, 1000, 20), 20);
     // A new one takes the place of the oldest: there are never more.

@@ -30,6 +30,9 @@ pub trait Address:
     /// Bits in an address.
     const WIDTH: u8;
 
+    /// The protocol number of the family's ICMP (RFC 792, RFC 4443).
+    const ICMP: u8;
+
     /// All bits zero.
     const UNSPECIFIED: Self;
 
@@ -45,6 +48,8 @@ pub trait Address:
 
 impl Address for Ipv4Addr {
     const WIDTH: u8 = 32;
+
+    const ICMP: u8 = 1;
 
     const UNSPECIFIED: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
@@ -65,6 +70,8 @@ impl Address for Ipv4Addr {
 
 impl Address for Ipv6Addr {
     const WIDTH: u8 = 128;
+
+    const ICMP: u8 = 58;
 
     const UNSPECIFIED: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
 

@@ -28,7 +28,7 @@ use crate::nat::mapping_table::Mappings;
 use crate::nat::translation::Translation;
 use crate::route::icmp_error;
 use crate::tables::allowance::Allowance;
-use crate::tables::share::{Account, Membership};
+use crate::tables::share::{Account, Membership, Share};
 use crate::tables::slab::Id;
 use crate::wire::checksum;
 use crate::wire::ipv4::{self, Ipv4, Options, Part};
@@ -99,6 +99,8 @@ pub struct Datapath {
     pub(super) clients: ClientTable,
     pub(super) mtus: Mtus,
     pub(super) flows: FlowTable,
+    /// Places for flows, by account.
+    pub(super) places: Share,
     pub(super) mappings: Mappings,
     pub(super) idents: Idents,
     pub(super) generation: Generation,
@@ -159,12 +161,12 @@ impl Datapath {
         let quarantine = settings.timeouts.port_quarantine;
         let mappings = Mappings::new(limits, settings.own_ports.clone(), quarantine, [key(1), key(2)]);
         let timeouts = settings.timeouts;
-        let flows =
-            FlowTable::new(settings.flows, settings.quotas.flows_per_client, timeouts, key(0), Tick::at(now));
+        let flows = FlowTable::new(settings.flows, timeouts, key(0), Tick::at(now));
         let mut engine = Datapath {
             clients: ClientTable::new(),
             mtus: Mtus::new(&settings),
             flows,
+            places: Share::new(settings.flows, settings.quotas.flows_per_client),
             mappings,
             idents: Idents::new(key(3)),
             generation: Generation::default(),
@@ -217,7 +219,7 @@ impl Datapath {
     pub fn attach(&mut self, slot: ClientSlot, address: Ipv4Addr, now: Moment) -> Option<ClientSlot> {
         let holds_nothing = |number| {
             let account = Account::client(number);
-            self.flows.held(account) == 0 && self.mappings.held(account) == 0
+            self.places.held(account) == 0 && self.mappings.held(account) == 0
         };
         let (number, concerned) = self.clients.attach(slot, address, &self.settings.quotas, holds_nothing)?;
         self.mtus.reset(number);
@@ -255,7 +257,7 @@ impl Datapath {
     }
 
     fn set_membership(&mut self, number: ClientSlot, member: Membership) {
-        self.flows.set_membership(Account::client(number), member);
+        self.places.set_membership(Account::client(number), member);
         self.mappings.set_membership(Account::client(number), member);
     }
 
@@ -302,13 +304,13 @@ impl Datapath {
             Some(_) => Membership::Member,
             None => Membership::Guest,
         };
-        self.flows.set_membership(Account::UPLINK, membership);
+        self.places.set_membership(Account::UPLINK, membership);
     }
 
     /// Ends a flow; its port goes into quarantine.
     #[cold]
     pub(super) fn end(&mut self, id: Id<Flow>, now: Moment) {
-        if let Some(flow) = self.flows.remove(id) {
+        if let Some(flow) = self.flows.remove(id, &mut self.places) {
             self.release(&flow, now);
         }
     }
@@ -399,6 +401,11 @@ impl Datapath {
     /// Flows there are.
     pub const fn flows(&self) -> &FlowTable {
         &self.flows
+    }
+
+    /// Who takes how many of the places for flows.
+    pub const fn places(&self) -> &Share {
+        &self.places
     }
 
     /// Mappings there are.

@@ -217,7 +217,7 @@ impl Datapath {
             flow.outer_port = port;
         }
         let entered = self.clear_name(now, &flow).and_then(|()| {
-            self.flows.insert(flow, Tick::at(now)).map_err(|refusal| match refusal {
+            self.flows.insert(flow, Tick::at(now), &mut self.places).map_err(|refusal| match refusal {
                 FlowRefusal::NoRoom => DropReason::FlowLimit,
                 FlowRefusal::KeyTaken => DropReason::ProtocolBusy,
             })

@@ -46,7 +46,7 @@ impl Datapath {
     }
 
     fn set_quotas(&mut self, quotas: Quotas) {
-        self.flows.set_cap(quotas.flows_per_client);
+        self.places.set_caps(quotas.flows_per_client);
         self.mappings.set_ports_per_client(quotas.ports_per_client);
         self.clients.set_rates(&quotas);
         self.uplink_errors.set_rate(quotas.errors);

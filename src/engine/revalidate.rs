@@ -136,7 +136,7 @@ impl Datapath {
         let mut left = budget - self.mappings.free_released(tick, budget);
         while left > 0 {
             left -= 1;
-            match self.flows.next_due(tick) {
+            match self.flows.next_due(tick, &mut self.places) {
                 Some(DueFlow::Expired(flow)) => {
                     self.release(&flow, now);
                     self.counters.expired += 1;
@@ -146,7 +146,7 @@ impl Datapath {
             }
         }
         while left > 0
-            && let Some(flow) = self.flows.next_condemned()
+            && let Some(flow) = self.flows.next_condemned(&mut self.places)
         {
             left -= 1;
             self.release(&flow, now);

@@ -32,14 +32,14 @@ impl Datapath {
     /// where that can hurt others; one that takes the place of an older one of the same client does not.
     fn who_gives_place(&self, flow: &Flow, pace: Taken) -> Result<Option<Id<Flow>>, DropReason> {
         let account = payer(flow);
-        if self.flows.has_room(flow) {
-            if pace == Taken::Granted || !self.flows.is_crowded(flow) {
+        if !self.flows.is_full() && self.places.has_room(account) {
+            if pace == Taken::Granted || !self.places.is_crowded(account, self.flows.len() as u32) {
                 return Ok(None);
             }
             let gives = self.who_gives_way(account, Want::Place, None);
             return gives.map(Some).ok_or(DropReason::FlowRate);
         }
-        let debtor = self.flows.debtor(account);
+        let debtor = self.places.debtor_to(account);
         let gives = self.who_gives_way(account, Want::Place, debtor);
         debug_assert!(gives.is_some() || debtor.is_none(), "whoever has too much has something to give");
         gives.map(Some).ok_or(DropReason::FlowLimit)

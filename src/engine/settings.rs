@@ -123,7 +123,7 @@ impl Settings {
     /// Bytes of the flow and mapping tables: almost all of what the engine allocates, and all of it at the
     /// start. Port pools, the timer wheel and accounts add about 0.6 MB whatever the size.
     pub const fn table_bytes(&self) -> usize {
-        self.flows as usize * FlowTable::bytes_per_flow(self.flows as usize)
+        self.flows as usize * FlowTable::<Ipv4Addr>::bytes_per_flow(self.flows as usize)
             + self.mappings as usize * Mappings::bytes_per_mapping(self.mappings as usize)
     }
 }

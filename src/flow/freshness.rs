@@ -37,7 +37,7 @@ impl Freshness {
 
     /// Whether `flow` was judged late enough for both its ends.
     #[inline(always)]
-    pub fn is_met(&self, flow: &Flow) -> bool {
+    pub fn is_met<A>(&self, flow: &Flow<A>) -> bool {
         let since = |client: ClientSlot| self.0[usize::from(client.0)];
         let peer_is_met = match flow.kind {
             FlowKind::ClientToClient(peer) => !flow.judged.is_before(since(peer)),

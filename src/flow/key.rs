@@ -3,6 +3,7 @@
 use core::net::Ipv4Addr;
 
 use super::record::{Flow, FlowKind};
+use crate::base::address::Address;
 use crate::base::side::ClientSlot;
 use crate::tables::siphash::SipKey;
 
@@ -17,7 +18,7 @@ pub enum Realm {
 
 /// What identifies a flow in one realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowKey {
+pub struct FlowKey<A = Ipv4Addr> {
     /// The side.
     pub realm: Realm,
     /// IP protocol.
@@ -25,14 +26,14 @@ pub struct FlowKey {
     /// Port or query identifier of the client (inside) or of our address (outside).
     pub port: u16,
     /// The far end's address.
-    pub far: Ipv4Addr,
+    pub far: A,
     /// The far end's port; of an ICMP query what it asks for, as its type.
     pub far_port: u16,
 }
 
-impl FlowKey {
+impl<A: Address> FlowKey<A> {
     /// The key of `flow` as its client sees it.
-    pub const fn internal(flow: &Flow) -> FlowKey {
+    pub const fn internal(flow: &Flow<A>) -> FlowKey<A> {
         FlowKey {
             realm: Realm::Internal(flow.near),
             protocol: flow.protocol,
@@ -43,7 +44,7 @@ impl FlowKey {
     }
 
     /// The key of `flow` as the uplink sees it, if it ever gets there.
-    pub const fn external(flow: &Flow) -> Option<FlowKey> {
+    pub const fn external(flow: &Flow<A>) -> Option<FlowKey<A>> {
         match flow.kind {
             FlowKind::ClientToClient(_) => None,
             FlowKind::Outbound | FlowKind::PortForward => Some(FlowKey {
@@ -58,7 +59,7 @@ impl FlowKey {
 
     /// Whether this is a key of `flow`.
     #[inline(always)]
-    pub fn matches(&self, flow: &Flow) -> bool {
+    pub fn matches(&self, flow: &Flow<A>) -> bool {
         match self.realm {
             Realm::Internal(_) => *self == FlowKey::internal(flow),
             Realm::External => FlowKey::external(flow) == Some(*self),
@@ -72,9 +73,13 @@ impl FlowKey {
             Realm::Internal(slot) => (0, slot.0),
             Realm::External => (1, 0),
         };
-        let first =
-            u64::from(self.far.to_bits()) << 32 | u64::from(self.port) << 16 | u64::from(self.far_port);
-        let rest = u64::from(self.protocol) | u64::from(slot) << 8 | side << 16;
-        key.hash(first, rest, 3)
+        let ports = u64::from(self.port) << 16 | u64::from(self.far_port);
+        let rest = ports | u64::from(self.protocol) << 32 | u64::from(slot) << 40 | side << 48;
+        let far = self.far.number();
+        if A::WIDTH > 64 {
+            key.hash([(far >> 64) as u64, far as u64], rest, 7)
+        } else {
+            key.hash([far as u64], rest, 7)
+        }
     }
 }

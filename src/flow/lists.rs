@@ -3,6 +3,7 @@
 use super::record::{Flow, FlowKind, FlowStage, Generation};
 use super::tcp::TcpStage;
 use super::timeouts::Timeouts;
+use crate::base::address::Address;
 use crate::base::bug::OrBug;
 use crate::base::tick::{Seconds, Tick};
 use crate::nat::mapping::Want;
@@ -33,14 +34,14 @@ impl Protection {
 pub(super) const RESOURCES: usize = PoolKind::ALL.len() + 1;
 
 /// Where flows are listed by their age.
-pub(super) struct Lists {
-    pub(super) wheel: Wheel<Flow>,
+pub(super) struct Lists<A> {
+    pub(super) wheel: Wheel<Flow<A>>,
     pub(super) timeouts: Timeouts,
     /// Those for TCP once more, by stage: looked up for every packet.
     pub(super) tcp_timeouts: [Seconds; TcpStage::COUNT],
     /// Every flow is on one of these, in the order they were put there: see [`shelf`].
-    pub(super) shelves: Box<[Ends<Flow>]>,
-    pub(super) shelf_links: Links<Flow>,
+    pub(super) shelves: Box<[Ends<Flow<A>>]>,
+    pub(super) shelf_links: Links<Flow<A>>,
     /// Per account, the generation it last left in: flows that were judged before are condemned.
     pub(super) left: Box<[Generation]>,
     /// Accounts that may have condemned flows, one bit each.
@@ -53,7 +54,7 @@ pub(super) const fn shelf(account: Account, kind: usize, standing: Protection) -
 }
 
 /// The account that pays for a flow: whoever opened it.
-pub const fn payer(flow: &Flow) -> Account {
+pub const fn payer<A>(flow: &Flow<A>) -> Account {
     match flow.kind {
         FlowKind::Outbound | FlowKind::ClientToClient(_) => Account::client(flow.near),
         FlowKind::PortForward => Account::UPLINK,
@@ -61,7 +62,7 @@ pub const fn payer(flow: &Flow) -> Account {
 }
 
 /// The kind of a flow, by what it keeps. One that leaves by a forwarded port keeps none.
-pub(super) const fn resource(flow: &Flow) -> usize {
+pub(super) const fn resource<A>(flow: &Flow<A>) -> usize {
     match (flow.mapping, PoolKind::of(flow.protocol, flow.near_port)) {
         (Some(_), Some(pool)) => pool.position(),
         _ => RESOURCES - 1,
@@ -77,9 +78,9 @@ pub(super) const fn resources(want: Want) -> Range<usize> {
     }
 }
 
-impl Lists {
+impl<A: Address> Lists<A> {
     #[inline(always)]
-    pub(super) fn refresh(&mut self, id: Id<Flow>, flow: &mut Flow, now: Tick) {
+    pub(super) fn refresh(&mut self, id: Id<Flow<A>>, flow: &mut Flow<A>, now: Tick) {
         let silence = match flow.stage {
             FlowStage::Tcp(stage) => self.tcp_timeouts[stage as usize],
             _ => self.timeouts.of(flow),
@@ -92,7 +93,7 @@ impl Lists {
     }
 
     #[inline(never)]
-    pub(super) fn enter(&mut self, id: Id<Flow>, flow: &mut Flow, stage: FlowStage, now: Tick) {
+    pub(super) fn enter(&mut self, id: Id<Flow<A>>, flow: &mut Flow<A>, stage: FlowStage, now: Tick) {
         // Without TCP, nobody repeats what is lost: a flow that is used again is the last to give way to newer ones, as
         // an answer may be on its way.
         let keeps_place = matches!(stage, FlowStage::Tcp(_)) && flow.stage.is_assured() == stage.is_assured();
@@ -107,12 +108,12 @@ impl Lists {
     }
 
     /// Whether `account` has left since `flow` was judged.
-    pub(super) fn has_left(&self, account: Account, flow: &Flow) -> bool {
+    pub(super) fn has_left(&self, account: Account, flow: &Flow<A>) -> bool {
         self.left.get(account.position()).is_some_and(|left| flow.judged.is_before(*left))
     }
 
     /// The shelf that `flow` is on.
-    pub(super) fn shelf_of(&self, flow: &Flow) -> usize {
+    pub(super) fn shelf_of(&self, flow: &Flow<A>) -> usize {
         let account = payer(flow);
         let standing = match flow.stage.is_assured() {
             _ if self.has_left(account, flow) => Protection::Condemned,
@@ -122,14 +123,14 @@ impl Lists {
         shelf(account, resource(flow), standing)
     }
 
-    pub(super) fn put_on_shelf(&mut self, id: Id<Flow>, flow: &Flow) {
+    pub(super) fn put_on_shelf(&mut self, id: Id<Flow<A>>, flow: &Flow<A>) {
         let shelf = self.shelf_of(flow);
         if let Some(ends) = self.shelves.get_mut(shelf).or_bug("a flow that belongs on no shelf") {
             self.shelf_links.push(ends, id);
         }
     }
 
-    pub(super) fn take_off_shelf(&mut self, id: Id<Flow>, flow: &Flow) {
+    pub(super) fn take_off_shelf(&mut self, id: Id<Flow<A>>, flow: &Flow<A>) {
         let shelf = self.shelf_of(flow);
         if let Some(ends) = self.shelves.get_mut(shelf).or_bug("a flow that belongs on no shelf") {
             self.shelf_links.remove(ends, id);
@@ -156,7 +157,7 @@ impl Lists {
     }
 
     /// A condemned flow; forgets that accounts have some when they have none.
-    pub(super) fn first_condemned(&mut self) -> Option<Id<Flow>> {
+    pub(super) fn first_condemned(&mut self) -> Option<Id<Flow<A>>> {
         for (at, word) in self.leaving.iter_mut().enumerate() {
             while *word != 0 {
                 let bit = word.trailing_zeros() as usize;

@@ -102,20 +102,28 @@ impl Generation {
 }
 
 /// Which flow comes next in the hash bucket of each of a flow's keys: the table's own.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Chained {
-    pub(super) internal: Option<Id<Flow>>,
-    pub(super) external: Option<Id<Flow>>,
+#[derive(Clone, Copy, Debug)]
+pub struct Chained<A = Ipv4Addr> {
+    pub(super) internal: Option<Id<Flow<A>>>,
+    pub(super) external: Option<Id<Flow<A>>>,
+}
+
+impl<A> Default for Chained<A> {
+    /// No flow comes next.
+    fn default() -> Self {
+        Chained { internal: None, external: None }
+    }
 }
 
 /// A flow: two ends that exchange packets under one verdict.
 ///
-/// All that a packet of it needs lies in one cache line: with a large table, fetching that is most of a packet's cost.
+/// All that a packet of it needs lies in one cache line: with a large table, fetching that is most of a packet's cost. A
+/// flow of IPv6, with its longer address, takes two. Where no family is named it is IPv4, the one that is forwarded.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub struct Flow {
+pub struct Flow<A = Ipv4Addr> {
     /// The far end's address.
-    pub far: Ipv4Addr,
+    pub far: A,
     /// The near end's port, or ICMP query identifier; zero without either.
     pub near_port: u16,
     /// The far end's port; of an ICMP query what it asks for, as its type; zero without.
@@ -137,12 +145,14 @@ pub struct Flow {
     /// The mapping that `outer_port` is from, if it is from the pool.
     pub mapping: Option<Id<Mapping>>,
     /// Where its keys are filed.
-    pub chained: Chained,
+    pub chained: Chained<A>,
     /// TCP only.
     pub tcp: TcpTracker,
 }
 
-impl Flow {
+const _: () = assert!(size_of::<Flow<Ipv4Addr>>() == 64, "a flow of IPv4 is one cache line");
+
+impl<A> Flow<A> {
     /// The sides that a packet of `sender` comes from and goes to.
     #[inline(always)]
     pub const fn sides(&self, sender: End) -> (Side, Side) {

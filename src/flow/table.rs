@@ -1,25 +1,30 @@
-//! The flow table: every flow under its two keys, on the timer wheel, and on somebody's account.
+//! The flow table: every flow of one family under its two keys, on the timer wheel, and on somebody's account.
 //!
 //! Everything is allocated at the start; no call here allocates or takes longer than a short chain of one
 //! hash bucket. The table only keeps flows: releasing the outer port of one that is gone is up to the caller,
 //! who gets the record back.
+//!
+//! A flow's place is booked on an account. The [`Share`] of places is the caller's, who lends the same one to the tables
+//! of both families: what a call takes or gives back is booked there.
 //!
 //! Every account's flows are on lists, by what they keep (a kind of port) and by who may put an end to them. When a
 //! client leaves, its flows are condemned in one step, however many they are: they are over wherever they are met, and
 //! are taken out some at a time or when their account wants something (conformance S-6).
 
 use alloc::vec;
+use core::net::Ipv4Addr;
 
 use super::key::{FlowKey, Realm};
 use super::lists::{Lists, Protection, RESOURCES, payer, resources, shelf};
 use super::record::{Chained, Flow, FlowKind, FlowStage, Generation};
 use super::tcp::{TcpStage, TcpTracker};
 use super::timeouts::Timeouts;
+use crate::base::address::Address;
 use crate::base::bug::OrBug;
 use crate::base::tick::Tick;
 use crate::nat::mapping::Want;
 use crate::tables::index::{ChainLinks, Heads};
-use crate::tables::share::{Account, Fault, Membership, Share};
+use crate::tables::share::{Account, Share};
 use crate::tables::siphash::SipKey;
 use crate::tables::slab::{Ends, Id, Links, Slab};
 use crate::tables::wheel::Wheel;
@@ -35,42 +40,39 @@ pub enum FlowRefusal {
 
 /// What became of a flow whose second on the wheel came.
 #[derive(Debug)]
-pub enum DueFlow {
+pub enum DueFlow<A = Ipv4Addr> {
     /// It was too long silent and is gone.
-    Expired(Flow),
+    Expired(Flow<A>),
     /// It saw packets meanwhile and stays.
     Alive,
 }
 
-/// All flows there are.
-pub struct FlowTable {
-    slab: Slab<Flow>,
-    internal: Heads<Flow>,
-    external: Heads<Flow>,
+/// All flows of one family.
+pub struct FlowTable<A = Ipv4Addr> {
+    slab: Slab<Flow<A>>,
+    internal: Heads<Flow<A>>,
+    external: Heads<Flow<A>>,
     key: SipKey,
-    share: Share,
-    lists: Lists,
+    lists: Lists<A>,
 }
 
-impl FlowTable {
+impl<A: Address> FlowTable<A> {
     /// Bytes per flow, hash index and timer links included.
     pub const fn bytes_per_flow(capacity: usize) -> usize {
-        Slab::<Flow>::PLACE_BYTES
-            + Wheel::<Flow>::RECORD_BYTES
-            + Links::<Flow>::LINK_BYTES
-            + 2 * Heads::<Flow>::bytes(capacity).div_ceil(capacity)
+        Slab::<Flow<A>>::PLACE_BYTES
+            + Wheel::<Flow<A>>::RECORD_BYTES
+            + Links::<Flow<A>>::LINK_BYTES
+            + 2 * Heads::<Flow<A>>::bytes(capacity).div_ceil(capacity)
     }
 
-    /// An empty table for `capacity` flows, of which one account may hold `cap`; `key` seeds its hash.
-    pub fn new(capacity: u32, cap: u32, timeouts: Timeouts, key: (u64, u64), now: Tick) -> FlowTable {
+    /// An empty table for `capacity` flows; `key` seeds its hash.
+    pub fn new(capacity: u32, timeouts: Timeouts, key: (u64, u64), now: Tick) -> FlowTable<A> {
         let places = capacity as usize;
-        let share = Share::new(capacity, cap);
         FlowTable {
             slab: Slab::new(places),
             internal: Heads::new(places),
             external: Heads::new(places),
             key: SipKey::new(key),
-            share,
             lists: Lists {
                 wheel: Wheel::new(places, now),
                 timeouts,
@@ -84,11 +86,6 @@ impl FlowTable {
         }
     }
 
-    /// Changes how many flows one account may hold. Who holds more keeps them.
-    pub fn set_cap(&mut self, cap: u32) {
-        self.share.set_caps(cap);
-    }
-
     /// Flows in it.
     pub const fn len(&self) -> usize {
         self.slab.len()
@@ -99,9 +96,9 @@ impl FlowTable {
         self.slab.is_empty()
     }
 
-    /// Flows on `account`.
-    pub fn held(&self, account: Account) -> u32 {
-        self.share.held(account)
+    /// Whether there is no place for one more, whoever asks.
+    pub const fn is_full(&self) -> bool {
+        self.slab.is_full()
     }
 
     /// One more than the highest position a flow ever had: for [`FlowTable::id_at`].
@@ -110,7 +107,7 @@ impl FlowTable {
     }
 
     /// The flow at a position, to walk over all of them.
-    pub fn id_at(&self, position: usize) -> Option<Id<Flow>> {
+    pub fn id_at(&self, position: usize) -> Option<Id<Flow<A>>> {
         self.slab.id_at(position)
     }
 
@@ -121,14 +118,9 @@ impl FlowTable {
         inside.max(self.external.longest_chain(|id| chained(id).external))
     }
 
-    /// Gives `account` a guaranteed part of the table, or takes it away.
-    pub fn set_membership(&mut self, account: Account, member: Membership) {
-        self.share.set_membership(account, member);
-    }
-
     /// The flow that is known as `key`, over or not.
     #[inline(always)]
-    pub fn find(&self, key: &FlowKey) -> Option<Id<Flow>> {
+    pub fn find(&self, key: &FlowKey<A>) -> Option<Id<Flow<A>>> {
         let heads = match key.realm {
             Realm::Internal(_) => &self.internal,
             Realm::External => &self.external,
@@ -150,39 +142,18 @@ impl FlowTable {
 
     /// The flow `id`, to be moved on.
     #[inline(always)]
-    pub fn entry(&mut self, id: Id<Flow>) -> Option<FlowEntry<'_>> {
+    pub fn entry(&mut self, id: Id<Flow<A>>) -> Option<FlowEntry<'_, A>> {
         Some(FlowEntry { id, flow: self.slab.get_mut(id)?, lists: &mut self.lists })
     }
 
     /// The record of `id`.
-    pub fn get(&self, id: Id<Flow>) -> Option<&Flow> {
+    pub fn get(&self, id: Id<Flow<A>>) -> Option<&Flow<A>> {
         self.slab.get(id)
     }
 
     /// The record of `id`. Its keys, kind, stage and deadline must not be changed through this.
-    pub fn get_mut(&mut self, id: Id<Flow>) -> Option<&mut Flow> {
+    pub fn get_mut(&mut self, id: Id<Flow<A>>) -> Option<&mut Flow<A>> {
         self.slab.get_mut(id)
-    }
-
-    /// Whether there is a place for `flow` on its account. If not, [`FlowTable::oldest`] names one that may be
-    /// removed for it.
-    pub fn has_room(&self, flow: &Flow) -> bool {
-        !self.slab.is_full() && self.share.has_room(payer(flow))
-    }
-
-    /// Whether the table is half full and `flow` would take more than what its account is guaranteed.
-    pub fn is_crowded(&self, flow: &Flow) -> bool {
-        self.share.is_crowded(payer(flow), self.slab.len() as u32)
-    }
-
-    /// Whose flow is to be removed when `account` has no place although one is guaranteed to it.
-    pub fn debtor(&self, account: Account) -> Option<Account> {
-        self.share.debtor_to(account)
-    }
-
-    /// What is wrong with the books: for tests and the simulation.
-    pub fn fault(&self) -> Option<Fault> {
-        self.share.fault(self.slab.len())
     }
 
     /// Condemns every flow on `account`, whose client leaves as `generation` begins.
@@ -196,7 +167,7 @@ impl FlowTable {
     }
 
     /// Whether one of the clients at the ends of `flow` has left since it was judged.
-    pub fn is_condemned(&self, flow: &Flow) -> bool {
+    pub fn is_condemned(&self, flow: &Flow<A>) -> bool {
         let left = |client| self.lists.has_left(Account::client(client), flow);
         left(flow.near) || matches!(flow.kind, FlowKind::ClientToClient(peer) if left(peer))
     }
@@ -207,14 +178,19 @@ impl FlowTable {
     }
 
     /// Takes out one that was condemned with its account; `None` when there is none left.
-    pub fn next_condemned(&mut self) -> Option<Flow> {
+    pub fn next_condemned(&mut self, places: &mut Share) -> Option<Flow<A>> {
         let id = self.lists.first_condemned()?;
-        self.remove(id)
+        self.remove(id, places)
     }
 
     /// Enters `flow`, whose timeout starts `now`. The caller made sure that no other flow has its internal key,
-    /// and that there was room for it or another flow of its account was removed in its favour.
-    pub fn insert(&mut self, mut flow: Flow, now: Tick) -> Result<Id<Flow>, FlowRefusal> {
+    /// and that its account had room for it or another flow was removed in its favour.
+    pub fn insert(
+        &mut self,
+        mut flow: Flow<A>,
+        now: Tick,
+        places: &mut Share,
+    ) -> Result<Id<Flow<A>>, FlowRefusal> {
         if FlowKey::external(&flow).is_some_and(|key| self.find(&key).is_some()) {
             return Err(FlowRefusal::KeyTaken);
         }
@@ -229,7 +205,7 @@ impl FlowTable {
             self.external.insert(key.hash(&self.key), id, &mut KeyLinks::external(&mut self.slab));
         }
         self.lists.wheel.file(id, flow.deadline);
-        self.share.take(payer(&flow));
+        places.take(payer(&flow));
         self.lists.put_on_shelf(id, &flow);
         Ok(id)
     }
@@ -237,24 +213,25 @@ impl FlowTable {
     /// The flow on `account` that goes first for one that lacks `want`, of those that may be removed by whoever may
     /// remove `most`: the condemned before the unassured, those before the assured; of each the one that came there
     /// first (or was used again first, without TCP), and between kinds the one that has been silent longest.
-    pub fn oldest(&self, account: Account, want: Want, most: Protection) -> Option<Id<Flow>> {
+    pub fn oldest(&self, account: Account, want: Want, most: Protection) -> Option<Id<Flow<A>>> {
         let standings = Protection::ALL.into_iter().filter(|standing| *standing <= most);
         let first = |standing, kind| self.lists.shelves.get(shelf(account, kind, standing))?.first();
-        let last_heard =
-            |id: &Id<Flow>| self.slab.get(*id).map(|flow| flow.deadline.before(self.lists.timeouts.of(flow)));
+        let last_heard = |id: &Id<Flow<A>>| {
+            self.slab.get(*id).map(|flow| flow.deadline.before(self.lists.timeouts.of(flow)))
+        };
         let mut oldest = standings
             .map(|standing| resources(want).filter_map(|kind| first(standing, kind)).min_by_key(last_heard));
         oldest.find_map(|found| found)
     }
 
     /// Takes `id` out.
-    pub fn remove(&mut self, id: Id<Flow>) -> Option<Flow> {
+    pub fn remove(&mut self, id: Id<Flow<A>>, places: &mut Share) -> Option<Flow<A>> {
         self.lists.wheel.remove(id);
-        self.forget(id)
+        self.forget(id, places)
     }
 
     /// Takes out `id`, which is on the wheel no longer.
-    fn forget(&mut self, id: Id<Flow>) -> Option<Flow> {
+    fn forget(&mut self, id: Id<Flow<A>>, places: &mut Share) -> Option<Flow<A>> {
         let flow = *self.slab.get(id)?;
         self.internal.remove(
             FlowKey::internal(&flow).hash(&self.key),
@@ -265,17 +242,17 @@ impl FlowTable {
             self.external.remove(key.hash(&self.key), id, &mut KeyLinks::external(&mut self.slab));
         }
         self.slab.remove(id);
-        self.share.give(payer(&flow));
+        places.give(payer(&flow));
         self.lists.take_off_shelf(id, &flow);
         Some(flow)
     }
 
     /// Looks at the next flow whose second on the wheel has come; `None` when there is none up to `now`.
-    pub fn next_due(&mut self, now: Tick) -> Option<DueFlow> {
+    pub fn next_due(&mut self, now: Tick, places: &mut Share) -> Option<DueFlow<A>> {
         let id = self.lists.wheel.pop_due(now)?;
         let deadline = self.slab.get(id).or_bug("a flow that is gone is on the wheel")?.deadline;
         if deadline.is_over(now) {
-            return self.forget(id).map(DueFlow::Expired);
+            return self.forget(id, places).map(DueFlow::Expired);
         }
         self.lists.wheel.file(id, deadline);
         Some(DueFlow::Alive)
@@ -288,28 +265,28 @@ impl FlowTable {
 }
 
 /// The links of one kind of key, which are in the records.
-struct KeyLinks<'s> {
-    slab: &'s mut Slab<Flow>,
-    link: fn(&mut Chained) -> &mut Option<Id<Flow>>,
+struct KeyLinks<'s, A> {
+    slab: &'s mut Slab<Flow<A>>,
+    link: fn(&mut Chained<A>) -> &mut Option<Id<Flow<A>>>,
 }
 
-impl KeyLinks<'_> {
-    fn internal(slab: &mut Slab<Flow>) -> KeyLinks<'_> {
+impl<A: Address> KeyLinks<'_, A> {
+    fn internal(slab: &mut Slab<Flow<A>>) -> KeyLinks<'_, A> {
         KeyLinks { slab, link: |chained| &mut chained.internal }
     }
 
-    fn external(slab: &mut Slab<Flow>) -> KeyLinks<'_> {
+    fn external(slab: &mut Slab<Flow<A>>) -> KeyLinks<'_, A> {
         KeyLinks { slab, link: |chained| &mut chained.external }
     }
 }
 
-impl ChainLinks<Flow> for KeyLinks<'_> {
-    fn next(&self, id: Id<Flow>) -> Option<Id<Flow>> {
+impl<A: Address> ChainLinks<Flow<A>> for KeyLinks<'_, A> {
+    fn next(&self, id: Id<Flow<A>>) -> Option<Id<Flow<A>>> {
         let mut chained = self.slab.get(id).or_bug("a chain leads to a flow that is gone")?.chained;
         *(self.link)(&mut chained)
     }
 
-    fn set_next(&mut self, id: Id<Flow>, next: Option<Id<Flow>>) {
+    fn set_next(&mut self, id: Id<Flow<A>>, next: Option<Id<Flow<A>>>) {
         if let Some(flow) = self.slab.get_mut(id).or_bug("a chain leads to a flow that is gone") {
             *(self.link)(&mut flow.chained) = next;
         }
@@ -317,15 +294,15 @@ impl ChainLinks<Flow> for KeyLinks<'_> {
 }
 
 /// A flow in its table, found once for all that its packet does to it.
-pub struct FlowEntry<'t> {
-    id: Id<Flow>,
-    flow: &'t mut Flow,
-    lists: &'t mut Lists,
+pub struct FlowEntry<'t, A = Ipv4Addr> {
+    id: Id<Flow<A>>,
+    flow: &'t mut Flow<A>,
+    lists: &'t mut Lists<A>,
 }
 
-impl FlowEntry<'_> {
+impl<A: Address> FlowEntry<'_, A> {
     /// The record.
-    pub const fn flow(&self) -> &Flow {
+    pub const fn flow(&self) -> &Flow<A> {
         self.flow
     }
 
@@ -352,3 +329,7 @@ impl FlowEntry<'_> {
         self.lists.enter(self.id, self.flow, stage, now);
     }
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 
 use super::record::{Flow, FlowStage};
 use super::tcp::TcpStage;
+use crate::base::address::Address;
 use crate::base::tick::Seconds;
 use crate::wire::ipv4::protocol;
 use crate::wire::udp;
@@ -67,10 +68,10 @@ impl Timeouts {
     }
 
     /// The silence `flow` survives at its present stage.
-    pub const fn of(&self, flow: &Flow) -> Seconds {
+    pub const fn of<A: Address>(&self, flow: &Flow<A>) -> Seconds {
         match (flow.stage, flow.protocol) {
             (FlowStage::Tcp(stage), _) => self.of_tcp(stage),
-            (_, protocol::ICMP) => self.icmp,
+            (_, protocol) if protocol == A::ICMP => self.icmp,
             (FlowStage::Unreplied, protocol::UDP) => self.udp_unreplied,
             (_, protocol::UDP) if flow.far_port == udp::DNS => self.dns_replied,
             (FlowStage::Replied | FlowStage::Resumed, protocol::UDP) => self.udp_replied,

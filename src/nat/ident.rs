@@ -33,7 +33,7 @@ impl Idents {
     /// The number for a packet to `destination`, or the first of as many in a row as there are `packets`.
     pub fn next(&mut self, destination: Ipv4Addr, protocol: u8, packets: u16) -> u16 {
         let message = u64::from(protocol) << 32 | u64::from(u32::from(destination));
-        let hash = self.key.hash(message, 0, 0);
+        let hash = self.key.hash([message], 0, 0);
         let counter = &mut self.counters[hash as usize % BUCKETS];
         // Each bucket starts at its own secret place.
         let first = counter.wrapping_add((hash >> 48) as u16);

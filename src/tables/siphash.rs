@@ -1,4 +1,4 @@
-//! SipHash-1-3 of a message of at most fifteen bytes, in two words (Aumasson and Bernstein, 2012).
+//! SipHash-1-3 of a short message, as words (Aumasson and Bernstein, 2012).
 //!
 //! The siphasher crate takes byte slices of any length, which costs as much again as the hash itself; this is
 //! on the path of every packet. It must agree with the crate, which a test checks.
@@ -18,15 +18,17 @@ impl SipKey {
         ])
     }
 
-    /// The hash of a message of `8 + count` bytes, at most 15: the first eight little-endian in `first`, the others
-    /// in `rest`, whose upper bytes must be zero.
+    /// The hash of a message of `words`, little-endian, and at most seven bytes more: `count` of them in `rest`, whose
+    /// upper bytes must be zero.
     #[inline(always)]
-    pub const fn hash(&self, first: u64, rest: u64, count: u64) -> u64 {
-        let last = rest | (8 + count) << 56;
+    pub fn hash<const WORDS: usize>(&self, words: [u64; WORDS], rest: u64, count: u64) -> u64 {
+        let last = rest | (8 * WORDS as u64 + count) << 56;
         let mut state = self.0;
-        state[3] ^= first;
-        state = round(state);
-        state[0] ^= first;
+        for word in words {
+            state[3] ^= word;
+            state = round(state);
+            state[0] ^= word;
+        }
         state[3] ^= last;
         state = round(state);
         state[0] ^= last;
@@ -54,6 +56,7 @@ const fn round([mut a, mut b, mut c, mut d]: [u64; 4]) -> [u64; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use siphasher::sip::SipHasher13;
 
     #[test]
@@ -65,13 +68,14 @@ mod tests {
         };
         for count in 0..=7 {
             for _ in 0..1000 {
-                let (key, first) = ((next(), next()), next());
+                let (key, first, second) = ((next(), next()), next(), next());
                 let rest = next() & ((1u64 << (8 * count)) - 1);
-                let mut message = [0; 16];
-                message[..8].copy_from_slice(&first.to_le_bytes());
-                message[8..].copy_from_slice(&rest.to_le_bytes());
-                let expected = SipHasher13::new_with_keys(key.0, key.1).hash(&message[..8 + count]);
-                assert_eq!(SipKey::new(key).hash(first, rest, count as u64), expected);
+                let hasher = SipHasher13::new_with_keys(key.0, key.1);
+                let message: Vec<u8> = [first, second, rest].iter().flat_map(|w| w.to_le_bytes()).collect();
+                let expected = hasher.hash(&message[..16 + count]);
+                assert_eq!(SipKey::new(key).hash([first, second], rest, count as u64), expected);
+                let expected = hasher.hash(&[&message[..8], &message[16..16 + count]].concat());
+                assert_eq!(SipKey::new(key).hash([first], rest, count as u64), expected);
             }
         }
     }

@@ -365,7 +365,7 @@ impl Trial {
         assert_eq!(engine.flows().len(), self.model.flows.len());
         assert_eq!(engine.mappings().len(), self.model.mappings.len());
         assert!(engine.flows().len() <= self.model.limits.flows as usize);
-        assert_eq!((engine.flows().fault(), engine.mappings().fault()), (None, None));
+        assert_eq!((engine.places().fault(engine.flows().len()), engine.mappings().fault()), (None, None));
         let ids = (0..engine.flows().extent()).filter_map(|position| engine.flows().id_at(position));
         let mut names = BTreeSet::new();
         let mut owners = std::collections::BTreeMap::new();

@@ -22,7 +22,7 @@ impl ShareOracle {
     /// Objects when the accounts are wrong.
     pub fn check(&mut self, firewall: &Firewall<impl Xen, impl StoreRing + 'static>) -> Result<(), String> {
         let engine = firewall.engine().engine();
-        let flows = engine.flows().fault().map(|fault| ("flows", fault));
+        let flows = engine.places().fault(engine.flows().len()).map(|fault| ("flows", fault));
         let at_mappings = self.turns.is_multiple_of(TURNS);
         self.turns += 1;
         let mappings = || if at_mappings { engine.mappings().fault() } else { None };
