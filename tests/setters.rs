@@ -7,6 +7,7 @@ use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::Side;
 use ravelin::engine::settings::{Quotas, UplinkPings};
 use ravelin::tables::allowance::Rate;
+use ravelin::tables::share::Account;
 use std::net::Ipv4Addr;
 use support::*;
 
@@ -47,7 +48,7 @@ fn opened(world: &mut World, first: u16, tries: u16) -> usize {
 }
 
 #[test]
-fn a_limit_of_flows_that_is_lowered_ends_none_and_allows_no_more() {
+fn a_limit_of_flows_that_is_lowered_ends_none_and_is_reached_as_new_ones_begin() {
     let mut world = World::new();
     assert_eq!(opened(&mut world, 1000, 20), 20);
     world.engine.set_quotas(Quotas { flows_per_client: 10, ..settings().quotas });
@@ -56,9 +57,15 @@ fn a_limit_of_flows_that_is_lowered_ends_none_and_allows_no_more() {
     assert_eq!(engine.places().fault(engine.flows().len()), None);
     // What there is goes on.
     assert_eq!(opened(&mut world, 1000, 20), 20);
-    // A new one takes the place of the oldest: there are never more.
-    opened(&mut world, 2000, 5);
-    assert_eq!(world.flows(), 20);
+    // A new one takes the place of the two oldest, until there are as many as there may be.
+    for left in [19, 18, 17] {
+        assert_eq!(opened(&mut world, 2000 + left, 1), 1);
+        assert_eq!(world.flows(), usize::from(left));
+        let engine = world.engine.engine();
+        assert_eq!(engine.places().fault(engine.flows().len()), None);
+    }
+    assert_eq!(opened(&mut world, 2100, 20), 20);
+    assert_eq!(world.flows(), 10);
     world.engine.set_quotas(Quotas { flows_per_client: 40, ..settings().quotas });
     opened(&mut world, 3000, 100);
     assert_eq!(world.flows(), 40);
@@ -82,6 +89,24 @@ fn a_limit_of_ports_that_is_lowered_holds_for_new_ones() {
     assert!(world.engine.engine().mappings().len() <= before);
     world.engine.set_quotas(quotas(6));
     assert!(open(&mut world, 3001));
+}
+
+#[test]
+fn ports_above_a_limit_that_is_lowered_are_given_back_as_new_ones_are_taken() {
+    let mut world = World::new();
+    let held = |world: &World| world.engine.engine().mappings().held(Account::client(ONE));
+    let open = |world: &mut World, port| {
+        only_forward(world.client(ONE, udp((C1, port), (R, 53))), Side::Uplink);
+    };
+    (2000..2010).for_each(|port| open(&mut world, port));
+    // All flows are over, and their ports in quarantine.
+    world.wait(121);
+    assert_eq!((world.flows(), held(&world)), (0, 10));
+    world.engine.set_quotas(Quotas { ports_per_client: 5, ..settings().quotas });
+    for (port, left) in [(3000, 9), (3001, 8), (3002, 7), (3003, 6), (3004, 5), (3005, 5)] {
+        open(&mut world, port);
+        assert_eq!(held(&world), left);
+    }
 }
 
 #[test]

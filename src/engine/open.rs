@@ -216,6 +216,7 @@ impl Datapath {
         if let Some(port) = forwarded_port {
             flow.outer_port = port;
         }
+        self.shrink(&flow, now);
         let entered = self.clear_name(now, &flow).and_then(|()| {
             self.flows.insert(flow, Tick::at(now), &mut self.places).map_err(|refusal| match refusal {
                 FlowRefusal::NoRoom => DropReason::FlowLimit,

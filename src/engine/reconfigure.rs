@@ -25,8 +25,8 @@ impl<D: Packet> Engine<D> {
         self.datapath.settings.client_gateway = address;
     }
 
-    /// Replaces what clients may take. Whoever has more keeps it and gets no more: what is new
-    /// takes the place of its oldest.
+    /// Replaces what clients may take. Whoever has more keeps it and gets no more: what is new takes the place of its two
+    /// oldest, until it has what it may.
     pub fn set_quotas(&mut self, quotas: Quotas) {
         self.datapath.set_quotas(quotas);
     }

@@ -88,6 +88,15 @@ impl Datapath {
         Ok(Some(port))
     }
 
+    /// Whoever has more flows than it may, since that was lowered, has one less with each that is new: another ends besides
+    /// the one that gave its place.
+    pub(super) fn shrink(&mut self, flow: &Flow, now: Moment) {
+        let account = payer(flow);
+        if self.places.is_at_cap(account) {
+            self.evict(self.who_gives_way(account, Want::Place, None), now);
+        }
+    }
+
     fn evict(&mut self, id: Option<Id<Flow>>, now: Moment) {
         if let Some(id) = id {
             self.end(id, now);

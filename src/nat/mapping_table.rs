@@ -117,7 +117,7 @@ impl Mappings {
         self.records.set_membership(account, member);
     }
 
-    /// Changes how many ports of one protocol one client may hold. Who holds more keeps them.
+    /// Changes how many ports of one protocol one client may hold. Who holds more keeps them until they are free.
     pub fn set_ports_per_client(&mut self, ports: u32) {
         for (share, kind) in self.shares.iter_mut().zip(PoolKind::ALL) {
             share.set_caps(cap(kind, ports));
@@ -230,7 +230,15 @@ impl Mappings {
             return Err(Shortage { reason, want, debtor: None });
         };
         if !share.has_room(owner) {
-            return self.recycle(owner, pool).ok_or(Shortage { reason, want, debtor: None });
+            let port = self.recycle(owner, pool).ok_or(Shortage { reason, want, debtor: None })?;
+            let share = self.shares.get(pool.position());
+            // Whoever has more than it may, since that was lowered, has one less with each that is new.
+            if share.is_some_and(|share| share.is_at_cap(owner))
+                && let Some(another) = self.recycle(owner, pool)
+            {
+                self.give_port(pool, another);
+            }
+            return Ok(port);
         }
         if self.free(pool) == 0 {
             self.free_one(pool, now);

@@ -46,7 +46,8 @@ impl Account {
 struct Holding {
     count: u32,
     cap: u32,
-    /// What it held when its cap was last changed.
+    /// What it may still hold of what it held when its cap was last changed: less with everything that it gives, but for
+    /// what comes in the place of that.
     kept: u32,
     member: Membership,
 }
@@ -108,7 +109,7 @@ impl Share {
         }
     }
 
-    /// Changes the cap of every account. Who holds more keeps it.
+    /// Changes the cap of every account. Who holds more keeps it, and has less with each that it gives.
     pub fn set_caps(&mut self, cap: u32) {
         for holding in &mut self.holdings {
             holding.cap = cap;
@@ -139,6 +140,13 @@ impl Share {
         holding.count < holding.cap
             && (holding.count < guaranteed
                 || self.common < self.capacity.saturating_sub(self.floor * self.members))
+    }
+
+    /// Whether one more would be more than `account` may hold. After it gave one for that, it is so because its cap was
+    /// lowered.
+    pub fn is_at_cap(&self, account: Account) -> bool {
+        let holding = self.holding(account);
+        holding.count >= holding.cap
     }
 
     /// Whether one more would be more than half of all there is, and more than `account` is guaranteed.
@@ -210,6 +218,7 @@ impl Share {
                 self.common = self.common.saturating_sub(1);
             }
             holding.count -= 1;
+            holding.kept = holding.kept.min(holding.count + 1);
         }
     }
 
@@ -245,6 +254,13 @@ mod tests {
         assert_eq!(fill(&mut share, ONE), 75);
         share.set_caps(10);
         assert_eq!((share.held(ONE), share.has_room(ONE), share.fault(75)), (75, false, None));
+        share.give(ONE);
+        share.give(ONE);
+        share.take(ONE);
+        assert_eq!((share.held(ONE), share.fault(74)), (74, None));
+        // What is given does not come back.
+        share.take(ONE);
+        assert_eq!(share.fault(75), Some(Fault::OverCap(ONE)));
         (0..66).for_each(|_| share.give(ONE));
         assert_eq!(fill(&mut share, ONE), 10);
         share.set_caps(20);
