@@ -1,6 +1,8 @@
 //! The client vifs, by slot: who is there, who owns which address, what XenStore says of them.
 
-use super::backend_devices::{Changed, changed_in, list};
+use super::backend_devices::{Changed, changed_in};
+use super::device_scan::DeviceScan;
+use super::new_device::NewDevice;
 use super::ownership::Owners;
 use crate::base::side::{ClientSlot, MAX_CLIENTS};
 use crate::base::sort::sort_by_key;
@@ -9,7 +11,7 @@ use crate::base::time::Moment;
 use crate::config::change::Ownership;
 use crate::store::{Job, StoreError, StoreRing};
 use crate::tables::share::Account;
-use crate::vif::backend_directory::{BackendDirectory, make_room};
+use crate::vif::backend_directory::make_room;
 use crate::vif::client::{ClientSteps, ClientVif, RingsChange};
 use crate::vif::device_id::DeviceId;
 use crate::vif::event::{ClientEvent, VifEvent};
@@ -52,19 +54,11 @@ enum SlotState {
     Taken(ClientVif),
 }
 
-#[derive(Debug)]
-struct NewDevice {
-    id: DeviceId,
-    job: Job<Result<BackendDirectory, StoreError>>,
-    /// It changed meanwhile: if it was not there yet, it may be now.
-    stale: bool,
-}
-
 impl SlotState {
     fn id(&self) -> Option<DeviceId> {
         match self {
             Self::Vacant => None,
-            Self::New(device) => Some(device.id),
+            Self::New(device) => Some(device.id()),
             Self::Taken(vif) => Some(vif.id()),
         }
     }
@@ -84,10 +78,7 @@ pub struct ClientVifs {
     owners: Owners,
     /// Addresses that came and went since [`Self::take_changes`].
     changes: Vec<Ownership>,
-    /// The listing of all devices that is under way.
-    scan: Option<Job<Result<Vec<DeviceId>, StoreError>>>,
-    /// Devices are to be listed (again).
-    scan_wanted: bool,
+    scan: DeviceScan,
     /// Nodes that nobody reads are being removed.
     clearing: Option<Job<Result<(), StoreError>>>,
 }
@@ -101,7 +92,7 @@ impl ClientVifs {
     ) {
         match changed_in(path) {
             Changed::Device(id) => self.device_changed(id, platform),
-            Changed::Devices => self.scan_wanted = true,
+            Changed::Devices => self.scan.want(),
             Changed::Nothing => {}
         }
     }
@@ -115,8 +106,8 @@ impl ClientVifs {
     }
 
     /// Whether all devices are to be listed now.
-    pub fn wants_scan(&self) -> bool {
-        self.scan_wanted && self.scan.is_none()
+    pub fn wants_scan(&self, now: Moment) -> bool {
+        self.scan.is_due(now)
     }
 
     fn device_changed<X: Xen, R: StoreRing + 'static>(
@@ -140,9 +131,7 @@ impl ClientVifs {
             return platform.events.emit(VifEvent::Client(id, full));
         }
         let split = if index < SPLIT_CLIENTS { Support::Yes } else { Support::No };
-        let store = platform.store.clone();
-        let job = Job::new(async move { BackendDirectory::discover(id, token(index), split, &store).await });
-        let place = SlotState::New(NewDevice { id, job, stale: false });
+        let place = SlotState::New(NewDevice::new(id, token(index), split, platform.now));
         match self.slots.get_mut(index) {
             Some(vacant) => *vacant = place,
             None => self.slots.push(place),
@@ -157,7 +146,7 @@ impl ClientVifs {
         platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         let mut failed = None;
-        if news == News::Some || self.scan_wanted {
+        if news == News::Some || self.scan.is_due(platform.now) {
             failed = self.follow_scan(platform).or(self.follow_clearing());
         }
         for index in 0..self.slots.len() {
@@ -173,7 +162,7 @@ impl ClientVifs {
                         failed = self.take_steps(index, steps, platform).or(failed);
                     }
                 }
-                Some(SlotState::New(_)) if news == News::Some => {
+                Some(SlotState::New(device)) if news == News::Some || device.is_due(platform.now) => {
                     failed = self.welcome(index, platform).or(failed);
                 }
                 _ => {}
@@ -190,8 +179,8 @@ impl ClientVifs {
     ) -> Option<StoreError> {
         let place = self.slots.get_mut(index)?;
         let SlotState::New(device) = place else { return None };
-        let Poll::Ready(found) = device.job.poll() else { return None };
-        let (id, stale) = (device.id, device.stale);
+        let found = device.next(platform.store, platform.now)?;
+        let (id, stale) = (device.id(), device.stale);
         match found {
             Ok(directory) => {
                 let found = ClientEvent::Found(directory.identity().clone());
@@ -205,6 +194,7 @@ impl ClientVifs {
                 *place = SlotState::Taken(vif);
                 self.take_steps(index, steps, platform)
             }
+            Err(error) if error.is_transient() => Some(error),
             Err(error) => {
                 *place = SlotState::Vacant;
                 // It is not there (any more), or not yet.
@@ -222,14 +212,7 @@ impl ClientVifs {
         platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         loop {
-            if self.scan.is_none() && self.scan_wanted {
-                self.scan_wanted = false;
-                let store = platform.store.clone();
-                self.scan = Some(Job::new(async move { list(&store).await }));
-            }
-            let Poll::Ready(listed) = self.scan.as_mut()?.poll() else { return None };
-            self.scan = None;
-            match listed {
+            match self.scan.next(platform.store, platform.now)? {
                 Ok(mut devices) => {
                     devices.extend(self.slots.iter().filter_map(SlotState::id));
                     sort_by_key(&mut devices, |id| u64::from(id.domain.0) << 32 | u64::from(id.device));
@@ -319,9 +302,10 @@ impl ClientVifs {
     pub fn deadline(&self, looks: &LookLimit) -> Option<Moment> {
         let vifs = self.slots.iter().filter_map(|place| match place {
             SlotState::Taken(vif) => vif.deadline(looks.next_look(vif.id().domain)),
-            _ => None,
+            SlotState::New(device) => device.deadline(),
+            SlotState::Vacant => None,
         });
-        vifs.min()
+        vifs.chain(self.scan.deadline()).min()
     }
 
     /// The vif on a slot.

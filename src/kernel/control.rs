@@ -119,9 +119,9 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         let mut news = if self.store.take_news() { News::Some } else { News::None };
         // A change of nodes that were looked at often enough is for later.
         let due = self.deadline(vifs).is_some_and(|due| due <= now)
-            || self.requests.is_due()
-            || self.search.is_due()
-            || vifs.clients.wants_scan();
+            || self.requests.is_due(now)
+            || self.search.is_due(now)
+            || vifs.clients.wants_scan(now);
         if news == News::None && !due {
             // What an event made us ask may stay without a reply.
             self.look_for_silence(now);
@@ -131,7 +131,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         loop {
             self.advance_clients(news, xen, vifs, now);
             self.advance_uplink(news, xen, vifs, now);
-            match self.requests.next(&self.store) {
+            match self.requests.next(&self.store, now) {
                 Ok(Some(request)) => return StoreWork::Requested(request),
                 Ok(None) => {}
                 Err(error) => self.note(Some(error)),
@@ -229,8 +229,10 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     pub fn deadline(&self, vifs: &Vifs) -> Option<Moment> {
         let clients = vifs.clients.deadline(&self.looks);
         let uplink = vifs.uplink.as_ref().and_then(Uplink::deadline);
+        let asked_again = [self.requests.deadline(), self.search.deadline()];
         [clients, uplink, self.held.deadline(), self.silence.deadline(), self.events.deadline()]
             .into_iter()
+            .chain(asked_again)
             .flatten()
             .min()
     }

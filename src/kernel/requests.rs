@@ -1,6 +1,8 @@
 //! What the toolstack asks of the whole domain: `control/shutdown` and `control/sysrq`
 //! (`docs/misc/xenstore-paths.pandoc`).
 
+use super::retry::Retry;
+use crate::base::time::Moment;
 use crate::store::{Job, Nodes, Store, StoreError, StoreRing};
 use crate::xen::Shutdown;
 use alloc::string::String;
@@ -114,6 +116,8 @@ pub struct Requests {
     job: Option<Job<Result<Option<Request>, StoreError>>>,
     /// The nodes changed since they were last read.
     stale: bool,
+    /// Reading them failed: a request may wait that nothing announces again.
+    retry: Retry,
 }
 
 impl Requests {
@@ -123,25 +127,49 @@ impl Requests {
     }
 
     /// Whether [`Self::next`] has something to ask.
-    pub fn is_due(&self) -> bool {
-        self.stale && self.job.is_none()
+    pub fn is_due(&self, now: Moment) -> bool {
+        self.job.is_none() && (self.stale || self.retry.is_due(now))
+    }
+
+    /// When it has, if nothing happens before.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.retry.deadline()
     }
 
     /// The next request as far as XenStore has answered; asks for more.
     ///
     /// # Errors
-    /// Those of XenStore; the nodes are then read again when they change.
-    pub fn next<R: StoreRing + 'static>(&mut self, store: &Store<R>) -> Result<Option<Request>, StoreError> {
+    /// Those of XenStore, each once while it lasts; the nodes are read again a second later.
+    pub fn next<R: StoreRing + 'static>(
+        &mut self,
+        store: &Store<R>,
+        now: Moment,
+    ) -> Result<Option<Request>, StoreError> {
         loop {
-            if self.is_due() {
+            if self.is_due(now) {
                 self.stale = false;
+                self.retry.begin();
                 self.job = Some(Job::new(take_request(store.clone())));
             }
             let Some(Poll::Ready(request)) = self.job.as_mut().map(Job::poll) else { return Ok(None) };
             self.job = None;
-            if let Some(request) = request? {
-                return Ok(Some(request));
+            match request {
+                Ok(request) => {
+                    self.retry.succeed();
+                    if request.is_some() {
+                        return Ok(request);
+                    }
+                }
+                Err(error) => {
+                    if let Some(new) = self.retry.fail(error, now) {
+                        return Err(new);
+                    }
+                }
             }
         }
     }
 }
+
+#[cfg(test)]
+#[path = "requests_tests.rs"]
+mod tests;

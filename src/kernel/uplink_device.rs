@@ -68,7 +68,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     fn find_uplink<X: Xen>(&mut self, xen: &mut X, vifs: &mut Vifs, now: Moment) {
         loop {
             let need = if vifs.uplink.is_none() { Need::Uplink } else { Need::Names };
-            match self.search.next(&self.store, need) {
+            match self.search.next(&self.store, need, now) {
                 None => return,
                 Some(Ok(listing)) => self.take_listing(listing, xen, vifs, now),
                 Some(Err(error)) => self.note(Some(error)),

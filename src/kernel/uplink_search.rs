@@ -1,8 +1,10 @@
 //! The search for an uplink: our network devices are listed when they change, and the first that can be used is taken.
 
 use super::backend_devices::directory_or_empty;
+use super::retry::Retry;
 use crate::base::sort::sort_by_key;
 use crate::base::text::decimal;
+use crate::base::time::Moment;
 use crate::store::{Job, Store, StoreError, StoreRing};
 use crate::vif::frontend_directory::{self, FrontendDirectory};
 use alloc::vec::Vec;
@@ -39,7 +41,7 @@ impl Listing {
                 Ok(directory) => return Ok(Self { devices, found: Some(directory), unusable }),
                 // It went away, or is still being made: another event will tell.
                 Err(StoreError::NoEntry) => {}
-                Err(error) if error.is_about_the_request() => {
+                Err(error) if error.is_about_the_request() && !error.is_transient() => {
                     unusable.push((device, error));
                 }
                 Err(error) => return Err(error),
@@ -64,6 +66,8 @@ pub(super) struct UplinkSearch {
     listing: Option<Job<Result<Listing, StoreError>>>,
     /// Devices came or went since they were last listed.
     stale: bool,
+    /// The last listing failed.
+    retry: Retry,
     /// Network devices beside the uplink that were reported as not used.
     pub(super) unused: Vec<u32>,
 }
@@ -75,22 +79,67 @@ impl UplinkSearch {
     }
 
     /// Whether [`Self::next`] has something to ask.
-    pub(super) fn is_due(&self) -> bool {
-        self.stale && self.listing.is_none()
+    pub(super) fn is_due(&self, now: Moment) -> bool {
+        self.listing.is_none() && (self.stale || self.retry.is_due(now))
     }
 
-    /// The next listing, if XenStore has answered.
+    /// When it has, if nothing happens before.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.retry.deadline()
+    }
+
+    /// The next listing, if XenStore has answered. One that failed is begun again a second later, and the same failure
+    /// is returned once.
     pub(super) fn next<R: StoreRing + 'static>(
         &mut self,
         store: &Store<R>,
         need: Need,
+        now: Moment,
     ) -> Option<Result<Listing, StoreError>> {
-        if self.is_due() {
+        if self.is_due(now) {
             self.stale = false;
+            self.retry.begin();
             self.listing = Some(Job::new(Listing::read(need, store.clone())));
         }
         let Poll::Ready(listing) = self.listing.as_mut()?.poll() else { return None };
         self.listing = None;
-        Some(listing)
+        match listing {
+            Ok(listing) => {
+                self.retry.succeed();
+                Some(Ok(listing))
+            }
+            Err(error) => self.retry.fail(error, now).map(Err),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fake::FakeXenstored;
+    use crate::vif::lifecycle::RETRY_AFTER;
+
+    #[test]
+    fn a_search_that_xenstore_refuses_is_begun_again_a_second_later_and_no_device_is_unusable_for_it() {
+        for asked in ["Directory device/vif", "Read device/vif/0/backend"] {
+            let daemon = FakeXenstored::default();
+            let (store, mut search) = (Store::new(daemon.ring()), UplinkSearch::default());
+            daemon.set("device/vif/0/backend", "/local/domain/2/backend/vif/1/0");
+            daemon.refuse(asked, "EBUSY", 1);
+            let start = Moment::from_nanoseconds(1_000_000_000);
+            search.look_again();
+            let mut next = |now| loop {
+                let next = search.next(&store, Need::Uplink, now);
+                if next.is_some() || store.unanswered() == 0 {
+                    return (next.map(|listing| listing.map(|listing| listing.devices)), search.deadline());
+                }
+                daemon.run();
+                store.poll().unwrap();
+            };
+            let again = start + RETRY_AFTER;
+            assert_eq!(next(start), (Some(Err(StoreError::Busy)), Some(again)), "{asked}");
+            assert_eq!(next(start), (None, Some(again)), "{asked}");
+            assert_eq!(next(again), (Some(Ok([0].into())), None), "{asked}");
+        }
     }
 }

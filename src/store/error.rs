@@ -41,6 +41,8 @@ pub enum StoreError {
     NotText,
     /// The value is not a decimal number in range.
     NotANumber(Excerpt),
+    /// The value is not an Ethernet address.
+    NotAMac(Excerpt),
     /// xenstored did not answer in time.
     Timeout,
     /// xenstored sent nonsense: the connection is not used any more.
@@ -51,6 +53,21 @@ impl StoreError {
     /// Whether XenStore itself still works: only this one request, or what it is about, is at fault.
     pub fn is_about_the_request(&self) -> bool {
         !matches!(self, Self::Timeout | Self::Violation(_))
+    }
+
+    /// Whether the same request may be granted later, with nothing changed that it is about.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Conflict | Self::TooBig | Self::NoSpace | Self::Quota | Self::Busy | Self::Other(_) => true,
+            Self::TooManyRequests | Self::Timeout => true,
+            Self::NoEntry | Self::AccessDenied | Self::Invalid | Self::Exists | Self::Unsupported => false,
+            Self::Path(_)
+            | Self::TooLong
+            | Self::NotText
+            | Self::NotANumber(_)
+            | Self::NotAMac(_)
+            | Self::Violation(_) => false,
+        }
     }
 
     /// Whether we own as many nodes as we may.
@@ -122,6 +139,7 @@ impl fmt::Display for StoreError {
             Self::TooManyRequests => f.write_str("too many requests wait for a reply"),
             Self::NotText => f.write_str("value is not UTF-8"),
             Self::NotANumber(found) => write!(f, "value {found}; expected a decimal number in range"),
+            Self::NotAMac(found) => write!(f, "value {found}; expected an Ethernet address"),
             Self::Timeout => f.write_str("no answer in time"),
             Self::Violation(violation) => write!(f, "protocol violated: {violation}"),
         }

@@ -29,6 +29,8 @@ struct FakeDaemon {
     replies: VecDeque<u8>,
     ring: VecDeque<u8>,
     conflicts: usize,
+    /// What is refused, with which error and how often.
+    refusals: Vec<(String, &'static str, usize)>,
     asked: Vec<String>,
     silent: bool,
 }
@@ -70,6 +72,11 @@ impl FakeXenstored {
     /// Lets the next commits fail.
     pub(crate) fn conflict(&self, times: usize) {
         self.0.borrow_mut().conflicts = times;
+    }
+
+    /// Refuses the next `times` requests that begin so, as in [`Self::asked`].
+    pub(crate) fn refuse(&self, asked: &str, error: &'static str, times: usize) {
+        self.0.borrow_mut().refusals.push((asked.into(), error, times));
     }
 
     /// Answers no more.
@@ -130,7 +137,7 @@ impl StoreRing for FakeRing {
 impl FakeDaemon {
     fn run(&mut self) {
         while let Some((kind, request, transaction, payload)) = self.next_request() {
-            let reply = self.answer(kind, transaction, &payload);
+            let reply = self.refusal().map_or_else(|| self.answer(kind, transaction, &payload), Err);
             let (kind, payload) = match reply {
                 Ok(payload) if payload.len() > MAX_PAYLOAD_BYTES => (MessageKind::Error, b"E2BIG\0".to_vec()),
                 Ok(payload) => (kind, payload),
@@ -145,6 +152,16 @@ impl FakeDaemon {
         let room = RING_BYTES - self.ring.len();
         let count = room.min(self.replies.len());
         self.ring.extend(self.replies.drain(..count));
+    }
+
+    /// How the last request is refused, if it is.
+    fn refusal(&mut self) -> Option<&'static str> {
+        let asked = self.asked.last()?;
+        let refused =
+            |(begins, _, times): &&mut (String, &str, usize)| *times > 0 && asked.starts_with(&**begins);
+        let (_, error, times) = self.refusals.iter_mut().find(refused)?;
+        *times -= 1;
+        Some(error)
     }
 
     fn next_request(&mut self) -> Option<(MessageKind, u32, u32, Vec<u8>)> {

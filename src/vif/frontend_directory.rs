@@ -68,7 +68,7 @@ impl FrontendDirectory {
             return Err(StoreError::NoEntry);
         };
         let backend = decimal(&backend).ok_or_else(|| StoreError::NotANumber(Excerpt::of(&backend)))?;
-        let mac = mac.parse().map_err(|_| StoreError::Other(Excerpt::of(&mac)))?;
+        let mac = mac.parse().map_err(|_| StoreError::NotAMac(Excerpt::of(&mac)))?;
         let found = BusState::parse(&found);
         let addresses = store.read_peer(&format!("{back}/ip")).await?.unwrap_or_default();
         let refused_mtu = mtu.as_deref().filter(|text| parse_mtu(text).is_none()).map(Excerpt::of);
