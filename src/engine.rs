@@ -32,6 +32,7 @@ use core::net::Ipv4Addr;
 use self::datapath::{Datapath, Entropy, PacketView, Verdict};
 pub use self::revalidate::Progress;
 pub use self::settings::Settings;
+use crate::base::bug::OrBug;
 use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
@@ -39,6 +40,7 @@ use crate::base::time::{Moment, UnixSeconds};
 use crate::engine::counters::Counters;
 use crate::flow::fragments::Fragments;
 use crate::guard::RuleTable;
+use crate::nat::translation::{Original, Translation};
 use crate::route::segmentation::Segmented;
 use crate::tables::share::{Account, Membership};
 use crate::wire::ipv4::{Ipv4, Ipv4Fault, Part};
@@ -46,18 +48,18 @@ use crate::wire::packet::{Gso, Offload, Packet};
 
 /// Where packets leave the engine.
 pub trait Output<D> {
-    /// `packet` was rewritten and leaves by `to`. It fits that side's MTU, or its GSO segments do.
-    fn forward(&mut self, to: Side, packet: D);
+    /// `packet` came from `from`, and its header says `ip`. Cuts off what lies behind its end, notes what is to be known of
+    /// it later, and says whether it may go on as far as its keeper knows. (The engine knows rules, flows and addresses.)
+    fn admit(&mut self, from: Side, packet: &mut D, ip: &Ipv4) -> Result<(), DropReason>;
+
+    /// `packet` was rewritten and leaves by `to` for `destination`. It fits that side's MTU, or its GSO segments do.
+    fn forward(&mut self, to: Side, packet: D, destination: Ipv4Addr, original: Original);
 
     /// The engine made an IP packet: an ICMP error or a RST, at most 576 bytes.
-    fn reply(&mut self, to: Side, packet: &[u8]);
+    fn reply(&mut self, to: Side, packet: &[u8], destination: Ipv4Addr);
 
-    /// `packet` was rewritten, leaves by `to`, and must be cut into fragments of at most `mtu` bytes.
-    fn fragment(&mut self, to: Side, packet: D, mtu: u16);
-
-    /// Cuts link-layer padding off `packet`, so that its IP packet has `total_bytes`, fewer than before, and takes the
-    /// memory behind that back.
-    fn trim(&mut self, packet: &mut D, total_bytes: usize);
+    /// `packet` was rewritten, says what `ip` says, leaves by `to`, and must be cut into fragments of at most `mtu` bytes.
+    fn fragment(&mut self, to: Side, packet: D, ip: &Ipv4, mtu: u16, original: Original);
 
     /// `packet` goes nowhere.
     fn discard(&mut self, packet: D, why: DropReason);
@@ -168,13 +170,23 @@ impl<D: Packet> Engine<D> {
         self.take(now, Side::Uplink, packet, output);
     }
 
-    /// Takes a packet back that was to leave by the uplink, whose next hop does not answer. The client that
-    /// sent it is told (RFC 1122 section 2.3.2.1, type 3 code 1).
-    pub fn unreachable(&mut self, now: Moment, mut packet: D, output: &mut impl Output<D>) {
+    /// Takes a packet back that was to leave by the uplink, whose next hop does not answer. The client that sent it as
+    /// `original` says is told (RFC 1122 section 2.3.2.1, type 3 code 1); nobody is of one of our own, which has none.
+    pub fn unreachable(
+        &mut self,
+        now: Moment,
+        mut packet: D,
+        original: Option<Original>,
+        output: &mut impl Output<D>,
+    ) {
         let total = packet.total_bytes();
-        if let Ok(ip) = Ipv4::read(packet.header(), total) {
+        if let Some(original) = original
+            && let Ok(ip) =
+                Ipv4::read(packet.header(), total).or_bug("a packet that was rewritten cannot be read")
+        {
             let offload = packet.offload();
-            self.datapath.report_unreachable(now, &mut PacketView { header: packet.header(), ip, offload });
+            let mut view = PacketView { header: packet.header_mut(), ip, offload };
+            self.datapath.report_unreachable(now, &mut view, original);
         }
         self.send_answer(output);
         self.discard(packet, DropReason::Unreachable, output);
@@ -213,19 +225,19 @@ impl<D: Packet> Engine<D> {
             Ok(ip) => ip,
             Err(fault) => return self.discard(packet, fault.into(), output),
         };
-        if usize::from(ip.total_bytes) < available {
-            output.trim(&mut packet, usize::from(ip.total_bytes));
+        if let Err(why) = output.admit(from, &mut packet, &ip) {
+            return self.discard(packet, why, output);
         }
         let Some(from) = self.datapath.clients().inside(from) else {
             return self.discard(packet, DropReason::NoClient, output);
         };
         let offload = packet.offload();
-        let mut view = PacketView { header: packet.header(), ip, offload };
+        let mut view = PacketView { header: packet.header_mut(), ip, offload };
         if let Err(why) = self.datapath.screen(from, &view) {
             return self.discard(packet, why, output);
         }
         if ip.part != Part::Whole {
-            return self.take_fragment(now, from, packet, output);
+            return self.take_fragment(now, from, packet, ip, output);
         }
         let verdict = self.datapath.judge_packet(now, from, &mut view);
         self.carry_out(from, packet, &ip, verdict, output);
@@ -237,17 +249,18 @@ impl<D: Packet> Engine<D> {
         match verdict {
             Verdict::Discard(why) => self.discard(packet, why, output),
             Verdict::Forward(translation) => match packet.offload().gso {
-                Some(gso) => self.forward_segmented(from, translation.to, packet, *ip, gso, output),
+                Some(gso) => self.forward_segmented(from, translation, packet, *ip, gso, output),
                 None => {
                     let Some(exit) = self.datapath.clients().outside(translation.to) else {
                         return self.discard(packet, DropReason::NoClient, output);
                     };
                     self.datapath.count_forwarded(from, translation.to, 1);
                     let mtu = self.datapath.mtu(translation.to);
+                    let original = translation.original(ip);
                     if ip.total_bytes > mtu {
-                        output.fragment(exit, packet, mtu);
+                        output.fragment(exit, packet, &translation.translated(ip), mtu, original);
                     } else {
-                        output.forward(exit, packet);
+                        output.forward(exit, packet, translation.destination, original);
                     }
                 }
             },
@@ -261,30 +274,30 @@ impl<D: Packet> Engine<D> {
     fn forward_segmented(
         &mut self,
         from: Side,
-        to: Side,
+        translation: Translation,
         mut packet: D,
         ip: Ipv4,
         gso: Gso,
         output: &mut impl Output<D>,
     ) {
-        let Some(exit) = self.datapath.clients().outside(to) else {
+        let Some(exit) = self.datapath.clients().outside(translation.to) else {
             return self.discard(packet, DropReason::NoClient, output);
         };
         let asked = Segmented::of(packet.header(), &ip, gso.segment_bytes);
         // What fits in no way has been turned back.
-        let made = asked.within(self.datapath.mtu(to)).unwrap_or(asked);
+        let made = asked.within(self.datapath.mtu(translation.to)).unwrap_or(asked);
         if made != asked {
             let gso = Some(Gso { segment_bytes: made.segment_bytes(), ..gso });
             packet.set_offload(Offload { gso, ..packet.offload() });
         }
-        self.datapath.count_forwarded(from, to, made.count());
-        output.forward(exit, packet);
+        self.datapath.count_forwarded(from, translation.to, made.count());
+        output.forward(exit, packet, translation.destination, translation.original(&ip));
     }
 
     /// Sends the answer that the last packet asked for.
     fn send_answer(&mut self, output: &mut impl Output<D>) {
-        if let Some((to, answer)) = self.datapath.take_reply() {
-            output.reply(to, answer);
+        if let Some((to, destination, reply)) = self.datapath.take_reply() {
+            output.reply(to, reply, destination);
         }
     }
 

@@ -10,6 +10,8 @@ use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
 use ravelin::engine::{Engine, Output, Progress, Settings};
 use ravelin::guard::RuleTable;
+use ravelin::nat::translation::Original;
+use ravelin::wire::ipv4::Ipv4;
 use ravelin::wire::packet::{Offload, Packet};
 use ravelin::xen::meter::{self, Meter, Payer};
 use std::net::Ipv4Addr;
@@ -71,7 +73,11 @@ impl Flat {
 }
 
 impl Packet for Flat {
-    fn header(&mut self) -> &mut [u8] {
+    fn header(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    fn header_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.length]
     }
 
@@ -91,25 +97,26 @@ struct Last {
     forwarded: usize,
     discarded: usize,
     answered: usize,
-    packet: Option<(Side, Flat)>,
+    packet: Option<(Side, Flat, Original)>,
 }
 
 impl Output<Flat> for Last {
-    fn forward(&mut self, to: Side, packet: Flat) {
-        self.forwarded += 1;
-        self.packet = Some((to, packet));
+    fn admit(&mut self, _: Side, packet: &mut Flat, ip: &Ipv4) -> Result<(), DropReason> {
+        packet.length = ip.total_bytes.into();
+        Ok(())
     }
 
-    fn reply(&mut self, _: Side, _: &[u8]) {
+    fn forward(&mut self, to: Side, packet: Flat, _: Ipv4Addr, original: Original) {
+        self.forwarded += 1;
+        self.packet = Some((to, packet, original));
+    }
+
+    fn reply(&mut self, _: Side, _: &[u8], _: Ipv4Addr) {
         self.answered += 1;
     }
 
-    fn fragment(&mut self, to: Side, packet: Flat, _: u16) {
-        self.forward(to, packet);
-    }
-
-    fn trim(&mut self, packet: &mut Flat, total_bytes: usize) {
-        packet.length = total_bytes;
+    fn fragment(&mut self, to: Side, packet: Flat, ip: &Ipv4, _: u16, original: Original) {
+        self.forward(to, packet, ip.destination, original);
     }
 
     fn discard(&mut self, _: Flat, _: DropReason) {
@@ -181,11 +188,11 @@ fn no_packet_allocates() {
             let from = from.map_or(Side::Uplink, Side::Client);
             give(&mut engine, now, from, *packet, &mut last);
             // What arrived is answered, or an error about it is sent, or it could not be delivered.
-            if let Some((to, arrived)) = last.packet.take() {
+            if let Some((to, arrived, original)) = last.packet.take() {
                 match n % 4 {
                     0 => {}
                     1 => give(&mut engine, now, to, arrived.error(3, 3), &mut last),
-                    2 if to == Side::Uplink => engine.unreachable(now, arrived, &mut last),
+                    2 if to == Side::Uplink => engine.unreachable(now, arrived, Some(original), &mut last),
                     _ => give(&mut engine, now, to, arrived.returned(), &mut last),
                 }
             }
@@ -217,7 +224,11 @@ fn no_packet_allocates() {
 struct Handle([u64; 6]);
 
 impl Packet for Handle {
-    fn header(&mut self) -> &mut [u8] {
+    fn header(&self) -> &[u8] {
+        &[]
+    }
+
+    fn header_mut(&mut self) -> &mut [u8] {
         &mut []
     }
 

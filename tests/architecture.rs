@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("xen", &["base", "store"]),
     ("vif", &["base", "tables", "wire", "store", "guard", "route", "xen"]),
     ("config", &["base", "tables", "guard", "engine"]),
-    ("kernel", &["base", "tables", "wire", "store", "route", "engine", "xen", "vif", "config"]),
+    ("kernel", &["base", "tables", "wire", "store", "nat", "route", "engine", "xen", "vif", "config"]),
     (
         "sim",
         &["base", "tables", "wire", "store", "guard", "route", "engine", "xen", "vif", "config", "kernel"],

@@ -83,7 +83,7 @@ fn what_is_neither_ipv4_nor_arp_is_of_no_protocol_of_ours() {
     let mut world = Injection::boot();
     let short = frame(GATEWAY_MAC.0, client_mac(0), &datagram(client_address(0), SERVER)[..15]);
     let frames = [ipv6(sent_to(SERVER)), short];
-    assert_eq!(drops_from_client(&mut world, &frames), [(DropReason::Protocol, 2)]);
+    assert_eq!(drops_from_client(&mut world, &frames), [(DropReason::Protocol, 1), (DropReason::IpShort, 1)]);
     let outside = ipv6(frame(UPLINK_MAC, ROUTER.0, &datagram(SERVER, FIREWALL)));
     assert_eq!(drops_from_uplink(&mut world, &[outside]), [(DropReason::Protocol, 1)]);
 }

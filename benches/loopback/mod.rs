@@ -8,6 +8,7 @@ use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
 use ravelin::engine::{Engine, Output, Settings};
 use ravelin::guard::RuleTable;
+use ravelin::nat::translation::Original;
 use ravelin::vif::backpressure::EgressLimits;
 use ravelin::vif::channels::Channels;
 use ravelin::vif::features::{Features, Support};
@@ -16,6 +17,7 @@ use ravelin::vif::in_flight::InFlight;
 use ravelin::vif::netback::Netback;
 use ravelin::vif::netfront::Netfront;
 use ravelin::wire::checksum;
+use ravelin::wire::ipv4::Ipv4;
 use ravelin::wire::packet::Packet;
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
@@ -47,6 +49,10 @@ pub enum Shape {
     PeersOnly,
 }
 
+/// What a packet says that no engine sees.
+const NOTHING: Original = Original { source: SOMEBODY, port: 0, ident: 0 };
+const SOMEBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+
 /// Gives what leaves to the vifs, and remembers the last source port.
 struct Ways<'a> {
     netback: &'a mut Netback,
@@ -57,7 +63,11 @@ struct Ways<'a> {
 }
 
 impl Output<Frame> for Ways<'_> {
-    fn forward(&mut self, to: Side, mut packet: Frame) {
+    fn admit(&mut self, _: Side, packet: &mut Frame, ip: &Ipv4) -> Result<(), DropReason> {
+        packet.note_header(ip, self.pages).map_err(|_| DropReason::Segmentation)
+    }
+
+    fn forward(&mut self, to: Side, mut packet: Frame, _: Ipv4Addr, _: Original) {
         packet.ethernet_mut().fill(2);
         match to {
             Side::Uplink => {
@@ -68,16 +78,12 @@ impl Output<Frame> for Ways<'_> {
         }
     }
 
-    fn reply(&mut self, _: Side, _: &[u8]) {
+    fn reply(&mut self, _: Side, _: &[u8], _: Ipv4Addr) {
         panic!("nothing is answered here");
     }
 
-    fn fragment(&mut self, _: Side, _: Frame, _: u16) {
+    fn fragment(&mut self, _: Side, _: Frame, _: &Ipv4, _: u16, _: Original) {
         panic!("nothing is cut here");
-    }
-
-    fn trim(&mut self, _: &mut Frame, _: usize) {
-        panic!("nothing is padded here");
     }
 
     fn discard(&mut self, _: Frame, why: DropReason) {
@@ -254,12 +260,11 @@ impl Loopback {
         let (now, mut port) = (self.xen.now(), 0);
         let Self { netback, netfront, xen, engine, .. } = self;
         let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
-        for mut frame in self.arrived.drain(..) {
+        for frame in self.arrived.drain(..) {
             if self.slots > 1 {
-                ways.forward(Side::Uplink, frame);
+                ways.forward(Side::Uplink, frame, SOMEBODY, NOTHING);
                 continue;
             }
-            frame.settle_segmentation().expect("nothing to segment");
             engine.outbound(now, SLOT, frame, &mut ways);
         }
         port
@@ -293,7 +298,7 @@ impl Loopback {
             let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
             for frame in self.arrived.drain(..) {
                 if self.slots > 1 {
-                    ways.forward(Side::Client(SLOT), frame);
+                    ways.forward(Side::Client(SLOT), frame, SOMEBODY, NOTHING);
                     continue;
                 }
                 engine.inbound(now, frame, &mut ways);

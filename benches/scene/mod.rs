@@ -13,7 +13,9 @@ use ravelin::guard::RuleTable;
 use ravelin::nat::mapping::MappingLimits;
 use ravelin::nat::mapping_table::Mappings;
 use ravelin::nat::ports::PoolKind;
+use ravelin::nat::translation::Original;
 use ravelin::tables::allowance::Rate;
+use ravelin::wire::ipv4::Ipv4;
 use ravelin::wire::packet::{Checksum, Offload, Packet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -31,7 +33,11 @@ pub struct Frame {
 }
 
 impl Packet for Frame {
-    fn header(&mut self) -> &mut [u8] {
+    fn header(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn header_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 
@@ -55,19 +61,20 @@ pub struct Sink {
 }
 
 impl Output<Frame> for Sink {
-    fn forward(&mut self, _: Side, packet: Frame) {
+    fn admit(&mut self, _: Side, packet: &mut Frame, ip: &Ipv4) -> Result<(), DropReason> {
+        packet.total = ip.total_bytes.into();
+        Ok(())
+    }
+
+    fn forward(&mut self, _: Side, packet: Frame, _: Ipv4Addr, _: Original) {
         self.forwarded += 1;
         self.last = Some(packet);
     }
 
-    fn reply(&mut self, _: Side, _: &[u8]) {}
+    fn reply(&mut self, _: Side, _: &[u8], _: Ipv4Addr) {}
 
-    fn fragment(&mut self, _: Side, packet: Frame, _: u16) {
+    fn fragment(&mut self, _: Side, packet: Frame, _: &Ipv4, _: u16, _: Original) {
         self.last = Some(packet);
-    }
-
-    fn trim(&mut self, packet: &mut Frame, total_bytes: usize) {
-        packet.total = total_bytes;
     }
 
     fn discard(&mut self, _: Frame, _: DropReason) {
@@ -224,7 +231,7 @@ impl Scene {
         let mut frame = self.outward;
         put(&mut frame.bytes, 20, inner);
         put(&mut frame.bytes, 22, remote);
-        self.sink.forward(Side::Uplink, frame);
+        self.sink.forward(Side::Uplink, frame, REMOTE, Original { source: CLIENT, port: 0, ident: 0 });
     }
 
     /// A connection opened, and reset by the client, in four packets; it makes room for itself when the table

@@ -80,6 +80,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PendingReply {
     pub(super) to: Side,
+    pub(super) destination: Ipv4Addr,
     pub(super) bytes: usize,
 }
 

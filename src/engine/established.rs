@@ -209,7 +209,8 @@ impl Datapath {
                 (ip.source, near.address, PortChange::Destination(info.near_port))
             }
         };
-        let translation = Translation { to, source, destination, ident, ttl: Ttl::Decrement };
+        let translation =
+            Translation { to, source, destination, ident, ttl: Ttl::Decrement, client_port: info.near_port };
         let addresses = readdress(header, ip, &translation.new_header(ip));
         if change != PortChange::None
             && let Some(bytes) = header.get_mut(usize::from(ip.header_bytes)..)

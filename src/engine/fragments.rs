@@ -33,21 +33,17 @@ where
 }
 
 impl<D: Packet> Engine<D> {
-    /// Takes a fragment that was screened. Its header is read again rather than handed over, so that those of whole
-    /// packets stay in registers.
+    /// Takes a fragment that was screened. Its header is handed over by value, so that those of whole packets stay in
+    /// registers.
     #[inline(never)]
     pub(super) fn take_fragment(
         &mut self,
         now: Moment,
         from: Side,
         mut packet: D,
+        ip: Ipv4,
         output: &mut impl Output<D>,
     ) {
-        let total = packet.total_bytes();
-        let ip = match Ipv4::read(packet.header(), total) {
-            Ok(ip) => ip,
-            Err(fault) => return self.discard(packet, fault.into(), output),
-        };
         let offload = packet.offload();
         if offload.checksum == Checksum::Blank || offload.gso.is_some() {
             return self.discard(packet, DropReason::FragmentOffload, output);
@@ -65,7 +61,7 @@ impl<D: Packet> Engine<D> {
                 self.fragments.forget_if_complete(id, tick);
             }
             FragmentAction::Judge(id) => {
-                let view = &mut PacketView { header: packet.header(), ip, offload };
+                let view = &mut PacketView { header: packet.header_mut(), ip, offload };
                 let verdict = self.datapath.judge_first_fragment(now, from, view);
                 self.carry_out(from, packet, &ip, verdict, output);
                 let Verdict::Forward(translation) = verdict else {
@@ -91,7 +87,7 @@ impl<D: Packet> Engine<D> {
         output: &mut impl Output<D>,
     ) {
         let offload = packet.offload();
-        let view = PacketView { header: packet.header(), ip, offload };
+        let view = PacketView { header: packet.header_mut(), ip, offload };
         let verdict = match self.datapath.may_follow(now, from, translation, &view) {
             Ok(()) => {
                 readdress(view.header, &ip, &translation.new_header(&ip));

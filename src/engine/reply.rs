@@ -1,6 +1,8 @@
 //! What is sent back: ICMP errors and RSTs, no more than each receiver's allowance.
 
 use super::datapath::{Datapath, PacketView, PendingReply};
+use core::net::Ipv4Addr;
+
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::route::icmp_error::{self, IcmpError};
@@ -28,7 +30,7 @@ impl Datapath {
         }
         let quoted = view.header.get(..usize::from(view.ip.total_bytes)).unwrap_or(view.header);
         let bytes = icmp_error::write(&mut self.reply, what, source, view.ip.source, quoted);
-        self.pending_reply = Some(PendingReply { to, bytes });
+        self.pending_reply = Some(PendingReply { to, destination: view.ip.source, bytes });
         self.counters.answered += 1;
     }
 
@@ -41,13 +43,13 @@ impl Datapath {
             return;
         }
         let bytes = reset::write(&mut self.reply, ip, segment);
-        self.pending_reply = Some(PendingReply { to: Side::Client(to), bytes });
+        self.pending_reply = Some(PendingReply { to: Side::Client(to), destination: ip.source, bytes });
         self.counters.answered += 1;
     }
 
-    /// The answer that the last packet asked for, and where it goes.
-    pub fn take_reply(&mut self) -> Option<(Side, &[u8])> {
-        let PendingReply { to, bytes } = self.pending_reply.take()?;
-        Some((self.clients.outside(to)?, self.reply.get(..bytes)?))
+    /// The reply that the last packet asked for, by which side it leaves and for whom.
+    pub fn take_reply(&mut self) -> Option<(Side, Ipv4Addr, &[u8])> {
+        let PendingReply { to, destination, bytes } = self.pending_reply.take()?;
+        Some((self.clients.outside(to)?, destination, self.reply.get(..bytes)?))
     }
 }

@@ -1,6 +1,5 @@
 //! Antispoofing: what a client may call itself, from the addresses the toolstack gave it.
 
-use crate::base::drop_reason::DropReason;
 use crate::base::text::Excerpt;
 use crate::wire::ethernet::{Mac, NotAMac};
 use alloc::format;
@@ -36,15 +35,6 @@ pub enum Spoof {
     Mac,
     /// The IPv4 source is not the client's.
     Address,
-}
-
-impl From<Spoof> for DropReason {
-    fn from(spoof: Spoof) -> Self {
-        match spoof {
-            Spoof::Mac => Self::SpoofedMac,
-            Spoof::Address => Self::Spoofed,
-        }
-    }
 }
 
 impl Identity {

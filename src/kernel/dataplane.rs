@@ -1,7 +1,7 @@
 //! The data plane: rings, engine, egress. It knows nothing of XenStore, and is told what changes.
 
 use super::client_exchange::{Armed, ClientExchange, WayAhead};
-use super::egress::{Egress, EgressContext, GATEWAY_MAC};
+use super::egress::{Egress, EgressContext, GATEWAY_MAC, Unsent};
 use super::uplink_arp;
 use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
@@ -14,7 +14,7 @@ use crate::route::proxy_arp;
 use crate::tables::share::Account;
 use crate::vif::backpressure::{Backpressure, Drain, EgressLimits};
 use crate::vif::features::{Features, Support};
-use crate::vif::frame::{CannotSegment, Frame};
+use crate::vif::frame::Frame;
 use crate::vif::lifecycle::frontend::Link;
 use crate::vif::netback;
 use crate::vif::netfront;
@@ -22,7 +22,6 @@ use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::vif::uplink::Uplink;
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
-use crate::wire::packet::Packet;
 use crate::xen::Xen;
 use crate::xen::event::Port;
 use crate::xen::page_pool::PagePool;
@@ -140,22 +139,14 @@ impl DataPlane {
     }
 
     /// One frame from the uplink.
-    fn take_from_uplink(&mut self, mut frame: Frame, mac: Mac, pages: &mut PagePool, now: Moment) {
+    fn take_from_uplink(&mut self, frame: Frame, mac: Mac, pages: &mut PagePool, now: Moment) {
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
         let Some(header) = Header::read(frame.head()) else {
             return context.drop_frame(frame, DropReason::Protocol);
         };
         match header.ether_type {
             EtherType::Ipv4 if header.destination != mac => context.drop_frame(frame, DropReason::OtherHost),
-            EtherType::Ipv4
-                if source(&mut frame).is_some_and(|source| context.egress.vifs.clients.owns(source)) =>
-            {
-                context.drop_frame(frame, DropReason::SpoofedUplink);
-            }
-            EtherType::Ipv4 => match frame.settle_segmentation() {
-                Ok(()) => self.engine.inbound(now, frame, &mut context),
-                Err(CannotSegment) => context.drop_frame(frame, DropReason::Segmentation),
-            },
+            EtherType::Ipv4 => self.engine.inbound(now, frame, &mut context),
             EtherType::Arp => uplink_arp::answer(frame, mac, &mut context),
             EtherType::Other(_) => context.drop_frame(frame, DropReason::Protocol),
         }
@@ -198,16 +189,11 @@ impl DataPlane {
             EtherType::Ipv4 if header.destination != GATEWAY_MAC => {
                 context.drop_frame(frame, DropReason::OtherHost)
             }
-            EtherType::Ipv4 => {
-                let source = source(&mut frame);
-                let checked = source.map(|source| vif.identity().check(header.source, source));
-                match (checked, frame.settle_segmentation()) {
-                    (Some(Ok(())), Ok(())) => self.engine.outbound(now, slot, frame, &mut context),
-                    (Some(Ok(())), Err(CannotSegment)) => context.drop_frame(frame, DropReason::Segmentation),
-                    (Some(Err(spoof)), _) => context.drop_frame(frame, spoof.into()),
-                    (None, _) => context.drop_frame(frame, DropReason::Protocol),
-                }
+            EtherType::Ipv4 if vif.identity().mac() != Some(header.source) => {
+                context.drop_frame(frame, DropReason::SpoofedMac);
             }
+            // Its IPv4 source is the engine's to judge, which knows it by its address.
+            EtherType::Ipv4 => self.engine.outbound(now, slot, frame, &mut context),
             EtherType::Arp => {
                 let request = Arp::read(frame.head().get(HEADER_BYTES..).unwrap_or_default());
                 let reply =
@@ -227,8 +213,8 @@ impl DataPlane {
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
         self.engine.advance(now, &mut context);
         context.with_neighbours(|neighbours, output| neighbours.advance(now, output));
-        while let Some(frame) = context.egress.undeliverable.pop() {
-            self.engine.unreachable(now, frame, &mut context);
+        while let Some(Unsent { frame, original }) = context.egress.undeliverable.pop() {
+            self.engine.unreachable(now, frame, original, &mut context);
         }
     }
 
@@ -292,10 +278,4 @@ enum UplinkNetwork {
     Known,
     /// Our address, the gateway or the whole link may be another one: nothing is known of neighbours, and nobody knows us.
     New,
-}
-
-/// The IPv4 source address, if the packet is long enough to have one.
-fn source(frame: &mut Frame) -> Option<Ipv4Addr> {
-    let octets: [u8; 4] = frame.header().get(12..16)?.try_into().ok()?;
-    Some(octets.into())
 }

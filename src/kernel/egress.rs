@@ -6,11 +6,13 @@ use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Output;
+use crate::nat::translation::Original;
 use crate::route::fragmentation;
+use crate::route::neighbour::waiting::Charged;
 use crate::route::neighbour::{NeighbourEffect, NeighbourOutput, Neighbours, Solicited, waiting};
 use crate::tables::share::Account;
 use crate::vif::features::Support;
-use crate::vif::frame::{Complete, Frame};
+use crate::vif::frame::{CannotSegment, Complete, Frame};
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Header, Mac};
 use crate::wire::ipv4::Ipv4;
@@ -31,11 +33,11 @@ pub struct Egress {
     /// The vifs.
     pub vifs: Vifs,
     /// Who is where on the uplink.
-    pub neighbours: Neighbours<Frame>,
+    pub neighbours: Neighbours<Unsent>,
     /// Addresses on the uplink; without, nothing goes there. As the control plane has told.
     route: Option<UplinkRoute>,
     /// Frames whose next hop does not answer: the engine is to tell their senders.
-    pub undeliverable: Vec<Frame>,
+    pub undeliverable: Vec<Unsent>,
     /// What did not leave.
     pub drops: DropCounts,
 }
@@ -67,6 +69,24 @@ impl Egress {
 /// The gateway that neighbours are to know; without a route nothing is sent to it.
 fn gateway_of(route: Option<UplinkRoute>) -> Ipv4Addr {
     route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway())
+}
+
+/// A frame whose next hop is to be found, and what its packet said before it was translated.
+pub struct Unsent {
+    /// The frame.
+    pub frame: Frame,
+    /// `None` of a packet of our own.
+    pub original: Option<Original>,
+}
+
+impl Charged for Unsent {
+    fn account(&self) -> Account {
+        self.frame.account()
+    }
+
+    fn pages(&self) -> usize {
+        self.frame.segments().len()
+    }
 }
 
 /// The egress together with what sending takes now.
@@ -107,23 +127,27 @@ impl EgressContext<'_> {
         }
     }
 
-    fn queue_for_uplink(&mut self, mut frame: Frame) {
-        let destination = destination(frame.header());
-        match (self.egress.route, destination) {
-            (Some(route), Some(destination)) => {
-                let now = self.now;
-                self.with_neighbours(|neighbours, output| {
-                    neighbours.resolve(route.next_hop(destination), frame, now, output);
-                });
-            }
-            _ => self.drop_frame(frame, DropReason::NoUplink),
+    fn queue_for_uplink(&mut self, unsent: Unsent, destination: Ipv4Addr) {
+        let Some(route) = self.egress.route else {
+            return self.drop_frame(unsent.frame, DropReason::NoUplink);
+        };
+        let now = self.now;
+        self.with_neighbours(|neighbours, output| {
+            neighbours.resolve(route.next_hop(destination), unsent, now, output);
+        });
+    }
+
+    fn queue(&mut self, to: Side, frame: Frame, destination: Ipv4Addr, original: Option<Original>) {
+        match to {
+            Side::Uplink => self.queue_for_uplink(Unsent { frame, original }, destination),
+            Side::Client(slot) => self.queue_for_client(slot, frame),
         }
     }
 
     /// Runs `act` on the neighbour table and does what it asks for.
     pub fn with_neighbours(
         &mut self,
-        act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn NeighbourOutput<Frame>),
+        act: impl FnOnce(&mut Neighbours<Unsent>, &mut dyn NeighbourOutput<Unsent>),
     ) {
         let Egress { vifs, neighbours, route, undeliverable, drops } = &mut *self.egress;
         let pages = &mut *self.pages;
@@ -178,14 +202,19 @@ impl EgressContext<'_> {
 }
 
 impl Output<Frame> for EgressContext<'_> {
-    fn forward(&mut self, to: Side, frame: Frame) {
-        match to {
-            Side::Uplink => self.queue_for_uplink(frame),
-            Side::Client(slot) => self.queue_for_client(slot, frame),
+    #[inline(always)]
+    fn admit(&mut self, from: Side, frame: &mut Frame, ip: &Ipv4) -> Result<(), DropReason> {
+        if from == Side::Uplink && self.egress.vifs.clients.owns(ip.source) {
+            return Err(DropReason::SpoofedUplink);
         }
+        frame.note_header(ip, self.pages).map_err(|CannotSegment| DropReason::Segmentation)
     }
 
-    fn reply(&mut self, to: Side, packet: &[u8]) {
+    fn forward(&mut self, to: Side, frame: Frame, destination: Ipv4Addr, original: Original) {
+        self.queue(to, frame, destination, Some(original));
+    }
+
+    fn reply(&mut self, to: Side, packet: &[u8], destination: Ipv4Addr) {
         // It goes back to whoever caused it.
         let Some((charge, account)) = self.payer_of_answer(to) else {
             return self.egress.drops.count(DropReason::NoClient);
@@ -194,43 +223,31 @@ impl Output<Frame> for EgressContext<'_> {
         match page.and_then(|page| Frame::with_packet(page, packet, self.pages)) {
             Some(mut frame) => {
                 frame.charge_to(account);
-                self.forward(to, frame);
+                self.queue(to, frame, destination, None);
             }
             None => self.egress.drops.count(DropReason::NoPage),
         }
     }
 
-    fn fragment(&mut self, to: Side, mut frame: Frame, mtu: u16) {
+    fn fragment(&mut self, to: Side, mut frame: Frame, ip: &Ipv4, mtu: u16, original: Original) {
         // Nobody can complete a checksum who gets only pieces.
         frame.complete_checksum();
-        let total = frame.total_bytes();
-        let ip = Ipv4::read(frame.header(), total);
-        let Some(pieces) = ip.ok().and_then(|ip| fragmentation::fragments(frame.header(), &ip, mtu).ok())
-        else {
+        let Ok(pieces) = fragmentation::fragments(frame.header(), ip, mtu) else {
             return self.drop_frame(frame, DropReason::TooBig);
         };
         for piece in pieces {
             match frame.piece(piece.header(), piece.payload.clone(), self.pages) {
-                Some(fragment) => self.forward(to, fragment),
+                Some(fragment) => self.queue(to, fragment, ip.destination, Some(original)),
                 None => self.egress.drops.count(DropReason::NoPage),
             }
         }
         frame.release(self.pages);
     }
 
-    fn trim(&mut self, frame: &mut Frame, total_bytes: usize) {
-        frame.truncate(total_bytes, self.pages);
-    }
-
     fn discard(&mut self, frame: Frame, _: DropReason) {
         // The engine has counted it.
         frame.release(self.pages);
     }
-}
-
-fn destination(header: &[u8]) -> Option<Ipv4Addr> {
-    let octets: [u8; 4] = header.get(16..20)?.try_into().ok()?;
-    Some(octets.into())
 }
 
 fn transmit(vifs: &mut Vifs, mac: Mac, frame: Frame, pages: &mut PagePool, drops: &mut DropCounts) {
@@ -269,12 +286,12 @@ fn segment(
 struct Outgoing<'a> {
     vifs: &'a mut Vifs,
     route: &'a Option<UplinkRoute>,
-    undeliverable: &'a mut Vec<Frame>,
+    undeliverable: &'a mut Vec<Unsent>,
     drops: &'a mut DropCounts,
     pages: &'a mut PagePool,
 }
 
-impl NeighbourOutput<Frame> for Outgoing<'_> {
+impl NeighbourOutput<Unsent> for Outgoing<'_> {
     fn ask(&mut self, target: Ipv4Addr, asker: Account) -> Solicited {
         let Some((device, route)) = self.vifs.uplink.as_ref().zip(*self.route) else { return Solicited::No };
         let arp = Arp {
@@ -293,11 +310,13 @@ impl NeighbourOutput<Frame> for Outgoing<'_> {
         }
     }
 
-    fn emit(&mut self, event: NeighbourEffect<Frame>) {
+    fn emit(&mut self, event: NeighbourEffect<Unsent>) {
         match event {
-            NeighbourEffect::Send(mac, frame) => transmit(self.vifs, mac, frame, self.pages, self.drops),
-            NeighbourEffect::Unreachable(frame) => self.undeliverable.push(frame),
-            NeighbourEffect::Displaced(frame) => {
+            NeighbourEffect::Send(mac, Unsent { frame, .. }) => {
+                transmit(self.vifs, mac, frame, self.pages, self.drops);
+            }
+            NeighbourEffect::Unreachable(unsent) => self.undeliverable.push(unsent),
+            NeighbourEffect::Displaced(Unsent { frame, .. }) => {
                 self.drops.count(DropReason::NeighbourQueueFull);
                 frame.release(self.pages);
             }

@@ -4,6 +4,7 @@ use super::client_exchange::CopiesRun;
 use super::turn::{Firewall, LoopStats};
 use crate::base::bug;
 use crate::base::text::counts;
+use crate::route::neighbour::waiting::Charged;
 use crate::store::StoreRing;
 use crate::tables::share::Account;
 use crate::vif::frame::Frame;
@@ -140,7 +141,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
     pub fn holders(&mut self) -> Holders {
         let mut holders = Holders { kept: self.control.held.len(), ..Holders::default() };
         // Given up when the uplink was connected anew: their senders are told in the next pass.
-        holders.neighbours = self.data.egress.undeliverable.iter().map(|frame| frame.segments().len()).sum();
+        holders.neighbours = self.data.egress.undeliverable.iter().map(Charged::pages).sum();
         if let Some(netfront) = self.data.egress.vifs.netfront() {
             holders.to_uplink = netfront.waiting();
             (holders.posted, holders.sent) = netfront.lent();

@@ -3,7 +3,8 @@
 //! The rings say only that the field holds the folded pseudo-header sum; which bytes it covers follows from
 //! the headers (`xen/include/public/io/netif.h`, "checksum_blank").
 
-use smoltcp::wire::{IpProtocol, Ipv4Packet};
+use crate::wire::ipv4::protocol;
+use crate::wire::{tcp, udp};
 
 /// The checksum field of a TCP or UDP packet. Offsets are from the start of the IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,25 +13,20 @@ pub struct BlankChecksum {
     pub covered_from: usize,
     /// The field.
     pub field: usize,
-    protocol: IpProtocol,
+    protocol: u8,
 }
 
 impl BlankChecksum {
-    /// Finds the field in the headers of an IPv4 packet; `None` when it has none that can be blank.
-    pub fn locate(header: &[u8]) -> Option<Self> {
-        let ip = Ipv4Packet::new_unchecked(header.get(..20)?);
-        let offset = match ip.next_header() {
-            IpProtocol::Tcp => 16,
-            IpProtocol::Udp => 6,
+    /// That of a whole packet with `protocol` behind an IP header of `ip_bytes`; `None` when it has none that can be
+    /// blank.
+    pub fn of(protocol: u8, ip_bytes: u8) -> Option<Self> {
+        let offset = match protocol {
+            protocol::TCP => tcp::at::CHECKSUM,
+            protocol::UDP => udp::at::CHECKSUM,
             _ => return None,
         };
-        let covered_from = usize::from(ip.header_len());
-        let first_fragment = ip.frag_offset() == 0 && !ip.more_frags();
-        (ip.version() == 4 && first_fragment).then_some(Self {
-            covered_from,
-            field: covered_from + offset,
-            protocol: ip.next_header(),
-        })
+        let covered_from = usize::from(ip_bytes);
+        Some(Self { covered_from, field: covered_from + offset, protocol })
     }
 
     /// The finished checksum, from the sum of all covered bytes (which include the pseudo-header sum).
@@ -40,7 +36,7 @@ impl BlankChecksum {
         }
         match (!(sum as u16), self.protocol) {
             // Zero means "no checksum" in UDP (RFC 768).
-            (0, IpProtocol::Udp) => 0xffff,
+            (0, protocol::UDP) => 0xffff,
             (checksum, _) => checksum,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The first segment holds every header, contiguous; the rest of the payload stays wherever it arrived.
 
+use crate::base::bug::OrBug;
 use crate::base::time::Moment;
 use crate::route::neighbour::waiting::Charged;
 use crate::route::segmentation::{LEAST_SEGMENT, Shape};
@@ -10,6 +11,7 @@ use crate::vif::blank::BlankChecksum;
 use crate::vif::chunks::Chunks;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::HEADER_BYTES;
+use crate::wire::ipv4::{Ipv4, Part, protocol};
 use crate::wire::packet::{Checksum, Gso, GsoKind, Offload, Packet};
 use crate::xen::charge::Charge;
 use crate::xen::page::{PAGE_BYTES, Page};
@@ -30,10 +32,21 @@ pub struct Frame {
     /// Of all segments together.
     bytes: u32,
     offload: Offload,
+    /// What is known of its headers, once its packet was read.
+    layer4: Layer4,
     /// On whose account its pages are while it waits.
     account: Account,
     /// Since when it is in a client's queue.
     waits_since: Moment,
+}
+
+/// What a frame's IP header said when it was read. A rewritten packet has it in the same place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Layer4 {
+    /// Bytes of the IP header.
+    ip_bytes: u8,
+    /// The protocol behind it; zero of a fragment, and of a frame that was not read.
+    protocol: u8,
 }
 
 /// Why bytes are not a frame; the pages are given back.
@@ -50,6 +63,7 @@ pub struct CannotSegment;
 impl Frame {
     /// Makes a frame of `segments`. When the headers are scattered they are gathered into the first page
     /// (peers may split a packet anywhere, XSA-423); the usual frame is left as it is.
+    #[inline(always)]
     pub fn new(segments: Chunks, offload: Offload, pages: &mut PagePool) -> Result<Self, NoFrame> {
         let mut frame = Self::of(segments, offload);
         let bytes = frame.bytes();
@@ -66,7 +80,8 @@ impl Frame {
 
     fn of(segments: Chunks, offload: Offload) -> Self {
         let bytes = segments.iter().map(|segment| u32::from(segment.bytes)).sum();
-        Self { segments, bytes, offload, account: Account::UPLINK, waits_since: Moment::default() }
+        let layer4 = Layer4::default();
+        Self { segments, bytes, offload, layer4, account: Account::UPLINK, waits_since: Moment::default() }
     }
 
     /// Makes a frame of an IP packet of our own, with room for the Ethernet header. `None` when it does not
@@ -183,7 +198,7 @@ impl Frame {
         }
         let segments = Chunks::one(Chunk { page, offset: 0, bytes: end as u16 });
         let piece = Self::of(segments, Offload { gso: None, ..self.offload });
-        Some(Self { account: self.account, ..piece })
+        Some(Self { account: self.account, layer4: self.layer4, ..piece })
     }
 
     /// Cuts the IP packet to `total_bytes`, if it is longer, and gives the pages behind that back.
@@ -228,30 +243,54 @@ impl Frame {
         self.segments.drop_empty(pages);
     }
 
+    /// Takes note of what its IP header was found to say; what lies behind the packet's end is cut off, and what the sender
+    /// left to do is looked at.
+    ///
+    /// # Errors
+    /// A segmentation that cannot be.
+    #[inline(always)]
+    pub fn note_header(&mut self, ip: &Ipv4, pages: &mut PagePool) -> Result<(), CannotSegment> {
+        self.layer4 = Layer4 {
+            ip_bytes: ip.header_bytes,
+            protocol: if ip.part == Part::Whole { ip.protocol } else { 0 },
+        };
+        if usize::from(ip.total_bytes) < self.total_bytes() {
+            self.truncate(usize::from(ip.total_bytes), pages);
+        }
+        match self.offload.gso {
+            None => Ok(()),
+            Some(gso) => self.settle_segmentation(ip.header_bytes, ip.total_bytes, gso),
+        }
+    }
+
     /// Sees to it that what the sender asked to be segmented can be, by us or by whoever gets it. What fits one
     /// segment needs none; the checksum of anything else is left blank, as every segment gets its own.
-    pub fn settle_segmentation(&mut self) -> Result<(), CannotSegment> {
-        let Some(Gso { kind, segment_bytes }) = self.offload.gso else { return Ok(()) };
-        let total = self.total_bytes();
-        let shape = Shape::read(self.header(), total).ok_or(CannotSegment)?;
-        if kind != GsoKind::TcpV4 || segment_bytes.get() < LEAST_SEGMENT {
+    #[inline(never)]
+    fn settle_segmentation(&mut self, ip_bytes: u8, total: u16, gso: Gso) -> Result<(), CannotSegment> {
+        let Gso { kind, segment_bytes } = gso;
+        let is_tcp = self.layer4.protocol == protocol::TCP;
+        let shape = Shape::of(self.header(), ip_bytes.into(), total.into()).ok_or(CannotSegment)?;
+        if !is_tcp || kind != GsoKind::TcpV4 || segment_bytes.get() < LEAST_SEGMENT {
             return Err(CannotSegment);
         }
         if shape.payload_bytes() <= usize::from(segment_bytes.get()) {
             self.offload.gso = None;
         } else if self.offload.checksum != Checksum::Blank {
-            shape.blank_checksum(self.header());
+            shape.blank_checksum(self.header_mut());
             self.offload.checksum = Checksum::Blank;
         }
         Ok(())
     }
 
-    /// Cuts a frame that [`Self::settle_segmentation`] found sound into frames of one segment each, for a receiver
+    /// Cuts a frame that [`Self::note_header`] found sound into frames of one segment each, for a receiver
     /// that cannot. Says whether all were made: if no page is free the rest is lost, as on any full queue.
     pub fn segment(&mut self, pages: &mut PagePool, mut each: impl FnMut(Self, &mut PagePool)) -> Complete {
-        let total = self.total_bytes();
-        let Some(gso) = self.offload.gso else { return Complete::No };
-        let Some(shape) = Shape::read(self.header(), total) else { return Complete::No };
+        let (total, ip_bytes) = (self.total_bytes(), usize::from(self.layer4.ip_bytes));
+        let shape = Shape::of(self.header(), ip_bytes, total);
+        let sound = self.offload.gso.zip(shape);
+        let Some((gso, shape)) = sound.or_bug("a frame to be segmented that was not read") else {
+            return Complete::No;
+        };
         for segment in shape.segments(self.header(), gso.segment_bytes) {
             match self.piece(segment.header(), segment.payload.clone(), pages) {
                 Some(piece) => each(piece, pages),
@@ -266,9 +305,9 @@ impl Frame {
         if self.offload.checksum != Checksum::Blank {
             return;
         }
-        let Some(blank) = BlankChecksum::locate(self.header()) else { return };
+        let Some(blank) = BlankChecksum::of(self.layer4.protocol, self.layer4.ip_bytes) else { return };
         let checksum = blank.complete(self.sum_from(HEADER_BYTES + blank.covered_from));
-        if let Some(field) = self.header().get_mut(blank.field..blank.field + 2) {
+        if let Some(field) = self.header_mut().get_mut(blank.field..blank.field + 2) {
             field.copy_from_slice(&checksum.to_be_bytes());
             self.offload.checksum = Checksum::Validated;
         }
@@ -300,7 +339,12 @@ pub enum Complete {
 }
 
 impl Packet for Frame {
-    fn header(&mut self) -> &mut [u8] {
+    #[inline(always)]
+    fn header(&self) -> &[u8] {
+        self.head().get(HEADER_BYTES..).unwrap_or_default()
+    }
+
+    fn header_mut(&mut self) -> &mut [u8] {
         let head = self.segments.first_mut().head_mut(HEADER_BYTES + HEADER_ROOM);
         head.get_mut(HEADER_BYTES..).unwrap_or_default()
     }
@@ -378,7 +422,7 @@ mod tests {
     #[test]
     fn scattered_headers_are_gathered_and_nothing_is_lost() {
         let mut pages = PagePool::with_capacity(8);
-        let mut frame = frame(&[1, 0, 13, 700, 900], &mut pages);
+        let frame = frame(&[1, 0, 13, 700, 900], &mut pages);
         assert_eq!(frame.head(), counting(590));
         assert_eq!(frame.header().len(), 576);
         assert_eq!(content(&frame), counting(1614));
@@ -418,7 +462,7 @@ mod tests {
         // One more than is reserved for others.
         (0..6).for_each(|_| pages.add(on_heap::page()));
         frame.charge_to(Account::client(ClientSlot(3)));
-        let mut fragment = frame.piece(&[0xaa; 20], 580..600, &mut pages).unwrap();
+        let fragment = frame.piece(&[0xaa; 20], 580..600, &mut pages).unwrap();
         assert_eq!(fragment.account(), frame.account());
         assert_eq!(fragment.header()[..20], [0xaa; 20]);
         assert_eq!(fragment.header()[20..], counting(614)[594..]);
@@ -429,7 +473,7 @@ mod tests {
     fn blank_checksum_is_completed_over_odd_segments() {
         // A UDP datagram of 9 payload bytes, 10.0.0.1:1000 > 10.0.0.2:53, pseudo-header sum in the field.
         let mut packet = std::vec![0u8; 14];
-        packet.extend([0x45, 0, 0, 37, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        packet.extend([0x45, 0, 0, 37, 0, 0, 0, 0, 64, 17, 0x66, 0xc6, 10, 0, 0, 1, 10, 0, 0, 2]);
         let pseudo: u16 = 0x0a00 + 1 + 0x0a00 + 2 + 17 + 17;
         packet.extend([0x03, 0xe8, 0, 53, 0, 17]);
         packet.extend(pseudo.to_be_bytes());
@@ -441,7 +485,10 @@ mod tests {
             segments.push(Chunk { page, offset: 0, bytes: part.len() as u16 });
         }
         let offload = Offload { checksum: Checksum::Blank, gso: None };
-        let mut frame = Frame::of(joined(segments, &mut PagePool::with_capacity(8)), offload);
+        let mut pages = PagePool::with_capacity(8);
+        let mut frame = Frame::of(joined(segments, &mut pages), offload);
+        let ip = Ipv4::read(frame.header(), 37).unwrap();
+        frame.note_header(&ip, &mut pages).unwrap();
         frame.complete_checksum();
         assert_eq!(frame.offload().checksum, Checksum::Validated);
         // By hand: the ones' complement sum of pseudo-header and datagram.

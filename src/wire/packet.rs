@@ -51,9 +51,12 @@ impl Offload {
 
 /// An IP packet on its way through the firewall, wherever its bytes are kept.
 pub trait Packet {
-    /// The first bytes of the IP packet: contiguous, private, writable. At least
-    /// `min(total_bytes, 576)` long; may be longer, never longer than `total_bytes`.
-    fn header(&mut self) -> &mut [u8];
+    /// The first bytes of the IP packet: contiguous and private. At least `min(total_bytes, 576)` long; may be longer,
+    /// never longer than `total_bytes`.
+    fn header(&self) -> &[u8];
+
+    /// The same, to be changed.
+    fn header_mut(&mut self) -> &mut [u8];
 
     /// Bytes of the IP packet, header and payload, including link-layer padding not yet trimmed.
     fn total_bytes(&self) -> usize;

@@ -5,11 +5,13 @@ use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::engine::{Engine, Output, Settings};
 use ravelin::guard::RuleTable;
+use ravelin::nat::translation::Original;
 use ravelin::route::neighbour::waiting;
 use ravelin::tables::share::Account;
 use ravelin::vif::chunks::Chunks;
 use ravelin::vif::frame::{Complete, Frame};
 use ravelin::vif::ring::RING_SIZE;
+use ravelin::wire::ipv4::Ipv4;
 use ravelin::wire::packet::{Offload, Packet};
 use ravelin::xen::charge::Charge;
 use ravelin::xen::page::Page;
@@ -134,7 +136,7 @@ fn s_2_what_a_client_left_behind_is_on_its_account_when_it_comes_back_and_on_nob
 /// A middle fragment of an IP packet of so many bytes, number `ident`, in a frame of `pieces` pages.
 fn fragment(pages: &mut PagePool, charge: Charge, ident: u16, total: u16, pieces: usize) -> Frame {
     let mut frame = self::frame(pages, charge, pieces);
-    let header = frame.header();
+    let header = frame.header_mut();
     header[..20].fill(0);
     header[0] = 0x45;
     header[2..4].copy_from_slice(&total.to_be_bytes());
@@ -152,18 +154,18 @@ fn fragment(pages: &mut PagePool, charge: Charge, ident: u16, total: u16, pieces
 struct Done<'a>(&'a mut PagePool);
 
 impl Output<Frame> for Done<'_> {
-    fn forward(&mut self, _: Side, frame: Frame) {
+    fn admit(&mut self, _: Side, frame: &mut Frame, ip: &Ipv4) -> Result<(), DropReason> {
+        frame.note_header(ip, self.0).map_err(|_| DropReason::Segmentation)
+    }
+
+    fn forward(&mut self, _: Side, frame: Frame, _: Ipv4Addr, _: Original) {
         frame.release(self.0);
     }
 
-    fn reply(&mut self, _: Side, _: &[u8]) {}
+    fn reply(&mut self, _: Side, _: &[u8], _: Ipv4Addr) {}
 
-    fn fragment(&mut self, _: Side, frame: Frame, _: u16) {
+    fn fragment(&mut self, _: Side, frame: Frame, _: &Ipv4, _: u16, _: Original) {
         frame.release(self.0);
-    }
-
-    fn trim(&mut self, frame: &mut Frame, total_bytes: usize) {
-        frame.truncate(total_bytes, self.0);
     }
 
     fn discard(&mut self, frame: Frame, _: DropReason) {

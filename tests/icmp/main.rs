@@ -189,7 +189,7 @@ fn v_4_nobody_is_told_that_an_answer_was_not_delivered() {
 /// What the firewall does with a packet that the uplink's link layer gave back.
 fn unreachable(world: &mut World, packet: TestPacket) -> Vec<Out> {
     let mut recorder = Recorder::default();
-    world.engine.unreachable(world.now, packet, &mut recorder);
+    world.engine.unreachable(world.now, packet, world.original.take(), &mut recorder);
     recorder.out
 }
 
@@ -211,13 +211,26 @@ fn a_4_a_client_is_told_that_the_next_hop_is_silent() {
 }
 
 #[test]
+fn a_4_a_client_is_told_of_a_packet_whose_flow_is_over_by_then() {
+    let mut world = World::new();
+    let sent = udp((C1, 5000), (R, 53));
+    let left = world.out_u(ONE, sent.clone());
+    let original = world.original;
+    world.wait(400);
+    assert!(world.engine.engine().flows().is_empty());
+    world.original = original;
+    let out = unreachable(&mut world, left);
+    let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(DropReason::Unreachable)] = out.as_slice()
+    else {
+        panic!("{out:?}")
+    };
+    assert_eq!(TestPacket::new(bytes.clone()).quoted().bytes, sent.bytes);
+}
+
+#[test]
 fn a_4_nobody_is_told_of_packets_without_a_flow() {
     let mut world = World::new();
     assert_eq!(unreachable(&mut world, udp((F, 5000), (R, 53))), [Out::Discard(DropReason::Unreachable)]);
-    assert_eq!(
-        unreachable(&mut world, TestPacket::new(vec![1, 2, 3])),
-        [Out::Discard(DropReason::Unreachable)]
-    );
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     let received = world.out_c(ONE, udp((R, 53), asked.from()));
     let error = world.out_u(ONE, icmp_error(C1, R, 3, 3, &received, 28));

@@ -19,7 +19,12 @@ impl std::fmt::Debug for TestPacket {
 }
 
 impl Packet for TestPacket {
-    fn header(&mut self) -> &mut [u8] {
+    fn header(&self) -> &[u8] {
+        let visible = self.bytes.len().min(576);
+        &self.bytes[..visible]
+    }
+
+    fn header_mut(&mut self) -> &mut [u8] {
         let visible = self.bytes.len().min(576);
         &mut self.bytes[..visible]
     }
