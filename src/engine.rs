@@ -219,18 +219,18 @@ impl<D: Packet> Engine<D> {
         &self.fragments
     }
 
-    fn take(&mut self, now: Moment, from: Side, mut packet: D, output: &mut impl Output<D>) {
+    fn take(&mut self, now: Moment, side: Side, mut packet: D, output: &mut impl Output<D>) {
         let available = packet.total_bytes();
         let ip = match Ipv4::read(packet.header(), available) {
             Ok(ip) => ip,
             Err(fault) => return self.discard(packet, fault.into(), output),
         };
-        if let Err(why) = output.admit(from, &mut packet, &ip) {
-            return self.discard(packet, why, output);
-        }
-        let Some(from) = self.datapath.clients().inside(from) else {
+        let Some(from) = self.datapath.clients().inside(side) else {
             return self.discard(packet, DropReason::NoClient, output);
         };
+        if let Err(why) = output.admit(side, &mut packet, &ip) {
+            return self.discard(packet, why, output);
+        }
         let offload = packet.offload();
         let mut view = PacketView { header: packet.header_mut(), ip, offload };
         if let Err(why) = self.datapath.screen(from, &view) {
