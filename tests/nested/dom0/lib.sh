@@ -309,6 +309,8 @@ rebooted() {
 capture() {
     local name="$1"
     shift
+    # The background opens its files when it gets to it: until then nothing of an earlier capture is to be read there.
+    rm -f "$WORK/$name.seen" "$WORK/tcpdump.log"
     tcpdump -Z root -l -n -p -e -tt -i "$(uplink_device)" "$@" >"$WORK/$name.seen" 2>"$WORK/tcpdump.log" &
     await 20 'tcpdump to listen' grep -q 'listening on' "$WORK/tcpdump.log"
 }

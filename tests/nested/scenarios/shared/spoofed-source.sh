@@ -1,6 +1,7 @@
 # A client that sends from an address which is not its own reaches nobody.
 shared_client alice
 uplink=vif$(id_of fw).0
+rm -f "$WORK/seen" "$WORK/tcpdump.log"
 tcpdump -Z root -l -n -p -i "$uplink" icmp >"$WORK/seen" 2>"$WORK/tcpdump.log" &
 await 20 'tcpdump to listen' grep -q 'listening on' "$WORK/tcpdump.log"
 in_client alice '
