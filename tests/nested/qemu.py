@@ -116,6 +116,11 @@ class Machine:
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=report",
         ]  # fmt: skip
 
+    def processor_seconds(self) -> float:
+        """Processor time that QEMU has used so far (proc(5), utime and stime)."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def lines(self, silence_seconds: float) -> Iterator[str]:
         """The lines of the report until power-off; `silence_seconds` is how long a line may take to come."""
         buffered = b""

@@ -1,4 +1,4 @@
-"""What dom0 reports, line by line: `begin NAME`, `pass NAME`, `fail NAME`, `end`, `say TEXT`, `| TEXT`.
+"""What dom0 reports, line by line: `begin NAME`, `pass NAME`, `fail NAME`, `end`, `say TEXT`, `stall SECONDS`, `| TEXT`.
 
 `|` is evidence: the output of a scenario that failed.
 """

@@ -25,6 +25,7 @@ import images
 import payload
 import qemu
 import report
+import stalls
 from bench import run as bench_run
 from progress import say
 
@@ -83,8 +84,13 @@ def run(scenarios: list[Path]) -> int:
     tally = report.Tally(list(limits))
     try:
         with machine(settings) as running:
+            use = stalls.ProcessorUse(running.processor_seconds)
+            use.start()
             for line in running.lines(silence):
-                tally.take(line)
+                if line.startswith("stall "):
+                    say(use.explain(float(line.removeprefix("stall "))))
+                else:
+                    tally.take(line)
             running.wait_for_power_off(GRACE_SECONDS)
     except qemu.MachineFailed as failure:
         say(f"{failure}; while in: {tally.current}")

@@ -2,6 +2,7 @@
 # only those under shared/ use the domains that the one before left, if it passed.
 # shellcheck shell=dash
 set +e
+python3 $RIG/dom0/heartbeat.py >&3 &
 last=shared
 while read -r name limit; do
     echo "begin $name" >&3
