@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 use super::settings::Quotas;
+use crate::base::bug::OrBug;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
 use crate::tables::allowance::Allowance;
@@ -173,7 +174,8 @@ impl ClientTable {
             && let AccountHolder::Attached(client, slot) = *account
         {
             *account = AccountHolder::Away(client, now);
-            if let Some(place) = self.slots.get_mut(usize::from(slot.0)) {
+            if let Some(place) = self.slots.get_mut(usize::from(slot.0)).or_bug("a slot that does not exist")
+            {
                 *place = None;
             }
         }
@@ -235,7 +237,9 @@ impl ClientTable {
     /// Notes that `caller` has a flow that ends, or is to be judged again, when the client `number` comes or goes,
     /// and that is not on that one's account.
     pub fn note_caller(&mut self, number: ClientSlot, caller: ClientSlot) {
-        if let Some(callers) = self.callers.get_mut(usize::from(number.0)) {
+        if let Some(callers) =
+            self.callers.get_mut(usize::from(number.0)).or_bug("a client that does not exist")
+        {
             callers.insert(caller);
         }
     }

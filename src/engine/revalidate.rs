@@ -8,6 +8,7 @@ use core::net::SocketAddrV4;
 use core::time::Duration;
 
 use super::datapath::Datapath;
+use crate::base::bug::OrBug;
 use crate::base::tick::Tick;
 use crate::base::time::Moment;
 use crate::flow::record::{Flow, FlowKind};
@@ -83,7 +84,7 @@ impl Datapath {
     }
 
     fn mark_judged(&mut self, id: Id<Flow>) {
-        if let Some(flow) = self.flows.get_mut(id) {
+        if let Some(flow) = self.flows.get_mut(id).or_bug("a flow that was judged is gone") {
             flow.judged = self.generation;
         }
     }

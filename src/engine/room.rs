@@ -5,6 +5,7 @@
 //! much, if the client has less than its guaranteed part (conformance S-1).
 
 use super::datapath::Datapath;
+use crate::base::bug::bug;
 use crate::base::drop_reason::DropReason;
 use crate::base::tick::Tick;
 use crate::base::time::Moment;
@@ -41,7 +42,9 @@ impl Datapath {
         }
         let debtor = self.places.debtor_to(account);
         let gives = self.who_gives_way(account, Want::Place, debtor);
-        debug_assert!(gives.is_some() || debtor.is_none(), "whoever has too much has something to give");
+        if gives.is_none() && debtor.is_some() {
+            bug("whoever has too much has nothing to give");
+        }
         gives.map(Some).ok_or(DropReason::FlowLimit)
     }
 
@@ -72,10 +75,9 @@ impl Datapath {
         };
         let account = payer(flow);
         let gives = self.who_gives_way(account, short.want, short.debtor);
-        debug_assert!(
-            gives.is_some() || short.debtor.is_none(),
-            "whoever has too much has something to give"
-        );
+        if gives.is_none() && short.debtor.is_some() {
+            bug("whoever has too much has nothing to give");
+        }
         let gives = gives.ok_or(refused)?;
         let is_own = self.flows.get(gives).is_some_and(|gives| payer(gives) == account);
         self.evict(Some(gives), now);

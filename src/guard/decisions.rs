@@ -4,6 +4,7 @@ use super::compiled::{CompiledRule, Lifetime};
 use super::rule::RuleAction;
 use super::rule_id::RuleId;
 use super::ruling::Ruling;
+use crate::base::bug::OrBug;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
 
@@ -43,8 +44,8 @@ impl Decisions {
     /// What becomes of a packet of which the rule of this rank is the first that matches. A rank is always that of a
     /// rule in the list it is used with.
     pub(super) fn ruling(&self, rank: Rank) -> Option<Ruling> {
-        let decision = self.decisions.get(rank.0 as usize);
-        debug_assert!(decision.is_some(), "{rank:?} of a rule that is not in the list");
+        let decision =
+            self.decisions.get(rank.0 as usize).or_bug("the rank of a rule that is not in the list");
         decision.map(|decision| Ruling::by_rule(decision.id, decision.action))
     }
 

@@ -5,6 +5,7 @@
 use super::rule_id::RuleId;
 use super::rule_texts::{RuleTexts, TextDigest};
 use super::ruling::RuledBy;
+use crate::base::bug::OrBug;
 use crate::base::sort::sort_by_key;
 use crate::base::text::counts;
 use alloc::boxed::Box;
@@ -76,8 +77,10 @@ impl RuleHits {
         let count = match by {
             RuledBy::Rule(id) => {
                 let place = self.rules.binary_search_by_key(&id, |rule| rule.id);
-                debug_assert!(place.is_ok(), "a ruling by {id}, which is not in the table");
-                let rule = place.ok().and_then(|place| self.rules.get_mut(place));
+                let rule = place
+                    .or_bug("a ruling by a rule that is not in the table")
+                    .ok()
+                    .and_then(|place| self.rules.get_mut(place));
                 rule.map_or(&mut self.no_rule, |rule| &mut rule.count)
             }
             RuledBy::NoRule => &mut self.no_rule,

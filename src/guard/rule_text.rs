@@ -9,6 +9,7 @@ use super::rule::{Destination, Protocol, Rule, RuleAction, SpecialTarget};
 use super::rule_error::{RuleError, RuleMistake};
 use super::rule_id::{RuleId, RuleSource};
 use super::rule_key::RuleKey;
+use crate::base::bug::bug;
 use crate::base::text::{Column, Excerpt, Word, Words, decimal, words};
 use crate::base::time::UnixSeconds;
 use arrayvec::ArrayVec;
@@ -104,8 +105,9 @@ impl RuleDraft {
             column: value.column,
             mistake: RuleMistake::Malformed(key, Excerpt::of(value.text)),
         })?;
-        let noted = self.columns.0.try_push((key, word.column));
-        debug_assert!(noted.is_ok(), "more columns than keys");
+        if self.columns.0.try_push((key, word.column)).is_err() {
+            bug("more columns than keys");
+        }
         Ok(key)
     }
 

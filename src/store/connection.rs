@@ -6,6 +6,7 @@ use super::error::StoreError;
 use super::events::EventQueue;
 use super::wire::{Decoder, Message, MessageKind, ProtocolViolation, RequestId, TransactionId, encode};
 use super::{RingStatus, StoreRing};
+use crate::base::bug::OrBug;
 use alloc::vec::Vec;
 
 /// Requests that may wait for a reply at once (C xenstored allows 20).
@@ -139,8 +140,8 @@ impl<R: StoreRing> Connection<R> {
 
     /// Counts one less.
     pub fn close_transaction(&mut self) {
-        debug_assert!(self.transactions > 0, "there is none to be closed");
-        self.transactions = self.transactions.saturating_sub(1);
+        let left = self.transactions.checked_sub(1).or_bug("no transaction that could be closed");
+        self.transactions = left.unwrap_or(0);
         self.news = true;
     }
 

@@ -6,6 +6,7 @@
 //! when all room is used up the account that holds most of it loses its oldest frame. A frame larger than a turn is
 //! sent and owed for; what is owed is not forgotten when the lane runs empty, only as rounds go by.
 
+use crate::base::bug::OrBug;
 use crate::tables::share::Account;
 use crate::vif::frame::Frame;
 use crate::xen::page_pool::PagePool;
@@ -178,7 +179,9 @@ impl FairQueue {
             if lane.standing == LaneState::Absent {
                 self.list(at);
             }
-        } else if let Some(before) = self.places.get_mut(usize::from(before)) {
+        } else if let Some(before) =
+            self.places.get_mut(usize::from(before)).or_bug("a lane without its last")
+        {
             before.next = here;
         }
         Ok(())

@@ -198,7 +198,9 @@ impl Accounts {
     #[inline]
     pub(super) fn transfer(&mut self, from: Charge, to: Charge, pages: u32) {
         if let Some(line) = self.lines.get_mut(usize::from(from.0)) {
-            debug_assert!(line.held >= pages || from == Charge::NOBODY, "{from:?} has nothing to give");
+            if line.held < pages && from != Charge::NOBODY {
+                bug("an account that has fewer pages than it gives");
+            }
             let before = *line;
             line.held = before.held.saturating_sub(pages);
             if before.held <= before.guaranteed {

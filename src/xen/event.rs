@@ -1,6 +1,7 @@
 //! Event channels: the pending bits in the shared info page (two-level ABI, 4096 ports).
 
 use super::page::SharedPage;
+use crate::base::bug::bug;
 use arrayvec::ArrayVec;
 use core::mem::offset_of;
 use xen_sys::shared_info;
@@ -27,9 +28,11 @@ impl Notifications {
         self.0.is_full()
     }
 
-    /// Adds a port; one too many is not taken, so [send](super::Xen::send_notices) them when there is no room.
+    /// Adds a port. [Send](super::Xen::send_notices) them when there is no room for another.
     pub fn add(&mut self, port: Port) {
-        let _ = self.0.try_push(port);
+        if self.0.try_push(port).is_err() {
+            bug("a notification that nobody sends");
+        }
     }
 
     /// All that wait, in order.

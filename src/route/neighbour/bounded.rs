@@ -3,6 +3,7 @@
 //! So an account that holds no more than its equal part of the space loses nothing to others, however many there are
 //! and without anybody being told who takes part.
 
+use crate::base::bug::OrBug;
 use crate::tables::share::Account;
 use crate::tables::slab::{Ends, Id, Links, Slab};
 use alloc::boxed::Box;
@@ -91,8 +92,11 @@ impl<T> Bounded<T> {
     /// Holds `value`, for which there is [`Self::room`], on `account`. It comes back when there is none.
     pub fn insert(&mut self, account: Account, cost: u32, value: T) -> Result<ItemId<T>, T> {
         debug_assert!(cost > 0 && matches!(self.room(account, cost), Admission::There));
-        let Some(holding) = self.accounts.get_mut(account.position()) else { return Err(value) };
-        let place = self.items.insert(Item { account, cost, value }).map_err(|item| item.value)?;
+        let Some(holding) = self.accounts.get_mut(account.position()).or_bug("no such account") else {
+            return Err(value);
+        };
+        let place = self.items.insert(Item { account, cost, value }).or_bug("there is no room");
+        let place = place.map_err(|item| item.value)?;
         holding.held += cost;
         self.held += cost;
         self.order.push(&mut holding.order, place);
@@ -127,7 +131,7 @@ impl<T> Bounded<T> {
     /// Takes it out.
     pub fn remove(&mut self, place: ItemId<T>) -> Option<T> {
         let Item { account, cost, value } = self.items.remove(place)?;
-        if let Some(holding) = self.accounts.get_mut(account.position()) {
+        if let Some(holding) = self.accounts.get_mut(account.position()).or_bug("no such account") {
             self.order.remove(&mut holding.order, place);
             holding.held = holding.held.saturating_sub(cost);
             self.held = self.held.saturating_sub(cost);

@@ -1,6 +1,7 @@
 //! Packets that wait for a next hop: in a line for each hop, counted in pages on their senders' accounts.
 
 use super::bounded::{Admission, Bounded, Bounds, Item, ItemId};
+use crate::base::bug::{OrBug, bug};
 use crate::tables::share::Account;
 use crate::tables::slab::{Ends, Links};
 use alloc::boxed::Box;
@@ -64,7 +65,7 @@ impl<P: Charged> WaitingPackets<P> {
         match (self.packets.insert(account, pages, Waiter { packet, line }), self.lines.get_mut(line.0)) {
             (Ok(place), Some(ends)) => self.links.push(ends, place),
             (Ok(place), None) => {
-                debug_assert!(false, "no line {line:?}");
+                bug("a line that does not exist");
                 self.packets.remove(place).into_iter().for_each(|waiter| displaced(waiter.packet));
             }
             (Err(waiter), _) => displaced(waiter.packet),
@@ -79,7 +80,7 @@ impl<P: Charged> WaitingPackets<P> {
 
     fn leave(&mut self, place: ItemId<Waiter<P>>) -> Option<P> {
         let waiter = self.packets.remove(place)?;
-        if let Some(ends) = self.lines.get_mut(waiter.line.0) {
+        if let Some(ends) = self.lines.get_mut(waiter.line.0).or_bug("a line that does not exist") {
             self.links.remove(ends, place);
         }
         Some(waiter.packet)

@@ -1,6 +1,7 @@
 //! Packets to the uplink: frames granted to its backend.
 
 use super::{MOST_BYTES, Netfront, QUEUE_PAGES, UplinkBroken, end};
+use crate::base::bug::OrBug;
 use crate::tables::share::Account;
 use crate::vif::backpressure::LEAST_ROOM;
 use crate::vif::chunks::MAX_SEGMENTS;
@@ -99,9 +100,9 @@ impl Netfront {
 
     /// Grants the pieces of a frame and writes their requests, for which there is room.
     fn grant_frame(&mut self, frame: Frame, xen: &mut impl Xen) {
-        debug_assert!(frame.bytes() <= MOST_BYTES, "larger than any that is queued");
-        // The first slot says the whole packet's size, the others their own.
-        let mut size = Some(u16::try_from(frame.bytes()).unwrap_or(u16::MAX));
+        // The first slot says the whole packet's size, the others their own. None is queued that is larger.
+        let whole = u16::try_from(frame.bytes()).or_bug("a frame that is larger than any that is queued");
+        let mut size = Some(whole.unwrap_or(u16::MAX));
         let (mut segments, offload) = frame.into_parts();
         segments.drop_empty(xen.pages());
         let mut left = segments.len();
@@ -131,7 +132,7 @@ impl Netfront {
                     flags = TxFlags::empty();
                     written.push(id);
                     self.limit.grant(bytes);
-                    if let Some(place) = self.tx_pages.get_mut(usize::from(id)) {
+                    if let Some(place) = self.tx_pages.get_mut(usize::from(id)).or_bug("no such request") {
                         *place = Some((granted, bytes));
                     }
                 }
