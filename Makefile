@@ -16,7 +16,8 @@ help: ## list the targets
 	@echo 'make TARGET…'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: SCENARIOS="ping dns" (test-nested: only these), INTERACTIVE=1 (demo: a shell in dom0),'
-	@echo '           SEEDS=100 SEED=1 (simulate: so many worlds, from which on), EVENTS=4000000 (model),'
+	@echo '           SEEDS=100 SEED=1 (simulate: so many worlds, from which on; SEEDS: mutants, too; SEED: model, too),'
+	@echo '           MUTANTS="double-fetch" (mutants: only these), EVENTS=4000000 (model),'
 	@echo '           STORE=oxenstored (test-nested, soak: this XenStore daemon instead of xenstored),'
 	@echo '           SOAK_SECONDS=1800 SOAK_SEED=1 (soak),'
 	@echo '           REPEATS=3 (bench: so often), QUICK=1 (bench: once and short), TARGET=local (bench: in this very dom0),'

@@ -6,20 +6,20 @@
 //! that wait, later.
 #![forbid(unsafe_code)]
 
-pub mod clients;
-pub mod counters;
-pub mod datapath;
+pub(crate) mod clients;
+pub(crate) mod counters;
+pub(crate) mod datapath;
 mod established;
 mod fragments;
 mod icmp_error;
 mod inbound;
-pub mod mtus;
+pub(crate) mod mtus;
 mod open;
 mod outbound;
 mod ping;
 mod reconfigure;
 mod reply;
-pub mod revalidate;
+pub(crate) mod revalidate;
 mod room;
 pub mod settings;
 mod transport;

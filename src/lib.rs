@@ -3,6 +3,9 @@
 //! The folders follow a packet: it arrives on a [`vif`], is read ([`wire`]), judged ([`guard`]),
 //! remembered ([`flow`]), rewritten ([`nat`]), directed ([`route`]) and leaves on a [`vif`].
 //! [`engine`] calls these stages in order. Only [`xen`] knows the hypervisor and contains unsafe code.
+//!
+//! Public is what the kernel's binary, the tests, benches and examples use; every other module is the crate's own, so that
+//! the compiler says what nobody uses any more.
 #![no_std]
 
 extern crate alloc;

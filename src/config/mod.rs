@@ -6,13 +6,13 @@
 
 pub mod change;
 pub mod command_line;
-pub mod host_address;
-pub mod limits;
+pub(crate) mod host_address;
+pub(crate) mod limits;
 pub mod live;
-pub mod mistake;
+pub(crate) mod mistake;
 pub mod rule_config;
 pub mod setting;
-pub mod uplink_route;
+pub(crate) mod uplink_route;
 
 pub use change::{Change, ChangeQueue};
 pub use live::Live;

@@ -18,7 +18,7 @@ pub(super) struct Walks {
     /// When another is to begin.
     due: Option<Moment>,
     /// When one that a client asks for may begin.
-    rests_until: Moment,
+    paused_until: Moment,
 }
 
 impl Walks {
@@ -29,7 +29,7 @@ impl Walks {
 
     /// Asks at `now` for a walk because a client came or went.
     pub(super) fn ask_for_client(&mut self, now: Moment) {
-        let due = self.rests_until.max(now);
+        let due = self.paused_until.max(now);
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
     }
 
@@ -39,7 +39,7 @@ impl Walks {
             Some(at) => at,
             None => {
                 self.due.take_if(|due| *due <= now)?;
-                self.rests_until = now + INTERVAL;
+                self.paused_until = now + INTERVAL;
                 0
             }
         };

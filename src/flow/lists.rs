@@ -39,9 +39,9 @@ pub(super) struct Lists<A> {
     pub(super) timeouts: Timeouts,
     /// Those for TCP once more, by stage: looked up for every packet.
     pub(super) tcp_timeouts: [Seconds; TcpStage::COUNT],
-    /// Every flow is on one of these, in the order they were put there: see [`shelf`].
-    pub(super) shelves: Box<[Ends<Flow<A>>]>,
-    pub(super) shelf_links: Links<Flow<A>>,
+    /// Every flow is on one of these, in the order they were put there: see [`age_list`].
+    pub(super) age_lists: Box<[Ends<Flow<A>>]>,
+    pub(super) age_links: Links<Flow<A>>,
     /// Per account, the generation it last left in: flows that were judged before are condemned.
     pub(super) left: Box<[Generation]>,
     /// Accounts that may have condemned flows, one bit each.
@@ -49,7 +49,7 @@ pub(super) struct Lists<A> {
 }
 
 /// Where the flows of one kind and standing of `account` are listed.
-pub(super) const fn shelf(account: Account, kind: usize, standing: Protection) -> usize {
+pub(super) const fn age_list(account: Account, kind: usize, standing: Protection) -> usize {
     (account.position() * RESOURCES + kind) * Protection::ALL.len() + standing as usize
 }
 
@@ -100,9 +100,9 @@ impl<A: Address> Lists<A> {
         if keeps_place {
             flow.stage = stage;
         } else {
-            self.take_off_shelf(id, flow);
+            self.unfile(id, flow);
             flow.stage = stage;
-            self.put_on_shelf(id, flow);
+            self.file_by_age(id, flow);
         }
         self.refresh(id, flow, now);
     }
@@ -112,28 +112,28 @@ impl<A: Address> Lists<A> {
         self.left.get(account.position()).is_some_and(|left| flow.judged.is_before(*left))
     }
 
-    /// The shelf that `flow` is on.
-    pub(super) fn shelf_of(&self, flow: &Flow<A>) -> usize {
+    /// The list by age that `flow` is on.
+    pub(super) fn age_list_of(&self, flow: &Flow<A>) -> usize {
         let account = payer(flow);
         let standing = match flow.stage.is_assured() {
             _ if self.has_left(account, flow) => Protection::Condemned,
             false => Protection::Unassured,
             true => Protection::Assured,
         };
-        shelf(account, resource(flow), standing)
+        age_list(account, resource(flow), standing)
     }
 
-    pub(super) fn put_on_shelf(&mut self, id: Id<Flow<A>>, flow: &Flow<A>) {
-        let shelf = self.shelf_of(flow);
-        if let Some(ends) = self.shelves.get_mut(shelf).or_bug("a flow that belongs on no shelf") {
-            self.shelf_links.push(ends, id);
+    pub(super) fn file_by_age(&mut self, id: Id<Flow<A>>, flow: &Flow<A>) {
+        let age_list = self.age_list_of(flow);
+        if let Some(ends) = self.age_lists.get_mut(age_list).or_bug("a flow that is on no list by age") {
+            self.age_links.push(ends, id);
         }
     }
 
-    pub(super) fn take_off_shelf(&mut self, id: Id<Flow<A>>, flow: &Flow<A>) {
-        let shelf = self.shelf_of(flow);
-        if let Some(ends) = self.shelves.get_mut(shelf).or_bug("a flow that belongs on no shelf") {
-            self.shelf_links.remove(ends, id);
+    pub(super) fn unfile(&mut self, id: Id<Flow<A>>, flow: &Flow<A>) {
+        let age_list = self.age_list_of(flow);
+        if let Some(ends) = self.age_lists.get_mut(age_list).or_bug("a flow that is on no list by age") {
+            self.age_links.remove(ends, id);
         }
     }
 
@@ -143,10 +143,10 @@ impl<A: Address> Lists<A> {
         }
         for kind in 0..RESOURCES {
             for standing in [Protection::Unassured, Protection::Assured] {
-                let Some(from) = self.shelves.get_mut(shelf(account, kind, standing)) else { continue };
+                let Some(from) = self.age_lists.get_mut(age_list(account, kind, standing)) else { continue };
                 let mut moved = core::mem::replace(from, Ends::EMPTY);
-                if let Some(to) = self.shelves.get_mut(shelf(account, kind, Protection::Condemned)) {
-                    self.shelf_links.append(to, &mut moved);
+                if let Some(to) = self.age_lists.get_mut(age_list(account, kind, Protection::Condemned)) {
+                    self.age_links.append(to, &mut moved);
                 }
             }
         }
@@ -162,7 +162,8 @@ impl<A: Address> Lists<A> {
             while *word != 0 {
                 let bit = word.trailing_zeros() as usize;
                 let account = Account::all().nth(at * 64 + bit)?;
-                let first = |kind| self.shelves.get(shelf(account, kind, Protection::Condemned))?.first();
+                let first =
+                    |kind| self.age_lists.get(age_list(account, kind, Protection::Condemned))?.first();
                 if let Some(id) = (0..RESOURCES).find_map(first) {
                     return Some(id);
                 }

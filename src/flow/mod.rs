@@ -1,17 +1,17 @@
 //! What the firewall remembers: flows, their state and how long it lasts.
 #![forbid(unsafe_code)]
 
-pub mod end;
-pub mod fragments;
-pub mod freshness;
+pub(crate) mod end;
+pub(crate) mod fragments;
+pub(crate) mod freshness;
 
 pub mod key;
-pub mod lists;
-pub mod passed;
-pub mod record;
+pub(crate) mod lists;
+pub(crate) mod passed;
+pub(crate) mod record;
 
-pub mod coverage;
-pub mod table;
-pub mod tcp;
+pub(crate) mod coverage;
+pub(crate) mod table;
+pub(crate) mod tcp;
 
-pub mod timeouts;
+pub(crate) mod timeouts;

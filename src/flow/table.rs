@@ -15,7 +15,7 @@ use alloc::vec;
 use core::net::Ipv4Addr;
 
 use super::key::{FlowKey, Realm};
-use super::lists::{Lists, Protection, RESOURCES, payer, resources, shelf};
+use super::lists::{Lists, Protection, RESOURCES, age_list, payer, resources};
 use super::record::{Chained, Flow, FlowKind, FlowStage, Generation};
 use super::tcp::{TcpStage, TcpTracker};
 use super::timeouts::Timeouts;
@@ -77,9 +77,9 @@ impl<A: Address> FlowTable<A> {
                 wheel: Wheel::new(places, now),
                 timeouts,
                 tcp_timeouts: TcpStage::ALL.map(|stage| timeouts.of_tcp(stage)),
-                shelves: vec![Ends::EMPTY; Account::COUNT * RESOURCES * Protection::ALL.len()]
+                age_lists: vec![Ends::EMPTY; Account::COUNT * RESOURCES * Protection::ALL.len()]
                     .into_boxed_slice(),
-                shelf_links: Links::new(places),
+                age_links: Links::new(places),
                 left: vec![Generation::default(); Account::COUNT].into_boxed_slice(),
                 leaving: [0; Account::COUNT.div_ceil(64)],
             },
@@ -206,7 +206,7 @@ impl<A: Address> FlowTable<A> {
         }
         self.lists.wheel.file(id, flow.deadline);
         places.take(payer(&flow));
-        self.lists.put_on_shelf(id, &flow);
+        self.lists.file_by_age(id, &flow);
         Ok(id)
     }
 
@@ -215,7 +215,7 @@ impl<A: Address> FlowTable<A> {
     /// first (or was used again first, without TCP), and between kinds the one that has been silent longest.
     pub fn oldest(&self, account: Account, want: Want, most: Protection) -> Option<Id<Flow<A>>> {
         let standings = Protection::ALL.into_iter().filter(|standing| *standing <= most);
-        let first = |standing, kind| self.lists.shelves.get(shelf(account, kind, standing))?.first();
+        let first = |standing, kind| self.lists.age_lists.get(age_list(account, kind, standing))?.first();
         let last_heard = |id: &Id<Flow<A>>| {
             self.slab.get(*id).map(|flow| flow.deadline.before(self.lists.timeouts.of(flow)))
         };
@@ -243,7 +243,7 @@ impl<A: Address> FlowTable<A> {
         }
         self.slab.remove(id);
         places.give(payer(&flow));
-        self.lists.take_off_shelf(id, &flow);
+        self.lists.unfile(id, &flow);
         Some(flow)
     }
 

@@ -8,26 +8,26 @@
 //! each was the one is counted in [`hits`], across a change of the rules if the rule stays.
 #![forbid(unsafe_code)]
 
-pub mod antispoof;
+pub(crate) mod antispoof;
 pub mod compiled;
 mod decisions;
 pub mod forward;
-pub mod hits;
+pub(crate) mod hits;
 pub mod permit;
 pub mod port_range;
-pub mod prefix_index;
+pub(crate) mod prefix_index;
 pub mod rule;
-pub mod rule_error;
+pub(crate) mod rule_error;
 pub mod rule_id;
 mod rule_index;
-pub mod rule_key;
+pub(crate) mod rule_key;
 mod rule_list;
-pub mod rule_text;
-pub mod rule_texts;
+pub(crate) mod rule_text;
+pub(crate) mod rule_texts;
 pub mod ruleset;
 pub mod ruling;
 pub mod section;
-pub mod service;
+pub(crate) mod service;
 mod service_index;
 pub mod table;
 

@@ -1,7 +1,7 @@
 //! The client vifs, by slot: who is there, who owns which address, what XenStore says of them.
 
-use super::backend_devices::{Changed, changed_in};
-use super::device_scan::DeviceScan;
+use super::backend_devices::{Changed, changed_in, list};
+use super::inquiry::Inquiry;
 use super::new_device::NewDevice;
 use super::ownership::Owners;
 use crate::base::side::{ClientSlot, MAX_CLIENTS};
@@ -78,7 +78,7 @@ pub struct ClientVifs {
     owners: Owners,
     /// Addresses that came and went since [`Self::take_changes`].
     changes: Vec<Ownership>,
-    scan: DeviceScan,
+    scan: Inquiry<Vec<DeviceId>>,
     /// Nodes that nobody reads are being removed.
     clearing: Option<Job<Result<(), StoreError>>>,
 }
@@ -92,7 +92,7 @@ impl ClientVifs {
     ) {
         match changed_in(path) {
             Changed::Device(id) => self.device_changed(id, platform),
-            Changed::Devices => self.scan.want(),
+            Changed::Devices => self.scan.look_again(),
             Changed::Nothing => {}
         }
     }
@@ -131,7 +131,7 @@ impl ClientVifs {
             return platform.events.emit(VifEvent::Client(id, full));
         }
         let split = if index < SPLIT_CLIENTS { Support::Yes } else { Support::No };
-        let place = SlotState::New(NewDevice::new(id, token(index), split, platform.now));
+        let place = SlotState::New(NewDevice::new(id, token(index), split));
         match self.slots.get_mut(index) {
             Some(vacant) => *vacant = place,
             None => self.slots.push(place),
@@ -212,7 +212,11 @@ impl ClientVifs {
         platform: &mut Platform<'_, X, R>,
     ) -> Option<StoreError> {
         loop {
-            match self.scan.next(platform.store, platform.now)? {
+            let ask = || {
+                let store = platform.store.clone();
+                async move { list(&store).await }
+            };
+            match self.scan.next(platform.now, ask)? {
                 Ok(mut devices) => {
                     devices.extend(self.slots.iter().filter_map(SlotState::id));
                     sort_by_key(&mut devices, |id| u64::from(id.domain.0) << 32 | u64::from(id.device));

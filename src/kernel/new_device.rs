@@ -1,13 +1,12 @@
 //! A client's device that was announced and is being read; its slot waits for it.
 
-use super::retry::Retry;
+use super::inquiry::Inquiry;
 use crate::base::time::Moment;
-use crate::store::{Job, Store, StoreError, StoreRing};
+use crate::store::{Store, StoreError, StoreRing};
 use crate::vif::backend_directory::BackendDirectory;
 use crate::vif::device_id::DeviceId;
 use crate::vif::features::Support;
 use alloc::string::String;
-use core::task::Poll;
 
 /// A device that is being read.
 #[derive(Debug)]
@@ -17,16 +16,17 @@ pub(super) struct NewDevice {
     token: String,
     /// Whether it is offered an event channel per ring.
     split: Support,
-    job: Option<Job<Result<BackendDirectory, StoreError>>>,
-    retry: Retry,
+    reading: Inquiry<BackendDirectory>,
     /// It changed meanwhile: if it was not there yet, it may be now.
     pub(super) stale: bool,
 }
 
 impl NewDevice {
     /// A device that was just announced.
-    pub(super) fn new(id: DeviceId, token: String, split: Support, now: Moment) -> Self {
-        Self { id, token, split, job: None, retry: Retry::at_once(now), stale: false }
+    pub(super) fn new(id: DeviceId, token: String, split: Support) -> Self {
+        let mut reading = Inquiry::default();
+        reading.look_again();
+        Self { id, token, split, reading, stale: false }
     }
 
     /// Which device this is.
@@ -36,12 +36,12 @@ impl NewDevice {
 
     /// Whether [`Self::next`] has something to ask.
     pub(super) fn is_due(&self, now: Moment) -> bool {
-        self.retry.is_due(now)
+        self.reading.is_due(now)
     }
 
     /// When it has.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.retry.deadline()
+        self.reading.deadline()
     }
 
     /// What the toolstack wrote about the device, if XenStore has answered. What failed and is transient is asked again a
@@ -51,18 +51,11 @@ impl NewDevice {
         store: &Store<R>,
         now: Moment,
     ) -> Option<Result<BackendDirectory, StoreError>> {
-        if self.is_due(now) {
-            self.retry.begin();
-            let (id, token, split, store) = (self.id, self.token.clone(), self.split, store.clone());
-            self.job =
-                Some(Job::new(async move { BackendDirectory::discover(id, token, split, &store).await }));
-        }
-        let Poll::Ready(found) = self.job.as_mut()?.poll() else { return None };
-        self.job = None;
-        match found {
-            Ok(directory) => Some(Ok(directory)),
-            Err(error) => self.retry.fail(error, now).map(Err),
-        }
+        let (id, split) = (self.id, self.split);
+        self.reading.next(now, || {
+            let (token, store) = (self.token.clone(), store.clone());
+            async move { BackendDirectory::discover(id, token, split, &store).await }
+        })
     }
 }
 
@@ -103,7 +96,7 @@ mod tests {
             let store = Store::new(daemon.ring());
             daemon.set("backend/vif/7/0/frontend", "/local/domain/7/device/vif/0");
             daemon.set("backend/vif/7/0/mac", "00:16:3e:01:02:03");
-            let mut device = NewDevice::new(ID, "client 0".into(), Support::No, START);
+            let mut device = NewDevice::new(ID, "client 0".into(), Support::No);
             daemon.refuse(asked, error, 2);
             let failed = StoreError::from_reply(error.as_bytes());
             assert_eq!(next(&mut device, (&daemon, &store), START), Some(Err(failed)), "{asked}");
@@ -120,7 +113,7 @@ mod tests {
     fn a_device_that_is_not_there_is_not_looked_for_again() {
         let daemon = FakeXenstored::default();
         let store = Store::new(daemon.ring());
-        let mut device = NewDevice::new(ID, "client 0".into(), Support::No, START);
+        let mut device = NewDevice::new(ID, "client 0".into(), Support::No);
         assert_eq!(next(&mut device, (&daemon, &store), START), Some(Err(StoreError::NoEntry)));
         assert_eq!(device.deadline(), None);
     }

@@ -94,7 +94,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         }
         let mappings = self.data.engine.engine().mappings();
         log::info!(
-            "ports: {} in use or resting, {} given up before their rest was over",
+            "ports: {} in use or in quarantine, {} taken out of it before its end",
             mappings.len(),
             mappings.reused_early()
         );

@@ -1,14 +1,13 @@
 //! What the toolstack asks of the whole domain: `control/shutdown` and `control/sysrq`
 //! (`docs/misc/xenstore-paths.pandoc`).
 
-use super::retry::Retry;
+use super::inquiry::Inquiry;
 use crate::base::time::Moment;
-use crate::store::{Job, Nodes, Store, StoreError, StoreRing};
+use crate::store::{Nodes, Store, StoreError, StoreRing};
 use crate::xen::Shutdown;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::task::Poll;
 
 /// The directory of requests, relative to ours: to be watched.
 pub const REQUESTS: &str = "control";
@@ -113,27 +112,23 @@ async fn take<R: StoreRing>(store: &Store<R>, node: &str) -> Result<String, Stor
 /// Reads requests when there may be some.
 #[derive(Debug, Default)]
 pub struct Requests {
-    job: Option<Job<Result<Option<Request>, StoreError>>>,
-    /// The nodes changed since they were last read.
-    stale: bool,
-    /// Reading them failed: a request may wait that nothing announces again.
-    retry: Retry,
+    reading: Inquiry<Option<Request>>,
 }
 
 impl Requests {
     /// The nodes changed: they are to be read again.
     pub fn look_again(&mut self) {
-        self.stale = true;
+        self.reading.look_again();
     }
 
     /// Whether [`Self::next`] has something to ask.
     pub fn is_due(&self, now: Moment) -> bool {
-        self.job.is_none() && (self.stale || self.retry.is_due(now))
+        self.reading.is_due(now)
     }
 
     /// When it has, if nothing happens before.
     pub fn deadline(&self) -> Option<Moment> {
-        self.retry.deadline()
+        self.reading.deadline()
     }
 
     /// The next request as far as XenStore has answered; asks for more.
@@ -146,25 +141,11 @@ impl Requests {
         now: Moment,
     ) -> Result<Option<Request>, StoreError> {
         loop {
-            if self.is_due(now) {
-                self.stale = false;
-                self.retry.begin();
-                self.job = Some(Job::new(take_request(store.clone())));
-            }
-            let Some(Poll::Ready(request)) = self.job.as_mut().map(Job::poll) else { return Ok(None) };
-            self.job = None;
-            match request {
-                Ok(request) => {
-                    self.retry.succeed();
-                    if request.is_some() {
-                        return Ok(request);
-                    }
-                }
-                Err(error) => {
-                    if let Some(new) = self.retry.fail(error, now) {
-                        return Err(new);
-                    }
-                }
+            match self.reading.next(now, || take_request(store.clone())).transpose()? {
+                None => return Ok(None),
+                Some(Some(request)) => return Ok(Some(request)),
+                // What was empty may have changed meanwhile.
+                Some(None) => {}
             }
         }
     }

@@ -1,14 +1,13 @@
 //! The search for an uplink: our network devices are listed when they change, and the first that can be used is taken.
 
 use super::backend_devices::directory_or_empty;
-use super::retry::Retry;
+use super::inquiry::Inquiry;
 use crate::base::sort::sort_by_key;
 use crate::base::text::decimal;
 use crate::base::time::Moment;
-use crate::store::{Job, Store, StoreError, StoreRing};
+use crate::store::{Store, StoreError, StoreRing};
 use crate::vif::frontend_directory::{self, FrontendDirectory};
 use alloc::vec::Vec;
-use core::task::Poll;
 
 /// The watch on the uplink's backend.
 pub(super) const UPLINK: &str = "uplink";
@@ -63,11 +62,7 @@ pub(super) enum Need {
 /// The search for an uplink: our network devices are listed when they change.
 #[derive(Debug, Default)]
 pub(super) struct UplinkSearch {
-    listing: Option<Job<Result<Listing, StoreError>>>,
-    /// Devices came or went since they were last listed.
-    stale: bool,
-    /// The last listing failed.
-    retry: Retry,
+    listing: Inquiry<Listing>,
     /// Network devices beside the uplink that were reported as not used.
     pub(super) unused: Vec<u32>,
 }
@@ -75,17 +70,17 @@ pub(super) struct UplinkSearch {
 impl UplinkSearch {
     /// Devices may have come or gone: they are to be listed again.
     pub(super) fn look_again(&mut self) {
-        self.stale = true;
+        self.listing.look_again();
     }
 
     /// Whether [`Self::next`] has something to ask.
     pub(super) fn is_due(&self, now: Moment) -> bool {
-        self.listing.is_none() && (self.stale || self.retry.is_due(now))
+        self.listing.is_due(now)
     }
 
     /// When it has, if nothing happens before.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.retry.deadline()
+        self.listing.deadline()
     }
 
     /// The next listing, if XenStore has answered. One that failed is begun again a second later, and the same failure
@@ -96,20 +91,7 @@ impl UplinkSearch {
         need: Need,
         now: Moment,
     ) -> Option<Result<Listing, StoreError>> {
-        if self.is_due(now) {
-            self.stale = false;
-            self.retry.begin();
-            self.listing = Some(Job::new(Listing::read(need, store.clone())));
-        }
-        let Poll::Ready(listing) = self.listing.as_mut()?.poll() else { return None };
-        self.listing = None;
-        match listing {
-            Ok(listing) => {
-                self.retry.succeed();
-                Some(Ok(listing))
-            }
-            Err(error) => self.retry.fail(error, now).map(Err),
-        }
+        self.listing.next(now, || Listing::read(need, store.clone()))
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Mappings {
     records: Share,
     reserved: Reserved,
     own_ports: RangeInclusive<u16>,
-    /// Resting mappings, per pool.
+    /// Mappings in quarantine, per pool.
     quarantines: Box<[Quarantine]>,
     links: Links<Mapping>,
     quarantine_time: Seconds,

@@ -13,11 +13,11 @@
 //! does not answer, the address of every Xen backend is used, because some backends forward without speaking ARP; it is
 //! asked for all the same, and the first answer is taken.
 
-pub mod binding;
-pub mod bounded;
-pub mod hops;
-pub mod request_allowances;
-pub mod silent;
+pub(crate) mod binding;
+pub(crate) mod bounded;
+pub(crate) mod hops;
+pub(crate) mod request_allowances;
+pub(crate) mod silent;
 mod solicitation;
 pub mod waiting;
 

@@ -7,9 +7,9 @@
 #![forbid(unsafe_code)]
 
 pub mod cast;
-pub mod clock;
+pub(crate) mod clock;
 pub mod competition;
-pub mod end_checks;
+pub(crate) mod end_checks;
 pub mod frame;
 pub mod host;
 pub mod injection;
@@ -17,10 +17,10 @@ pub mod life;
 pub mod machine;
 pub mod oracle;
 pub mod peer;
-pub mod prng;
+pub(crate) mod prng;
 pub mod reconfigure;
 pub mod run;
 pub mod scenario;
-pub mod store;
+pub(crate) mod store;
 pub mod trace;
 pub mod violation;

@@ -8,16 +8,16 @@
 //! cost memory).
 #![forbid(unsafe_code)]
 
-pub mod client;
+pub(crate) mod client;
 mod connection;
-pub mod error;
-pub mod events;
+pub(crate) mod error;
+pub(crate) mod events;
 #[cfg(test)]
 pub(crate) mod fake;
-pub mod job;
-pub mod nodes;
-pub mod path;
-pub mod wire;
+pub(crate) mod job;
+pub(crate) mod nodes;
+pub(crate) mod path;
+pub(crate) mod wire;
 
 pub use client::{Store, Transaction};
 pub use connection::Polled;

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod allowance;
-pub mod index;
+pub(crate) mod index;
 pub mod share;
-pub mod siphash;
+pub(crate) mod siphash;
 pub mod slab;
-pub mod wheel;
+pub(crate) mod wheel;

@@ -7,7 +7,7 @@ use crate::vif::device_id::DeviceId;
 use crate::vif::features::Support;
 use crate::vif::lifecycle::backend::{BackendEvent, BackendObservation};
 use crate::vif::lifecycle::{BusState, Online};
-use crate::vif::words::VifOptions;
+use crate::vif::vif_options::VifOptions;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -35,7 +35,7 @@ pub enum RingsChange {
 }
 
 /// How long XenStore is left alone after it did not say what it shows of a device.
-const REST: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// What came of what XenStore was asked.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub struct ClientVif {
     /// Something changed in XenStore since it was last looked at.
     stale: bool,
     /// XenStore is not looked at before then.
-    rests_until: Moment,
+    paused_until: Moment,
     /// The client broke the protocol, and the device's life does not know yet.
     broke: bool,
     /// What XenStore last failed to do for this device.
@@ -89,7 +89,7 @@ impl ClientVif {
             netback: None,
             job: None,
             stale: true,
-            rests_until: Moment::default(),
+            paused_until: Moment::default(),
             broke: false,
             trouble: None,
         }
@@ -153,7 +153,7 @@ impl ClientVif {
             return None;
         }
         let due = if self.stale { Some(Moment::default()) } else { self.life.deadline() };
-        due.map(|due| due.max(next_look).max(self.rests_until))
+        due.map(|due| due.max(next_look).max(self.paused_until))
     }
 
     /// Goes on with what replies and time allow. The caller drops the device on [`RingsChange::Gone`].
@@ -207,7 +207,7 @@ impl ClientVif {
     /// Whether there is a reason to look at XenStore, and the client has a look left.
     fn may_look<X: Xen, R: StoreRing>(&self, platform: &mut Platform<'_, X, R>) -> bool {
         let due = self.stale || self.life.deadline().is_some_and(|due| due <= platform.now);
-        due && platform.now >= self.rests_until
+        due && platform.now >= self.paused_until
             && platform.looks.look(self.id().domain, platform.now) == Taken::Granted
     }
 
@@ -259,7 +259,7 @@ impl ClientVif {
             ClientReply::Saw(Ok(sight)) => Ok(BackendEvent::Observed(sight)),
             ClientReply::Saw(Err(error)) => {
                 self.stale = true;
-                self.rests_until = platform.now + REST;
+                self.paused_until = platform.now + PAUSE;
                 return self.report(error);
             }
             ClientReply::Announced(Ok(announced)) => Ok(self.take_up(announced, platform)),

@@ -7,7 +7,7 @@ use crate::vif::features::{Features, Support};
 use crate::vif::lifecycle::frontend::{FrontendEvent, FrontendObservation};
 use crate::vif::lifecycle::{BusState, Online};
 use crate::vif::netfront::Addresses;
-use crate::vif::words::parse_mtu;
+use crate::vif::vif_options::parse_mtu;
 use crate::wire::ethernet::Mac;
 use crate::xen::DomainId;
 use alloc::format;

@@ -375,8 +375,13 @@ impl Netback {
             pieces.for_each(|(page, _)| give_back(page, batch, pool));
             return None;
         }
-        let mut private =
-            |(page, bytes)| batch.reclaim(page).ok().map(|page| Chunk { page, offset: 0, bytes });
+        let mut private = |(page, bytes)| {
+            batch.reclaim(page).or_bug("a page that was lent is not given back").ok().map(|page| Chunk {
+                page,
+                offset: 0,
+                bytes,
+            })
+        };
         let mut segments = Chunks::one(pieces.next().and_then(&mut private)?);
         let mut lost = 0;
         for segment in pieces.filter_map(private) {
@@ -458,7 +463,7 @@ pub fn unmap(xen: &mut impl Xen, page: MappedPage) {
 
 fn give_back(page: Lent<Page>, batch: &CopyBatch, pages: &mut PagePool) {
     // Never refused: the batch has run since the page was lent to it.
-    if let Ok(page) = batch.reclaim(page) {
+    if let Ok(page) = batch.reclaim(page).or_bug("a page that was lent is not given back") {
         pages.give(page);
     }
 }

@@ -35,7 +35,7 @@ pub enum LinkChange {
 const LOOKS: Rate = Rate { per_second: 20, burst: 16 };
 
 /// How long XenStore is left alone after it did not say what it shows of the device.
-const REST: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// What came of what XenStore was asked.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ pub struct Uplink {
     stale: bool,
     looks: Allowance,
     /// XenStore is not looked at before then.
-    rests_until: Moment,
+    paused_until: Moment,
     /// The backend broke the protocol, and the device's life does not know yet.
     broke: bool,
     /// What XenStore last failed to do for this device.
@@ -86,7 +86,7 @@ impl Uplink {
             job: None,
             stale: true,
             looks: Allowance::new(LOOKS),
-            rests_until: Moment::default(),
+            paused_until: Moment::default(),
             broke: false,
             trouble: None,
         }
@@ -138,7 +138,7 @@ impl Uplink {
             return None;
         }
         let due = if self.stale { Some(Moment::default()) } else { self.life.deadline() };
-        due.map(|due| due.max(self.looks.next()).max(self.rests_until))
+        due.map(|due| due.max(self.looks.next()).max(self.paused_until))
     }
 
     /// Goes on with what replies and time allow. The caller drops the device on [`LinkChange::Gone`].
@@ -191,7 +191,7 @@ impl Uplink {
     /// Whether there is a reason to look at XenStore, and a look left.
     fn may_look(&mut self, now: Moment) -> bool {
         let due = self.stale || self.life.deadline().is_some_and(|due| due <= now);
-        due && now >= self.rests_until && self.looks.take(now) == Taken::Granted
+        due && now >= self.paused_until && self.looks.take(now) == Taken::Granted
     }
 
     /// Hands an event to the device's life and begins what comes of it.
@@ -240,7 +240,7 @@ impl Uplink {
             UplinkReply::Saw(Ok(sight)) => Ok(FrontendEvent::Observed(sight)),
             UplinkReply::Saw(Err(error)) => {
                 self.stale = true;
-                self.rests_until = platform.now + REST;
+                self.paused_until = platform.now + PAUSE;
                 return self.report(error);
             }
             UplinkReply::Offered(Ok(talents)) => Ok(self.make_rings(talents, platform)),

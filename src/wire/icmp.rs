@@ -15,8 +15,6 @@ pub mod at {
     pub const CHECKSUM: usize = 2;
     /// Identifier of a query.
     pub const IDENT: usize = 4;
-    /// Next-hop MTU of a "fragmentation needed" (RFC 1191 section 4).
-    pub const MTU: usize = 6;
 }
 
 /// Message types.

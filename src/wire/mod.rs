@@ -2,13 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod arp;
-pub mod bytes;
+pub(crate) mod bytes;
 pub mod checksum;
 pub mod ethernet;
-pub mod icmp;
+pub(crate) mod icmp;
 pub mod ipv4;
-pub mod mtu;
+pub(crate) mod mtu;
 pub mod packet;
-pub mod tcp;
-pub mod transport;
-pub mod udp;
+pub(crate) mod tcp;
+pub(crate) mod transport;
+pub(crate) mod udp;

@@ -5,10 +5,6 @@ pub const HEADER_BYTES: usize = 8;
 
 /// Byte offsets of header fields.
 pub mod at {
-    /// Source port.
-    pub const SOURCE_PORT: usize = 0;
-    /// Destination port.
-    pub const DESTINATION_PORT: usize = 2;
     /// Checksum.
     pub const CHECKSUM: usize = 6;
 }

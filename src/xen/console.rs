@@ -31,11 +31,6 @@ impl Console {
         Self { ring, dropped: 0 }
     }
 
-    /// Lines dropped so far.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
     /// Writes one line; a line feed is added.
     pub fn line(&mut self, text: fmt::Arguments<'_>) -> Written {
         let mut line = ConsoleLine::default();

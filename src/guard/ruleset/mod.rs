@@ -23,7 +23,7 @@
 
 mod forward_line;
 mod permit_line;
-pub mod problem;
+pub(crate) mod problem;
 mod reader;
 mod section_draft;
 

@@ -1,6 +1,6 @@
 //! Plain, slow looks at Ethernet frames: checksums summed byte by byte, nothing shared with the kernel.
 
-pub mod gso;
+pub(crate) mod gso;
 
 use alloc::vec::Vec;
 

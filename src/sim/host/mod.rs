@@ -1,19 +1,19 @@
 //! What is behind the simulated vifs: hosts with TCP/IP stacks, and generators of nonsense.
 
-pub mod apps;
+pub(crate) mod apps;
 pub mod bulk;
-pub mod flaky;
+pub(crate) mod flaky;
 pub mod flood;
-pub mod greedy;
-pub mod link;
-pub mod names;
-pub mod nonsense;
-pub mod outside;
-pub mod scripted;
-pub mod server;
-pub mod stack;
-pub mod transfer;
-pub mod web;
+pub(crate) mod greedy;
+pub(crate) mod link;
+pub(crate) mod names;
+pub(crate) mod nonsense;
+pub(crate) mod outside;
+pub(crate) mod scripted;
+pub(crate) mod server;
+pub(crate) mod stack;
+pub(crate) mod transfer;
+pub(crate) mod web;
 
 use crate::base::time::Moment;
 use crate::sim::oracle::ledger::Ledger;

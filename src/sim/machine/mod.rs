@@ -3,12 +3,12 @@
 //! Everything that the real hypervisor and xenstored would keep, and what the oracles note. The kernel
 //! reaches it through [`crate::sim::machine::kernel_domain`], peers directly.
 
-pub mod channels;
+pub(crate) mod channels;
 pub mod driver_action;
-pub mod grants;
+pub(crate) mod grants;
 mod judge;
-pub mod kernel_domain;
-pub mod world;
+pub(crate) mod kernel_domain;
+pub(crate) mod world;
 
 use crate::base::time::Moment;
 use crate::sim::cast::TOOLSTACK;

@@ -1,16 +1,16 @@
 //! Oracles: what must always hold, and what is noted to judge it.
 
 pub mod excuse;
-pub mod exposure;
-pub mod fairness;
+pub(crate) mod exposure;
+pub(crate) mod fairness;
 mod fingerprint;
-pub mod grant_oracle;
-pub mod ledger;
-pub mod marks;
-pub mod memory;
-pub mod model;
-pub mod neighbours;
-pub mod pages;
-pub mod payers;
+pub(crate) mod grant_oracle;
+pub(crate) mod ledger;
+pub(crate) mod marks;
+pub(crate) mod memory;
+pub(crate) mod model;
+pub(crate) mod neighbours;
+pub(crate) mod pages;
+pub(crate) mod payers;
 pub mod rules;
-pub mod shares;
+pub(crate) mod shares;

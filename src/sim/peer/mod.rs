@@ -2,18 +2,18 @@
 
 mod backend_attacks;
 pub mod backend_config;
-pub mod buffers;
+pub(crate) mod buffers;
 pub mod console;
-pub mod frontend;
-pub mod hostile;
-pub mod malformed_slots;
+pub(crate) mod frontend;
+pub(crate) mod hostile;
+pub(crate) mod malformed_slots;
 mod netif;
 pub mod nic;
-pub mod ring;
-pub mod store_daemon;
+pub(crate) mod ring;
+pub(crate) mod store_daemon;
 pub mod storm;
-pub mod toolstack;
-pub mod uplink_backend;
+pub(crate) mod toolstack;
+pub(crate) mod uplink_backend;
 mod uplink_checks;
 mod uplink_link;
 mod uplink_pages;

@@ -3,8 +3,8 @@
 //! Peers and the toolstack call it directly; the kernel speaks the wire protocol to it through its ring
 //! page ([`daemon`]).
 
-pub mod transaction;
-pub mod tree;
+pub(crate) mod transaction;
+pub(crate) mod tree;
 
 use crate::sim::cast::STORE;
 use crate::xen::DomainId;

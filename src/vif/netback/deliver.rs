@@ -152,7 +152,9 @@ impl Netback {
             }
         }
         // Never refused: the batch has run since the pages were lent to it.
-        if let Ok(segments) = batch.reclaim(departure.segments) {
+        if let Ok(segments) =
+            batch.reclaim(departure.segments).or_bug("segments that were lent are not given back")
+        {
             segments.release(pages);
         }
     }

@@ -132,12 +132,12 @@ impl Model {
         let limit = Limit { capacity: all, cap: all - all / 4, uplink_too: false };
         let held = Self::count(self.mappings.iter().map(|it| it.holder));
         if self.mappings.len() as u32 >= all || !self.has_room(holder, limit, &held) {
-            if let Some(at) = self.longest_resting(holder, pool, hint) {
+            if let Some(at) = self.longest_quarantined(holder, pool, hint) {
                 return Ok(self.mappings.remove(at).outer_port);
             }
             let debtor = self.debtor(holder, limit, &held);
-            let own = self.longest_resting_anywhere(holder, hint);
-            let at = own.or_else(|| self.longest_resting_anywhere(debtor?, hint));
+            let own = self.longest_quarantined_anywhere(holder, hint);
+            let at = own.or_else(|| self.longest_quarantined_anywhere(debtor?, hint));
             self.mappings.remove(at.ok_or(Short { why, want: Want::Mapping, debtor })?);
         }
         let size = POOL_SIZES[pool];
@@ -145,7 +145,7 @@ impl Model {
         let limit = Limit { capacity: size, cap, uplink_too: false };
         let held = Self::count(self.mappings.iter().filter(|it| it.pool == pool).map(|it| it.holder));
         if !self.has_room(holder, limit, &held) {
-            let at = self.longest_resting(holder, pool, hint);
+            let at = self.longest_quarantined(holder, pool, hint);
             let at = at.ok_or(Short { why, want: Want::Port(pool), debtor: None })?;
             return Ok(self.mappings.remove(at).outer_port);
         }
@@ -160,24 +160,24 @@ impl Model {
 
     /// The mapping of `holder` that has rested longest in `pool`; of those that came to rest in the same second the one
     /// whose port the engine took.
-    pub(super) fn longest_resting(&self, holder: Holder, pool: usize, hint: &Hint) -> Option<usize> {
-        let resting = self.resting(holder).filter(|(_, it)| it.pool == pool);
-        let longest = resting.clone().map(|(_, it)| it.rests).min()?;
-        let mut candidates = resting.filter(|(_, it)| it.rests == longest);
+    pub(super) fn longest_quarantined(&self, holder: Holder, pool: usize, hint: &Hint) -> Option<usize> {
+        let quarantined = self.quarantined(holder).filter(|(_, it)| it.pool == pool);
+        let longest = quarantined.clone().map(|(_, it)| it.rests).min()?;
+        let mut candidates = quarantined.filter(|(_, it)| it.rests == longest);
         let is_choice = |it: &(usize, &Mapping)| Some(it.1.outer_port) == hint.choice;
         candidates.clone().find(is_choice).or(candidates.next()).map(|(at, _)| at)
     }
 
     /// The same in any pool: of those that came to rest in the same second one of the first pool, that is gone.
-    pub(super) fn longest_resting_anywhere(&self, holder: Holder, hint: &Hint) -> Option<usize> {
+    pub(super) fn longest_quarantined_anywhere(&self, holder: Holder, hint: &Hint) -> Option<usize> {
         let order = |it: &Mapping| (it.rests, it.pool);
-        let longest = self.resting(holder).map(|(_, it)| order(it)).min()?;
-        let mut candidates = self.resting(holder).filter(|(_, it)| order(it) == longest);
+        let longest = self.quarantined(holder).map(|(_, it)| order(it)).min()?;
+        let mut candidates = self.quarantined(holder).filter(|(_, it)| order(it) == longest);
         let is_gone = |it: &(usize, &Mapping)| !hint.held.contains(&(it.1.pool, it.1.outer_port));
         candidates.clone().find(is_gone).or(candidates.next()).map(|(at, _)| at)
     }
 
-    pub(super) fn resting(&self, holder: Holder) -> impl Iterator<Item = (usize, &Mapping)> + Clone {
+    pub(super) fn quarantined(&self, holder: Holder) -> impl Iterator<Item = (usize, &Mapping)> + Clone {
         self.mappings.iter().enumerate().filter(move |(_, it)| it.holder == holder && it.rests.is_some())
     }
 }
