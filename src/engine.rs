@@ -40,7 +40,7 @@ use crate::base::time::{Moment, UnixSeconds};
 use crate::engine::counters::Counters;
 use crate::flow::fragments::Fragments;
 use crate::guard::RuleTable;
-use crate::nat::translation::{Original, Translation};
+use crate::nat::translation::Translation;
 use crate::route::segmentation::Segmented;
 use crate::tables::share::{Account, Membership};
 use crate::wire::ipv4::{Ipv4, Ipv4Fault, Part};
@@ -53,13 +53,13 @@ pub trait Output<D> {
     fn admit(&mut self, from: Side, packet: &mut D, ip: &Ipv4) -> Result<(), DropReason>;
 
     /// `packet` was rewritten and leaves by `to` for `destination`. It fits that side's MTU, or its GSO segments do.
-    fn forward(&mut self, to: Side, packet: D, destination: Ipv4Addr, original: Original);
+    fn forward(&mut self, to: Side, packet: D, destination: Ipv4Addr);
 
     /// The engine made an IP packet: an ICMP error or a RST, at most 576 bytes.
     fn reply(&mut self, to: Side, packet: &[u8], destination: Ipv4Addr);
 
     /// `packet` was rewritten, says what `ip` says, leaves by `to`, and must be cut into fragments of at most `mtu` bytes.
-    fn fragment(&mut self, to: Side, packet: D, ip: &Ipv4, mtu: u16, original: Original);
+    fn fragment(&mut self, to: Side, packet: D, ip: &Ipv4, mtu: u16);
 
     /// `packet` goes nowhere.
     fn discard(&mut self, packet: D, why: DropReason);
@@ -170,17 +170,11 @@ impl<D: Packet> Engine<D> {
         self.take(now, Side::Uplink, packet, output);
     }
 
-    /// Takes a packet back that was to leave by the uplink, whose next hop does not answer. The client that sent it as
-    /// `original` says is told (RFC 1122 section 2.3.2.1, type 3 code 1); nobody is of one of our own, which has none.
-    pub fn unreachable(
-        &mut self,
-        now: Moment,
-        mut packet: D,
-        original: Option<Original>,
-        output: &mut impl Output<D>,
-    ) {
+    /// Takes a packet back that was to leave by the uplink, whose next hop does not answer. The client that sent it is told
+    /// (RFC 1122 section 2.3.2.1, type 3 code 1).
+    pub fn unreachable(&mut self, now: Moment, mut packet: D, output: &mut impl Output<D>) {
         let total = packet.total_bytes();
-        if let Some(original) = original
+        if let Some(original) = packet.original()
             && let Ok(ip) =
                 Ipv4::read(packet.header(), total).or_bug("a packet that was rewritten cannot be read")
         {
@@ -237,7 +231,7 @@ impl<D: Packet> Engine<D> {
             return self.discard(packet, why, output);
         }
         if ip.part != Part::Whole {
-            return self.take_fragment(now, from, packet, ip, output);
+            return self.take_fragment(now, from, packet, output);
         }
         let verdict = self.datapath.judge_packet(now, from, &mut view);
         self.carry_out(from, packet, &ip, verdict, output);
@@ -256,11 +250,10 @@ impl<D: Packet> Engine<D> {
                     };
                     self.datapath.count_forwarded(from, translation.to, 1);
                     let mtu = self.datapath.mtu(translation.to);
-                    let original = translation.original(ip);
                     if ip.total_bytes > mtu {
-                        output.fragment(exit, packet, &translation.translated(ip), mtu, original);
+                        output.fragment(exit, packet, &translation.translated(ip), mtu);
                     } else {
-                        output.forward(exit, packet, translation.destination, original);
+                        output.forward(exit, packet, translation.destination);
                     }
                 }
             },
@@ -291,7 +284,7 @@ impl<D: Packet> Engine<D> {
             packet.set_offload(Offload { gso, ..packet.offload() });
         }
         self.datapath.count_forwarded(from, translation.to, made.count());
-        output.forward(exit, packet, translation.destination, translation.original(&ip));
+        output.forward(exit, packet, translation.destination);
     }
 
     /// Sends the answer that the last packet asked for.

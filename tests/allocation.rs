@@ -10,9 +10,8 @@ use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
 use ravelin::engine::{Engine, Output, Progress, Settings};
 use ravelin::guard::RuleTable;
-use ravelin::nat::translation::Original;
 use ravelin::wire::ipv4::Ipv4;
-use ravelin::wire::packet::{Offload, Packet};
+use ravelin::wire::packet::{Offload, Original, Packet};
 use ravelin::xen::meter::{self, Meter, Payer};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -26,13 +25,14 @@ static METER: Meter = Meter;
 struct Flat {
     bytes: [u8; 1500],
     length: usize,
+    original: Option<Original>,
 }
 
 impl Flat {
     fn of(packet: &TestPacket) -> Flat {
         let mut bytes = [0; 1500];
         bytes[..packet.bytes.len()].copy_from_slice(&packet.bytes);
-        Flat { bytes, length: packet.bytes.len() }
+        Flat { bytes, length: packet.bytes.len(), original: None }
     }
 
     /// The packet back to its sender, as nobody but a ping's receiver would change it: no sum changes by that.
@@ -68,7 +68,7 @@ impl Flat {
             let sum = ravelin::wire::checksum::of(&bytes[covered]);
             bytes[field..field + 2].copy_from_slice(&sum.to_be_bytes());
         }
-        Flat { bytes, length: 56 }
+        Flat { bytes, length: 56, original: None }
     }
 }
 
@@ -89,6 +89,10 @@ impl Packet for Flat {
         Offload::NONE
     }
 
+    fn original(&self) -> Option<Original> {
+        self.original
+    }
+
     fn set_offload(&mut self, _: Offload) {}
 }
 
@@ -97,26 +101,29 @@ struct Last {
     forwarded: usize,
     discarded: usize,
     answered: usize,
-    packet: Option<(Side, Flat, Original)>,
+    packet: Option<(Side, Flat)>,
 }
 
 impl Output<Flat> for Last {
-    fn admit(&mut self, _: Side, packet: &mut Flat, ip: &Ipv4) -> Result<(), DropReason> {
+    fn admit(&mut self, from: Side, packet: &mut Flat, ip: &Ipv4) -> Result<(), DropReason> {
+        if let Side::Client(_) = from {
+            packet.original = Some(Original::of(ip, packet.header()));
+        }
         packet.length = ip.total_bytes.into();
         Ok(())
     }
 
-    fn forward(&mut self, to: Side, packet: Flat, _: Ipv4Addr, original: Original) {
+    fn forward(&mut self, to: Side, packet: Flat, _: Ipv4Addr) {
         self.forwarded += 1;
-        self.packet = Some((to, packet, original));
+        self.packet = Some((to, packet));
     }
 
     fn reply(&mut self, _: Side, _: &[u8], _: Ipv4Addr) {
         self.answered += 1;
     }
 
-    fn fragment(&mut self, to: Side, packet: Flat, ip: &Ipv4, _: u16, original: Original) {
-        self.forward(to, packet, ip.destination, original);
+    fn fragment(&mut self, to: Side, packet: Flat, ip: &Ipv4, _: u16) {
+        self.forward(to, packet, ip.destination);
     }
 
     fn discard(&mut self, _: Flat, _: DropReason) {
@@ -188,11 +195,11 @@ fn no_packet_allocates() {
             let from = from.map_or(Side::Uplink, Side::Client);
             give(&mut engine, now, from, *packet, &mut last);
             // What arrived is answered, or an error about it is sent, or it could not be delivered.
-            if let Some((to, arrived, original)) = last.packet.take() {
+            if let Some((to, arrived)) = last.packet.take() {
                 match n % 4 {
                     0 => {}
                     1 => give(&mut engine, now, to, arrived.error(3, 3), &mut last),
-                    2 if to == Side::Uplink => engine.unreachable(now, arrived, Some(original), &mut last),
+                    2 if to == Side::Uplink => engine.unreachable(now, arrived, &mut last),
                     _ => give(&mut engine, now, to, arrived.returned(), &mut last),
                 }
             }
@@ -238,6 +245,10 @@ impl Packet for Handle {
 
     fn offload(&self) -> Offload {
         Offload::NONE
+    }
+
+    fn original(&self) -> Option<Original> {
+        None
     }
 
     fn set_offload(&mut self, _: Offload) {}

@@ -8,7 +8,6 @@ use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
 use ravelin::engine::{Engine, Output, Settings};
 use ravelin::guard::RuleTable;
-use ravelin::nat::translation::Original;
 use ravelin::vif::backpressure::EgressLimits;
 use ravelin::vif::channels::Channels;
 use ravelin::vif::features::{Features, Support};
@@ -49,8 +48,6 @@ pub enum Shape {
     PeersOnly,
 }
 
-/// What a packet says that no engine sees.
-const NOTHING: Original = Original { source: SOMEBODY, port: 0, ident: 0 };
 const SOMEBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
 /// Gives what leaves to the vifs, and remembers the last source port.
@@ -63,11 +60,11 @@ struct Ways<'a> {
 }
 
 impl Output<Frame> for Ways<'_> {
-    fn admit(&mut self, _: Side, packet: &mut Frame, ip: &Ipv4) -> Result<(), DropReason> {
-        packet.note_header(ip, self.pages).map_err(|_| DropReason::Segmentation)
+    fn admit(&mut self, from: Side, packet: &mut Frame, ip: &Ipv4) -> Result<(), DropReason> {
+        packet.note_header(from, ip, self.pages).map_err(|_| DropReason::Segmentation)
     }
 
-    fn forward(&mut self, to: Side, mut packet: Frame, _: Ipv4Addr, _: Original) {
+    fn forward(&mut self, to: Side, mut packet: Frame, _: Ipv4Addr) {
         packet.ethernet_mut().fill(2);
         match to {
             Side::Uplink => {
@@ -82,7 +79,7 @@ impl Output<Frame> for Ways<'_> {
         panic!("nothing is answered here");
     }
 
-    fn fragment(&mut self, _: Side, _: Frame, _: &Ipv4, _: u16, _: Original) {
+    fn fragment(&mut self, _: Side, _: Frame, _: &Ipv4, _: u16) {
         panic!("nothing is cut here");
     }
 
@@ -262,7 +259,7 @@ impl Loopback {
         let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
         for frame in self.arrived.drain(..) {
             if self.slots > 1 {
-                ways.forward(Side::Uplink, frame, SOMEBODY, NOTHING);
+                ways.forward(Side::Uplink, frame, SOMEBODY);
                 continue;
             }
             engine.outbound(now, SLOT, frame, &mut ways);
@@ -298,7 +295,7 @@ impl Loopback {
             let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
             for frame in self.arrived.drain(..) {
                 if self.slots > 1 {
-                    ways.forward(Side::Client(SLOT), frame, SOMEBODY, NOTHING);
+                    ways.forward(Side::Client(SLOT), frame, SOMEBODY);
                     continue;
                 }
                 engine.inbound(now, frame, &mut ways);

@@ -13,10 +13,9 @@ use ravelin::guard::RuleTable;
 use ravelin::nat::mapping::MappingLimits;
 use ravelin::nat::mapping_table::Mappings;
 use ravelin::nat::ports::PoolKind;
-use ravelin::nat::translation::Original;
 use ravelin::tables::allowance::Rate;
 use ravelin::wire::ipv4::Ipv4;
-use ravelin::wire::packet::{Checksum, Offload, Packet};
+use ravelin::wire::packet::{Checksum, Offload, Original, Packet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -49,6 +48,10 @@ impl Packet for Frame {
         Offload { checksum: Checksum::Validated, gso: None }
     }
 
+    fn original(&self) -> Option<Original> {
+        None
+    }
+
     fn set_offload(&mut self, _: Offload) {}
 }
 
@@ -66,14 +69,14 @@ impl Output<Frame> for Sink {
         Ok(())
     }
 
-    fn forward(&mut self, _: Side, packet: Frame, _: Ipv4Addr, _: Original) {
+    fn forward(&mut self, _: Side, packet: Frame, _: Ipv4Addr) {
         self.forwarded += 1;
         self.last = Some(packet);
     }
 
     fn reply(&mut self, _: Side, _: &[u8], _: Ipv4Addr) {}
 
-    fn fragment(&mut self, _: Side, packet: Frame, _: &Ipv4, _: u16, _: Original) {
+    fn fragment(&mut self, _: Side, packet: Frame, _: &Ipv4, _: u16) {
         self.last = Some(packet);
     }
 
@@ -231,7 +234,7 @@ impl Scene {
         let mut frame = self.outward;
         put(&mut frame.bytes, 20, inner);
         put(&mut frame.bytes, 22, remote);
-        self.sink.forward(Side::Uplink, frame, REMOTE, Original { source: CLIENT, port: 0, ident: 0 });
+        self.sink.forward(Side::Uplink, frame, REMOTE);
     }
 
     /// A connection opened, and reset by the client, in four packets; it makes room for itself when the table

@@ -209,8 +209,7 @@ impl Datapath {
                 (ip.source, near.address, PortChange::Destination(info.near_port))
             }
         };
-        let translation =
-            Translation { to, source, destination, ident, ttl: Ttl::Decrement, client_port: info.near_port };
+        let translation = Translation { to, source, destination, ident, ttl: Ttl::Decrement };
         let addresses = readdress(header, ip, &translation.new_header(ip));
         if change != PortChange::None
             && let Some(bytes) = header.get_mut(usize::from(ip.header_bytes)..)
@@ -311,6 +310,8 @@ fn flow_change(
                 _ if next != stage => FlowChange::Enter(next),
                 _ if !refreshes || entry.was_refreshed(now) => FlowChange::Keep,
                 FlowStage::Assured => FlowChange::Refresh,
+                // Which flow gives way to newer ones is not for the other end to say.
+                _ if sender != opener => FlowChange::Refresh,
                 _ => FlowChange::Enter(next),
             })
         }

@@ -2,6 +2,7 @@
 
 use super::datapath::{Datapath, PacketView, Verdict};
 use super::{Engine, Output};
+use crate::base::bug::OrBug;
 use crate::base::drop_reason::DropReason;
 use crate::base::side::Side;
 use crate::base::tick::Tick;
@@ -33,17 +34,22 @@ where
 }
 
 impl<D: Packet> Engine<D> {
-    /// Takes a fragment that was screened. Its header is handed over by value, so that those of whole packets stay in
-    /// registers.
+    /// Takes a fragment that was screened. Its header is read again rather than handed over, so that those of whole
+    /// packets stay in registers.
     #[inline(never)]
     pub(super) fn take_fragment(
         &mut self,
         now: Moment,
         from: Side,
         mut packet: D,
-        ip: Ipv4,
         output: &mut impl Output<D>,
     ) {
+        let ip = match Ipv4::read(packet.header(), packet.total_bytes())
+            .or_bug("a fragment cannot be read again")
+        {
+            Ok(ip) => ip,
+            Err(fault) => return self.discard(packet, fault.into(), output),
+        };
         let offload = packet.offload();
         if offload.checksum == Checksum::Blank || offload.gso.is_some() {
             return self.discard(packet, DropReason::FragmentOffload, output);

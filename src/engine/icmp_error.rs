@@ -68,14 +68,8 @@ impl Datapath {
         self.fits(now, Side::Uplink, to, view)?;
         let message_at = usize::from(ip.header_bytes);
         quote.translate(view.header, message_at, near, PortChange::Source(flow.near_port));
-        let translation = Translation {
-            to,
-            source: ip.source,
-            destination: near,
-            ident: ip.ident,
-            ttl: Ttl::Decrement,
-            client_port: 0,
-        };
+        let translation =
+            Translation { to, source: ip.source, destination: near, ident: ip.ident, ttl: Ttl::Decrement };
         readdress(view.header, &ip, &translation.new_header(&ip));
         Ok(Verdict::Forward(translation))
     }
@@ -114,14 +108,8 @@ impl Datapath {
             let message_at = usize::from(ip.header_bytes);
             quote.translate(view.header, message_at, source, PortChange::Destination(flow.outer_port));
         }
-        let translation = Translation {
-            to,
-            source,
-            destination: ip.destination,
-            ident: ip.ident,
-            ttl: Ttl::Decrement,
-            client_port: 0,
-        };
+        let translation =
+            Translation { to, source, destination: ip.destination, ident: ip.ident, ttl: Ttl::Decrement };
         readdress(view.header, &ip, &translation.new_header(&ip));
         Ok(Verdict::Forward(translation))
     }

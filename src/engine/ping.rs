@@ -89,14 +89,8 @@ impl Datapath {
         }
         let ip = view.ip;
         let ident = self.ident(to, ip.source, view);
-        let translation = Translation {
-            to,
-            source: ip.destination,
-            destination: ip.source,
-            ident,
-            ttl: Ttl::Fresh,
-            client_port: 0,
-        };
+        let translation =
+            Translation { to, source: ip.destination, destination: ip.source, ident, ttl: Ttl::Fresh };
         readdress(view.header, &ip, &translation.new_header(&ip));
         if let Some(bytes) = view.header.get_mut(usize::from(ip.header_bytes)..) {
             answer_echo(bytes);

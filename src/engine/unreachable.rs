@@ -4,9 +4,9 @@ use super::datapath::{Datapath, PacketView};
 use crate::base::side::Side;
 use crate::base::time::Moment;
 use crate::nat::rewrite::{NewHeader, PortChange, readdress, repoint};
-use crate::nat::translation::Original;
 use crate::route::icmp_error::IcmpError;
-use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv4::{Ipv4, Part};
+use crate::wire::packet::Original;
 use crate::wire::transport::Transport;
 
 impl Datapath {
@@ -14,6 +14,10 @@ impl Datapath {
     /// translated back first, so that the client recognises it.
     pub(super) fn report_unreachable(&mut self, now: Moment, view: &mut PacketView<'_>, original: Original) {
         let ip = view.ip;
+        // Of a later fragment nobody is told (RFC 1122 section 3.2.2).
+        if !matches!(ip.part, Part::Whole | Part::First) {
+            return;
+        }
         let Ok(transport) = Transport::read(&ip, ip.protocol, view.header) else { return };
         let Some(client) = self.clients.slot_of(original.source) else { return };
         let new_header = NewHeader {

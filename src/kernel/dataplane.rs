@@ -1,7 +1,7 @@
 //! The data plane: rings, engine, egress. It knows nothing of XenStore, and is told what changes.
 
 use super::client_exchange::{Armed, ClientExchange, WayAhead};
-use super::egress::{Egress, EgressContext, GATEWAY_MAC, Unsent};
+use super::egress::{Egress, EgressContext, GATEWAY_MAC};
 use super::uplink_arp;
 use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
@@ -69,7 +69,7 @@ impl DataPlane {
                 Change::UplinkPings(pings) => self.engine.set_uplink_pings(pings),
                 // The console's alone.
                 Change::LogLevel(_) | Change::Refused(_) => {}
-                Change::Ownership(change) => self.change_owner(change, now),
+                Change::Ownership(change) => self.change_owner(change, pages, now),
             }
         }
         if network == UplinkNetwork::New {
@@ -89,10 +89,15 @@ impl DataPlane {
     }
 
     /// An address came to a client or left it.
-    fn change_owner(&mut self, change: Ownership, now: Moment) {
+    fn change_owner(&mut self, change: Ownership, pages: &mut PagePool, now: Moment) {
         match change {
             Ownership::Gained(slot, address) => {
                 let account = self.engine.attach(slot, address, now);
+                if let Some(account) = account {
+                    // An account is an address's: what waits there was sent by whoever had that before.
+                    let mut context = EgressContext { egress: &mut self.egress, pages, now };
+                    context.with_neighbours(|neighbours, output| neighbours.abandon(account, output));
+                }
                 let Some(vif) = self.egress.vifs.clients.vif(slot) else { return };
                 // Both as long as it is attached.
                 vif.charge_to(account.unwrap_or(Account::UPLINK));
@@ -213,8 +218,8 @@ impl DataPlane {
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
         self.engine.advance(now, &mut context);
         context.with_neighbours(|neighbours, output| neighbours.advance(now, output));
-        while let Some(Unsent { frame, original }) = context.egress.undeliverable.pop() {
-            self.engine.unreachable(now, frame, original, &mut context);
+        while let Some(frame) = context.egress.undeliverable.pop() {
+            self.engine.unreachable(now, frame, &mut context);
         }
     }
 
@@ -278,4 +283,55 @@ enum UplinkNetwork {
     Known,
     /// Our address, the gateway or the whole link may be another one: nothing is known of neighbours, and nobody knows us.
     New,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::prefix::Ipv4Prefix;
+    use crate::engine::Settings;
+    use crate::guard::RuleTable;
+    use crate::wire::checksum;
+    use crate::xen::charge::Charge;
+    use crate::xen::page::on_heap;
+
+    const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 5);
+
+    /// A UDP datagram of `CLIENT`'s beyond the gateway.
+    fn datagram() -> [u8; 32] {
+        let mut packet = [0; 32];
+        packet[..10].copy_from_slice(&[0x45, 0, 0, 32, 0, 0, 0x40, 0, 64, 17]);
+        packet[12..16].copy_from_slice(&CLIENT.octets());
+        packet[16..20].copy_from_slice(&[8, 8, 8, 8]);
+        packet[20..26].copy_from_slice(&[0x13, 0x88, 0, 53, 0, 12]);
+        let sum = checksum::of(&packet[..20]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn whoever_gets_an_address_is_not_told_of_what_the_one_before_sent() {
+        let now = Moment::from_nanoseconds(1_000_000_000);
+        let engine = Engine::new(Settings::for_memory(16 << 20, OURS), RuleTable::allow_all(), [7; 32], now);
+        let route = UplinkRoute::new(Ipv4Prefix::new(OURS, 24).unwrap(), GATEWAY).ok();
+        let (mut data, mut pages) = (DataPlane::new(engine, route), PagePool::with_capacity(32));
+        (0..32).for_each(|_| pages.add(on_heap::page()));
+        let gained = |slot| Change::Ownership(Ownership::Gained(ClientSlot(slot), CLIENT));
+        data.apply([gained(1)].into_iter(), &mut pages, now);
+        let account = data.engine.engine().clients().on(ClientSlot(1)).map(Account::client).unwrap();
+
+        let page = pages.take(Charge::UPLINK).unwrap();
+        let mut frame = Frame::with_packet(page, &datagram(), &mut pages).unwrap();
+        frame.charge_to(account);
+        let mut context = EgressContext { egress: &mut data.egress, pages: &mut pages, now };
+        data.engine.outbound(now, ClientSlot(1), frame, &mut context);
+        assert_eq!(data.egress.neighbours.holdings(account).pages, 1);
+
+        let lost = Change::Ownership(Ownership::Lost(ClientSlot(1)));
+        data.apply([lost, gained(2)].into_iter(), &mut pages, now);
+        assert_eq!(data.egress.neighbours.holdings(account).pages, 0);
+        assert_eq!(data.egress.drops.of(DropReason::Detached), 1);
+    }
 }

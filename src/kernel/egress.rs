@@ -6,9 +6,7 @@ use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Output;
-use crate::nat::translation::Original;
 use crate::route::fragmentation;
-use crate::route::neighbour::waiting::Charged;
 use crate::route::neighbour::{NeighbourEffect, NeighbourOutput, Neighbours, Solicited, waiting};
 use crate::tables::share::Account;
 use crate::vif::features::Support;
@@ -33,11 +31,11 @@ pub struct Egress {
     /// The vifs.
     pub vifs: Vifs,
     /// Who is where on the uplink.
-    pub neighbours: Neighbours<Unsent>,
+    pub neighbours: Neighbours<Frame>,
     /// Addresses on the uplink; without, nothing goes there. As the control plane has told.
     route: Option<UplinkRoute>,
     /// Frames whose next hop does not answer: the engine is to tell their senders.
-    pub undeliverable: Vec<Unsent>,
+    pub undeliverable: Vec<Frame>,
     /// What did not leave.
     pub drops: DropCounts,
 }
@@ -69,24 +67,6 @@ impl Egress {
 /// The gateway that neighbours are to know; without a route nothing is sent to it.
 fn gateway_of(route: Option<UplinkRoute>) -> Ipv4Addr {
     route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway())
-}
-
-/// A frame whose next hop is to be found, and what its packet said before it was translated.
-pub struct Unsent {
-    /// The frame.
-    pub frame: Frame,
-    /// `None` of a packet of our own.
-    pub original: Option<Original>,
-}
-
-impl Charged for Unsent {
-    fn account(&self) -> Account {
-        self.frame.account()
-    }
-
-    fn pages(&self) -> usize {
-        self.frame.segments().len()
-    }
 }
 
 /// The egress together with what sending takes now.
@@ -127,19 +107,19 @@ impl EgressContext<'_> {
         }
     }
 
-    fn queue_for_uplink(&mut self, unsent: Unsent, destination: Ipv4Addr) {
+    fn queue_for_uplink(&mut self, frame: Frame, destination: Ipv4Addr) {
         let Some(route) = self.egress.route else {
-            return self.drop_frame(unsent.frame, DropReason::NoUplink);
+            return self.drop_frame(frame, DropReason::NoUplink);
         };
         let now = self.now;
         self.with_neighbours(|neighbours, output| {
-            neighbours.resolve(route.next_hop(destination), unsent, now, output);
+            neighbours.resolve(route.next_hop(destination), frame, now, output);
         });
     }
 
-    fn queue(&mut self, to: Side, frame: Frame, destination: Ipv4Addr, original: Option<Original>) {
+    fn queue(&mut self, to: Side, frame: Frame, destination: Ipv4Addr) {
         match to {
-            Side::Uplink => self.queue_for_uplink(Unsent { frame, original }, destination),
+            Side::Uplink => self.queue_for_uplink(frame, destination),
             Side::Client(slot) => self.queue_for_client(slot, frame),
         }
     }
@@ -147,7 +127,7 @@ impl EgressContext<'_> {
     /// Runs `act` on the neighbour table and does what it asks for.
     pub fn with_neighbours(
         &mut self,
-        act: impl FnOnce(&mut Neighbours<Unsent>, &mut dyn NeighbourOutput<Unsent>),
+        act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn NeighbourOutput<Frame>),
     ) {
         let Egress { vifs, neighbours, route, undeliverable, drops } = &mut *self.egress;
         let pages = &mut *self.pages;
@@ -207,11 +187,11 @@ impl Output<Frame> for EgressContext<'_> {
         if from == Side::Uplink && self.egress.vifs.clients.owns(ip.source) {
             return Err(DropReason::SpoofedUplink);
         }
-        frame.note_header(ip, self.pages).map_err(|CannotSegment| DropReason::Segmentation)
+        frame.note_header(from, ip, self.pages).map_err(|CannotSegment| DropReason::Segmentation)
     }
 
-    fn forward(&mut self, to: Side, frame: Frame, destination: Ipv4Addr, original: Original) {
-        self.queue(to, frame, destination, Some(original));
+    fn forward(&mut self, to: Side, frame: Frame, destination: Ipv4Addr) {
+        self.queue(to, frame, destination);
     }
 
     fn reply(&mut self, to: Side, packet: &[u8], destination: Ipv4Addr) {
@@ -223,13 +203,13 @@ impl Output<Frame> for EgressContext<'_> {
         match page.and_then(|page| Frame::with_packet(page, packet, self.pages)) {
             Some(mut frame) => {
                 frame.charge_to(account);
-                self.queue(to, frame, destination, None);
+                self.queue(to, frame, destination);
             }
             None => self.egress.drops.count(DropReason::NoPage),
         }
     }
 
-    fn fragment(&mut self, to: Side, mut frame: Frame, ip: &Ipv4, mtu: u16, original: Original) {
+    fn fragment(&mut self, to: Side, mut frame: Frame, ip: &Ipv4, mtu: u16) {
         // Nobody can complete a checksum who gets only pieces.
         frame.complete_checksum();
         let Ok(pieces) = fragmentation::fragments(frame.header(), ip, mtu) else {
@@ -237,7 +217,7 @@ impl Output<Frame> for EgressContext<'_> {
         };
         for piece in pieces {
             match frame.piece(piece.header(), piece.payload.clone(), self.pages) {
-                Some(fragment) => self.queue(to, fragment, ip.destination, Some(original)),
+                Some(fragment) => self.queue(to, fragment, ip.destination),
                 None => self.egress.drops.count(DropReason::NoPage),
             }
         }
@@ -286,12 +266,19 @@ fn segment(
 struct Outgoing<'a> {
     vifs: &'a mut Vifs,
     route: &'a Option<UplinkRoute>,
-    undeliverable: &'a mut Vec<Unsent>,
+    undeliverable: &'a mut Vec<Frame>,
     drops: &'a mut DropCounts,
     pages: &'a mut PagePool,
 }
 
-impl NeighbourOutput<Unsent> for Outgoing<'_> {
+impl Outgoing<'_> {
+    fn lose(&mut self, frame: Frame, why: DropReason) {
+        self.drops.count(why);
+        frame.release(self.pages);
+    }
+}
+
+impl NeighbourOutput<Frame> for Outgoing<'_> {
     fn ask(&mut self, target: Ipv4Addr, asker: Account) -> Solicited {
         let Some((device, route)) = self.vifs.uplink.as_ref().zip(*self.route) else { return Solicited::No };
         let arp = Arp {
@@ -310,16 +297,14 @@ impl NeighbourOutput<Unsent> for Outgoing<'_> {
         }
     }
 
-    fn emit(&mut self, event: NeighbourEffect<Unsent>) {
+    fn emit(&mut self, event: NeighbourEffect<Frame>) {
         match event {
-            NeighbourEffect::Send(mac, Unsent { frame, .. }) => {
+            NeighbourEffect::Send(mac, frame) => {
                 transmit(self.vifs, mac, frame, self.pages, self.drops);
             }
-            NeighbourEffect::Unreachable(unsent) => self.undeliverable.push(unsent),
-            NeighbourEffect::Displaced(Unsent { frame, .. }) => {
-                self.drops.count(DropReason::NeighbourQueueFull);
-                frame.release(self.pages);
-            }
+            NeighbourEffect::Unreachable(frame) => self.undeliverable.push(frame),
+            NeighbourEffect::Displaced(frame) => self.lose(frame, DropReason::NeighbourQueueFull),
+            NeighbourEffect::Abandoned(frame) => self.lose(frame, DropReason::Detached),
         }
     }
 }

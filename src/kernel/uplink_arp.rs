@@ -40,7 +40,7 @@ mod tests {
     use crate::base::prefix::Ipv4Prefix;
     use crate::base::time::Moment;
     use crate::config::uplink_route::UplinkRoute;
-    use crate::kernel::egress::{Egress, Unsent};
+    use crate::kernel::egress::Egress;
     use crate::route::neighbour::{NeighbourEffect, NeighbourOutput, Solicited};
     use crate::tables::share::Account;
     use crate::wire::arp::Operation;
@@ -73,20 +73,19 @@ mod tests {
         let page = context.pages.take(Charge::UPLINK).unwrap();
         let frame = Frame::with_packet(page, &[0x45; 40], context.pages).unwrap();
         let mut last = Last(None);
-        let unsent = Unsent { frame, original: None };
-        context.egress.neighbours.resolve(GATEWAY, unsent, context.now, &mut last);
+        context.egress.neighbours.resolve(GATEWAY, frame, context.now, &mut last);
         last.0
     }
 
     /// Where the last packet went.
     struct Last(Option<Mac>);
 
-    impl NeighbourOutput<Unsent> for Last {
+    impl NeighbourOutput<Frame> for Last {
         fn ask(&mut self, _: Ipv4Addr, _: Account) -> Solicited {
             Solicited::Yes
         }
 
-        fn emit(&mut self, event: NeighbourEffect<Unsent>) {
+        fn emit(&mut self, event: NeighbourEffect<Frame>) {
             if let NeighbourEffect::Send(mac, _) = event {
                 self.0 = Some(mac);
             }

@@ -28,27 +28,9 @@ pub struct Translation {
     pub ident: u16,
     /// Its hops.
     pub ttl: Ttl,
-    /// The port, or the query identifier, that its client sent it from; zero if none is translated.
-    pub client_port: u16,
-}
-
-/// What a packet to the uplink said before its translation: for whoever has to tell its client what became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Original {
-    /// Its sender.
-    pub source: Ipv4Addr,
-    /// The port, or the query identifier, that it was sent from; zero if none is translated.
-    pub port: u16,
-    /// Its identification.
-    pub ident: u16,
 }
 
 impl Translation {
-    /// What the packet said that was read as `ip`.
-    pub const fn original(&self, ip: &Ipv4) -> Original {
-        Original { source: ip.source, port: self.client_port, ident: ip.ident }
-    }
-
     /// What the header of the packet says, once it is translated, that was read as `ip`.
     pub const fn translated(&self, ip: &Ipv4) -> Ipv4 {
         let NewHeader { source, destination, ident, ttl } = self.new_header(ip);

@@ -51,6 +51,8 @@ pub enum NeighbourEffect<P> {
     Unreachable(P),
     /// Others took its place while it waited.
     Displaced(P),
+    /// Its sender has left.
+    Abandoned(P),
 }
 
 /// Where that goes.
@@ -292,6 +294,13 @@ impl<P: Charged> Neighbours<P> {
             self.give_up(line, output);
         }
         self.give_up(GATEWAY_LINE, output);
+    }
+
+    /// Gives up all that waits on `account`: its sender has left, and what becomes of it is nobody else's to know.
+    pub fn abandon(&mut self, account: Account, output: &mut dyn NeighbourOutput<P>) {
+        while let Some(packet) = self.waiting.next_of(account) {
+            output.emit(NeighbourEffect::Abandoned(packet));
+        }
     }
 
     /// What `account` has: pages that wait, hops that have not answered, hops that did. To look at.

@@ -3,6 +3,7 @@
 //! The first segment holds every header, contiguous; the rest of the payload stays wherever it arrived.
 
 use crate::base::bug::OrBug;
+use crate::base::side::Side;
 use crate::base::time::Moment;
 use crate::route::neighbour::waiting::Charged;
 use crate::route::segmentation::{LEAST_SEGMENT, Shape};
@@ -12,7 +13,7 @@ use crate::vif::chunks::Chunks;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::wire::ipv4::{Ipv4, Part, protocol};
-use crate::wire::packet::{Checksum, Gso, GsoKind, Offload, Packet};
+use crate::wire::packet::{Checksum, Gso, GsoKind, Offload, Original, Packet};
 use crate::xen::charge::Charge;
 use crate::xen::page::{PAGE_BYTES, Page};
 use crate::xen::page_pool::{Chunk, PagePool};
@@ -34,6 +35,8 @@ pub struct Frame {
     offload: Offload,
     /// What is known of its headers, once its packet was read.
     layer4: Layer4,
+    /// What a client's packet said then.
+    original: Option<Original>,
     /// On whose account its pages are while it waits.
     account: Account,
     /// Since when it is in a client's queue.
@@ -81,7 +84,8 @@ impl Frame {
     fn of(segments: Chunks, offload: Offload) -> Self {
         let bytes = segments.iter().map(|segment| u32::from(segment.bytes)).sum();
         let layer4 = Layer4::default();
-        Self { segments, bytes, offload, layer4, account: Account::UPLINK, waits_since: Moment::default() }
+        let waits_since = Moment::default();
+        Self { segments, bytes, offload, layer4, original: None, account: Account::UPLINK, waits_since }
     }
 
     /// Makes a frame of an IP packet of our own, with room for the Ethernet header. `None` when it does not
@@ -198,15 +202,20 @@ impl Frame {
         }
         let segments = Chunks::one(Chunk { page, offset: 0, bytes: end as u16 });
         let piece = Self::of(segments, Offload { gso: None, ..self.offload });
-        Some(Self { account: self.account, layer4: self.layer4, ..piece })
+        Some(Self { account: self.account, layer4: self.layer4, original: self.original, ..piece })
     }
 
     /// Cuts the IP packet to `total_bytes`, if it is longer, and gives the pages behind that back.
+    #[inline(always)]
     pub fn truncate(&mut self, total_bytes: usize, pages: &mut PagePool) {
-        let mut left = HEADER_BYTES + total_bytes;
-        if left >= self.bytes() {
-            return;
+        if HEADER_BYTES + total_bytes < self.bytes() {
+            self.cut_off(total_bytes, pages);
         }
+    }
+
+    #[cold]
+    fn cut_off(&mut self, total_bytes: usize, pages: &mut PagePool) {
+        let mut left = HEADER_BYTES + total_bytes;
         self.bytes = left as u32;
         for segment in self.segments.iter_mut() {
             segment.bytes = segment.bytes.min(u16::try_from(left).unwrap_or(u16::MAX));
@@ -243,20 +252,21 @@ impl Frame {
         self.segments.drop_empty(pages);
     }
 
-    /// Takes note of what its IP header was found to say; what lies behind the packet's end is cut off, and what the sender
+    /// Takes note of what its IP header was found to say, when it came from `from`; what lies behind the packet's end is cut off, and what the sender
     /// left to do is looked at.
     ///
     /// # Errors
     /// A segmentation that cannot be.
     #[inline(always)]
-    pub fn note_header(&mut self, ip: &Ipv4, pages: &mut PagePool) -> Result<(), CannotSegment> {
+    pub fn note_header(&mut self, from: Side, ip: &Ipv4, pages: &mut PagePool) -> Result<(), CannotSegment> {
+        if let Side::Client(_) = from {
+            self.original = Some(Original::of(ip, self.header()));
+        }
         self.layer4 = Layer4 {
             ip_bytes: ip.header_bytes,
             protocol: if ip.part == Part::Whole { ip.protocol } else { 0 },
         };
-        if usize::from(ip.total_bytes) < self.total_bytes() {
-            self.truncate(usize::from(ip.total_bytes), pages);
-        }
+        self.truncate(usize::from(ip.total_bytes), pages);
         match self.offload.gso {
             None => Ok(()),
             Some(gso) => self.settle_segmentation(ip.header_bytes, ip.total_bytes, gso),
@@ -359,6 +369,10 @@ impl Packet for Frame {
 
     fn offload(&self) -> Offload {
         self.offload
+    }
+
+    fn original(&self) -> Option<Original> {
+        self.original
     }
 
     fn set_offload(&mut self, offload: Offload) {

@@ -106,7 +106,7 @@ fn blank_checksum_is_completed_over_odd_segments() {
     let mut pages = PagePool::with_capacity(8);
     let mut frame = Frame::of(joined(segments, &mut pages), offload);
     let ip = Ipv4::read(frame.header(), 37).unwrap();
-    frame.note_header(&ip, &mut pages).unwrap();
+    frame.note_header(Side::Uplink, &ip, &mut pages).unwrap();
     frame.complete_checksum();
     assert_eq!(frame.offload().checksum, Checksum::Validated);
     // By hand: the ones' complement sum of pseudo-header and datagram.

@@ -3,6 +3,9 @@
 //! The header is memory that no peer can write. The payload stays in the pages it arrived in and is
 //! moved once, by Xen, to where it goes; no stage reads or writes it.
 
+use super::ipv4::{Ipv4, Part, protocol};
+use super::{bytes::u16_at, icmp};
+use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
 
 /// What is known about a packet's TCP, UDP or ICMP checksum.
@@ -49,6 +52,30 @@ impl Offload {
     pub const NONE: Offload = Offload { checksum: Checksum::Unverified, gso: None };
 }
 
+/// What a client's packet said when it came in: for whoever has to tell the client what became of it after its translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// Its sender.
+    pub source: Ipv4Addr,
+    /// The port, or the query identifier, that it was sent from, if it has one.
+    pub port: u16,
+    /// Its identification.
+    pub ident: u16,
+}
+
+impl Original {
+    /// That of a packet whose header was read as `ip`, and is the beginning of `header`.
+    #[inline(always)]
+    pub fn of(ip: &Ipv4, header: &[u8]) -> Self {
+        let field = if ip.protocol == protocol::ICMP { icmp::at::IDENT } else { 0 };
+        let port = match ip.part {
+            Part::Whole | Part::First => u16_at(header, usize::from(ip.header_bytes) + field),
+            Part::Middle { .. } | Part::Last { .. } => None,
+        };
+        Self { source: ip.source, port: port.unwrap_or(0), ident: ip.ident }
+    }
+}
+
 /// An IP packet on its way through the firewall, wherever its bytes are kept.
 pub trait Packet {
     /// The first bytes of the IP packet: contiguous and private. At least `min(total_bytes, 576)` long; may be longer,
@@ -69,6 +96,9 @@ pub trait Packet {
 
     /// What the sender left to do.
     fn offload(&self) -> Offload;
+
+    /// What it said when it came in; `None` of one that no client sent.
+    fn original(&self) -> Option<Original>;
 
     /// Changes what is left to do.
     fn set_offload(&mut self, offload: Offload);

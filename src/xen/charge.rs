@@ -198,11 +198,8 @@ impl Accounts {
     #[inline]
     pub(super) fn transfer(&mut self, from: Charge, to: Charge, pages: u32) {
         if let Some(line) = self.lines.get_mut(usize::from(from.0)) {
-            if line.held < pages && from != Charge::NOBODY {
-                bug("an account that has fewer pages than it gives");
-            }
             let before = *line;
-            line.held = before.held.saturating_sub(pages);
+            line.held = before.held.checked_sub(pages).unwrap_or_else(|| overdrawn(from));
             if before.held <= before.guaranteed {
                 self.unclaimed += before.held - line.held;
             } else {
@@ -320,4 +317,14 @@ impl Accounts {
         }
         Ok(sum(|line| line.held))
     }
+}
+
+/// What an account holds that gives more pages than it has.
+#[cold]
+fn overdrawn(account: Charge) -> u32 {
+    // Pages begin as nobody's.
+    if account != Charge::NOBODY {
+        bug("an account gives pages that it does not hold");
+    }
+    0
 }

@@ -5,7 +5,6 @@ use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::engine::{Engine, Output, Settings};
 use ravelin::guard::RuleTable;
-use ravelin::nat::translation::Original;
 use ravelin::route::neighbour::waiting;
 use ravelin::tables::share::Account;
 use ravelin::vif::chunks::Chunks;
@@ -154,17 +153,17 @@ fn fragment(pages: &mut PagePool, charge: Charge, ident: u16, total: u16, pieces
 struct Done<'a>(&'a mut PagePool);
 
 impl Output<Frame> for Done<'_> {
-    fn admit(&mut self, _: Side, frame: &mut Frame, ip: &Ipv4) -> Result<(), DropReason> {
-        frame.note_header(ip, self.0).map_err(|_| DropReason::Segmentation)
+    fn admit(&mut self, from: Side, frame: &mut Frame, ip: &Ipv4) -> Result<(), DropReason> {
+        frame.note_header(from, ip, self.0).map_err(|_| DropReason::Segmentation)
     }
 
-    fn forward(&mut self, _: Side, frame: Frame, _: Ipv4Addr, _: Original) {
+    fn forward(&mut self, _: Side, frame: Frame, _: Ipv4Addr) {
         frame.release(self.0);
     }
 
     fn reply(&mut self, _: Side, _: &[u8], _: Ipv4Addr) {}
 
-    fn fragment(&mut self, _: Side, frame: Frame, _: &Ipv4, _: u16, _: Original) {
+    fn fragment(&mut self, _: Side, frame: Frame, _: &Ipv4, _: u16) {
         frame.release(self.0);
     }
 

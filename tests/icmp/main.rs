@@ -189,7 +189,7 @@ fn v_4_nobody_is_told_that_an_answer_was_not_delivered() {
 /// What the firewall does with a packet that the uplink's link layer gave back.
 fn unreachable(world: &mut World, packet: TestPacket) -> Vec<Out> {
     let mut recorder = Recorder::default();
-    world.engine.unreachable(world.now, packet, world.original.take(), &mut recorder);
+    world.engine.unreachable(world.now, packet, &mut recorder);
     recorder.out
 }
 
@@ -215,10 +215,8 @@ fn a_4_a_client_is_told_of_a_packet_whose_flow_is_over_by_then() {
     let mut world = World::new();
     let sent = udp((C1, 5000), (R, 53));
     let left = world.out_u(ONE, sent.clone());
-    let original = world.original;
     world.wait(400);
     assert!(world.engine.engine().flows().is_empty());
-    world.original = original;
     let out = unreachable(&mut world, left);
     let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(DropReason::Unreachable)] = out.as_slice()
     else {

@@ -16,9 +16,8 @@ use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
 use ravelin::engine::{Engine, Output, Progress, Settings};
 use ravelin::guard::RuleTable;
-use ravelin::nat::translation::Original;
 use ravelin::wire::ipv4::Ipv4;
-use ravelin::wire::packet::Packet;
+use ravelin::wire::packet::{Original, Packet};
 pub use rules::*;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -45,19 +44,19 @@ pub enum Out {
 #[derive(Default)]
 pub struct Recorder {
     pub out: Vec<Out>,
-    /// What the last packet that left said before its translation.
-    pub original: Option<Original>,
 }
 
 impl Output<TestPacket> for Recorder {
-    fn admit(&mut self, _: Side, packet: &mut TestPacket, ip: &Ipv4) -> Result<(), DropReason> {
+    fn admit(&mut self, from: Side, packet: &mut TestPacket, ip: &Ipv4) -> Result<(), DropReason> {
+        if let Side::Client(_) = from {
+            packet.original = Some(Original::of(ip, packet.header()));
+        }
         packet.bytes.truncate(ip.total_bytes.into());
         Ok(())
     }
 
-    fn forward(&mut self, to: Side, packet: TestPacket, destination: Ipv4Addr, original: Original) {
+    fn forward(&mut self, to: Side, packet: TestPacket, destination: Ipv4Addr) {
         assert_eq!(packet.destination(), destination);
-        self.original = Some(original);
         self.out.push(Out::Forward(to, packet));
     }
 
@@ -66,10 +65,9 @@ impl Output<TestPacket> for Recorder {
         self.out.push(Out::Answer(to, packet.to_vec()));
     }
 
-    fn fragment(&mut self, to: Side, packet: TestPacket, ip: &Ipv4, mtu: u16, original: Original) {
+    fn fragment(&mut self, to: Side, packet: TestPacket, ip: &Ipv4, mtu: u16) {
         let total = packet.total_bytes();
         assert_eq!(Ipv4::read(packet.header(), total), Ok(*ip));
-        self.original = Some(original);
         self.out.push(Out::Fragment(to, packet, mtu));
     }
 
@@ -82,8 +80,6 @@ impl Output<TestPacket> for Recorder {
 pub struct World {
     pub engine: Engine<TestPacket>,
     pub now: Moment,
-    /// What the last packet that left said before its translation.
-    pub original: Option<Original>,
 }
 
 /// Settings of the usual test world: 16 MiB, gateway G.
@@ -103,7 +99,7 @@ impl World {
         let mut engine = Engine::new(settings, rules, [7; 32], now);
         engine.attach(ONE, C1, now);
         engine.attach(TWO, C2, now);
-        World { engine, now, original: None }
+        World { engine, now }
     }
 
     /// Lets time pass, and the engine do what is due.
@@ -128,7 +124,6 @@ impl World {
     pub fn client(&mut self, from: ClientSlot, packet: TestPacket) -> Vec<Out> {
         let mut recorder = Recorder::default();
         self.engine.outbound(self.now, from, packet, &mut recorder);
-        self.original = recorder.original.or(self.original);
         recorder.out
     }
 
@@ -136,7 +131,6 @@ impl World {
     pub fn uplink(&mut self, packet: TestPacket) -> Vec<Out> {
         let mut recorder = Recorder::default();
         self.engine.inbound(self.now, packet, &mut recorder);
-        self.original = recorder.original.or(self.original);
         recorder.out
     }
 

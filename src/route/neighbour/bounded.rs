@@ -139,6 +139,11 @@ impl<T> Bounded<T> {
         Some(value)
     }
 
+    /// What is held longest on `account`.
+    pub fn first_of(&self, account: Account) -> Option<ItemId<T>> {
+        self.accounts.get(account.position())?.order.first()
+    }
+
     /// Any of what is held.
     pub fn any(&self) -> Option<ItemId<T>> {
         self.accounts.iter().find_map(|holding| holding.order.first())

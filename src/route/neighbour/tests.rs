@@ -42,6 +42,7 @@ enum Event<N> {
     Send(Mac, N),
     Unreachable(N),
     Displaced(N),
+    Abandoned(N),
 }
 
 /// What the table did, and whether questions can be sent.
@@ -58,6 +59,7 @@ impl NeighbourOutput<TestPacket> for Record {
             super::NeighbourEffect::Send(mac, packet) => Send(mac, packet.2),
             super::NeighbourEffect::Unreachable(packet) => Unreachable(packet.2),
             super::NeighbourEffect::Displaced(packet) => Displaced(packet.2),
+            super::NeighbourEffect::Abandoned(packet) => Abandoned(packet.2),
         });
     }
 }

@@ -78,6 +78,12 @@ impl<P: Charged> WaitingPackets<P> {
         self.leave(first)
     }
 
+    /// Takes out whoever of `account` waits longest, in any line.
+    pub fn next_of(&mut self, account: Account) -> Option<P> {
+        let first = self.packets.first_of(account)?;
+        self.leave(first)
+    }
+
     fn leave(&mut self, place: ItemId<Waiter<P>>) -> Option<P> {
         let waiter = self.packets.remove(place)?;
         if let Some(ends) = self.lines.get_mut(waiter.line.0).or_bug("a line that does not exist") {

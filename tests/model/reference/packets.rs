@@ -271,8 +271,9 @@ impl Model {
         if refresh {
             flow.deadline = now + flow.timeout();
         }
-        // Once a second, or when it got further.
-        let used_again = flow.tcp.is_none() && (flow.turns, flow.deadline) != (turns, deadline);
+        // When it got further, or its opener used it in another second.
+        let is_later = flow.deadline != deadline && sender == opener;
+        let used_again = flow.tcp.is_none() && (flow.turns != turns || is_later);
         if was_assured != flow.is_assured() || used_again && !was_assured {
             flow.listed = event;
         }
