@@ -311,14 +311,11 @@ mod tests {
         packet
     }
 
-    #[test]
-    fn whoever_gets_an_address_is_not_told_of_what_the_one_before_sent() {
-        let now = Moment::from_nanoseconds(1_000_000_000);
+    /// A data plane of one client, whose packet waits for the gateway, and the client's account.
+    fn with_one_packet_waiting(now: Moment) -> (DataPlane, PagePool, Account) {
         let engine = Engine::new(Settings::for_memory(16 << 20, OURS), RuleTable::allow_all(), [7; 32], now);
-        let route = UplinkRoute::new(Ipv4Prefix::new(OURS, 24).unwrap(), GATEWAY).ok();
-        let (mut data, mut pages) = (DataPlane::new(engine, route), PagePool::with_capacity(32));
+        let (mut data, mut pages) = (DataPlane::new(engine, route(GATEWAY)), PagePool::with_capacity(32));
         (0..32).for_each(|_| pages.add(on_heap::page()));
-        let gained = |slot| Change::Ownership(Ownership::Gained(ClientSlot(slot), CLIENT));
         data.apply([gained(1)].into_iter(), &mut pages, now);
         let account = data.engine.engine().clients().on(ClientSlot(1)).map(Account::client).unwrap();
 
@@ -328,10 +325,35 @@ mod tests {
         let mut context = EgressContext { egress: &mut data.egress, pages: &mut pages, now };
         data.engine.outbound(now, ClientSlot(1), frame, &mut context);
         assert_eq!(data.egress.neighbours.holdings(account).pages, 1);
+        (data, pages, account)
+    }
 
+    fn route(gateway: Ipv4Addr) -> Option<UplinkRoute> {
+        UplinkRoute::new(Ipv4Prefix::new(OURS, 24).unwrap(), gateway).ok()
+    }
+
+    fn gained(slot: u8) -> Change {
+        Change::Ownership(Ownership::Gained(ClientSlot(slot), CLIENT))
+    }
+
+    #[test]
+    fn whoever_gets_an_address_is_not_told_of_what_the_one_before_sent() {
+        let now = Moment::from_nanoseconds(1_000_000_000);
+        let (mut data, mut pages, account) = with_one_packet_waiting(now);
         let lost = Change::Ownership(Ownership::Lost(ClientSlot(1)));
         data.apply([lost, gained(2)].into_iter(), &mut pages, now);
         assert_eq!(data.egress.neighbours.holdings(account).pages, 0);
         assert_eq!(data.egress.drops.of(DropReason::Detached), 1);
+    }
+
+    #[test]
+    fn what_waits_for_a_gateway_does_not_wait_for_its_successor() {
+        let now = Moment::from_nanoseconds(1_000_000_000);
+        let (mut data, mut pages, account) = with_one_packet_waiting(now);
+        let change = Change::Route { from: route(GATEWAY), to: route(Ipv4Addr::new(10, 0, 0, 9)) };
+        data.apply([change].into_iter(), &mut pages, now);
+        let left = data.egress.neighbours.holdings(account);
+        assert_eq!((left.pages, left.silent, left.known), (0, 0, 0));
+        assert_eq!(data.egress.undeliverable.len(), 1);
     }
 }

@@ -310,12 +310,16 @@ impl Frame {
         Complete::Yes
     }
 
-    /// Completes a blank layer-4 checksum, for a receiver that cannot. Anything else stays as it is.
+    /// Completes a blank layer-4 checksum, for a receiver that cannot. Anything else stays as it is, but is not called
+    /// blank any more: in no other protocol can one leave it so.
     pub fn complete_checksum(&mut self) {
         if self.offload.checksum != Checksum::Blank {
             return;
         }
-        let Some(blank) = BlankChecksum::of(self.layer4.protocol, self.layer4.ip_bytes) else { return };
+        let Some(blank) = BlankChecksum::of(self.layer4.protocol, self.layer4.ip_bytes) else {
+            self.offload.checksum = Checksum::Unverified;
+            return;
+        };
         let checksum = blank.complete(self.sum_from(HEADER_BYTES + blank.covered_from));
         if let Some(field) = self.header_mut().get_mut(blank.field..blank.field + 2) {
             field.copy_from_slice(&checksum.to_be_bytes());

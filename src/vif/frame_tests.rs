@@ -118,3 +118,21 @@ fn blank_checksum_is_completed_over_odd_segments() {
     }
     assert_eq!(sum, 0xffff);
 }
+
+#[test]
+fn a_ping_has_no_checksum_that_is_left_blank() {
+    let mut packet = std::vec![0u8; 14];
+    packet.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0x66, 0xdf, 10, 0, 0, 1, 10, 0, 0, 2]);
+    packet.extend([8, 0, 0xf7, 0xff, 0, 0, 0, 0]);
+    let mut page = on_heap::page();
+    page.bytes_mut(0..packet.len()).copy_from_slice(&packet);
+    let mut pages = PagePool::with_capacity(8);
+    let bytes = packet.len() as u16;
+    let chunks = joined(std::vec![Chunk { page, offset: 0, bytes }], &mut pages);
+    let mut frame = Frame::of(chunks, Offload { checksum: Checksum::Blank, gso: None });
+    let ip = Ipv4::read(frame.header(), 28).unwrap();
+    frame.note_header(Side::Uplink, &ip, &mut pages).unwrap();
+    frame.complete_checksum();
+    assert_eq!(frame.offload().checksum, Checksum::Unverified);
+    assert_eq!(content(&frame)[34..], packet[34..]);
+}
