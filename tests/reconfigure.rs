@@ -3,6 +3,7 @@
 //! Needs `--features sim`.
 #![cfg(feature = "sim")]
 
+use ravelin::base::prefix::Ipv4Prefix;
 use ravelin::config::live::Resolvers;
 use ravelin::config::rule_config::RuleConfig;
 use ravelin::config::setting::Source;
@@ -54,6 +55,17 @@ fn an_address_that_changes_ends_flows_from_the_old_one_and_new_ones_begin() {
     let story = told(SETUP, |live, changes| live.set_address(Source::Toolstack, Some(address), changes));
     assert!(story.before.pings > MANY && story.before.datagrams > MANY, "{story:#?}");
     assert!(story.after.pings > MANY && story.after.datagrams > MANY, "{story:#?}");
+}
+
+#[test]
+fn a_device_s_address_in_no_network_reaches_the_world_through_the_gateway_alone() {
+    let address = Ipv4Addr::new(10, 0, 5, 7);
+    let story = told(SETUP, |live, changes| live.set_device_address(Some(address), changes));
+    assert!(story.before.pings > MANY && story.before.datagrams > MANY, "{story:#?}");
+    let after = &story.after;
+    assert!(after.pings > MANY && after.datagrams > MANY && after.lookups > MANY, "{story:#?}");
+    let moved = |event: &Event| matches!(event, Event::RouteChanged { to: Some(to), .. } if to.address() == Ipv4Prefix::host(address));
+    assert_eq!(story.events.iter().filter(|event| moved(event)).count(), 1, "{:#?}", story.events);
 }
 
 #[test]

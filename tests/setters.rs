@@ -32,6 +32,23 @@ fn a_new_prefix_length_makes_another_address_the_broadcast_address() {
 }
 
 #[test]
+fn who_is_in_no_network_has_no_broadcast_address_answers_pings_and_tells_of_errors() {
+    let mut world = World::new();
+    world.engine.set_uplink_prefix_bits(32);
+    let last = Ipv4Addr::from_bits(F.to_bits() | 0xff);
+    assert_eq!(world.out_u(ONE, udp((C1, 5000), (last, 53))).destination(), last);
+    let answer = only_forward(world.uplink(echo_request(R, F, 7)), Side::Uplink);
+    assert_eq!((answer.source(), answer.destination(), answer.icmp_kind()), (F, R, 0));
+    let from = world.out_u(ONE, udp((C1, 5001), (R, 53))).from();
+    let told = world.uplink(udp((R, 53), from).ttl_of(1));
+    let [Out::Answer(Side::Uplink, error), Out::Discard(DropReason::TtlExpired)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    let error = TestPacket::new(error.clone());
+    assert_eq!((error.source(), error.destination(), error.icmp_kind()), (F, R, 11));
+}
+
+#[test]
 fn pings_from_the_uplink_are_ignored_from_when_it_is_said() {
     let mut world = World::new();
     assert!(matches!(world.uplink(echo_request(R, F, 7))[..], [Out::Forward(Side::Uplink, _)]));

@@ -32,7 +32,7 @@ pub enum Change {
     UplinkPings(UplinkPings),
     /// How much is said on the console.
     LogLevel(LevelFilter),
-    /// An address that was set cannot be: all stay as they were.
+    /// An address that was set cannot be: what was configured stays. One of the device's is not in effect.
     Refused(RefusedAddress),
     /// The uplink's backend has taken up the rings.
     UplinkConnected {

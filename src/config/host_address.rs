@@ -23,6 +23,8 @@ pub enum UnusableAddress {
     Elsewhere(Ipv4Prefix),
     /// Our own address.
     Ours,
+    /// The gateway's.
+    Gateway,
     /// Of a network with a prefix of no bits, in which everybody would be a neighbour.
     NoNetwork,
 }
@@ -32,6 +34,8 @@ pub enum UnusableAddress {
 pub enum AddressRole {
     /// Ours on the uplink.
     Uplink,
+    /// Ours on the uplink, as the toolstack says of our network device.
+    Device,
     /// That of who forwards to the world.
     Gateway,
     /// The one that clients know us by.
@@ -94,6 +98,27 @@ pub fn check_gateway(ours: Ipv4Prefix, gateway: Ipv4Addr) -> Result<(), Unusable
     }
 }
 
+/// Ours on the uplink where the toolstack gave our network device the address `device`: in the `configured` network if
+/// we and the gateway can be there, or else as a /32, which reaches the gateway directly.
+///
+/// # Errors
+/// Why we cannot have it.
+pub fn check_device(
+    device: Ipv4Addr,
+    configured: Ipv4Prefix,
+    gateway: Option<Ipv4Addr>,
+) -> Result<Ipv4Prefix, UnusableAddress> {
+    if gateway == Some(device) {
+        return Err(UnusableAddress::Gateway);
+    }
+    let fits = |ours: &Ipv4Prefix| {
+        check_ours(*ours).is_ok() && gateway.is_none_or(|gateway| check_gateway(*ours, gateway).is_ok())
+    };
+    let ours = Ipv4Prefix::new(device, configured.length()).filter(fits);
+    let ours = ours.unwrap_or(Ipv4Prefix::host(device));
+    check_ours(ours).map(|()| ours)
+}
+
 /// Whether a host of that network can have the address. /31 (RFC 3021) and /32 have hosts only.
 fn check_place(network: Ipv4Prefix, address: Ipv4Addr) -> Result<(), UnusableAddress> {
     if network.length() >= 31 {
@@ -111,6 +136,7 @@ impl fmt::Display for RefusedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match self.role {
             AddressRole::Uplink => "our address on the uplink",
+            AddressRole::Device => "the uplink device's address",
             AddressRole::Gateway => "the gateway",
             AddressRole::ClientGateway => "the clients' gateway",
             AddressRole::Resolver => "a name server",
@@ -132,6 +158,7 @@ impl fmt::Display for UnusableAddress {
                 write!(f, "it is outside {network}, the network of our address")
             }
             UnusableAddress::Ours => f.write_str("it is our own address"),
+            UnusableAddress::Gateway => f.write_str("it is the gateway's"),
             UnusableAddress::NoNetwork => f.write_str("/0 is no network"),
         }
     }

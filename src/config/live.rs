@@ -2,12 +2,13 @@
 //!
 //! Whatever else needs one of these asks here, or is told by a [`Change`]. A setter that changes what is in effect puts
 //! the change into the queue; one that does not, does not. What the command line may not say no setter may either: it is
-//! refused, and what was in effect stays.
+//! refused, and what was in effect stays. Only the device's address is kept as it was said, since what it goes with may
+//! come later: while it cannot be ours, the configured one is in effect.
 
 use crate::base::prefix::Ipv4Prefix;
 use crate::config::change::{Change, ChangeQueue};
 use crate::config::command_line::{CommandLine, MAX_RESOLVERS};
-use crate::config::host_address::{AddressRole, RefusedAddress, check_host, check_ours};
+use crate::config::host_address::{AddressRole, RefusedAddress, check_device, check_host, check_ours};
 use crate::config::limits::ClientLimits;
 use crate::config::rule_config::{RuleConfig, RulesReport};
 use crate::config::setting::{Setting, Source};
@@ -59,11 +60,18 @@ impl Live {
     }
 
     /// Our address on the uplink with its network, and who set it. An address of the toolstack's for the device goes
-    /// before a configured one and has its prefix length; alone it is not enough.
+    /// before a configured one, with the prefix length that [`check_device`] gives it; alone it is not enough.
     pub fn address(&self) -> Option<(Ipv4Prefix, Source)> {
         let (&configured, source) = self.address.get()?;
-        let given = self.device_address.and_then(|given| Ipv4Prefix::new(given, configured.length()));
+        let given = self.check_device().and_then(Result::ok);
         Some(given.map_or((configured, source), |given| (given, Source::Toolstack)))
+    }
+
+    /// What the device's address comes to beside what is configured, if there are both.
+    fn check_device(&self) -> Option<Result<Ipv4Prefix, RefusedAddress>> {
+        let (device, &configured) = self.device_address.zip(self.address.value())?;
+        let ours = check_device(device, configured, self.gateway.value().copied());
+        Some(ours.map_err(|why| RefusedAddress { role: AddressRole::Device, address: device, why }))
     }
 
     /// Who forwards to the world, and who set it.
@@ -131,7 +139,8 @@ impl Live {
         });
     }
 
-    /// Notes the address that the toolstack gave our network device.
+    /// Notes the address that the toolstack gave our network device. One that cannot be ours beside what is configured is
+    /// said to be refused once, and waits for what it goes with.
     pub fn set_device_address(&mut self, address: Option<Ipv4Addr>, changes: &mut ChangeQueue) {
         self.change(changes, |live| live.device_address = address);
     }
@@ -202,32 +211,35 @@ impl Live {
         changes.push(Change::Rules(Box::new(table), Rc::new(report)));
     }
 
-    /// Whether the addresses that are in effect can be.
+    /// Whether the addresses that are configured can be.
     fn check(&self) -> Result<(), RefusedAddress> {
         let refused = |role, address| move |why| RefusedAddress { role, address, why };
-        let (ours, gateway) = (self.address(), self.gateway());
-        if let Some((ours, _)) = ours {
+        let (ours, gateway) = (self.address.value().copied(), self.gateway.value().copied());
+        if let Some(ours) = ours {
             check_ours(ours).map_err(refused(AddressRole::Uplink, ours.address()))?;
         }
-        if let Some((gateway, _)) = gateway {
+        if let Some(gateway) = gateway {
             check_host(gateway).map_err(refused(AddressRole::Gateway, gateway))?;
         }
         if let Some(&address) = self.client_gateway.value() {
             check_host(address).map_err(refused(AddressRole::ClientGateway, address))?;
         }
         let both = ours.zip(gateway);
-        both.map_or(Ok(()), |((ours, _), (gateway, _))| UplinkRoute::new(ours, gateway).map(drop))
+        both.map_or(Ok(()), |(ours, gateway)| UplinkRoute::new(ours, gateway).map(drop))
     }
 
-    /// Runs `act`, and queues whatever is otherwise in effect after it. If an address then cannot be, all stay as they
-    /// were.
+    /// Runs `act`, and queues whatever is otherwise in effect after it. If a configured address then cannot be, all stay as
+    /// they were.
     fn change(&mut self, changes: &mut ChangeQueue, act: impl FnOnce(&mut Self)) {
         let (route, settings, level) = (self.route(), self.settings(), self.log_level());
-        let before = (self.address, self.device_address, self.gateway, self.client_gateway);
+        let (before, device) = ((self.address, self.gateway, self.client_gateway), self.check_device());
         act(self);
         if let Err(refused) = self.check() {
-            (self.address, self.device_address, self.gateway, self.client_gateway) = before;
+            (self.address, self.gateway, self.client_gateway) = before;
             return changes.push(Change::Refused(refused));
+        }
+        if let Some(Err(refused)) = self.check_device().filter(|now| device.as_ref() != Some(now)) {
+            changes.push(Change::Refused(refused));
         }
         let now = self.settings();
         if self.route() != route {

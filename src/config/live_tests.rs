@@ -80,6 +80,89 @@ fn the_device_s_address_goes_before_the_configured_one_and_has_its_length() {
     assert_eq!(live.address(), Some((prefix("10.0.0.2/24"), Source::Boot)));
 }
 
+/// What the toolstack says of the device.
+fn device_says(text: &str) -> impl FnOnce(&mut Live, &mut ChangeQueue) + use<> {
+    let given = Some(address(text));
+    move |live, changes| live.set_device_address(given, changes)
+}
+
+/// What moves us and the gateway.
+fn moves_to(ours: &str, gateway: &str) -> impl FnOnce(&mut Live, &mut ChangeQueue) + use<> {
+    let (ours, gateway) = (Some(prefix(ours)), Some(address(gateway)));
+    move |live, changes| live.set_uplink(Source::Toolstack, ours, gateway, changes)
+}
+
+const CONFIGURED: &str = "ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1";
+
+#[test]
+fn a_device_s_address_outside_the_configured_network_reaches_the_gateway_directly() {
+    let mut live = live(CONFIGURED);
+    assert_eq!(changed(&mut live, device_says("10.0.5.7")), ["10.0.5.7 via 10.0.0.1"]);
+    assert_eq!(live.address(), Some((prefix("10.0.5.7/32"), Source::Toolstack)));
+    let settings = live.settings();
+    assert_eq!((settings.uplink, settings.uplink_prefix_bits), (address("10.0.5.7"), 32));
+    // The address that names a network is a host's where the network is another one.
+    assert_eq!(changed(&mut live, device_says("10.0.0.255")), ["10.0.0.255 via 10.0.0.1"]);
+    assert_eq!(changed(&mut live, device_says("10.0.0.9")), ["10.0.0.9/24 via 10.0.0.1"]);
+}
+
+#[test]
+fn a_device_s_address_is_kept_until_what_it_goes_with_is_configured() {
+    let mut live = live(CONFIGURED);
+    assert_eq!(changed(&mut live, device_says("10.0.9.7")), ["10.0.9.7 via 10.0.0.1"]);
+    assert_eq!(changed(&mut live, moves_to("10.0.9.2/24", "10.0.9.1")), ["10.0.9.7/24 via 10.0.9.1"]);
+    // It is the gateway's address meanwhile: the configured one is in effect.
+    let gateway = moves_to("10.0.9.2/24", "10.0.9.7");
+    assert_eq!(
+        changed(&mut live, gateway),
+        ["the uplink device's address cannot be 10.0.9.7: it is the gateway's", "10.0.9.2/24 via 10.0.9.7"]
+    );
+    assert_eq!(live.address(), Some((prefix("10.0.9.2/24"), Source::Toolstack)));
+    assert_eq!(changed(&mut live, moves_to("10.0.9.2/24", "10.0.9.1")), ["10.0.9.7/24 via 10.0.9.1"]);
+}
+
+#[test]
+fn another_network_is_configured_whatever_address_the_device_has() {
+    let mut live = live(CONFIGURED);
+    assert_eq!(changed(&mut live, device_says("10.0.0.7")), ["10.0.0.7/24 via 10.0.0.1"]);
+    assert_eq!(changed(&mut live, moves_to("10.0.9.2/24", "10.0.9.1")), ["10.0.0.7 via 10.0.9.1"]);
+    assert_eq!(changed(&mut live, device_says("10.0.9.7")), ["10.0.9.7/24 via 10.0.9.1"]);
+}
+
+#[test]
+fn a_device_s_address_that_cannot_be_ours_is_told_when_it_is_new_and_the_configured_one_is_in_effect() {
+    let mut live = live(CONFIGURED);
+    assert_eq!(changed(&mut live, device_says("10.0.0.9")), ["10.0.0.9/24 via 10.0.0.1"]);
+    let refused = "the uplink device's address cannot be 255.255.255.255: 240.0.0.0/4 is reserved";
+    let broadcast = || device_says("255.255.255.255");
+    assert_eq!(changed(&mut live, broadcast()), [refused, "10.0.0.2/24 via 10.0.0.1"]);
+    // The same once more, and what has nothing to do with it, say nothing.
+    assert_eq!(changed(&mut live, broadcast()), [""; 0]);
+    assert_eq!(changed(&mut live, moves_to("10.0.9.2/24", "10.0.9.1")), ["10.0.9.2/24 via 10.0.9.1"]);
+    // It is new after another one.
+    assert_eq!(changed(&mut live, device_says("10.0.9.7")), ["10.0.9.7/24 via 10.0.9.1"]);
+    assert_eq!(changed(&mut live, broadcast()), [refused, "10.0.9.2/24 via 10.0.9.1"]);
+}
+
+#[test]
+fn a_device_s_address_that_is_taken_back_before_anybody_was_told_is_no_change() {
+    let mut live = live(CONFIGURED);
+    for other in ["10.0.0.9", "10.0.5.7"] {
+        let there_and_back = |live: &mut Live, changes: &mut ChangeQueue| {
+            device_says(other)(live, changes);
+            live.set_device_address(None, changes);
+        };
+        assert_eq!(changed(&mut live, there_and_back), [""; 0]);
+    }
+    assert_eq!(changed(&mut live, device_says("10.0.5.7")), ["10.0.5.7 via 10.0.0.1"]);
+    assert_eq!(changed(&mut live, device_says("10.0.5.7")), [""; 0]);
+    let there_and_back = |live: &mut Live, changes: &mut ChangeQueue| {
+        device_says("10.0.0.9")(live, changes);
+        device_says("10.0.5.7")(live, changes);
+    };
+    assert_eq!(changed(&mut live, there_and_back), [""; 0]);
+}
+
 #[test]
 fn the_device_s_address_alone_is_not_enough() {
     let mut live = live("gateway=10.0.0.1");
@@ -165,7 +248,7 @@ fn what_the_command_line_may_not_say_is_refused_later_too() {
     };
     assert_eq!(
         refused(&device),
-        ["our address on the uplink cannot be 255.255.255.255: 240.0.0.0/4 is reserved"]
+        ["the uplink device's address cannot be 255.255.255.255: 240.0.0.0/4 is reserved"]
     );
     let clients = |live: &mut Live, changes: &mut ChangeQueue| {
         live.set_client_gateway(Source::Toolstack, Some(Ipv4Addr::UNSPECIFIED), changes);

@@ -42,7 +42,7 @@ pub enum Event {
     UplinkPingsChanged(UplinkPings),
     /// How much is said on the console.
     LogLevelChanged(LevelFilter),
-    /// An address that was set cannot be; what was in effect stays.
+    /// An address that was set cannot be; what was configured stays. One of the device's is not in effect.
     AddressRefused(RefusedAddress),
     /// XenStore.
     Store(StoreEvent),

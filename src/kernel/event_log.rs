@@ -2,6 +2,7 @@
 
 use super::event::{Event, StoreEvent};
 use crate::base::time::Moment;
+use crate::config::host_address::AddressRole;
 use crate::config::rule_config::RulesReport;
 use crate::vif::device_id::DeviceId;
 use crate::vif::event::{ClientEvent, EventSink, UplinkEvent, VifEvent};
@@ -167,7 +168,9 @@ fn tell(event: &Event, say: &mut Say<'_>) {
                 "XenStore's quota is used up: nodes that the toolstack made for hotplug scripts are removed"
             ),
         ),
-        Event::RouteChanged { from: Some(from), to: Some(to) } if from.address() != to.address() => {
+        Event::RouteChanged { from: Some(from), to: Some(to) }
+            if from.address().address() != to.address().address() =>
+        {
             let (from, to) = (from.address(), to.address());
             say(Level::Warn, format_args!("uplink: our address is {to} from now on; flows from {from} end"));
         }
@@ -185,7 +188,11 @@ fn tell(event: &Event, say: &mut Say<'_>) {
             );
         }
         Event::AddressRefused(refused) => {
-            say(Level::Warn, format_args!("{refused}; what was in effect stays"));
+            let instead = match refused.role {
+                AddressRole::Device => "the configured one is used",
+                _ => "what was in effect stays",
+            };
+            say(Level::Warn, format_args!("{refused}; {instead}"));
         }
         Event::RulesReplaced(report) => tell_rules(report, say),
         Event::Store(event) => tell_store(event, say),

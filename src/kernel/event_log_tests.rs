@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::text::Excerpt;
+use crate::config::host_address::{AddressRole, RefusedAddress, UnusableAddress};
 use crate::config::uplink_route::UplinkRoute;
 use crate::guard::antispoof::Identity;
 use crate::guard::ruleset;
@@ -112,6 +113,8 @@ fn a_change_of_our_address_is_told() {
     let first = ["WARN uplink: our address is 10.0.0.7/24, the gateway 10.0.0.1 from now on"];
     assert_eq!(changed(None, new), first);
     assert_eq!(changed(route("10.0.0.7/24", "10.0.0.9"), new), first);
+    // No flow ends where only the network is another one.
+    assert_eq!(changed(route("10.0.0.7/32", "10.0.9.1"), new), first);
     assert_eq!(
         changed(new, None),
         ["WARN uplink: without an address or a gateway nothing goes there from now on"]
@@ -125,6 +128,13 @@ fn an_address_that_is_refused_is_told() {
         lines(Event::AddressRefused(refused)),
         ["WARN the gateway cannot be 10.0.1.1: it is outside 10.0.0.0/24, the network of our address; \
           what was in effect stays"]
+    );
+    let device = RefusedAddress { role: AddressRole::Device, why: UnusableAddress::Gateway, ..refused };
+    assert_eq!(
+        lines(Event::AddressRefused(device)),
+        [
+            "WARN the uplink device's address cannot be 10.0.1.1: it is the gateway's; the configured one is used"
+        ]
     );
 }
 

@@ -172,7 +172,8 @@ fn populate(
     world.add(Box::new(StoreDaemon::new(ring, port)));
     let address = HostAddresses {
         mac: [0, 0x16, 0x3e, 0, 0, 9],
-        addresses: vec![(setup.router, 24), (SERVER, 32)],
+        // Its network has room for a firewall that is a neighbour and knows no other.
+        addresses: vec![(setup.router, 16), (SERVER, 32)],
         gateway: None,
     };
     let mut network = StackHost::new(&address, prng, now);
