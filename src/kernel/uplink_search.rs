@@ -17,12 +17,15 @@ pub(super) const UPLINK: &str = "uplink";
 pub(super) struct Listing {
     pub(super) devices: Vec<u32>,
     pub(super) found: Option<FrontendDirectory>,
-    /// Why those before it cannot.
+    /// Why those before it cannot. It says nothing of one that XenStore was too busy to read.
     pub(super) unusable: Vec<(u32, StoreError)>,
 }
 
 impl Listing {
     /// Lists the devices; with [`Need::Uplink`] the first that can be used is taken.
+    ///
+    /// # Errors
+    /// When none was found: the first failure that may pass. Those that say that XenStore itself fails, in any case.
     async fn read<R: StoreRing>(need: Need, store: Store<R>) -> Result<Self, StoreError> {
         let mut devices: Vec<u32> = directory_or_empty(&store, frontend_directory::DEVICES)
             .await?
@@ -34,19 +37,22 @@ impl Listing {
             Need::Uplink => devices.as_slice(),
             Need::Names => &[],
         };
-        let mut unusable = Vec::new();
+        let (mut unusable, mut trouble) = (Vec::new(), None);
         for &device in candidates {
             match FrontendDirectory::discover(device, UPLINK, &store).await {
                 Ok(directory) => return Ok(Self { devices, found: Some(directory), unusable }),
                 // It went away, or is still being made: another event will tell.
                 Err(StoreError::NoEntry) => {}
-                Err(error) if error.is_about_the_request() && !error.is_transient() => {
-                    unusable.push((device, error));
-                }
-                Err(error) => return Err(error),
+                Err(error) if !error.is_about_the_request() => return Err(error),
+                // The devices behind it do as well meanwhile.
+                Err(error) if error.is_transient() => trouble = trouble.or(Some(error)),
+                Err(error) => unusable.push((device, error)),
             }
         }
-        Ok(Self { devices, found: None, unusable })
+        match trouble {
+            Some(error) => Err(error),
+            None => Ok(Self { devices, found: None, unusable }),
+        }
     }
 }
 
@@ -98,8 +104,71 @@ impl UplinkSearch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::fake::FakeXenstored;
+    use crate::base::text::Excerpt;
+    use crate::store::fake::{FakeRing, FakeXenstored};
     use crate::vif::lifecycle::RETRY_AFTER;
+    use alloc::format;
+
+    const START: Moment = Moment::from_nanoseconds(1_000_000_000);
+
+    /// What is listed at `now`, when XenStore has answered everything.
+    fn next(
+        search: &mut UplinkSearch,
+        (daemon, store): (&FakeXenstored, &Store<FakeRing>),
+        now: Moment,
+    ) -> Option<Result<Listing, StoreError>> {
+        loop {
+            let next = search.next(store, Need::Uplink, now);
+            if next.is_some() || store.unanswered() == 0 {
+                return next;
+            }
+            daemon.run();
+            store.poll().unwrap();
+        }
+    }
+
+    /// A device as the toolstack makes it.
+    fn make(daemon: &FakeXenstored, device: u32) {
+        let back = format!("/local/domain/2/backend/vif/1/{device}");
+        for (key, value) in
+            [("backend", back.as_str()), ("backend-id", "2"), ("mac", "00:16:3e:00:00:01"), ("state", "1")]
+        {
+            daemon.set(&format!("device/vif/{device}/{key}"), value);
+        }
+        daemon.set(&format!("{back}/state"), "1");
+    }
+
+    #[test]
+    fn a_device_that_cannot_be_read_for_a_while_keeps_no_other_from_being_the_uplink() {
+        for error in ["EBUSY", "ENOSPC", "EIO"] {
+            let daemon = FakeXenstored::default();
+            let (store, mut search) = (Store::new(daemon.ring()), UplinkSearch::default());
+            (0..3).for_each(|device| make(&daemon, device));
+            daemon.set("device/vif/0/mac", "nobody's");
+            daemon.refuse("Read device/vif/1/mac", error, 1);
+            search.look_again();
+            let listing = next(&mut search, (&daemon, &store), START).unwrap().unwrap();
+            let found = listing.found.map(|directory| directory.device());
+            assert_eq!((listing.devices, found), ([0, 1, 2].into(), Some(2)), "{error}");
+            assert_eq!(listing.unusable, [(0, StoreError::NotAMac(Excerpt::of("nobody's")))], "{error}");
+            assert_eq!(search.deadline(), None, "{error}");
+        }
+    }
+
+    #[test]
+    fn where_no_device_can_be_used_the_one_that_could_not_be_read_is_read_a_second_later() {
+        let daemon = FakeXenstored::default();
+        let (store, mut search) = (Store::new(daemon.ring()), UplinkSearch::default());
+        (0..3).for_each(|device| make(&daemon, device));
+        daemon.set("device/vif/0/mac", "nobody's");
+        daemon.set("device/vif/2/mac", "nobody's");
+        daemon.refuse("Read device/vif/1/mac", "EBUSY", 1);
+        search.look_again();
+        let told = next(&mut search, (&daemon, &store), START).unwrap();
+        assert_eq!((told.err(), search.deadline()), (Some(StoreError::Busy), Some(START + RETRY_AFTER)));
+        let listing = next(&mut search, (&daemon, &store), START + RETRY_AFTER).unwrap().unwrap();
+        assert_eq!(listing.found.map(|directory| directory.device()), Some(1));
+    }
 
     #[test]
     fn a_search_that_xenstore_refuses_is_begun_again_a_second_later_and_no_device_is_unusable_for_it() {
@@ -108,19 +177,14 @@ mod tests {
             let (store, mut search) = (Store::new(daemon.ring()), UplinkSearch::default());
             daemon.set("device/vif/0/backend", "/local/domain/2/backend/vif/1/0");
             daemon.refuse(asked, "EBUSY", 1);
-            let start = Moment::from_nanoseconds(1_000_000_000);
             search.look_again();
-            let mut next = |now| loop {
-                let next = search.next(&store, Need::Uplink, now);
-                if next.is_some() || store.unanswered() == 0 {
-                    return (next.map(|listing| listing.map(|listing| listing.devices)), search.deadline());
-                }
-                daemon.run();
-                store.poll().unwrap();
+            let mut next = |now| {
+                let listed = next(&mut search, (&daemon, &store), now);
+                (listed.map(|listing| listing.map(|listing| listing.devices)), search.deadline())
             };
-            let again = start + RETRY_AFTER;
-            assert_eq!(next(start), (Some(Err(StoreError::Busy)), Some(again)), "{asked}");
-            assert_eq!(next(start), (None, Some(again)), "{asked}");
+            let again = START + RETRY_AFTER;
+            assert_eq!(next(START), (Some(Err(StoreError::Busy)), Some(again)), "{asked}");
+            assert_eq!(next(START), (None, Some(again)), "{asked}");
             assert_eq!(next(again), (Some(Ok([0].into())), None), "{asked}");
         }
     }
