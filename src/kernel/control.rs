@@ -7,7 +7,7 @@ use super::backend_devices::BACKENDS;
 use super::client_vifs::{ClientVifs, News};
 use super::event::{Event, StoreEvent};
 use super::event_log::EventLog;
-use super::requests::{self, Request, Requests};
+use super::requests::{self, Request, Requests, TakenRequest};
 use super::store_silence::StoreSilence;
 use super::uplink_search::{UPLINK, UplinkSearch};
 use super::vifs::Vifs;
@@ -132,7 +132,10 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             self.advance_clients(news, xen, vifs, now);
             self.advance_uplink(news, xen, vifs, now);
             match self.requests.next(&self.store, now) {
-                Ok(Some(request)) => return StoreWork::Requested(request),
+                Ok(Some(TakenRequest { request, unacknowledged })) => {
+                    self.note(unacknowledged);
+                    return StoreWork::Requested(request);
+                }
                 Ok(None) => {}
                 Err(error) => self.note(Some(error)),
             }
@@ -243,3 +246,7 @@ fn look_at_uplink(vifs: &mut Vifs) {
         device.look_again();
     }
 }
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

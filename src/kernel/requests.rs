@@ -32,6 +32,15 @@ pub enum Request {
     Unknown(UnknownRequest),
 }
 
+/// A request that was taken up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenRequest {
+    /// What is asked.
+    pub request: Request,
+    /// Why it cannot be acknowledged. It is obeyed all the same, as Linux does: the toolstack waits for that.
+    pub unacknowledged: Option<StoreError>,
+}
+
 /// A request that is not obeyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownRequest {
@@ -75,44 +84,50 @@ pub async fn announce<R: StoreRing>(store: &Store<R>) -> Result<Vec<UnknownReque
 /// The request that waits, if any. It is acknowledged, as the protocol wants, by emptying the node.
 ///
 /// # Errors
-/// Those of XenStore.
-async fn take_request<R: StoreRing>(store: Store<R>) -> Result<Option<Request>, StoreError> {
-    let shutdown = take(&store, SHUTDOWN).await?;
+/// Those of XenStore that keep a request from being read, or may pass.
+async fn take_request<R: StoreRing>(store: Store<R>) -> Result<Option<TakenRequest>, StoreError> {
+    let taken = |request, unacknowledged| Ok(Some(TakenRequest { request, unacknowledged }));
+    let (shutdown, unacknowledged) = take(&store, SHUTDOWN).await?;
     match shutdown.as_str() {
         "" => {}
-        "poweroff" | "halt" => return Ok(Some(Request::End(Shutdown::PowerOff))),
-        "reboot" => return Ok(Some(Request::End(Shutdown::Reboot))),
-        _ => return Ok(Some(Request::Unknown(UnknownRequest::Shutdown(shutdown)))),
+        "poweroff" | "halt" => return taken(Request::End(Shutdown::PowerOff), unacknowledged),
+        "reboot" => return taken(Request::End(Shutdown::Reboot), unacknowledged),
+        _ => return taken(Request::Unknown(UnknownRequest::Shutdown(shutdown)), unacknowledged),
     }
-    let key = take(&store, SYSRQ).await?;
+    let (key, unacknowledged) = take(&store, SYSRQ).await?;
     match key.as_str() {
         "" | "\0" => Ok(None),
-        "m" => Ok(Some(Request::Balance)),
-        "s" => Ok(Some(Request::Report)),
-        _ => Ok(Some(Request::Unknown(UnknownRequest::SysRq(key)))),
+        "m" => taken(Request::Balance, unacknowledged),
+        "s" => taken(Request::Report, unacknowledged),
+        _ => taken(Request::Unknown(UnknownRequest::SysRq(key)), unacknowledged),
     }
 }
 
-/// Reads a request and empties its node, in one step: one that comes meanwhile is not lost.
-async fn take<R: StoreRing>(store: &Store<R>, node: &str) -> Result<String, StoreError> {
-    let empty = store.read_peer(node).await?.unwrap_or_default().is_empty();
-    if empty {
-        return Ok(String::new());
+/// Reads a request and empties its node, in one step: one that comes meanwhile is not lost. What was read comes back also
+/// when the node can never be emptied, and why that is.
+async fn take<R: StoreRing>(
+    store: &Store<R>,
+    node: &str,
+) -> Result<(String, Option<StoreError>), StoreError> {
+    let mut request = store.read_peer(node).await?.unwrap_or_default();
+    if request.is_empty() {
+        return Ok((request, None));
     }
-    let taken = store.transaction(async |transaction| {
-        let request = transaction.read_peer(node).await?.unwrap_or_default();
-        if !request.is_empty() {
-            transaction.write(node, "").await?;
-        }
-        Ok(request)
+    let emptied = store.transaction(async |transaction| {
+        request = transaction.read_peer(node).await?.unwrap_or_default();
+        if request.is_empty() { Ok(()) } else { transaction.write(node, "").await }
     });
-    taken.await
+    match emptied.await {
+        Ok(()) => Ok((request, None)),
+        Err(error) if error.is_transient() => Err(error),
+        Err(error) => Ok((request, Some(error))),
+    }
 }
 
 /// Reads requests when there may be some.
 #[derive(Debug, Default)]
 pub struct Requests {
-    reading: Inquiry<Option<Request>>,
+    reading: Inquiry<Option<TakenRequest>>,
 }
 
 impl Requests {
@@ -139,11 +154,11 @@ impl Requests {
         &mut self,
         store: &Store<R>,
         now: Moment,
-    ) -> Result<Option<Request>, StoreError> {
+    ) -> Result<Option<TakenRequest>, StoreError> {
         loop {
             match self.reading.next(now, || take_request(store.clone())).transpose()? {
                 None => return Ok(None),
-                Some(Some(request)) => return Ok(Some(request)),
+                Some(Some(taken)) => return Ok(Some(taken)),
                 // What was empty may have changed meanwhile.
                 Some(None) => {}
             }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::store::fake::{FakeRing, FakeXenstored};
 use crate::vif::lifecycle::RETRY_AFTER;
+use alloc::format;
 
 const START: Moment = Moment::from_nanoseconds(1_000_000_000);
 
@@ -11,7 +12,7 @@ fn next(
     requests: &mut Requests,
     (daemon, store): (&FakeXenstored, &Store<FakeRing>),
     now: Moment,
-) -> Result<Option<Request>, StoreError> {
+) -> Result<Option<TakenRequest>, StoreError> {
     loop {
         let next = requests.next(store, now);
         if next != Ok(None) || store.unanswered() == 0 {
@@ -20,6 +21,11 @@ fn next(
         daemon.run();
         store.poll().unwrap();
     }
+}
+
+/// A request whose node was emptied.
+fn acknowledged(request: Request) -> Option<TakenRequest> {
+    Some(TakenRequest { request, unacknowledged: None })
 }
 
 #[test]
@@ -40,9 +46,49 @@ fn a_request_that_cannot_be_read_is_read_a_second_later_until_it_was() {
         let third = second + RETRY_AFTER;
         assert_eq!(requests.deadline(), Some(third), "{asked}");
         let request = next(&mut requests, (&daemon, &store), third);
-        assert_eq!(request, Ok(Some(Request::End(Shutdown::PowerOff))), "{asked}");
+        assert_eq!(request, Ok(acknowledged(Request::End(Shutdown::PowerOff))), "{asked}");
         assert_eq!((requests.deadline(), daemon.get("control/shutdown").as_deref()), (None, Some("")));
     }
+}
+
+#[test]
+fn a_request_that_can_never_be_acknowledged_is_obeyed_once() {
+    for (node, text, request) in [
+        (SHUTDOWN, "poweroff", Request::End(Shutdown::PowerOff)),
+        (SHUTDOWN, "reboot", Request::End(Shutdown::Reboot)),
+        (SYSRQ, "m", Request::Balance),
+    ] {
+        for asked in ["TransactionStart", &format!("Write {node}"), "TransactionEnd"] {
+            for (error, why) in [("EACCES", StoreError::AccessDenied), ("ENOSYS", StoreError::Unsupported)] {
+                let daemon = FakeXenstored::default();
+                let (store, mut requests) = (Store::new(daemon.ring()), Requests::default());
+                daemon.set(node, text);
+                daemon.refuse(asked, error, usize::MAX);
+                requests.look_again();
+                let obeyed = Some(TakenRequest { request: request.clone(), unacknowledged: Some(why) });
+                let first = next(&mut requests, (&daemon, &store), START);
+                assert_eq!(first, Ok(obeyed), "{asked}: {error}");
+                assert_eq!((requests.deadline(), requests.is_due(START)), (None, false), "{asked}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_request_that_is_obeyed_is_the_one_that_was_there_last() {
+    let daemon = FakeXenstored::default();
+    let (store, mut requests) = (Store::new(daemon.ring()), Requests::default());
+    daemon.set(SHUTDOWN, "suspend");
+    daemon.refuse("Write control/shutdown", "EACCES", 1);
+    requests.look_again();
+    assert_eq!(requests.next(&store, START), Ok(None));
+    store.poll().unwrap();
+    daemon.run();
+    assert_eq!(daemon.asked(), ["Read control/shutdown"]);
+    daemon.set(SHUTDOWN, "poweroff");
+    store.poll().unwrap();
+    let taken = next(&mut requests, (&daemon, &store), START).unwrap().unwrap();
+    assert_eq!(taken.request, Request::End(Shutdown::PowerOff));
 }
 
 #[test]
@@ -50,8 +96,8 @@ fn what_can_never_be_read_is_not_tried_for_ever() {
     let daemon = FakeXenstored::default();
     let (store, mut requests) = (Store::new(daemon.ring()), Requests::default());
     daemon.set("control/shutdown", "poweroff");
-    daemon.refuse("TransactionStart", "ENOSYS", 1);
+    daemon.refuse("Read control/shutdown", "ENOSYS", usize::MAX);
     requests.look_again();
-    assert_eq!(next(&mut requests, (&daemon, &store), START), Err(StoreError::Unsupported));
+    assert_eq!(next(&mut requests, (&daemon, &store), START), Ok(None));
     assert_eq!(requests.deadline(), None);
 }
