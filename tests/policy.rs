@@ -120,6 +120,19 @@ fn other_resolvers_leave_the_counts_of_all_rules() {
 }
 
 #[test]
+fn a_file_that_is_edited_leaves_the_counts_of_the_rules_that_stay() {
+    let read = |file: &str| ruleset::read(file.as_bytes(), &[]).0;
+    let mut world = world(read("[default]\naction=accept proto=udp\naction=accept proto=tcp\n"));
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    world.out_u(ONE, tcp((C1, 5000), (R, 80), "S", 1, 0));
+    let edited = "# edited\n[default]\naction=drop proto=icmp\naction=accept proto=udp # names\naction=accept proto=tcp\n";
+    world.engine.set_rules(read(edited), world.now);
+    assert_eq!((hits(&world, 2), hits(&world, 3), hits(&world, 4), hits(&world, 5)), (0, 0, 1, 1));
+    world.engine.set_rules(read("[client 10.137.0.12]\naction=accept proto=udp\n"), world.now);
+    assert_eq!(hits(&world, 2), 0);
+}
+
+#[test]
 fn what_a_blocked_client_asks_is_counted_apart() {
     let mut world = world(RuleTable::block_all());
     world.client_error(ONE, udp((C1, 5000), (R, 53)), DropReason::Rule);

@@ -55,12 +55,17 @@ impl RuleHits {
         }
     }
 
-    /// Goes on from the counts of a table that this one takes the place of: of the rules that say the same on the same
-    /// line in the same section, and, when nothing else is said either, of what no rule decided.
+    /// Goes on from the counts of a table that this one takes the place of: of the rules that say the same in the same
+    /// section, the first of them from the first and so on, and, when nothing else is said either, of what no rule decided.
     pub(super) fn go_on_from(&mut self, before: &Self) {
-        for rule in self.rules.iter_mut().filter(|rule| rule.text.is_some()) {
-            let same = before.find(rule.id).filter(|before| before.text == rule.text);
-            rule.count = same.map_or(rule.count, |same| same.count);
+        let mut known = by_text(&before.rules).into_iter().peekable();
+        for (text, rule) in by_text(&self.rules) {
+            while known.next_if(|(other, _)| other.order() < text.order()).is_some() {}
+            let same = known.next_if(|(other, _)| *other == text);
+            let same = same.and_then(|(_, same)| before.rules.get(same));
+            if let Some((rule, same)) = self.rules.get_mut(rule).zip(same) {
+                rule.count = same.count;
+            }
         }
         if self.whole.is_some() && self.whole == before.whole {
             (self.no_rule, self.blocked) = (before.no_rule, before.blocked);
@@ -114,6 +119,14 @@ impl RuleHits {
         let words = words.iter().filter(|(_, count)| *count > 0);
         counts("judged:", words.map(|(name, count)| (name.as_str(), *count)))
     }
+}
+
+/// What rules that were read from a text say, with their places: those that say the same together, in their order.
+fn by_text(rules: &[RuleHit]) -> Vec<(TextDigest, usize)> {
+    let places = rules.iter().enumerate();
+    let mut texts: Vec<_> = places.filter_map(|(place, rule)| Some((rule.text?, place))).collect();
+    sort_by_key(&mut texts, |(text, _)| text.order());
+    texts
 }
 
 #[cfg(test)]

@@ -9,6 +9,11 @@ use siphasher::sip::SipHasher13;
 pub(super) struct TextDigest(u64);
 
 impl TextDigest {
+    /// A number to sort by.
+    pub(super) const fn order(self) -> u64 {
+        self.0
+    }
+
     /// That of `text` behind what this one is of.
     fn then(self, text: &str) -> Self {
         Self(SipHasher13::new_with_keys(self.0, 0).hash(text.as_bytes()))

@@ -402,7 +402,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn a_rule_that_says_the_same_in_its_place_keeps_its_count_and_no_other_does() {
+fn a_rule_that_says_the_same_in_its_section_keeps_its_count_and_no_other_does() {
     let before =
         "[default]\naction=drop proto=icmp\naction=accept dst4=10.9.0.1 # the printer\npolicy=drop\n";
     let rule = |line| RuledBy::Rule(RuleId::in_file(line));
@@ -420,6 +420,31 @@ fn a_rule_that_says_the_same_in_its_place_keeps_its_count_and_no_other_does() {
     // A comment is no part of a rule.
     assert_eq!(kept(&before.replace(" # the printer", "")), [1, 2, 1, 1]);
     assert_eq!(kept(&before.replace("10.9.0.1", "10.9.0.2")), [1, 0, 1, 0]);
-    assert_eq!(kept(&before.replace("icmp\n", "icmp\n\n")), [1, 0, 0, 1]);
+    // The line that it is on does not matter, nor what is around it.
+    assert_eq!(kept(&before.replace("icmp\n", "icmp\n\n")), [1, 0, 2, 1]);
+    assert_eq!(kept(&before.replace("icmp\n", "icmp\naction=drop proto=udp\n")), [1, 0, 2, 0]);
+    assert_eq!(kept("[default]\npolicy=drop\naction=drop proto=icmp\n"), [1, 1, 0, 0]);
+    // The same words in another section are another rule.
     assert_eq!(kept(&before.replace("default", "client 10.137.0.5")), [0, 0, 0, 0]);
+    assert_eq!(kept("[default]\npolicy=drop\n[client 10.137.0.5]\naction=drop proto=icmp\n"), [1, 0, 0, 0]);
+    // Where a file that cannot be read comes between, all begin anew.
+    let (mut broken, mut again) = (bad("[default\n").0, good(before));
+    broken.replace(&counted());
+    again.replace(&broken);
+    assert_eq!([rule(2), rule(3), rule(4), RuledBy::NoRule].map(|by| again.hits().of(by)), [0; 4]);
+}
+
+#[test]
+fn of_rules_that_say_the_same_each_goes_on_from_the_one_in_its_order() {
+    let rule = |line| RuledBy::Rule(RuleId::in_file(line));
+    let same = "action=accept dst4=10.9.0.1\n";
+    let mut before = good(&format!("[default]\n{same}policy=drop\n{same}"));
+    [rule(2), rule(2), rule(3), rule(4)].into_iter().for_each(|by| before.count(by));
+    let kept = |text: &str| {
+        let mut table = good(text);
+        table.replace(&before);
+        [rule(2), rule(3), rule(4), rule(5)].map(|by| table.hits().of(by))
+    };
+    assert_eq!(kept(&format!("[default]\npolicy=drop\n{same}{same}{same}")), [1, 2, 1, 0]);
+    assert_eq!(kept(&format!("[default]\n{same}policy=drop\n")), [2, 1, 0, 0]);
 }
