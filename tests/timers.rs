@@ -3,6 +3,7 @@
 
 mod support;
 use ravelin::base::drop_reason::DropReason;
+use ravelin::base::side::Side;
 use support::*;
 
 #[test]
@@ -220,6 +221,16 @@ fn tt_4_an_echo_reply_after_59_seconds_returns() {
     world.out_c(ONE, echo_reply(R, F, asked.icmp_ident()));
     world.wait(2);
     world.uplink_nothing(echo_reply(R, F, asked.icmp_ident()), DropReason::EchoUnasked);
+}
+
+#[test]
+fn tt_4_an_answer_between_clients_keeps_no_ping_alive() {
+    let mut world = World::with(settings(), permitting());
+    only_forward(world.client(ONE, echo_request(C1, C2, 7)), Side::Client(TWO));
+    world.wait(59);
+    only_forward(world.client(TWO, echo_reply(C2, C1, 7)), Side::Client(ONE));
+    world.wait(2);
+    world.client_nothing(TWO, echo_reply(C2, C1, 7), DropReason::EchoUnasked);
 }
 
 #[test]

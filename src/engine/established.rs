@@ -45,6 +45,8 @@ enum FlowChange {
     Refresh,
     /// The flow enters this stage, or once more, and its timeout starts anew.
     Enter(FlowStage),
+    /// The flow was answered, without TCP and not so that it is assured, and its timeout starts anew.
+    Answer,
     /// Nothing changes.
     Keep,
 }
@@ -74,6 +76,7 @@ impl Datapath {
         match flow_change(&mut entry, sender, transport, tick) {
             Ok(FlowChange::Refresh) => entry.refresh(tick),
             Ok(FlowChange::Enter(stage)) => entry.enter(stage, tick),
+            Ok(FlowChange::Answer) => entry.answer(tick),
             Ok(FlowChange::Keep) => {}
             Err(SegmentAction::Reopen) => {
                 self.end(id, now);
@@ -302,16 +305,12 @@ fn flow_change(
         (stage, _) => {
             // ICMP queries stay unreplied: a new one refreshes its flow, an answer does not.
             let next = if flow.protocol == protocol::ICMP { stage } else { stage.after(sender, opener) };
-            // A client's packets refresh its flow; the uplink's only one that was answered.
-            let refreshes = sender == End::Near
-                || matches!(flow.kind, FlowKind::ClientToClient(_))
-                || stage != FlowStage::Unreplied;
+            // The near end's packets refresh its flow; the far end's only one that was answered.
+            let refreshes = sender == End::Near || stage != FlowStage::Unreplied;
             Ok(match next {
-                _ if next != stage => FlowChange::Enter(next),
-                _ if !refreshes || entry.was_refreshed(now) => FlowChange::Keep,
-                FlowStage::Assured => FlowChange::Refresh,
-                // Which flow gives way to newer ones is not for the other end to say.
-                _ if sender != opener => FlowChange::Refresh,
+                _ if next == stage && (!refreshes || entry.was_refreshed(now)) => FlowChange::Keep,
+                FlowStage::Replied => FlowChange::Answer,
+                FlowStage::Assured if next == stage => FlowChange::Refresh,
                 _ => FlowChange::Enter(next),
             })
         }

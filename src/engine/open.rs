@@ -190,6 +190,7 @@ impl Datapath {
             near,
             kind: route,
             stage,
+            unused: 0,
             deadline: Tick(0),
             judged: self.generation,
             mapping: None,

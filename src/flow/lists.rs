@@ -92,16 +92,32 @@ impl<A: Address> Lists<A> {
         }
     }
 
+    /// When `flow` was last used by its opener, as far as that is known; if assured or of TCP, by anybody.
+    pub(super) const fn last_used(&self, flow: &Flow<A>) -> Tick {
+        flow.deadline.before(self.timeouts.of(flow)).before(Seconds(flow.unused as u32))
+    }
+
+    /// Moves `flow`, not of TCP, to the stage after an answer that does not assure it, or has it enter that once more. It
+    /// stays where it is listed: which flow gives way to newer ones is not for the end that answers to say.
+    #[inline(never)]
+    pub(super) fn answer(&mut self, id: Id<Flow<A>>, flow: &mut Flow<A>, now: Tick) {
+        let unused = now.0.saturating_sub(self.last_used(flow).0);
+        flow.unused = u8::try_from(unused).unwrap_or(u8::MAX);
+        flow.stage = FlowStage::Replied;
+        self.refresh(id, flow, now);
+    }
+
     #[inline(never)]
     pub(super) fn enter(&mut self, id: Id<Flow<A>>, flow: &mut Flow<A>, stage: FlowStage, now: Tick) {
-        // Without TCP, nobody repeats what is lost: a flow that is used again is the last to give way to newer ones, as
-        // an answer may be on its way.
+        // Without TCP, nobody repeats what is lost: a flow that its opener uses again is the last to give way to newer
+        // ones, as an answer may be on its way.
         let keeps_place = matches!(stage, FlowStage::Tcp(_)) && flow.stage.is_assured() == stage.is_assured();
         if keeps_place {
             flow.stage = stage;
         } else {
             self.unfile(id, flow);
             flow.stage = stage;
+            flow.unused = 0;
             self.file_by_age(id, flow);
         }
         self.refresh(id, flow, now);

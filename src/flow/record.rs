@@ -138,6 +138,9 @@ pub struct Flow<A = Ipv4Addr> {
     pub kind: FlowKind,
     /// How far it got.
     pub stage: FlowStage,
+    /// Seconds from when its opener last sent until it was last heard, at most 255: without TCP and while it is not
+    /// assured. Else zero.
+    pub unused: u8,
     /// The last second it may be silent in.
     pub deadline: Tick,
     /// Under which rules and clients it was last judged.

@@ -212,16 +212,19 @@ impl<A: Address> FlowTable<A> {
 
     /// The flow on `account` that goes first for one that lacks `want`, of those that may be removed by whoever may
     /// remove `most`: the condemned before the unassured, those before the assured; of each the one that came there
-    /// first (or was used again first, without TCP), and between kinds the one that has been silent longest.
+    /// first (or was used again by its opener first, without TCP), and between kinds the one that was last used first.
     pub fn oldest(&self, account: Account, want: Want, most: Protection) -> Option<Id<Flow<A>>> {
         let standings = Protection::ALL.into_iter().filter(|standing| *standing <= most);
         let first = |standing, kind| self.lists.age_lists.get(age_list(account, kind, standing))?.first();
-        let last_heard = |id: &Id<Flow<A>>| {
-            self.slab.get(*id).map(|flow| flow.deadline.before(self.lists.timeouts.of(flow)))
-        };
+        let last_used = |id: &Id<Flow<A>>| self.slab.get(*id).map(|flow| self.lists.last_used(flow));
         let mut oldest = standings
-            .map(|standing| resources(want).filter_map(|kind| first(standing, kind)).min_by_key(last_heard));
+            .map(|standing| resources(want).filter_map(|kind| first(standing, kind)).min_by_key(last_used));
         oldest.find_map(|found| found)
+    }
+
+    /// When `flow` was last used by its opener, as far as that is known; if assured or of TCP, by anybody.
+    pub const fn last_used(&self, flow: &Flow<A>) -> Tick {
+        self.lists.last_used(flow)
     }
 
     /// Takes `id` out.
@@ -321,6 +324,12 @@ impl<A: Address> FlowEntry<'_, A> {
     #[inline(always)]
     pub fn refresh(&mut self, now: Tick) {
         self.lists.refresh(self.id, self.flow, now);
+    }
+
+    /// Notes an answer that does not assure it, without TCP, and starts its timeout anew.
+    #[inline(always)]
+    pub fn answer(&mut self, now: Tick) {
+        self.lists.answer(self.id, self.flow, now);
     }
 
     /// Moves it to `stage`, or has it enter its present one once more, and starts its timeout anew.

@@ -35,6 +35,7 @@ fn flow<A: Address>(near: ClientSlot, protocol: u8, near_port: u16, far: A) -> F
         near,
         kind: FlowKind::Outbound,
         stage: FlowStage::Unreplied,
+        unused: 0,
         deadline: Tick(0),
         judged: Generation::default(),
         mapping: None,

@@ -100,6 +100,8 @@ pub struct Flow {
     pub turns: u32,
     pub tcp: Option<Connection>,
     pub deadline: u64,
+    /// The last second that its opener used it; if assured or of TCP, anybody.
+    pub used: u64,
     /// Who pays for it.
     pub payer: Holder,
     /// When it joined those that may be sacrificed, or was used again as one of them, or joined those that may not; by a

@@ -169,6 +169,7 @@ impl Model {
             turns: 0,
             tcp,
             deadline: 0,
+            used: self.now,
             payer,
             listed,
         };
@@ -264,16 +265,19 @@ impl Model {
                 if is_turn && flow.protocol != 1 {
                     flow.turns += 1;
                 }
-                sender == 0 || matches!(flow.route, Route::Between(_)) || flow.turns > 0
+                sender == 0 || flow.turns > 0
             }
         };
         let (turns, deadline) = before;
         if refresh {
             flow.deadline = now + flow.timeout();
         }
-        // When it got further, or its opener used it in another second.
-        let is_later = flow.deadline != deadline && sender == opener;
-        let used_again = flow.tcp.is_none() && (flow.turns != turns || is_later);
+        // When its opener got it further or used it in another second: not by an answer, but for one that assures it.
+        let is_later = flow.turns != turns || flow.deadline != deadline;
+        let used_again = flow.tcp.is_none() && is_later && sender == opener;
+        if refresh && (sender == opener || flow.tcp.is_some() || flow.is_assured()) {
+            flow.used = now;
+        }
         if was_assured != flow.is_assured() || used_again && !was_assured {
             flow.listed = event;
         }

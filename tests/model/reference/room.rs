@@ -59,8 +59,12 @@ impl Model {
             Want::Mapping => *kind < 5,
             Want::Port(pool) => *kind == pool,
         });
-        let last_heard = |flow: &&Flow| flow.deadline - flow.timeout();
-        kinds.filter_map(first_of).min_by_key(last_heard).map(|flow| flow.listed)
+        // The engine counts no further than 255.
+        let last_used = |flow: &&Flow| {
+            let last_heard = flow.deadline - flow.timeout();
+            last_heard - (last_heard - flow.used).min(255)
+        };
+        kinds.filter_map(first_of).min_by_key(last_used).map(|flow| flow.listed)
     }
 
     pub(super) fn who_gives_way(&self, holder: Holder, want: Want, debtor: Option<Holder>) -> Option<u64> {
