@@ -22,6 +22,7 @@ mod reply;
 pub(crate) mod revalidate;
 mod room;
 pub mod settings;
+mod spared;
 mod transport;
 mod unreachable;
 mod walk;

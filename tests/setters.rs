@@ -74,6 +74,7 @@ fn a_limit_of_flows_that_is_lowered_ends_none_and_is_reached_as_new_ones_begin()
     assert_eq!(engine.places().fault(engine.flows().len()), None);
     // What there is goes on.
     assert_eq!(opened(&mut world, 1000, 20), 20);
+    world.wait(3);
     // A new one takes the place of the two oldest, until there are as many as there may be.
     for left in [19, 18, 17] {
         assert_eq!(opened(&mut world, 2000 + left, 1), 1);
@@ -123,6 +124,158 @@ fn ports_above_a_limit_that_is_lowered_are_given_back_as_new_ones_are_taken() {
     for (port, left) in [(3000, 9), (3001, 8), (3002, 7), (3003, 6), (3004, 5), (3005, 5)] {
         open(&mut world, port);
         assert_eq!(held(&world), left);
+    }
+}
+
+/// Nothing is booked that is not there.
+#[track_caller]
+fn assert_sound(world: &World) {
+    let engine = world.engine.engine();
+    assert_eq!((engine.places().fault(engine.flows().len()), engine.mappings().fault()), (None, None));
+}
+
+/// Ports that ONE holds.
+fn held(world: &World) -> u32 {
+    world.engine.engine().mappings().held(Account::client(ONE))
+}
+
+fn ask_from(world: &mut World, port: u16) {
+    only_forward(world.client(ONE, udp((C1, port), (R, 53))), Side::Uplink);
+}
+
+#[test]
+fn ports_above_a_limit_that_is_lowered_are_given_back_while_flows_use_them() {
+    let mut world = World::new();
+    (2000..2010).for_each(|port| ask_from(&mut world, port));
+    world.engine.set_quotas(Quotas { ports_per_client: 5, ..settings().quotas });
+    assert_eq!((world.flows(), held(&world)), (10, 10));
+    // What is silent ends at once.
+    world.wait(3);
+    for (port, left) in [(3000, 9), (3001, 8), (3002, 7)] {
+        ask_from(&mut world, port);
+        assert_eq!((held(&world), world.flows()), (left, left as usize));
+        assert_sound(&world);
+    }
+    // Each of these takes a port of the one before, and there are never fewer than there may be.
+    for port in 3003..3200 {
+        ask_from(&mut world, port);
+        assert!(held(&world) >= 5);
+    }
+    assert_eq!((held(&world), world.flows()), (5, 5));
+    assert_sound(&world);
+    // Nobody else's are fewer, and what it may have it can have.
+    world.engine.set_quotas(Quotas { ports_per_client: 8, ..settings().quotas });
+    (4000..4100).for_each(|port| ask_from(&mut world, port));
+    assert_eq!(held(&world), 8);
+}
+
+#[test]
+fn a_client_that_opens_flows_without_a_pause_comes_down_to_a_limit_of_ports_too() {
+    let mut world = World::new();
+    (2000..2010).for_each(|port| ask_from(&mut world, port));
+    world.engine.set_quotas(Quotas { ports_per_client: 5, ..settings().quotas });
+    // At once: each is in use when the next begins. One in five ends another besides that whose port it takes.
+    for (opened, port) in (1..=200).zip(3000..) {
+        ask_from(&mut world, port);
+        assert_eq!(held(&world), 10 - (opened / 5).min(5));
+        assert_sound(&world);
+    }
+}
+
+#[test]
+fn a_limit_of_ports_is_reached_in_time_whatever_was_used() {
+    let mut world = World::new();
+    (2000..2400).for_each(|port| ask_from(&mut world, port));
+    world.engine.set_quotas(Quotas { ports_per_client: 5, ..settings().quotas });
+    for second in 0..600u16 {
+        (0..5).for_each(|n| ask_from(&mut world, 3000 + second * 5 + n));
+        world.wait(1);
+    }
+    assert!(held(&world) <= 5, "{}", held(&world));
+    assert_sound(&world);
+}
+
+#[test]
+fn ports_that_several_flows_use_come_back_when_the_last_of_these_is_over() {
+    let mut world = World::new();
+    for port in 2000..2010 {
+        for far in [R, S, Ipv4Addr::new(192, 0, 2, 77)] {
+            world.out_u(ONE, udp((C1, port), (far, 53)));
+        }
+    }
+    world.engine.set_quotas(Quotas { ports_per_client: 5, ..settings().quotas });
+    assert_eq!((world.flows(), held(&world)), (30, 10));
+    world.wait(3);
+    // From an endpoint that has its port, as nobody gets another.
+    for port in 1000..1200 {
+        world.out_u(ONE, udp((C1, 2009), (R, port)));
+        assert_sound(&world);
+    }
+    assert_eq!(held(&world), 5);
+}
+
+#[test]
+fn a_limit_that_is_lowered_costs_nobody_else_a_flow_or_a_port() {
+    let mut world = World::new();
+    let others: Vec<_> = (0..20).map(|n| world.out_u(TWO, udp((C2, 2000 + n), (R, 53))).from()).collect();
+    (2000..2400).for_each(|port| ask_from(&mut world, port));
+    let quotas = Quotas { ports_per_client: 5, flows_per_client: 5, ..settings().quotas };
+    world.engine.set_quotas(quotas);
+    world.wait(3);
+    (3000..4000).for_each(|port| ask_from(&mut world, port));
+    assert_eq!((held(&world), world.flows()), (5, 25));
+    others.iter().for_each(|outer| drop(world.out_c(TWO, udp((R, 53), *outer))));
+    assert_sound(&world);
+}
+
+/// A connection without TCP that goes both ways.
+fn assure(world: &mut World, port: u16) -> (Ipv4Addr, u16) {
+    let outer = world.out_u(ONE, udp((C1, port), (R, 443))).from();
+    world.out_c(ONE, udp((R, 443), outer));
+    world.out_u(ONE, udp((C1, port), (R, 443)));
+    world.out_c(ONE, udp((R, 443), outer));
+    outer
+}
+
+#[test]
+fn while_a_limit_is_reached_three_questions_at_once_are_all_answered() {
+    let flows = Quotas { flows_per_client: 10, ..settings().quotas };
+    let ports = Quotas { ports_per_client: 10, ..settings().quotas };
+    for quotas in [flows, ports] {
+        for seconds in [0, 1, 2, 3, 60] {
+            let mut world = World::new();
+            let assured: Vec<_> = (0..12).map(|n| assure(&mut world, 4000 + n)).collect();
+            (0..3).for_each(|n| drop(world.out_u(ONE, udp((C1, 6000 + n), (S, 9)))));
+            world.engine.set_quotas(quotas);
+            world.wait(seconds);
+            let asked: Vec<_> =
+                (0..3).map(|n| world.out_u(ONE, udp((C1, 5000 + n), (R, 53))).from()).collect();
+            asked.iter().for_each(|outer| drop(world.out_c(ONE, udp((R, 53), *outer))));
+            // Whoever has more keeps it.
+            assured.iter().for_each(|outer| drop(world.out_c(ONE, udp((R, 443), *outer))));
+            assert_sound(&world);
+        }
+    }
+}
+
+/// The ports from which the client on ONE has flows.
+fn ports_in_use(world: &World) -> Vec<u16> {
+    let flows = world.engine.engine().flows();
+    let ids = (0..flows.extent()).filter_map(|position| flows.id_at(position));
+    ids.map(|id| flows.get(id).unwrap().near_port).collect()
+}
+
+#[test]
+fn a_client_that_uses_all_its_flows_comes_down_to_a_limit_that_is_lowered() {
+    let mut world = World::new();
+    (2000..2030).for_each(|port| ask_from(&mut world, port));
+    world.engine.set_quotas(Quotas { flows_per_client: 10, ..settings().quotas });
+    for opened in 1..=150 {
+        world.wait(1);
+        ports_in_use(&world).into_iter().for_each(|port| ask_from(&mut world, port));
+        ask_from(&mut world, 3000 + opened);
+        assert_eq!(world.flows(), 30 - usize::from(opened / 5).min(20));
+        assert_sound(&world);
     }
 }
 

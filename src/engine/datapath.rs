@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher13;
 use super::clients::{ClientTable, Concerned};
 use super::mtus::Mtus;
 use super::settings::Settings;
+use super::spared::Spared;
 use super::walk::Walks;
 use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
@@ -102,6 +103,8 @@ pub struct Datapath {
     pub(super) flows: FlowTable,
     /// Places for flows, by account.
     pub(super) places: Share,
+    /// Who may have more than a limit allows, and is spared.
+    pub(super) spared: Spared,
     pub(super) mappings: Mappings,
     pub(super) idents: Idents,
     pub(super) generation: Generation,
@@ -168,6 +171,7 @@ impl Datapath {
             mtus: Mtus::new(&settings),
             flows,
             places: Share::new(settings.flows, settings.quotas.flows_per_client),
+            spared: Spared::new(),
             mappings,
             idents: Idents::new(key(3)),
             generation: Generation::default(),

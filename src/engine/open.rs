@@ -6,6 +6,7 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use super::datapath::{Datapath, PacketView, Verdict};
+use super::spared::Excess;
 use super::transport::{near_and_far_port, read_transport};
 use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
@@ -217,7 +218,9 @@ impl Datapath {
         if let Some(port) = forwarded_port {
             flow.outer_port = port;
         }
-        self.shrink(&flow, now);
+        if self.spared.excess == Excess::Possible {
+            self.shrink(&flow, now);
+        }
         let entered = self.clear_name(now, &flow).and_then(|()| {
             self.flows.insert(flow, Tick::at(now), &mut self.places).map_err(|refusal| match refusal {
                 FlowRefusal::NoRoom => DropReason::FlowLimit,

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::datapath::Datapath;
 use super::settings::{Quotas, UplinkPings};
+use super::spared::Excess;
 use crate::wire::packet::Packet;
 use core::net::Ipv4Addr;
 
@@ -26,7 +27,7 @@ impl<D: Packet> Engine<D> {
     }
 
     /// Replaces what clients may take. Whoever has more keeps it and gets no more: what is new takes the place of its two
-    /// oldest, until it has what it may.
+    /// oldest, until it has what it may. The second of these is spared for a while if it is in use.
     pub fn set_quotas(&mut self, quotas: Quotas) {
         self.datapath.set_quotas(quotas);
     }
@@ -46,6 +47,7 @@ impl Datapath {
     }
 
     fn set_quotas(&mut self, quotas: Quotas) {
+        self.spared.excess = Excess::Possible;
         self.places.set_caps(quotas.flows_per_client);
         self.mappings.set_ports_per_client(quotas.ports_per_client);
         self.clients.set_rates(&quotas);

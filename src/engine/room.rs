@@ -5,6 +5,7 @@
 //! much, if the client has less than its guaranteed part (conformance S-1).
 
 use super::datapath::Datapath;
+use super::spared::{BURST, IN_USE};
 use crate::base::bug::bug;
 use crate::base::drop_reason::DropReason;
 use crate::base::tick::Tick;
@@ -14,6 +15,7 @@ use crate::flow::record::{Flow, FlowKind};
 
 use crate::nat::mapping::Want;
 use crate::nat::mapping::{Mapping, NoPort};
+use crate::nat::mapping_table::Freed;
 use crate::nat::ports::PoolKind;
 use crate::tables::allowance::Taken;
 use crate::tables::share::Account;
@@ -90,13 +92,47 @@ impl Datapath {
         Ok(Some(port))
     }
 
-    /// Whoever has more flows than it may, since that was lowered, has one less with each that is new: another ends besides
-    /// the one that gave its place.
+    /// Whoever has more than it may, since that was lowered, has one less with each flow that is new: another ends besides
+    /// what gave way to it. So with places in the table, and with ports of the pool that the new `flow` has one of, of
+    /// which the one that has been in quarantine longest goes first. A port that several flows use is given back with the
+    /// last of them; ones that the client uses without opening flows it keeps, as it keeps all that it opened before.
+    ///
+    /// One that was just used is spared, or a client whose limit was lowered would lose the first of two questions that it
+    /// asks at once with the second. That keeps nobody above its limit: every new flow takes the place of another, and its
+    /// port if it needs one, as long as there are too many, so there are never more than before; of five new flows one
+    /// ends another besides, whatever that is used for; and who has only assured ones gets no new ones, so there are fewer
+    /// with each that is over. What is ended is always on the account that has too much.
+    #[cold]
     pub(super) fn shrink(&mut self, flow: &Flow, now: Moment) {
         let account = payer(flow);
-        if self.places.is_at_cap(account) {
-            self.evict(self.who_gives_way(account, Want::Place, None), now);
+        let pool = flow.mapping.and_then(|_| PoolKind::of(flow.protocol, flow.near_port));
+        if let Some(pool) = pool.filter(|pool| self.mappings.is_over_cap(account, *pool))
+            && self.mappings.free_early(account, pool) == Freed::None
+        {
+            self.end_surplus(account, Want::Port(pool), now);
+            // None if others use it, too: their turn comes with the next flows.
+            self.mappings.free_early(account, pool);
         }
+        if self.places.is_at_cap(account) {
+            self.end_surplus(account, Want::Place, now);
+        }
+    }
+
+    /// Ends the flow on `account` that gives way for `want`, unless it is spared.
+    fn end_surplus(&mut self, account: Account, want: Want, now: Moment) {
+        let Some(first) = self.who_gives_way(account, want, None) else { return };
+        let is_silent = |id: Id<Flow>| {
+            let is_silent = |flow| self.flows.last_used(flow).after(IN_USE).is_over(Tick::at(now));
+            self.flows.get(id).is_some_and(is_silent)
+        };
+        let is_over = self.flows.get(first).is_some_and(|flow| self.flows.is_condemned(flow));
+        // The next few flows are to find silent ones, too, whose places they take.
+        let are_silent = is_silent(first) && self.flows.after(first, BURST).is_some_and(is_silent);
+        if !is_over && !are_silent && self.spared.spare(account) {
+            return;
+        }
+        self.spared.begin_anew(account);
+        self.evict(Some(first), now);
     }
 
     fn evict(&mut self, id: Option<Id<Flow>>, now: Moment) {

@@ -227,6 +227,11 @@ impl<A: Address> FlowTable<A> {
         self.lists.last_used(flow)
     }
 
+    /// The flow that goes so many `places` after `id`, of those of its kind and standing.
+    pub fn after(&self, id: Id<Flow<A>>, places: u8) -> Option<Id<Flow<A>>> {
+        (0..places).try_fold(id, |at, _| self.lists.age_links.after(at))
+    }
+
     /// Takes `id` out.
     pub fn remove(&mut self, id: Id<Flow<A>>, places: &mut Share) -> Option<Flow<A>> {
         self.lists.wheel.remove(id);

@@ -21,10 +21,12 @@ use crate::tables::index::Index;
 use crate::tables::share::{Account, Fault, Membership, Share};
 use crate::tables::slab::{Id, Links, Slab};
 
-/// Whether a port whose quarantine was over was found and freed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Freed {
+/// Whether a port that was in quarantine was found and freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freed {
+    /// One was.
     One,
+    /// There was none to be freed.
     None,
 }
 
@@ -117,7 +119,8 @@ impl Mappings {
         self.records.set_membership(account, member);
     }
 
-    /// Changes how many ports of one protocol one client may hold. Who holds more keeps them until they are free.
+    /// Changes how many ports of one protocol one client may hold. Whoever holds more keeps them: to see to that it holds
+    /// less is the caller's, who can end the flows that use them.
     pub fn set_ports_per_client(&mut self, ports: u32) {
         for (share, kind) in self.shares.iter_mut().zip(PoolKind::ALL) {
             share.set_caps(cap(kind, ports));
@@ -230,15 +233,7 @@ impl Mappings {
             return Err(Shortage { reason, want, debtor: None });
         };
         if !share.has_room(owner) {
-            let port = self.recycle(owner, pool).ok_or(Shortage { reason, want, debtor: None })?;
-            let share = self.shares.get(pool.position());
-            // Whoever has more than it may, since that was lowered, has one less with each that is new.
-            if share.is_some_and(|share| share.is_at_cap(owner))
-                && let Some(another) = self.recycle(owner, pool)
-            {
-                self.give_port(pool, another);
-            }
-            return Ok(port);
+            return self.recycle(owner, pool).ok_or(Shortage { reason, want, debtor: None });
         }
         if self.free(pool) == 0 {
             self.free_one(pool, now);
@@ -270,6 +265,21 @@ impl Mappings {
     fn oldest_quarantined(&self, owner: Account) -> Option<Id<Mapping>> {
         let first = self.quarantines.iter().filter_map(|quarantine| quarantine.first_of(owner));
         first.min_by_key(|id| self.slab.get(*id).map(|mapping| mapping.quarantined_until))
+    }
+
+    /// Whether `account` holds more ports of `pool` than it may, since that was lowered.
+    pub fn is_over_cap(&self, account: Account, pool: PoolKind) -> bool {
+        self.shares.get(pool.position()).is_some_and(|share| share.is_over_cap(account))
+    }
+
+    /// Frees the port of `pool` of `account` that has been in quarantine longest, before that is over.
+    pub fn free_early(&mut self, account: Account, pool: PoolKind) -> Freed {
+        let longest =
+            self.quarantines.get(pool.position()).and_then(|quarantine| quarantine.first_of(account));
+        let Some(longest) = longest else { return Freed::None };
+        self.set_free(longest);
+        self.reused_early += 1;
+        Freed::One
     }
 
     fn give_port(&mut self, pool: PoolKind, port: u16) {

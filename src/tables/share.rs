@@ -149,6 +149,12 @@ impl Share {
         holding.count >= holding.cap
     }
 
+    /// Whether `account` holds more than it may, since its cap was lowered.
+    pub fn is_over_cap(&self, account: Account) -> bool {
+        let holding = self.holding(account);
+        holding.count > holding.cap
+    }
+
     /// Whether one more would be more than half of all there is, and more than `account` is guaranteed.
     pub fn is_crowded(&self, account: Account, held_by_all: u32) -> bool {
         let holding = self.holding(account);
@@ -254,6 +260,7 @@ mod tests {
         assert_eq!(fill(&mut share, ONE), 75);
         share.set_caps(10);
         assert_eq!((share.held(ONE), share.has_room(ONE), share.fault(75)), (75, false, None));
+        assert!(share.is_over_cap(ONE));
         share.give(ONE);
         share.give(ONE);
         share.take(ONE);
@@ -263,6 +270,7 @@ mod tests {
         assert_eq!(share.fault(75), Some(Fault::OverCap(ONE)));
         (0..66).for_each(|_| share.give(ONE));
         assert_eq!(fill(&mut share, ONE), 10);
+        assert!(share.is_at_cap(ONE) && !share.is_over_cap(ONE));
         share.set_caps(20);
         assert_eq!(fill(&mut share, ONE), 20);
         share.take(ONE);

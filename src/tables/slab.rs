@@ -226,6 +226,11 @@ impl<T> Links<T> {
         ends.last = Some(last);
     }
 
+    /// The member that was added after `id`.
+    pub fn after(&self, id: Id<T>) -> Option<Id<T>> {
+        self.0.get(id.position())?.after
+    }
+
     /// Takes `id` off the list.
     pub fn remove(&mut self, ends: &mut Ends<T>, id: Id<T>) {
         let Some(link) = self.0.get_mut(id.position()) else { return };
