@@ -115,10 +115,11 @@ impl<A: Address> Lists<A> {
         if keeps_place {
             flow.stage = stage;
         } else {
-            self.unfile(id, flow);
+            let (from, to) = (self.age_list_of(flow), self.age_list_at(flow, stage));
+            self.unlist(from, id);
             flow.stage = stage;
             flow.unused = 0;
-            self.file_by_age(id, flow);
+            self.list(to, id);
         }
         self.refresh(id, flow, now);
     }
@@ -130,8 +131,14 @@ impl<A: Address> Lists<A> {
 
     /// The list by age that `flow` is on.
     pub(super) fn age_list_of(&self, flow: &Flow<A>) -> usize {
+        self.age_list_at(flow, flow.stage)
+    }
+
+    /// The one that it is on when it has reached `stage`.
+    #[inline(always)]
+    fn age_list_at(&self, flow: &Flow<A>, stage: FlowStage) -> usize {
         let account = payer(flow);
-        let standing = match flow.stage.is_assured() {
+        let standing = match stage.is_assured() {
             _ if self.has_left(account, flow) => Protection::Condemned,
             false => Protection::Unassured,
             true => Protection::Assured,
@@ -140,14 +147,22 @@ impl<A: Address> Lists<A> {
     }
 
     pub(super) fn file_by_age(&mut self, id: Id<Flow<A>>, flow: &Flow<A>) {
-        let age_list = self.age_list_of(flow);
+        self.list(self.age_list_of(flow), id);
+    }
+
+    pub(super) fn unfile(&mut self, id: Id<Flow<A>>, flow: &Flow<A>) {
+        self.unlist(self.age_list_of(flow), id);
+    }
+
+    #[inline(always)]
+    fn list(&mut self, age_list: usize, id: Id<Flow<A>>) {
         if let Some(ends) = self.age_lists.get_mut(age_list).or_bug("a flow that is on no list by age") {
             self.age_links.push(ends, id);
         }
     }
 
-    pub(super) fn unfile(&mut self, id: Id<Flow<A>>, flow: &Flow<A>) {
-        let age_list = self.age_list_of(flow);
+    #[inline(always)]
+    fn unlist(&mut self, age_list: usize, id: Id<Flow<A>>) {
         if let Some(ends) = self.age_lists.get_mut(age_list).or_bug("a flow that is on no list by age") {
             self.age_links.remove(ends, id);
         }
