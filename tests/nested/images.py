@@ -2,10 +2,10 @@
 
 import gzip
 import hashlib
+import lzma
 import random
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,13 +14,16 @@ from pathlib import Path
 import cache
 import debian
 
-HYPERVISOR = "xen-hypervisor-4.17-amd64"
+# Versions of Xen, the usual one first, and the release of Debian that each and its dom0 come from.
+RELEASES = {"4.17": "bookworm", "4.20": "trixie"}
+# Clients are the same on every Xen.
+CLIENT_RELEASE = "bookworm"
 # The cloud kernel cannot be dom0; as a guest it is the smaller one.
 DOM0_KERNEL = "linux-image-amd64"
 CLIENT_KERNEL = "linux-image-cloud-amd64"
 
 DOM0_PACKAGES = (
-    "xen-utils-4.17 xenstore-utils dash bash coreutils grep sed mawk tar util-linux procps busybox-static "
+    "xenstore-utils dash bash coreutils grep sed mawk tar util-linux procps busybox-static "
     "iproute2 iputils-ping tcpdump python3 iperf3 ethtool"
 ).split()
 DOM0_MODULES = "xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xen-netback xenfs virtio_console pktgen sch_netem".split()
@@ -48,25 +51,38 @@ CLIENT_FILES = cache.HERE / "client"
 TOOL_FILES = cache.HERE / "tools"
 
 
-def archives() -> Path:
-    """Every package the images are made of: boot/*.deb, and archives/*.deb in each of dom0/, client/ and tools/."""
+def dom0_archives(xen: str) -> Path:
+    """Every package that a dom0 with this version of Xen is made of: boot/*.deb and dom0/archives/*.deb."""
+    hypervisor = f"xen-hypervisor-{xen}-amd64"
+    packages = [f"xen-utils-{xen}", *DOM0_PACKAGES]
 
     def make(work: Path) -> None:
-        debian.refresh_index()
-        for package in (HYPERVISOR, debian.kernel_of(DOM0_KERNEL), debian.kernel_of(CLIENT_KERNEL)):
-            debian.fetch_alone(package, work / "boot")
-        debian.fetch(DOM0_PACKAGES, work / "dom0")
-        debian.fetch(CLIENT_PACKAGES, work / "client")
-        debian.fetch([*CLIENT_PACKAGES, *TOOL_PACKAGES], work / "tools")
+        with scratch() as index:
+            release = debian.Release(RELEASES[xen], index)
+            for package in (hypervisor, release.kernel_of(DOM0_KERNEL)):
+                release.fetch_alone(package, work / "boot")
+            release.fetch(packages, work / "dom0")
 
-    kernels = [HYPERVISOR, DOM0_KERNEL, CLIENT_KERNEL]
-    packages = [*DOM0_PACKAGES, "/", *CLIENT_PACKAGES, "/", *TOOL_PACKAGES]
-    return cache.made("archives", [DEBIAN_FILE, *kernels, *packages], make)
+    return cache.made(f"dom0-archives-{xen}", [DEBIAN_FILE, RELEASES[xen], hypervisor, DOM0_KERNEL, *packages], make)
 
 
-def dom0() -> Path:
-    """`xen`, `vmlinuz`, `initrd` and `disk`: all that QEMU needs to boot a dom0 with xl."""
-    packages = archives()
+def client_archives() -> Path:
+    """Every package that clients are made of: boot/*.deb, and archives/*.deb in each of client/ and tools/."""
+
+    def make(work: Path) -> None:
+        with scratch() as index:
+            release = debian.Release(CLIENT_RELEASE, index)
+            release.fetch_alone(release.kernel_of(CLIENT_KERNEL), work / "boot")
+            release.fetch(CLIENT_PACKAGES, work / "client")
+            release.fetch([*CLIENT_PACKAGES, *TOOL_PACKAGES], work / "tools")
+
+    inputs = [DEBIAN_FILE, CLIENT_RELEASE, CLIENT_KERNEL, *CLIENT_PACKAGES, "/", *TOOL_PACKAGES]
+    return cache.made("client-archives", inputs, make)
+
+
+def dom0(xen: str) -> Path:
+    """`xen`, `vmlinuz`, `initrd` and `disk`: all that QEMU needs to boot this version of Xen and a dom0 with xl."""
+    packages = dom0_archives(xen)
 
     def make(work: Path) -> None:
         with scratch() as root:
@@ -80,15 +96,13 @@ def dom0() -> Path:
             link_applets(root)
             compile_python(root, *"collections email encodings html http importlib json re urllib".split())
             make_large_file(root / "srv")
-            with scratch() as kernel:
-                debian.unpack((packages / "boot").glob("linux-image-*[0-9]-amd64_*.deb"), kernel)
+            with unpacked(packages / "boot", "linux-image-*[0-9]-amd64_*.deb") as kernel:
                 (image,) = (kernel / "boot").glob("vmlinuz-*")
                 shutil.copy(image, work / "vmlinuz")
                 copy_modules(kernel, DOM0_MODULES, root / "modules", loaded=DOM0_BOOT_MODULES)
                 make_initrd(work / "initrd", kernel, packages, DOM0_BOOT_MODULES, DOM0_INITRD_INIT)
-            with scratch() as hypervisor:
-                debian.unpack((packages / "boot").glob("xen-hypervisor-*.deb"), hypervisor)
-                (image,) = (hypervisor / "boot").glob("xen-4.*-amd64.gz")
+            with unpacked(packages / "boot", "xen-hypervisor-*.deb") as hypervisor:
+                image = hypervisor / "boot" / f"xen-{xen}-amd64.gz"
                 (work / "xen").write_bytes(gzip.decompress(image.read_bytes()))
             subprocess.run(
                 ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", root, work / "disk", "512M"],
@@ -98,23 +112,22 @@ def dom0() -> Path:
 
     modules = [*DOM0_MODULES, "/", *DOM0_BOOT_MODULES]
     inputs: list[str | Path] = [THIS_FILE, DEBIAN_FILE, packages.name, DOM0_INITRD_INIT, *modules]
-    return cache.made("dom0", inputs, make)
+    return cache.made(f"dom0-{xen}", inputs, make)
 
 
 def client() -> Path:
     """`vmlinuz` and `initrd` of a Linux domU that obeys dom0 (see client/init), and `initrd-tools`, which has curl, Python
     and the programs of tools/ besides."""
-    packages = archives()
+    packages = client_archives()
 
     def make(work: Path) -> None:
-        with scratch() as kernel:
-            debian.unpack((packages / "boot").glob("linux-image-*-cloud-amd64_*.deb"), kernel)
+        with unpacked(packages / "boot", "linux-image-*-cloud-amd64_*.deb") as kernel:
             (image,) = (kernel / "boot").glob("vmlinuz-*")
             shutil.copy(image, work / "vmlinuz")
             with client_root(kernel, packages / "client") as root:
                 pack(root, work / "initrd")
             with client_root(kernel, packages / "tools") as root:
-                link(root / "usr/bin/python3", "python3.11")
+                link(root / "usr/bin/python3", python_of(root).name)
                 compile_python(root, ".", "collections", "encodings", "importlib", "re")
                 shutil.copytree(TOOL_FILES, root / "tools")
                 pack(root, work / "initrd-tools")
@@ -134,6 +147,16 @@ def client_root(kernel: Path, packages: Path) -> Iterator[Path]:
         link_applets(root)
         for file in CLIENT_FILES.iterdir():
             shutil.copy(file, root / file.name)
+        yield root
+
+
+@contextmanager
+def unpacked(directory: Path, packages: str) -> Iterator[Path]:
+    """The content of the packages in `directory` whose names match. Kernels of older releases have modules in /lib, of
+    newer ones in /usr/lib: in a merged root both are the same."""
+    with scratch() as root:
+        merged_root(root)
+        debian.unpack(directory.glob(packages), root)
         yield root
 
 
@@ -171,10 +194,23 @@ def link_applets(root: Path) -> None:
 
 
 def compile_python(root: Path, *directories: str) -> None:
-    """Compiles what programs import from these directories of the library, where it takes one second and not ten."""
-    library = root / "usr/lib/python3.11"
-    paths = [library / name for name in directories]
-    subprocess.run([sys.executable, "-m", "compileall", "-q", "-l", *paths], check=True)
+    """Compiles what programs import from these directories of the library, where it takes one second and not ten. By the
+    root's own interpreter: each version has its own code."""
+    python = python_of(root)
+    libraries = root / "usr/lib"
+    paths = [libraries / python.name / name for name in directories]
+    subprocess.run(
+        [root / "lib64/ld-linux-x86-64.so.2", "--library-path", libraries / "x86_64-linux-gnu", python,
+         "-m", "compileall", "-q", "-l", *paths],
+        env={"PYTHONHOME": str(root / "usr")},
+        check=True,
+    )  # fmt: skip
+
+
+def python_of(root: Path) -> Path:
+    """The interpreter of a root that has one: usr/bin/python3.11, say."""
+    (python,) = (root / "usr/bin").glob("python3.[0-9]*")
+    return python
 
 
 def make_large_file(directory: Path) -> None:
@@ -189,9 +225,7 @@ def make_large_file(directory: Path) -> None:
 
 def make_initrd(file: Path, kernel: Path, packages: Path, modules: Iterable[str], init: Path) -> None:
     """An initrd of busybox, some modules and the script `init`."""
-    with scratch() as root:
-        merged_root(root)
-        debian.unpack((packages / "dom0" / "archives").glob("busybox-static_*.deb"), root, *UNNEEDED)
+    with unpacked(packages / "dom0" / "archives", "busybox-static_*.deb") as root:
         link(root / "usr/bin/sh", "busybox")
         copy_modules(kernel, modules, root / "modules")
         shutil.copy(init, root / "init")
@@ -217,12 +251,15 @@ def copy_modules(kernel: Path, names: Iterable[str], into: Path, loaded: Iterabl
 
     have = closure(loaded)
     for number, path in enumerate(path for path in closure(names) if path not in have):
-        shutil.copy(tree / path, into / f"{number:02}-{Path(path).name}")
+        content = (tree / path).read_bytes()
+        # Newer kernels come with their modules compressed, which busybox's insmod does not read.
+        file = into / f"{number:02}-{Path(path).name.removesuffix('.xz')}"
+        file.write_bytes(lzma.decompress(content) if path.endswith(".xz") else content)
 
 
 def module_name(path: str) -> str:
-    """`kernel/net/8021q/xen-netfront.ko` → `xen_netfront`."""
-    return Path(path).name.removesuffix(".ko").replace("-", "_")
+    """`kernel/drivers/net/xen-netfront.ko` → `xen_netfront`; compressed ones too."""
+    return Path(path).name.removesuffix(".xz").removesuffix(".ko").replace("-", "_")
 
 
 def pack(root: Path, initrd: Path) -> None:

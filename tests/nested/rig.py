@@ -7,7 +7,9 @@
     rig.py shell              leaves you at a shell in dom0 with a firewall and a client running
     rig.py images             makes what the above need and stops
 
-STORE=xenstored or oxenstored chooses the XenStore daemon (the first by default). The image under test is build/vmlinuz, or what KERNEL names. See docs/testing.md.
+TYPE=pv or pvh says what the firewalls are (pv by default; `test` takes "pv pvh", one after the other), XEN=4.17 or 4.20
+what they run on, STORE=xenstored or oxenstored which XenStore daemon; the first of each by default. The image under test is
+build/vmlinuz, or what KERNEL names. See docs/testing.md.
 """
 
 import fcntl
@@ -15,7 +17,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +33,9 @@ from progress import say
 
 KERNEL = Path(os.environ.get("KERNEL", cache.ROOT / "build" / "vmlinuz"))
 STORES = ("xenstored", "oxenstored")
+# Types of firewall domains, and how many times longer everything may take with each: for a hypercall from PVH the emulator
+# has to emulate hardware virtualisation, too, which takes it 200 µs.
+PATIENCE = {"pv": 1, "pvh": 3}
 # How long dom0 may take for a scenario that does not say how long (`# limit 300`), and how much longer it may be silent.
 SCENARIO_SECONDS = 180
 GRACE_SECONDS = 60
@@ -44,7 +49,7 @@ def main(arguments: list[str]) -> int:
         case ["test", *names]:
             return test(names)
         case ["soak"]:
-            return run([payload.SCENARIOS / "long" / "soak.sh"])
+            return run((kind, payload.SCENARIOS / "long" / "soak.sh") for kind in chosen_types())
         case ["demo"]:
             return demo()
         case ["bench"]:
@@ -52,7 +57,7 @@ def main(arguments: list[str]) -> int:
         case ["shell"]:
             return shell()
         case ["images"]:
-            images.dom0()
+            images.dom0(chosen_xen())
             images.client()
             bench_run.parts()
             return 0
@@ -61,19 +66,27 @@ def main(arguments: list[str]) -> int:
 
 
 def test(names: list[str]) -> int:
-    """Runs the named scenarios, or all, in one boot of the machine."""
+    """Runs the named scenarios in one boot of the machine; without names, all with PV firewalls, and those that say so
+    (`# types pv pvh`) with PVH ones."""
     # Those under shared/ follow each other, which is what sharing domains is worth something for.
     paths = [path for folder in ("shared", "own") for path in sorted((payload.SCENARIOS / folder).glob("*.sh"))]
     known = [path.stem for path in paths]
     if unknown := [name for name in names if name not in known]:
         print(f"no scenario {', '.join(unknown)}; there are: {' '.join(known)}", file=sys.stderr)
         return 2
-    return run([path for path in paths if not names or path.stem in names])
+    return run(
+        (kind, path)
+        for kind in chosen_types()
+        for path in paths
+        if path.stem in names or (not names and kind in types_of(path))
+    )
 
 
-def run(scenarios: list[Path]) -> int:
-    """Runs these scenarios in one boot of the machine."""
-    limits = {f"{path.parent.name}/{path.stem}": limit_of(path) for path in scenarios}
+def run(scenarios: Iterable[tuple[str, Path]]) -> int:
+    """Runs these scenarios, each with firewalls of a type, in one boot of the machine."""
+    limits = {
+        f"{kind} {path.parent.name}/{path.stem}": limit_of(path) * PATIENCE[kind] for kind, path in scenarios
+    }
     settings = {
         "mode": "test",
         "scenarios.list": "".join(f"{name} {limit}\n" for name, limit in limits.items()),
@@ -98,6 +111,30 @@ def run(scenarios: list[Path]) -> int:
     return tally.close()
 
 
+def chosen_types() -> list[str]:
+    """The types of firewall domains that TYPE names, PV if none."""
+    words = os.environ.get("TYPE", "").split()
+    return [one_of("TYPE", word, PATIENCE) for word in words or list(PATIENCE)[:1]]
+
+
+def chosen_xen() -> str:
+    """The version of Xen that XEN names."""
+    return one_of("XEN", os.environ.get("XEN") or next(iter(images.RELEASES)), images.RELEASES)
+
+
+def types_of(scenario: Path) -> list[str]:
+    """The types of firewall domains that a scenario is run with."""
+    stated = re.search(r"^# types (.+)$", scenario.read_text(), re.MULTILINE)
+    return stated[1].split() if stated else ["pv"]
+
+
+def one_of(variable: str, value: str, values: Iterable[str]) -> str:
+    """`value`, if it is among the values that a variable of the environment may have."""
+    if value not in values:
+        raise SystemExit(f"{variable}={value}: there are {' and '.join(values)}")
+    return value
+
+
 def limit_of(scenario: Path) -> int:
     """How many seconds a scenario may take."""
     stated = re.search(r"^# limit (\d+)$", scenario.read_text(), re.MULTILINE)
@@ -109,7 +146,7 @@ def demo() -> int:
     story = report.Story()
     try:
         with machine({"mode": "demo"}) as running:
-            for line in running.lines(SCENARIO_SECONDS + GRACE_SECONDS):
+            for line in running.lines(SCENARIO_SECONDS * PATIENCE[chosen_types()[0]] + GRACE_SECONDS):
                 story.take(line)
             running.wait_for_power_off(GRACE_SECONDS)
     except qemu.MachineFailed as failure:
@@ -162,15 +199,18 @@ def machine(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SystemExit("another rig is running in this directory") from None
-    store = os.environ.get("STORE", STORES[0])
-    if store not in STORES:
-        raise SystemExit(f"STORE={store}: there are {' and '.join(STORES)}")
-    dom0 = images.dom0()
+    choices = {
+        "store": one_of("STORE", os.environ.get("STORE") or STORES[0], STORES),
+        # What scenarios.list says of a scenario goes before this.
+        "type": chosen_types()[0],
+        "patience": "".join(f"{name} {times}\n" for name, times in PATIENCE.items()),
+    }
+    dom0 = images.dom0(chosen_xen())
     content = {"vmlinuz": KERNEL, **(parts or {"client": images.client()})}
     # What the previous run left is kept until now, for whoever wants to look at it.
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    payload.write(WORK / "payload.tar", content, {"store": store, **settings})
+    payload.write(WORK / "payload.tar", content, {**choices, **settings})
     say("powering on")
     with qemu.Machine(dom0, WORK / "payload.tar", WORK, interactive, clock) as running:
         yield running

@@ -33,20 +33,20 @@ def firewall() -> Path:
 
 def guest(name: str, packages: list[str], modules: list[str], files: list[Path]) -> Path:
     """A domU of Debian's cloud kernel and an initrd of `packages`, `modules` and all `files` at its top."""
-    kernels = images.archives() / "boot"
+    kernels = images.client_archives() / "boot"
 
     def fetch(work: Path) -> None:
-        debian.refresh_index()
-        debian.fetch(packages, work)
+        with images.scratch() as index:
+            debian.Release(images.CLIENT_RELEASE, index).fetch(packages, work)
 
-    archives = cache.made(f"{name}-archives", [images.DEBIAN_FILE, *packages], fetch) / "archives"
+    inputs: list[str | Path] = [images.DEBIAN_FILE, images.CLIENT_RELEASE, *packages]
+    archives = cache.made(f"{name}-archives", inputs, fetch) / "archives"
 
     def make(work: Path) -> None:
-        with images.scratch() as root, images.scratch() as kernel:
+        with images.scratch() as root, images.unpacked(kernels, "linux-image-*-cloud-amd64_*.deb") as kernel:
             images.merged_root(root)
             wanted = [path for path in archives.glob("*.deb") if not path.name.startswith(tuple(SCRIPTING))]
             debian.unpack(wanted, root, *images.UNNEEDED)
-            debian.unpack(kernels.glob("linux-image-*-cloud-amd64_*.deb"), kernel)
             (image,) = (kernel / "boot").glob("vmlinuz-*")
             shutil.copy(image, work / "vmlinuz")
             images.copy_modules(kernel, modules, root / "modules")
@@ -56,5 +56,5 @@ def guest(name: str, packages: list[str], modules: list[str], files: list[Path])
                 shutil.copy(file, root / file.name)
             images.pack(root, work / "initrd")
 
-    inputs: list[str | Path] = [Path(__file__), images.THIS_FILE, archives.parent.name, kernels.parent.name, *files]
+    inputs = [Path(__file__), images.THIS_FILE, archives.parent.name, kernels.parent.name, *files]
     return cache.made(name, [*inputs, *modules], make)

@@ -9,6 +9,9 @@ GATEWAY=10.137.0.1
 ALICE=10.137.0.5
 BOB=10.137.0.6
 CAROL=10.137.0.7
+# What firewalls are, and how many times longer everything may take with such ones.
+TYPE=${TYPE-$(cat $RIG/type)}
+PATIENCE=$(sed -n "s/^$TYPE //p" $RIG/patience)
 
 # say TEXT: a line of progress for whoever watches the runner.
 say() { echo "say $*" >&3; }
@@ -19,10 +22,10 @@ fail() {
     exit 1
 }
 
-# await SECONDS WHAT COMMAND…: runs COMMAND until it succeeds; fails after SECONDS, naming WHAT.
+# await SECONDS WHAT COMMAND…: runs COMMAND until it succeeds; fails after SECONDS (times $PATIENCE), naming WHAT.
 await() {
     local until what
-    until=$(($(now) + $1 * 1000))
+    until=$(($(now) + $1 * 1000 * PATIENCE))
     what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
@@ -72,17 +75,22 @@ firewall() {
         esac
     done
     {
-        echo "name='fw'"
-        echo "kernel='$RIG/vmlinuz'"
-        echo "memory=$memory"
+        ravelin fw "$memory"
         echo "extra='ipv4=$address/24 gateway=$gateway dns=$UPLINK log=info $extra'"
-        # A domain that crashed stays to be looked at.
-        echo "on_crash='preserve'"
         [ -z "$rules" ] || echo "ramdisk='$rules'"
         [ "$uplink" = no ] || echo "vif=['mac=00:16:3e:00:00:01,script=$RIG/dom0/vif-uplink']"
     } >"$WORK/fw.cfg"
     create fw
     [ "$uplink" = no ] || await 30 'the uplink to be connected' vif_connected 0 fw
+}
+
+# ravelin NAME MB: the configuration of a domain with the kernel under test, up to what is special about it.
+ravelin() {
+    printf '%s\n' "name='$1'" "kernel='$RIG/vmlinuz'" "memory=$2" "type='$TYPE'"
+    # Else each look at the clock would be emulated, as the processor of the machine does not promise that it is steady.
+    [ "$TYPE" = pv ] || echo "tsc_mode='native'"
+    # A domain that crashed stays to be looked at.
+    echo "on_crash='preserve'"
 }
 
 # attach_uplink [SETTING…]: gives a running firewall its uplink; SETTINGS (`mtu=1300`) are added to those of its vif.
@@ -324,7 +332,8 @@ number_of() { xl domid "$1" >"$WORK/$1.id"; }
 # tiny_client NAME ADDRESS: a client of 8 MB that does nothing but connect: a firewall with this one as its uplink.
 tiny_client() {
     {
-        printf '%s\n' "name='$1'" "kernel='$RIG/vmlinuz'" 'memory=8' "vif=['$(client_vif "$2")']"
+        ravelin "$1" 8
+        echo "vif=['$(client_vif "$2")']"
         echo "extra='ipv4=$2/32 gateway=$GATEWAY'"
     } >"$WORK/$1.cfg"
     create "$1"
@@ -333,7 +342,7 @@ tiny_client() {
 # second_firewall NAME: a firewall between dom0 and another one, whose clients are in 10.9.0.0/24.
 second_firewall() {
     {
-        printf '%s\n' "name='$1'" "kernel='$RIG/vmlinuz'" 'memory=16' "on_crash='preserve'"
+        ravelin "$1" 16
         echo "extra='ipv4=$FIREWALL/24 gateway=$UPLINK client-gateway=10.9.0.1'"
         echo "vif=['mac=00:16:3e:00:00:05,script=$RIG/dom0/vif-uplink']"
     } >"$WORK/$1.cfg"
