@@ -31,7 +31,12 @@ DOM0_BOOT_MODULES = "virtio_pci virtio_blk crc32c_generic ext4".split()
 CLIENT_PACKAGES = "busybox xenstore-utils netcat-openbsd iputils-ping ethtool".split()
 # What only some clients need: it is four times the rest, and unpacking takes an emulated processor seconds.
 TOOL_PACKAGES = "curl python3.11-minimal".split()
+# And of Python's library what the minimal package has not: one file, not the ten times as large package.
+TOOL_LIBRARY = "libpython3.11-stdlib"
+TOOL_LIBRARY_FILES = "*/lib-dynload/mmap.*"
 CLIENT_MODULES = "xen-netfront".split()
+# What a program needs to play a frontend.
+TOOL_MODULES = "xen-gntalloc xen-evtchn".split()
 
 LARGE_BLOCKS = 50
 BLOCK_BYTES = (1 << 20) - 8
@@ -67,7 +72,7 @@ def dom0_archives(xen: str) -> Path:
 
 
 def client_archives() -> Path:
-    """Every package that clients are made of: boot/*.deb, and archives/*.deb in each of client/ and tools/."""
+    """Every package that clients are made of: boot/*.deb, library/*.deb, and archives/*.deb in each of client/ and tools/."""
 
     def make(work: Path) -> None:
         with scratch() as index:
@@ -75,8 +80,9 @@ def client_archives() -> Path:
             release.fetch_alone(release.kernel_of(CLIENT_KERNEL), work / "boot")
             release.fetch(CLIENT_PACKAGES, work / "client")
             release.fetch([*CLIENT_PACKAGES, *TOOL_PACKAGES], work / "tools")
+            release.fetch_alone(TOOL_LIBRARY, work / "library")
 
-    inputs = [DEBIAN_FILE, CLIENT_RELEASE, CLIENT_KERNEL, *CLIENT_PACKAGES, "/", *TOOL_PACKAGES]
+    inputs = [DEBIAN_FILE, CLIENT_RELEASE, CLIENT_KERNEL, *CLIENT_PACKAGES, "/", *TOOL_PACKAGES, "/", TOOL_LIBRARY]
     return cache.made("client-archives", inputs, make)
 
 
@@ -124,25 +130,28 @@ def client() -> Path:
         with unpacked(packages / "boot", "linux-image-*-cloud-amd64_*.deb") as kernel:
             (image,) = (kernel / "boot").glob("vmlinuz-*")
             shutil.copy(image, work / "vmlinuz")
-            with client_root(kernel, packages / "client") as root:
+            with client_root(kernel, packages / "client", CLIENT_MODULES) as root:
                 pack(root, work / "initrd")
-            with client_root(kernel, packages / "tools") as root:
+            with client_root(kernel, packages / "tools", [*CLIENT_MODULES, *TOOL_MODULES]) as root:
+                library = (packages / "library").glob("*.deb")
+                debian.unpack(library, root, "--wildcards", TOOL_LIBRARY_FILES)
                 link(root / "usr/bin/python3", python_of(root).name)
                 compile_python(root, ".", "collections", "encodings", "importlib", "re")
                 shutil.copytree(TOOL_FILES, root / "tools")
                 pack(root, work / "initrd-tools")
 
-    inputs: list[str | Path] = [THIS_FILE, DEBIAN_FILE, packages.name, CLIENT_FILES, TOOL_FILES, *CLIENT_MODULES]
+    modules = [*CLIENT_MODULES, "/", *TOOL_MODULES]
+    inputs: list[str | Path] = [THIS_FILE, DEBIAN_FILE, packages.name, CLIENT_FILES, TOOL_FILES, *modules]
     return cache.made("client", inputs, make)
 
 
 @contextmanager
-def client_root(kernel: Path, packages: Path) -> Iterator[Path]:
-    """The root of a client, with these packages."""
+def client_root(kernel: Path, packages: Path, modules: list[str]) -> Iterator[Path]:
+    """The root of a client, with these packages and modules."""
     with scratch() as root:
         merged_root(root)
         debian.unpack((packages / "archives").glob("*.deb"), root, *UNNEEDED)
-        copy_modules(kernel, CLIENT_MODULES, root / "modules")
+        copy_modules(kernel, modules, root / "modules")
         link(root / "usr/bin/nc", "nc.openbsd")
         link_applets(root)
         for file in CLIENT_FILES.iterdir():

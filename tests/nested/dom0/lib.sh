@@ -59,13 +59,14 @@ refuse() {
 # not COMMAND…: succeeds if COMMAND fails; for `await`, where `refuse` would end the scenario.
 not() { ! "$@"; }
 
-# firewall [memory=MB] [address=ADDRESS gateway=ADDRESS] [extra=WORDS] [rules=FILE] [uplink=no]: creates the firewall domain `fw` and waits until its
+# firewall [memory=MB] [maxmem=MB] [address=ADDRESS gateway=ADDRESS] [extra=WORDS] [rules=FILE] [uplink=no]: creates the firewall domain `fw` and waits until its
 # uplink is connected.
 firewall() {
-    local argument memory=16 address=$FIREWALL gateway=$UPLINK extra='' rules='' uplink=yes
+    local argument memory=16 maxmem='' address=$FIREWALL gateway=$UPLINK extra='' rules='' uplink=yes
     for argument; do
         case $argument in
         memory=*) memory=${argument#*=} ;;
+        maxmem=*) maxmem=${argument#*=} ;;
         address=*) address=${argument#*=} ;;
         gateway=*) gateway=${argument#*=} ;;
         extra=*) extra=${argument#*=} ;;
@@ -77,6 +78,7 @@ firewall() {
     {
         ravelin fw "$memory"
         echo "extra='ipv4=$address/24 gateway=$gateway dns=$UPLINK log=info $extra'"
+        [ -z "$maxmem" ] || echo "maxmem=$maxmem"
         [ -z "$rules" ] || echo "ramdisk='$rules'"
         [ "$uplink" = no ] || echo "vif=['mac=00:16:3e:00:00:01,script=$RIG/dom0/vif-uplink']"
     } >"$WORK/fw.cfg"

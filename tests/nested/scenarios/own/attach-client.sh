@@ -1,4 +1,5 @@
 # A client gets its vif while it runs, also one that is older than the firewall; detached, its backend directory goes.
+# types pv pvh
 domu alice
 firewall
 attach_client alice "$ALICE"

@@ -1,4 +1,5 @@
 # A client that is destroyed leaves nothing behind, and the other one is served on.
+# types pv pvh
 firewall
 client alice "$ALICE"
 client bob "$BOB"

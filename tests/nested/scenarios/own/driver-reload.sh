@@ -1,4 +1,5 @@
 # The client unloads netfront and loads it again 20 times; its device stays and serves it each time.
+# types pv pvh
 # limit 420
 firewall
 client alice "$ALICE"

@@ -1,5 +1,6 @@
 # Contents are the same whatever the ends leave to the device: every combination of checksums, scatter-gather and
 # segmentation at the client, and none of them at the uplink.
+# types pv pvh
 # limit 420
 firewall
 client alice "$ALICE"

@@ -1,4 +1,5 @@
 # A port on the uplink address leads to a client, and no other port does.
+# types pv pvh
 cat >"$WORK/rules" <<RULES
 [default]
 policy=accept

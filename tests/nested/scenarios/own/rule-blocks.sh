@@ -1,4 +1,5 @@
 # The first rule that matches decides: one port is refused at once, with ICMP, and others pass.
+# types pv pvh
 cat >"$WORK/rules" <<'RULES'
 [default]
 policy=drop

@@ -1,4 +1,5 @@
 # `xl shutdown` is obeyed within 2 s.
+# types pv pvh
 firewall
 begun=$(now)
 xl shutdown -w fw

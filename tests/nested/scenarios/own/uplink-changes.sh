@@ -1,5 +1,6 @@
 # The uplink is detached and attached while it is in use: a download goes on, with the same address. With another address
 # it is used from then on, and what went on before ends. Of two uplinks the first is used and the other one takes over.
+# types pv pvh
 # limit 300
 firewall
 client alice "$ALICE"

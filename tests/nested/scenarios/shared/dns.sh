@@ -1,4 +1,5 @@
 # A client resolves a name with the server on the uplink side; a name that does not exist is answered too.
+# types pv pvh
 shared_client alice
 in_client alice "nslookup -type=a uplink.test $UPLINK"
 saw alice '^Name:.uplink\.test$'

@@ -1,4 +1,5 @@
 # 50 MB arrive as they were sent.
+# types pv pvh
 # limit 400
 shared_client alice
 sum=$(in_client alice "timeout 300 wget -q -O - http://$UPLINK/large | sha256sum")

@@ -1,5 +1,6 @@
 # 50 MB arrive as they were sent. The client has no room for them: it sends a block again and again, numbered, which
 # makes the content of the file that tcp-download gets.
+# types pv pvh
 # limit 400
 shared_client alice
 in_client alice "wget -q -O /tmp/block http://$UPLINK/block"

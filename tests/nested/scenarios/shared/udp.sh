@@ -1,4 +1,5 @@
 # Datagrams of every size reach the uplink and their echoes come back, contents unchanged.
+# types pv pvh
 shared_client alice
 in_client alice "
     set -e
