@@ -23,3 +23,4 @@
     note_string 5, "xen-3.0"        # XEN_VERSION
     note_string 6, "ravelin"        # GUEST_OS
     note_string 8, "generic"        # LOADER
+    note_word   18, pvh_entry       # PHYS32_ENTRY (PVH)

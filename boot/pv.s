@@ -1,4 +1,4 @@
-# Where Xen enters the kernel of a 64-bit PV domain, and the trap stubs.
+# Where Xen enters the kernel of a 64-bit PV domain, and its trap stubs.
 # Facts: arch-x86/xen-x86_64.h.
 
 # ---- Entry: rsi = virtual address of start_info --------------------------------------------------
@@ -8,13 +8,13 @@ entry:
     cld
     lea rsp, [rip + stack_top]
     xor ebp, ebp
-    mov rdi, rsi
+    xor edi, edi                    # Guest::Pv
     call kernel_main
     ud2
 
 # ---- Traps ----------------------------------------------------------------------------------------
-# Xen pushes rcx, r11, (error code), rip, cs, rflags, rsp, ss. Each stub brings this to one shape, adds its
-# vector and the registers, and reports. Nothing returns from a trap.
+# Xen pushes rcx, r11, (error code), rip, cs, rflags, rsp, ss. Each stub brings this to the shape that trap_common
+# (trap.s) takes.
 .macro trap vector, error
 trap_\vector:
     pop rcx
@@ -25,27 +25,6 @@ trap_\vector:
     push \vector
     jmp trap_common
 .endm
-
-trap_common:
-    push rax
-    push rbx
-    push rcx
-    push rdx
-    push rsi
-    push rdi
-    push rbp
-    push r8
-    push r9
-    push r10
-    push r11
-    push r12
-    push r13
-    push r14
-    push r15
-    mov rdi, rsp
-    and rsp, -16
-    call trap_report
-    ud2
 
 trap 0, 0
 trap 1, 0

@@ -7,8 +7,12 @@ extern crate alloc;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
+use core::hint::black_box;
+use core::mem::transmute;
 use core::panic::PanicInfo;
+use core::ptr::without_provenance_mut;
+use core::sync::atomic::AtomicU64;
 use ravelin::config::Live;
 use ravelin::config::command_line::{CommandLine, ForcedCrash, Measurement};
 use ravelin::config::rule_config::RuleConfig;
@@ -17,16 +21,19 @@ use ravelin::guard::RuleTable;
 use ravelin::kernel::event::Event;
 use ravelin::kernel::{Firewall, event_log, measure};
 use ravelin::store::{Nodes, Store, StoreRing};
-use ravelin::xen::metal::{self, Boot};
+use ravelin::xen::metal::{self, Boot, Guest};
 use ravelin::xen::{DomainId, Shutdown, Xen};
 
 global_asm!(include_str!("../boot/notes.s"));
+global_asm!(include_str!("../boot/trap.s"));
 global_asm!(include_str!("../boot/pv.s"));
+global_asm!(include_str!("../boot/pvh.s"));
 
+/// Called by the entry code of each kind of guest, with the address of the start info that Xen passed.
 #[unsafe(no_mangle)]
-extern "C" fn kernel_main(start_info: *const xen_sys::start_info) -> ! {
+extern "C" fn kernel_main(guest: Guest, start_info: usize) -> ! {
     // SAFETY: called once, by the entry code, with what Xen passed.
-    let boot = unsafe { metal::pv::boot(start_info) };
+    let boot = unsafe { metal::boot(guest, start_info) };
     let reason = forward(boot);
     log::info!("shutting down: {reason:?}");
     metal::shutdown(reason)
@@ -43,13 +50,8 @@ fn forward(boot: Boot) -> Shutdown {
         xen.pages().total(),
     );
     let options = read_options(command_line);
-    match options.debug {
-        Some(ForcedCrash::Panic) => panic!("asked for by debug=panic"),
-        // SAFETY: none: page zero is not mapped, which is the point.
-        Some(ForcedCrash::PageFault) => unsafe {
-            core::ptr::without_provenance_mut::<u64>(8).write_volatile(1)
-        },
-        None => {}
+    if let Some(crash) = options.debug {
+        crash_as(crash);
     }
     if let Some(Measurement::Copy) = options.measure {
         measure_copies(&mut xen, &Store::new(store));
@@ -78,6 +80,39 @@ fn forward(boot: Boot) -> Shutdown {
             Shutdown::Crash
         }
     }
+}
+
+/// Crashes as the command line asks for, to see what that looks like.
+fn crash_as(crash: ForcedCrash) {
+    /// An address that nothing is ever mapped at.
+    const NOWHERE: usize = 0x7000_0000_0000;
+    static DATA: AtomicU64 = AtomicU64::new(0);
+    // SAFETY: none: each of these faults, which is the point.
+    unsafe {
+        match crash {
+            ForcedCrash::Panic => panic!("asked for by debug=panic"),
+            ForcedCrash::PageFault => without_provenance_mut::<u64>(NOWHERE).write_volatile(1),
+            ForcedCrash::StackOverflow => log::info!("depth {}", overflow(0)),
+            ForcedCrash::WriteText => (kernel_main as *mut u64).write_volatile(1),
+            ForcedCrash::ExecuteData => transmute::<*mut u64, extern "C" fn()>(DATA.as_ptr())(),
+            ForcedCrash::Null => log::info!("found {}", read_null()),
+        }
+    }
+}
+
+/// Calls itself until the stack is used up.
+#[inline(never)]
+fn overflow(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    overflow(black_box(depth + 1)) + frame[0]
+}
+
+/// Reads address zero: in assembly, as the compiler may do with a null pointer what it likes.
+unsafe fn read_null() -> u64 {
+    let found;
+    // SAFETY: none: that page is not mapped.
+    unsafe { asm!("mov {found}, [{null}]", found = out(reg) found, null = in(reg) 0u64, options(nostack)) };
+    found
 }
 
 fn measure_copies(xen: &mut impl Xen, store: &Store<impl StoreRing>) {

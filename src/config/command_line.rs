@@ -74,6 +74,14 @@ pub enum ForcedCrash {
     Panic,
     /// `debug=page-fault`: a write to an address that is not mapped.
     PageFault,
+    /// `debug=stack-overflow`: a function that calls itself without end.
+    StackOverflow,
+    /// `debug=write-text`: a write to code.
+    WriteText,
+    /// `debug=execute-data`: a jump to data.
+    ExecuteData,
+    /// `debug=null`: a read at address zero.
+    Null,
 }
 
 impl CommandLine {
@@ -165,6 +173,10 @@ impl OptionReader {
                 self.line.debug = Some(match value.text {
                     "panic" => ForcedCrash::Panic,
                     "page-fault" => ForcedCrash::PageFault,
+                    "stack-overflow" => ForcedCrash::StackOverflow,
+                    "write-text" => ForcedCrash::WriteText,
+                    "execute-data" => ForcedCrash::ExecuteData,
+                    "null" => ForcedCrash::Null,
                     _ => return Err(malformed()),
                 })
             }

@@ -57,7 +57,7 @@ pub const GNTCOPY_DEST_GREF: u16 = 2;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrantMap {
-    /// In: virtual address whose existing page-table entry Xen replaces (`GNTMAP_host_map`).
+    /// In: PV: virtual address whose existing page-table entry Xen replaces (`GNTMAP_host_map`); PVH: physical address.
     pub host_address: u64,
     /// In: `GNTMAP_*`.
     pub flags: u32,
@@ -103,6 +103,54 @@ pub struct GrantSetup {
     /// In: address of an array of `frames` machine frame numbers (u64), filled in by Xen.
     pub frame_list: u64,
 }
+
+/// Argument of `XENMEM_add_to_physmap` (`memory.h`): puts a page of Xen's at a physical address of ours.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AddToPhysmap {
+    /// In: `DOMID_SELF`.
+    pub domain: u16,
+    /// Unused.
+    pub size: u16,
+    /// In: `XENMAPSPACE_*`.
+    pub space: u32,
+    /// In: which page of that space.
+    pub index: u64,
+    /// In: the page number to put it at.
+    pub frame: u64,
+}
+
+/// `XENMEM_current_reservation`: how many pages the domain of that number (u16) has now.
+pub const XENMEM_CURRENT_RESERVATION: u32 = 3;
+/// See [`AddToPhysmap`].
+pub const XENMEM_ADD_TO_PHYSMAP: u32 = 7;
+/// The shared info page.
+pub const XENMAPSPACE_SHARED_INFO: u32 = 0;
+/// Frames of the grant table, made when they are missing.
+pub const XENMAPSPACE_GRANT_TABLE: u32 = 1;
+
+/// Argument of `HVMOP_get_param` (`hvm/hvm_op.h`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HvmParam {
+    /// In: `DOMID_SELF`.
+    pub domain: u16,
+    /// In: `HVM_PARAM_*`.
+    pub index: u32,
+    /// Out: its value.
+    pub value: u64,
+}
+
+/// See [`HvmParam`].
+pub const HVMOP_GET_PARAM: u32 = 1;
+/// Page number of the XenStore ring.
+pub const HVM_PARAM_STORE_PFN: u32 = 1;
+/// Our end of its event channel.
+pub const HVM_PARAM_STORE_EVTCHN: u32 = 2;
+/// Page number of the console ring.
+pub const HVM_PARAM_CONSOLE_PFN: u32 = 17;
+/// Our end of its event channel.
+pub const HVM_PARAM_CONSOLE_EVTCHN: u32 = 18;
 
 /// One call of a `multicall` (`xen.h`, `multicall_entry`).
 #[repr(C)]
@@ -179,6 +227,13 @@ const _: () = {
     assert!(offset_of!(GrantSetup, frames) == 4);
     assert!(offset_of!(GrantSetup, status) == 8);
     assert!(offset_of!(GrantSetup, frame_list) == 16);
+    assert!(size_of::<AddToPhysmap>() == 24);
+    assert!(offset_of!(AddToPhysmap, space) == 4);
+    assert!(offset_of!(AddToPhysmap, index) == 8);
+    assert!(offset_of!(AddToPhysmap, frame) == 16);
+    assert!(size_of::<HvmParam>() == 16);
+    assert!(offset_of!(HvmParam, index) == 4);
+    assert!(offset_of!(HvmParam, value) == 8);
     assert!(size_of::<Multicall>() == 64);
     assert!(offset_of!(Multicall, arguments) == 16);
     // The parts of xen-sys that are relied on.

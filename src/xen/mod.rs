@@ -10,10 +10,14 @@ pub mod charge;
 pub mod clock;
 pub mod console;
 pub mod copy;
+pub mod cpuid;
+pub mod descriptor;
 pub mod event;
 pub mod grant;
 #[cfg(feature = "sim")]
 pub mod host;
+pub mod hvm_start_info;
+pub mod memory_map;
 #[cfg(target_os = "none")]
 pub mod metal;
 #[cfg(feature = "sim")]

@@ -1,12 +1,15 @@
 //! What is said on the console when the kernel crashes: a CPU exception or a panic. Then the domain ends as crashed.
 
+use super::image::Image;
 use super::{logger, shutdown};
 use crate::xen::Shutdown;
+use core::fmt::Display;
 use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What `trap_common` pushed, lowest address first, and what was pushed before it.
 #[repr(C)]
-pub struct TrapFrame {
+struct TrapFrame {
     r15: u64,
     r14: u64,
     r13: u64,
@@ -33,8 +36,21 @@ pub struct TrapFrame {
 
 const PAGE_FAULT: u64 = 14;
 
-/// Reports a CPU exception and ends the domain. `fault_address` is cr2, which counts after a page fault.
-pub fn exception(frame: &TrapFrame, fault_address: u64) -> ! {
+/// A crash is being reported. One that happens meanwhile is not: reporting it could go on for ever.
+static REPORTING: AtomicBool = AtomicBool::new(false);
+
+/// Begins a report; ends the domain if one has begun already.
+fn begin() {
+    if REPORTING.swap(true, Ordering::Relaxed) {
+        shutdown(Shutdown::Crash);
+    }
+}
+
+/// Reports a CPU exception and ends the domain. `fault_address` is cr2, which counts after a page fault. Called by
+/// `trap_common`.
+#[unsafe(no_mangle)]
+extern "C" fn trap_report(frame: &TrapFrame, fault_address: u64) -> ! {
+    begin();
     logger::report(format_args!(
         "CRASH {} (vector {}) at rip {:#x}, error code {:#x}",
         name(frame.vector),
@@ -50,6 +66,9 @@ pub fn exception(frame: &TrapFrame, fault_address: u64) -> ! {
         };
         let reason = if frame.error & 1 == 0 { "nothing is mapped there" } else { "not permitted" };
         logger::report(format_args!("  fault address {fault_address:#018x}: {access}, {reason}"));
+        if Image::linked().is_guard(fault_address) {
+            logger::report(format_args!("  the stack overflowed: this is its guard page"));
+        }
     }
     for [(a, x), (b, y), (c, z), (d, w)] in [
         [("rax", frame.rax), ("rbx", frame.rbx), ("rcx", frame.rcx), ("rdx", frame.rdx)],
@@ -63,8 +82,16 @@ pub fn exception(frame: &TrapFrame, fault_address: u64) -> ! {
     shutdown(Shutdown::Crash)
 }
 
+/// Reports why the platform did not come up, and ends the domain.
+pub fn boot_failed(why: impl Display) -> ! {
+    begin();
+    logger::report(format_args!("CRASH at boot: {why}"));
+    shutdown(Shutdown::Crash)
+}
+
 /// Reports a Rust panic and ends the domain.
 pub fn panic(info: &PanicInfo<'_>) -> ! {
+    begin();
     logger::report(format_args!("CRASH panic: {info}"));
     shutdown(Shutdown::Crash)
 }
@@ -73,6 +100,7 @@ fn name(vector: u64) -> &'static str {
     match vector {
         0 => "division error",
         1 => "debug exception",
+        2 => "non-maskable interrupt",
         3 => "breakpoint",
         4 => "overflow",
         5 => "bound range exceeded",

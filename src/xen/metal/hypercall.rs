@@ -1,6 +1,6 @@
 //! Hypercalls: one, one with a command and its argument, several in one.
 
-use super::pv;
+use super::instruction;
 use crate::xen::XenError;
 use crate::xen::abi::Multicall;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,8 @@ pub unsafe fn hypercall<const N: usize>(number: u32, arguments: [u64; N]) -> Res
     let argument = |index: usize| arguments.get(index).copied().unwrap_or(0);
     CALLS.store(calls().wrapping_add(1), Ordering::Relaxed);
     // SAFETY: the caller's contract.
-    let result = unsafe { pv::hypercall(number, [argument(0), argument(1), argument(2), argument(3)]) };
+    let result =
+        unsafe { instruction::hypercall(number, [argument(0), argument(1), argument(2), argument(3)]) };
     u64::try_from(result).map_err(|_| XenError(result))
 }
 

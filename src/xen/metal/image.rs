@@ -1,5 +1,6 @@
 //! Where the parts of the kernel's image lie, which each get permissions of their own.
 
+use crate::xen::page::PAGE_BYTES;
 use core::ops::Range;
 
 unsafe extern "C" {
@@ -7,6 +8,18 @@ unsafe extern "C" {
     static image_rodata: u8;
     static image_data: u8;
     static stack_guard: u8;
+    static image_end: u8;
+}
+
+/// What may be done with a page of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Reading and executing.
+    Execute,
+    /// Reading.
+    Read,
+    /// Reading and writing.
+    Write,
 }
 
 /// Addresses of the image's parts.
@@ -17,6 +30,8 @@ pub struct Image {
     pub rodata: Range<usize>,
     /// The page below the stack.
     pub stack_guard: usize,
+    /// First address behind it.
+    pub end: usize,
 }
 
 impl Image {
@@ -27,6 +42,31 @@ impl Image {
             text: address(&raw const image_text)..address(&raw const image_rodata),
             rodata: address(&raw const image_rodata)..address(&raw const image_data),
             stack_guard: address(&raw const stack_guard),
+            end: address(&raw const image_end),
         }
+    }
+
+    /// All of it.
+    pub fn range(&self) -> Range<u64> {
+        self.text.start as u64..self.end as u64
+    }
+
+    /// What may be done with the page at `address` of our memory; nothing with page zero, so that null pointers fault,
+    /// and with the page below the stack.
+    pub fn permission(&self, address: usize) -> Option<Permission> {
+        if address == 0 || address == self.stack_guard {
+            None
+        } else if self.text.contains(&address) {
+            Some(Permission::Execute)
+        } else if self.rodata.contains(&address) {
+            Some(Permission::Read)
+        } else {
+            Some(Permission::Write)
+        }
+    }
+
+    /// Whether an address is in the page below the stack.
+    pub fn is_guard(&self, address: u64) -> bool {
+        address / PAGE_BYTES as u64 == (self.stack_guard / PAGE_BYTES) as u64
     }
 }

@@ -2,6 +2,7 @@
 
 use super::clock_now;
 use super::hypercall::operation;
+use super::pvh::debug_port;
 use crate::base::time::Moment;
 use crate::xen::console::{Console, Written};
 use crate::xen::event::Port;
@@ -14,15 +15,21 @@ static LOGGER: Logger = Logger(Mutex::new(None));
 
 struct Logger(Mutex<Option<Sink>>);
 
-struct Sink {
-    console: Console,
-    port: Port,
-    boot: Moment,
+enum Sink {
+    /// The toolstack's console.
+    Console { console: Console, port: Port, boot: Moment },
+    /// Xen's own log, as long as nothing else is there.
+    DebugPort,
+}
+
+/// Sends log lines to Xen's log, until the console is open. Only in a PVH guest.
+pub fn open_debug_port() {
+    *LOGGER.0.lock() = Some(Sink::DebugPort);
 }
 
 /// Sends log lines to `console`, whose reader is notified through `port`.
 pub fn open(console: Console, port: Port) {
-    *LOGGER.0.lock() = Some(Sink { console, port, boot: clock_now() });
+    *LOGGER.0.lock() = Some(Sink::Console { console, port, boot: clock_now() });
     log::set_max_level(LevelFilter::Info);
     // Fails only when called twice; the first logger stays.
     let _ = log::set_logger(&LOGGER);
@@ -45,11 +52,15 @@ pub fn report(text: fmt::Arguments<'_>) {
 
 impl Sink {
     fn line(&mut self, text: fmt::Arguments<'_>) -> Written {
-        let since_boot = clock_now().since(self.boot);
+        let Self::Console { console, port, boot } = self else {
+            debug_port::line(text);
+            return Written::Notify;
+        };
+        let since_boot = clock_now().since(*boot);
         let (seconds, micros) = (since_boot.as_secs(), since_boot.subsec_micros());
-        let written = self.console.line(format_args!("[{seconds:5}.{micros:06}] {text}"));
+        let written = console.line(format_args!("[{seconds:5}.{micros:06}] {text}"));
         if written == Written::Notify {
-            let mut send = evtchn_send { port: self.port.0 };
+            let mut send = evtchn_send { port: port.0 };
             // A console that nobody reads is no reason to stop.
             // SAFETY: the structure that this command takes.
             let _ = unsafe { operation(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &mut send) };

@@ -1,13 +1,17 @@
-//! The real hypervisor: [`Xen`] by hypercalls. What depends on the kind of guest is in [`pv`].
+//! The real hypervisor: [`Xen`] by hypercalls. What depends on the kind of guest is in `pv` and `pvh`.
 
 mod boot;
 mod crash;
 mod entropy;
+mod frames;
 mod heap;
 mod hypercall;
 mod image;
+mod instruction;
 mod logger;
-pub mod pv;
+mod peer_window;
+mod pv;
+mod pvh;
 mod runstate;
 mod store_link;
 
@@ -25,14 +29,14 @@ use super::page::{Page, SharedPage};
 use super::page_pool::PagePool;
 use super::{DomainId, FrameNumber, Holdings, MappedPage, Shutdown, Xen, XenError, clock};
 use crate::base::time::{Moment, UnixSeconds};
-use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::arch::x86_64::_rdtsc;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::time::Duration;
+use frames::Frames;
 use hypercall::{entry, grant_operations, hypercall, operation, together};
-use pv::AddressSpace;
+use peer_window::PeerWindow;
 use spin::Once;
 use xen_sys::{
     __HYPERVISOR_event_channel_op, __HYPERVISOR_sched_op, EVTCHNOP_alloc_unbound, EVTCHNOP_bind_interdomain,
@@ -89,6 +93,31 @@ fn notify_and_sleep(ports: &[Port], sleep: Option<sched_poll>) {
     unsafe { together(&mut calls) };
 }
 
+/// How Xen runs the domain (`type=` of xl.cfg).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Guest {
+    /// Paravirtualised: Xen checks our page tables and delivers our exceptions.
+    Pv = 0,
+    /// By the CPU's virtualisation, without an emulated machine.
+    Pvh = 1,
+}
+
+/// Brings the platform up. A failure ends the domain: without memory or console there is no way to go on.
+///
+/// # Safety
+/// Called once, first thing, by the entry code for this kind of guest, with the address of the start info that Xen
+/// passed to it.
+pub unsafe fn boot(guest: Guest, start_info: usize) -> Boot {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match guest {
+            Guest::Pv => pv::boot(start_info),
+            Guest::Pvh => pvh::boot(start_info),
+        }
+    }
+}
+
 /// Ends the domain.
 pub fn shutdown(reason: Shutdown) -> ! {
     let reason = match reason {
@@ -104,11 +133,10 @@ pub fn shutdown(reason: Shutdown) -> ! {
 
 /// The hypervisor below us.
 pub struct Metal {
-    space: AddressSpace,
+    frames: Frames,
     grants: GrantTable,
     pages: PagePool,
-    /// Reserved addresses for mapping pages of peers.
-    slots: Vec<usize>,
+    window: PeerWindow,
     /// Pages of peers that are mapped.
     mappings: usize,
     /// Event channels in use.
@@ -117,9 +145,9 @@ pub struct Metal {
 }
 
 impl Metal {
-    /// A hypervisor that maps pages of peers at `slots`, addresses with page tables and nothing mapped.
-    fn new(space: AddressSpace, grants: GrantTable, pages: PagePool, slots: Vec<usize>) -> Self {
-        Self { space, grants, pages, slots, mappings: 0, ports: 0, notifications: Notifications::default() }
+    /// A hypervisor that maps pages of peers in `window`.
+    fn new(frames: Frames, grants: GrantTable, pages: PagePool, window: PeerWindow) -> Self {
+        Self { frames, grants, pages, window, mappings: 0, ports: 0, notifications: Notifications::default() }
     }
 }
 
@@ -151,7 +179,7 @@ impl Xen for Metal {
         access: Access,
         shown: Range<usize>,
     ) -> Result<GrantedPage, Page> {
-        match self.space.frame(page.address()) {
+        match self.frames.frame(page.address()) {
             Some(frame) => self.grants.grant(domain, page, frame, access, shown),
             None => Err(page),
         }
@@ -162,7 +190,7 @@ impl Xen for Metal {
     }
 
     fn map(&mut self, domain: DomainId, reference: Gref) -> Result<MappedPage, XenError> {
-        let address = self.slots.pop().ok_or(XenError(-12))?;
+        let address = self.window.take()?;
         let mut map = GrantMap {
             host_address: address as u64,
             flags: GNTMAP_HOST_MAP,
@@ -178,10 +206,13 @@ impl Xen for Metal {
             (Ok(()), Some(start)) => {
                 self.mappings += 1;
                 // SAFETY: Xen mapped the peer's page there, and it stays until `unmap` takes the mapping.
-                Ok(unsafe { MappedPage::new(SharedPage::from_raw(start), map.handle) })
+                unsafe {
+                    self.window.show(address);
+                    Ok(MappedPage::new(SharedPage::from_raw(start), map.handle))
+                }
             }
             (result, _) => {
-                self.slots.push(address);
+                self.window.give(address);
                 Err(result.err().unwrap_or(XenError(-1)))
             }
         }
@@ -191,19 +222,20 @@ impl Xen for Metal {
         let address = mapping.shared().address();
         let mut unmap =
             GrantUnmap { host_address: address as u64, handle: mapping.handle(), status: -1, bus_address: 0 };
+        self.window.hide(address);
         // SAFETY: one operation of that structure; the mapping is ours and ends here.
         unsafe { grant_operations(GNTTABOP_UNMAP, core::slice::from_mut(&mut unmap))? };
         if unmap.status != 0 {
             // The address stays in use: mapping there again would fail.
             return Err(XenError(unmap.status.into()));
         }
-        self.slots.push(address);
+        self.window.give(address);
         self.mappings = self.mappings.saturating_sub(1);
         Ok(())
     }
 
     fn copy(&mut self, batch: &mut CopyBatch) {
-        let space = &self.space;
+        let frames = self.frames;
         batch.run(|copies| {
             if copies.is_empty() {
                 return;
@@ -211,7 +243,7 @@ impl Xen for Metal {
             for copy in copies.iter_mut() {
                 let side = copy.local_mut();
                 // A frame that does not exist makes Xen refuse this one copy.
-                let frame = space.frame(side.reference as usize).unwrap_or(FrameNumber(u64::MAX));
+                let frame = frames.frame(side.reference as usize).unwrap_or(FrameNumber(u64::MAX));
                 side.reference = frame.0;
             }
             // SAFETY: an array of that many operations. Local frames are of pages lent to the batch, which

@@ -7,35 +7,33 @@ use crate::xen::console::Console;
 use crate::xen::event::Port;
 use crate::xen::grant::GrantTable;
 use crate::xen::metal::boot::{
-    Boot, GRANT_FRAMES, MAP_SLOTS, collect_pages, open_heap, shared_page, xen_version,
+    Boot, GRANT_FRAMES, WINDOW_PAGES, collect_pages, grant_window, open_heap, peer_window, shared_page,
+    xen_version,
 };
+use crate::xen::metal::crash::boot_failed;
+use crate::xen::metal::frames::Frames;
 use crate::xen::metal::hypercall::grant_operations;
 use crate::xen::metal::image::Image;
+use crate::xen::metal::peer_window::{PeerWindow, Tables};
 use crate::xen::metal::store_link::StoreLink;
-use crate::xen::metal::{Metal, SHARED_INFO, logger, runstate, shutdown};
+use crate::xen::metal::{Metal, SHARED_INFO, logger, runstate};
 use crate::xen::page::{PAGE_BYTES, SharedPage};
 use crate::xen::store_ring::StoreBytes;
-use crate::xen::{FrameNumber, Shutdown, XenError};
+use crate::xen::{FrameNumber, XenError};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ptr::NonNull;
 use xen_sys::start_info;
 
-/// Brings the platform up. A failure ends the domain: without memory or console there is no way to go on.
+/// Brings the platform up.
 ///
 /// # Safety
-/// Called once, first thing, with what Xen passed to the entry point.
-pub unsafe fn boot(info: *const start_info) -> Boot {
+/// Called once, first thing, with the address that Xen passed to the entry point.
+pub unsafe fn boot(start_info: usize) -> Boot {
     // SAFETY: Xen passes the address of the start info page, which stays as it is.
-    let info: &'static start_info = unsafe { &*info };
+    let info = unsafe { &*(start_info as *const start_info) };
     // SAFETY: as this function's.
-    match unsafe { bring_up(info) } {
-        Ok(boot) => boot,
-        Err(error) => {
-            logger::report(format_args!("CRASH at boot: {error}"));
-            shutdown(Shutdown::Crash)
-        }
-    }
+    unsafe { bring_up(info) }.unwrap_or_else(|error| boot_failed(error))
 }
 
 unsafe fn bring_up(info: &'static start_info) -> Result<Boot, XenError> {
@@ -44,30 +42,28 @@ unsafe fn bring_up(info: &'static start_info) -> Result<Boot, XenError> {
     let image = Image::linked();
     // SAFETY: once, at boot.
     let mut space = unsafe { AddressSpace::take_over(info, &image)? };
+    let frames = space.frames();
 
-    let shared = space.reserve_window(1 + GRANT_FRAMES + MAP_SLOTS)?;
-    let shared_info = map_shared(&mut space, shared, FrameNumber(info.shared_info >> 12))?;
+    let window = space.reserve_window(WINDOW_PAGES)?;
+    let shared_info = map_shared(&mut space, window, FrameNumber(info.shared_info >> 12))?;
     SHARED_INFO.call_once(|| shared_info);
 
     // SAFETY: a domU's start info has this variant.
     let console = unsafe { info.console.domU };
-    let console_page = own_page(&space, FrameNumber(console.mfn))?;
+    let console_page = own_page(frames, FrameNumber(console.mfn))?;
     logger::open(Console::new(console_page), Port(console.evtchn));
 
     let [above, below] = space.free_memory(&image);
     // SAFETY: free memory, used for nothing else.
     let above = unsafe { open_heap(above)? };
-    let exists = |address| space.frame(address).is_some_and(|frame| frame.0 != u64::MAX);
     // SAFETY: free memory, mapped writable where it exists.
-    let pages = unsafe { collect_pages([above, below], exists) };
+    let pages = unsafe { collect_pages(&[above, below], frames) };
 
-    let grant_frames = map_grant_table(&mut space, shared + PAGE_BYTES)?;
-    let first_slot = shared + (1 + GRANT_FRAMES) * PAGE_BYTES;
-    let slots = (0..MAP_SLOTS).map(|slot| first_slot + slot * PAGE_BYTES).collect();
-
-    let store_page = own_page(&space, FrameNumber(info.store_mfn))?;
+    let grants = GrantTable::new(map_grant_table(&mut space, window)?);
+    let peers = PeerWindow::new(peer_window(window), Tables::Xens);
+    let store_page = own_page(frames, FrameNumber(info.store_mfn))?;
     Ok(Boot {
-        xen: Metal::new(space, GrantTable::new(grant_frames), pages, slots),
+        xen: Metal::new(frames, grants, pages, peers),
         store: StoreLink::new(StoreBytes::new(store_page), Port(info.store_evtchn)),
         command_line: command_line(info).to_str(),
         ramdisk: ramdisk(info),
@@ -84,13 +80,13 @@ fn map_shared(space: &mut AddressSpace, address: usize, frame: FrameNumber) -> R
 }
 
 /// A page of our own memory that the toolstack shares, by its frame.
-fn own_page(space: &AddressSpace, frame: FrameNumber) -> Result<SharedPage, XenError> {
-    let address = space.address_of(frame).ok_or(XenError(-14))?;
+fn own_page(frames: Frames, frame: FrameNumber) -> Result<SharedPage, XenError> {
+    let address = frames.address_of(frame).ok_or(XenError(-14))?;
     // SAFETY: mapped for good; the toolstack put it outside all free memory, so it is reached only this way.
     unsafe { shared_page(address) }
 }
 
-/// Has Xen set up our grant table and maps it from `window` on.
+/// Has Xen set up our grant table and maps it in the window.
 fn map_grant_table(space: &mut AddressSpace, window: usize) -> Result<Vec<SharedPage>, XenError> {
     let mut frames = [0u64; GRANT_FRAMES];
     let mut setup = GrantSetup {
@@ -104,8 +100,10 @@ fn map_grant_table(space: &mut AddressSpace, window: usize) -> Result<Vec<Shared
     if setup.status != 0 {
         return Err(XenError(setup.status.into()));
     }
-    let addresses = (window..).step_by(PAGE_BYTES);
-    addresses.zip(frames).map(|(address, frame)| map_shared(space, address, FrameNumber(frame))).collect()
+    grant_window(window)
+        .zip(frames)
+        .map(|(address, frame)| map_shared(space, address, FrameNumber(frame)))
+        .collect()
 }
 
 fn command_line(info: &'static start_info) -> &'static CStr {

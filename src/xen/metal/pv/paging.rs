@@ -5,8 +5,9 @@
 //! a hypercall that Xen checks. Facts: `xen/include/public/xen.h`, `tools/libs/guest/xg_dom_x86.c`.
 
 use crate::xen::abi::DOMID_SELF;
+use crate::xen::metal::frames::Frames;
 use crate::xen::metal::hypercall::hypercall;
-use crate::xen::metal::image::Image;
+use crate::xen::metal::image::{Image, Permission};
 use crate::xen::page::PAGE_BYTES;
 use crate::xen::{FrameNumber, XenError};
 use core::ops::Range;
@@ -38,8 +39,7 @@ const TABLE_SPAN: usize = 512 * PAGE_BYTES;
 
 /// The guest's address space.
 pub struct AddressSpace {
-    /// Machine frame of every page of ours, by page number.
-    frames: &'static [u64],
+    frames: Frames,
     /// Virtual address of the top-level table.
     top: usize,
     /// First page never used since boot; tables are made from here.
@@ -57,8 +57,9 @@ impl AddressSpace {
         // SAFETY: the p2m list has nr_pages entries at mfn_list (start_info's contract), and is not changed.
         let frames =
             unsafe { core::slice::from_raw_parts(info.mfn_list as *const u64, info.nr_pages as usize) };
+        let frames = Frames::new(frames);
         let tables = info.pt_base as usize..info.pt_base as usize + info.nr_pt_frames as usize * PAGE_BYTES;
-        let memory_end = frames.len() * PAGE_BYTES;
+        let memory_end = frames.bytes();
         let mut space = Self {
             frames,
             top: tables.start,
@@ -75,17 +76,12 @@ impl AddressSpace {
 
     /// Memory that nothing uses: behind the tables, and below the image except page zero.
     pub fn free_memory(&self, image: &Image) -> [Range<usize>; 2] {
-        [self.unused..self.frames.len() * PAGE_BYTES, PAGE_BYTES..image.text.start]
+        [self.unused..self.frames.bytes(), PAGE_BYTES..image.text.start]
     }
 
-    /// The machine frame behind a virtual address of our memory.
-    pub fn frame(&self, address: usize) -> Option<FrameNumber> {
-        self.frames.get(address / PAGE_BYTES).copied().map(FrameNumber)
-    }
-
-    /// The virtual address of a machine frame of ours, such as the console ring's.
-    pub fn address_of(&self, frame: FrameNumber) -> Option<usize> {
-        self.frames.iter().position(|&ours| ours == frame.0).map(|page| page * PAGE_BYTES)
+    /// The machine frames of our memory.
+    pub fn frames(&self) -> Frames {
+        self.frames
     }
 
     /// Reserves `pages` addresses above our memory, with page tables but nothing mapped. Not given back.
@@ -113,14 +109,12 @@ impl AddressSpace {
                     continue;
                 }
                 let page = address + index * PAGE_BYTES;
-                let flags = if page == 0 || page == image.stack_guard {
-                    0
-                } else if image.text.contains(&page) {
-                    EXECUTE
-                } else if image.rodata.contains(&page) || tables.contains(&page) {
-                    READ_ONLY
-                } else {
-                    READ_WRITE
+                let flags = match image.permission(page) {
+                    Some(Permission::Execute) => EXECUTE,
+                    Some(Permission::Read) => READ_ONLY,
+                    Some(Permission::Write) if tables.contains(&page) => READ_ONLY,
+                    Some(Permission::Write) => READ_WRITE,
+                    None => 0,
                 };
                 let value = if flags == 0 { 0 } else { entry(table, index) & FRAME_MASK | flags };
                 updates.push(self.entry_address(table, index)?, value)?;
@@ -138,7 +132,7 @@ impl AddressSpace {
             let table = self.take_table_page();
             for entry in 0..512 {
                 let page = start + entry * PAGE_BYTES;
-                let frame = if page < range.end { self.frame(page) } else { None };
+                let frame = if page < range.end { self.frames.frame(page) } else { None };
                 // u64::MAX marks a page number without memory behind it.
                 let value =
                     frame.filter(|frame| frame.0 != u64::MAX).map_or(0, |frame| frame.0 << 12 | READ_WRITE);
@@ -196,7 +190,7 @@ impl AddressSpace {
 
     /// Makes the page `table` read-only, as Xen wants of a page table, and puts it below `parent`.
     fn hook(&self, parent: usize, index: usize, table: usize) -> Result<(), XenError> {
-        let frame = self.frame(table).ok_or(XenError(0))?.0 << 12;
+        let frame = self.frames.frame(table).ok_or(XenError(0))?.0 << 12;
         update_va_mapping(table, frame | READ_ONLY)?;
         let mut updates = Updates::default();
         updates.push(self.entry_address(parent, index)?, frame | TABLE)?;
@@ -205,7 +199,7 @@ impl AddressSpace {
 
     /// Machine address of a table's entry.
     fn entry_address(&self, table: usize, index: usize) -> Result<u64, XenError> {
-        Ok((self.frame(table).ok_or(XenError(0))?.0 << 12) + index as u64 * 8)
+        Ok((self.frames.frame(table).ok_or(XenError(0))?.0 << 12) + index as u64 * 8)
     }
 
     fn flush_translations(&self) -> Result<(), XenError> {

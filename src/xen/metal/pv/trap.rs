@@ -4,11 +4,8 @@
 //! is bad (its guard page was hit) cannot be delivered: Xen then crashes the domain and says so in its log.
 
 use crate::xen::XenError;
-use crate::xen::metal::crash::{self, TrapFrame};
 use crate::xen::metal::hypercall::hypercall;
-use crate::xen::metal::shared_info;
-use core::mem::offset_of;
-use xen_sys::{__HYPERVISOR_set_trap_table, vcpu_info};
+use xen_sys::__HYPERVISOR_set_trap_table;
 
 /// Has Xen deliver exceptions to our stubs.
 pub fn install() -> Result<(), XenError> {
@@ -18,15 +15,4 @@ pub fn install() -> Result<(), XenError> {
     }
     // SAFETY: a table in the format of set_trap_table; every stub takes the frame that Xen pushes.
     unsafe { hypercall(__HYPERVISOR_set_trap_table, [&raw const trap_table as u64]) }.map(drop)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn trap_report(frame: &TrapFrame) -> ! {
-    crash::exception(frame, fault_address())
-}
-
-/// The address that the last page fault was about (Xen's copy of cr2).
-fn fault_address() -> u64 {
-    let cr2 = offset_of!(xen_sys::shared_info, vcpu_info) + offset_of!(vcpu_info, arch);
-    shared_info().map_or(0, |page| u64::from(page.load(cr2)) | u64::from(page.load(cr2 + 4)) << 32)
 }

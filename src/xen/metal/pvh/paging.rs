@@ -1,0 +1,174 @@
+//! Page tables of a PVH guest, which are its own: virtual address = physical address, with the least permissions that
+//! work, and nothing mapped that does not exist.
+
+use crate::xen::metal::image::{Image, Permission};
+use crate::xen::page::PAGE_BYTES;
+use core::arch::asm;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+const PRESENT: u64 = 1;
+const WRITABLE: u64 = 1 << 1;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
+/// In a second-level entry: it maps 2 MiB.
+const LARGE: u64 = 1 << 7;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS_MASK: u64 = 0x000f_ffff_ffff_f000;
+
+/// An entry that leads to a lower table: the last level says what is permitted.
+const TABLE: u64 = PRESENT | WRITABLE | ACCESSED;
+
+/// Addresses covered by one last-level table, or one large page.
+const TABLE_SPAN: usize = 512 * PAGE_BYTES;
+
+const fn flags(permission: Permission) -> u64 {
+    match permission {
+        Permission::Execute => PRESENT | ACCESSED,
+        Permission::Read => PRESENT | ACCESSED | NO_EXECUTE,
+        Permission::Write => PRESENT | WRITABLE | ACCESSED | DIRTY | NO_EXECUTE,
+    }
+}
+
+/// The tables, by the address of the top-level one.
+pub struct PageTables {
+    top: usize,
+}
+
+/// Memory for tables, taken from the start; none of it is used for anything else.
+pub struct TableMemory(Range<usize>);
+
+impl TableMemory {
+    /// # Safety
+    /// `memory` is mapped writable where it is, and used by nothing else from its start on as far as tables are taken.
+    pub unsafe fn new(memory: Range<usize>) -> Self {
+        Self(memory)
+    }
+
+    /// First address that no table has.
+    pub fn next(&self) -> usize {
+        self.0.start
+    }
+
+    /// An empty table.
+    fn take(&mut self) -> Option<usize> {
+        let table = self.0.start;
+        self.0.start = Some(table + PAGE_BYTES).filter(|next| *next <= self.0.end)?;
+        (0..512).for_each(|index| entry(table, index).store(0, Ordering::Relaxed));
+        Some(table)
+    }
+}
+
+impl PageTables {
+    /// Tables that map `memory`, which has the image in it; `None` when there is too little for them.
+    pub fn new(image: &Image, memory: Range<usize>, tables: &mut TableMemory) -> Option<Self> {
+        let mut space = Self { top: tables.take()? };
+        let mut address = memory.start;
+        while address < memory.end {
+            let is_large = address >= image.end
+                && address.is_multiple_of(TABLE_SPAN)
+                && memory.end - address >= TABLE_SPAN;
+            if is_large {
+                let (directory, index) = space.second_level(address, tables)?;
+                let value = address as u64 | LARGE | flags(Permission::Write);
+                entry(directory, index).store(value, Ordering::Relaxed);
+                address += TABLE_SPAN;
+            } else {
+                if let Some(permission) = image.permission(address) {
+                    space.map(address, permission, tables)?;
+                }
+                address += PAGE_BYTES;
+            }
+        }
+        Some(space)
+    }
+
+    /// Maps a page that is outside what was mapped before.
+    pub fn map(&mut self, address: usize, permission: Permission, tables: &mut TableMemory) -> Option<()> {
+        let value = address as u64 | flags(permission);
+        self.last_level(address, tables)?.store(value, Ordering::Relaxed);
+        Some(())
+    }
+
+    /// Makes what tables `pages` need from `start` on, with nothing mapped.
+    pub fn reserve(&mut self, start: usize, pages: usize, tables: &mut TableMemory) -> Option<()> {
+        (start..).step_by(PAGE_BYTES).take(pages).try_for_each(|page| self.last_level(page, tables).map(drop))
+    }
+
+    /// Has the CPU use these tables.
+    ///
+    /// # Safety
+    /// They map whatever is in use, with permissions that suffice.
+    pub unsafe fn activate(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { asm!("mov cr3, {}", in(reg) self.top, options(nostack, preserves_flags)) };
+    }
+
+    /// Maps the page at a reserved address, readable and writable.
+    ///
+    /// # Safety
+    /// There is a page at that physical address, and whoever is given the address reaches it as shared.
+    pub unsafe fn show(&self, address: usize) {
+        if let Some(entry) = self.walk(address) {
+            // Nothing was mapped there, and what is not mapped is not cached.
+            entry.store(address as u64 | flags(Permission::Write), Ordering::Relaxed);
+        }
+    }
+
+    /// Unmaps the page at a reserved address.
+    pub fn hide(&self, address: usize) {
+        if let Some(entry) = self.walk(address) {
+            entry.store(0, Ordering::Relaxed);
+            // SAFETY: forgets a translation, which costs time at most.
+            unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };
+        }
+    }
+
+    /// The last-level entry of `address`; tables are made when missing.
+    fn last_level(&mut self, address: usize, tables: &mut TableMemory) -> Option<&'static AtomicU64> {
+        let (directory, index) = self.second_level(address, tables)?;
+        Some(entry(lower(directory, index, tables)?, index_in(address, 1)))
+    }
+
+    /// The second-level table for `address` and the index in it; tables above are made when missing.
+    fn second_level(&mut self, address: usize, tables: &mut TableMemory) -> Option<(usize, usize)> {
+        let table = [4, 3]
+            .into_iter()
+            .try_fold(self.top, |table, level| lower(table, index_in(address, level), tables))?;
+        Some((table, index_in(address, 2)))
+    }
+
+    /// The last-level entry of `address`, if it has one.
+    fn walk(&self, address: usize) -> Option<&'static AtomicU64> {
+        let table = [4, 3, 2]
+            .into_iter()
+            .try_fold(self.top, |table, level| follow(table, index_in(address, level)))?;
+        Some(entry(table, index_in(address, 1)))
+    }
+}
+
+fn index_in(address: usize, level: usize) -> usize {
+    (address >> (12 + 9 * (level - 1))) & 511
+}
+
+/// The lower table that entry `index` leads to.
+fn follow(table: usize, index: usize) -> Option<usize> {
+    let value = entry(table, index).load(Ordering::Relaxed);
+    (value & (PRESENT | LARGE) == PRESENT).then_some((value & ADDRESS_MASK) as usize)
+}
+
+/// The same, made when missing.
+fn lower(table: usize, index: usize, tables: &mut TableMemory) -> Option<usize> {
+    if let Some(lower) = follow(table, index) {
+        return Some(lower);
+    }
+    let lower = tables.take()?;
+    entry(table, index).store(lower as u64 | TABLE, Ordering::Relaxed);
+    Some(lower)
+}
+
+/// An entry of a table. The CPU reads it, and marks it as used, at any time.
+fn entry(table: usize, index: usize) -> &'static AtomicU64 {
+    // SAFETY: `table` was taken from `TableMemory`, is mapped for good and reached only here, and `index` is masked.
+    unsafe { AtomicU64::from_ptr((table as *mut u64).add(index & 511)) }
+}
