@@ -5,9 +5,12 @@ BARE := x86_64-unknown-none
 CARGO_IMAGE := --target $(BARE) --features kernel --bin kernel
 # Debian's own interpreter: what else may be called python3 in the PATH is anybody's guess.
 RIG := /usr/bin/python3 tests/nested/rig.py
+# What is run on every Xen before a release: what the hypervisor and its toolstack do for us, once each.
+RELEASE_SCENARIOS := ping idle dns tcp-download tcp-upload udp port-forward attach-client destroy-client uplink-changes \
+	hostile-rings panic page-fault stack-overflow memory shutdown
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host model bench-engine simulate mutants miri lifecycle test-nested soak demo bench clean rust rig
+.PHONY: all help test test-host model bench-engine simulate mutants miri lifecycle test-nested test-release soak demo bench clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
 	@printf '%s: %s bytes, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" "$$(sha256sum $(IMAGE) | cut -d ' ' -f 1)"
@@ -15,7 +18,8 @@ all: $(IMAGE) ## build the bootable image (the default)
 help: ## list the targets
 	@echo 'make TARGET…'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'Variables: SCENARIOS="ping dns" (test-nested: only these), INTERACTIVE=1 (demo: a shell in dom0),'
+	@echo 'Variables: SCENARIOS="ping dns" (test-nested: only these), TYPE=pvh (test-nested, soak, demo: PVH firewalls;'
+	@echo '           "pv pvh": both, test-nested only), XEN=4.20 (the same: Xen of Debian 13), INTERACTIVE=1 (demo: a shell in dom0),'
 	@echo '           SEEDS=100 SEED=1 (simulate: so many worlds, from which on; SEEDS: mutants, too; SEED: model, too),'
 	@echo '           MUTANTS="double-fetch" (mutants: only these), EVENTS=4000000 (model),'
 	@echo '           STORE=oxenstored (test-nested, soak: this XenStore daemon instead of xenstored),'
@@ -23,7 +27,8 @@ help: ## list the targets
 	@echo '           REPEATS=3 (bench: so often), QUICK=1 (bench: once and short), TARGET=local (bench: in this very dom0),'
 	@echo '           ACCEL=kvm (test-nested, demo, bench: use KVM), KERNEL=FILE (the same: boot this image instead)'
 
-test: test-host test-nested ## everything: what runs on this machine, then what runs on Xen
+test: test-host ## everything: what runs on this machine, then what runs on Xen, with PV and PVH firewalls
+	$(MAKE) test-nested TYPE='pv pvh'
 
 test-host: rust ## formatting, lints, unit and property tests, the simulated Xen
 	cargo fmt --check
@@ -58,6 +63,9 @@ miri: ## the code of rings, pages, grants and copies under Miri (adds a nightly 
 
 test-nested: $(IMAGE) rig ## the firewall and stock Linux on a Xen in QEMU
 	$(RIG) test $(SCENARIOS)
+
+test-release: $(IMAGE) rig ## before a release, besides `test`: some of test-nested, PV and PVH, on Xen of Debian 13
+	XEN=4.20 TYPE='pv pvh' $(RIG) test $(RELEASE_SCENARIOS)
 
 soak: $(IMAGE) rig ## half an hour of everything that comes and goes, on a Xen in QEMU: nothing may be left
 	$(RIG) soak

@@ -52,6 +52,8 @@ class Figure:
     target: Target | None = None
     # Only Ravelin has it, and the target is for the value itself.
     own: bool = False
+    # Which of its records that is about.
+    ravelin: str = "ravelin"
 
 
 @dataclass
@@ -205,6 +207,22 @@ def own_figures() -> list[Figure]:
     rows = [
         own("Ravelin alone", "idle vCPU", "%", idle_percent, at_most(0.1)),
         own("Ravelin alone", "image", "KiB", lambda find: find("boot")["image_bytes"] / 1024, at_most(512)),
+        Figure(
+            "Ravelin alone",
+            "PVH: boot to first forwarded packet",
+            "s",
+            lambda find: find("boot")["seconds"],
+            own=True,
+            ravelin="ravelin-pvh",
+        ),
+        Figure(
+            "Ravelin alone",
+            "PVH: memory",
+            "MiB",
+            lambda find: find("boot")["memory_kib"] / 1024,
+            own=True,
+            ravelin="ravelin-pvh",
+        ),
     ]
     limit = "e = T_limit / T_actual"
     for words, size, actual, target in (
@@ -255,7 +273,7 @@ def evaluate(records: list[Record]) -> list[Row]:
         finders = [partial(found, index, firewall, number) for number in repetitions]
         return [figure.value(find) for find in finders]
 
-    rows = [Row(one, [] if one.own else values(one, "linux"), values(one, "ravelin")) for one in FIGURES]
+    rows = [Row(one, [] if one.own else values(one, "linux"), values(one, one.ravelin)) for one in FIGURES]
     # With its group, which is the first of Ravelin's own.
     place = next(number for number, row in enumerate(rows) if row.figure.own)
     return rows[:place] + [clients_row(record) for record in records if record["name"] == "clients"] + rows[place:]

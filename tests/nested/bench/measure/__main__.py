@@ -9,7 +9,7 @@ from .bed import say
 from .boot import boot
 from .crowd import crowd
 from .domain import destroy_all
-from .firewall import LINUX, RAVELIN
+from .firewall import LINUX, RAVELIN, RAVELIN_PVH
 from .hypervisor import Hypervisor
 from .limit import limit
 from .plan import Plan, quick
@@ -39,6 +39,9 @@ def main(arguments: list[str]) -> None:
                 for load in LOADS + (OWN_LOADS if kind is RAVELIN else ()):
                     say(f"repetition {repetition}, {kind.name}: {load.__name__.replace('_', ' ')}")
                     load(bed, plan)
+            destroy_all(names)
+            say(f"repetition {repetition}, {RAVELIN_PVH.name}: boot")
+            boot(store, hypervisor, RAVELIN_PVH, repetition)
     destroy_all(names)
     say(f"ravelin with {plan.clients} clients")
     crowd(store, hypervisor, crowded)
