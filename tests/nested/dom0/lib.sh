@@ -277,7 +277,7 @@ evidence() {
     echo '--- xl list'
     xl list
     echo '--- xl dmesg since dom0 started'
-    xl dmesg | sed '1,/Freed .* init memory/d' | tail -n 20
+    xl dmesg | tail -n 20
     echo '--- vifs in XenStore'
     xenstore-ls -f /local/domain | grep -E '/(backend|device)/vif' || echo none
 }
