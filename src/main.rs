@@ -12,7 +12,6 @@ use core::hint::black_box;
 use core::mem::transmute;
 use core::panic::PanicInfo;
 use core::ptr::without_provenance_mut;
-use core::sync::atomic::AtomicU64;
 use ravelin::config::Live;
 use ravelin::config::command_line::{CommandLine, ForcedCrash, Measurement};
 use ravelin::config::rule_config::RuleConfig;
@@ -86,7 +85,8 @@ fn forward(boot: Boot) -> Shutdown {
 fn crash_as(crash: ForcedCrash) {
     /// An address that nothing is ever mapped at.
     const NOWHERE: usize = 0x7000_0000_0000;
-    static DATA: AtomicU64 = AtomicU64::new(0);
+    // `ret`, on the stack.
+    let code = 0xc3u64;
     // SAFETY: none: each of these faults, which is the point.
     unsafe {
         match crash {
@@ -94,13 +94,14 @@ fn crash_as(crash: ForcedCrash) {
             ForcedCrash::PageFault => without_provenance_mut::<u64>(NOWHERE).write_volatile(1),
             ForcedCrash::StackOverflow => log::info!("depth {}", overflow(0)),
             ForcedCrash::WriteText => (kernel_main as *mut u64).write_volatile(1),
-            ForcedCrash::ExecuteData => transmute::<*mut u64, extern "C" fn()>(DATA.as_ptr())(),
+            ForcedCrash::ExecuteData => transmute::<*const u64, extern "C" fn()>(&raw const code)(),
             ForcedCrash::Null => log::info!("found {}", read_null()),
         }
     }
 }
 
 /// Calls itself until the stack is used up.
+#[expect(unconditional_recursion, reason = "so that the stack is used up")]
 #[inline(never)]
 fn overflow(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);

@@ -256,29 +256,33 @@ mod tests {
         assert_eq!(populated_end(&ram, 0x4000, 5, 17), 0);
     }
 
+    /// [`free_pieces`], by first addresses and ends.
+    fn pieces(ram: (u64, u64), used: &[(u64, u64)]) -> Vec<(u64, u64)> {
+        let mut used: Vec<_> = used.iter().map(|(start, end)| *start..*end).collect();
+        free_pieces(ram.0..ram.1, &mut used).into_iter().map(|piece| (piece.start, piece.end)).collect()
+    }
+
     #[test]
     fn free_memory_is_what_is_left() {
-        let pieces = |ram, used: &mut [Range<u64>]| free_pieces(ram, used).to_vec();
-        let mut used = [
-            0x11_3000..0x11_3400,
-            0..0x1000,
-            0x10_0000..0x11_1004,
-            0x11_2000..0x11_2010,
-            0x11_3380..0x11_3fff,
+        let used = [
+            (0x11_3000, 0x11_3400),
+            (0, 0x1000),
+            (0x10_0000, 0x11_1004),
+            (0x11_2000, 0x11_2010),
+            (0x11_3380, 0x11_3fff),
         ];
-        let expected = [0x1000..0x10_0000, 0x11_4000..0x200_0000];
-        assert_eq!(pieces(0..0x200_0000, &mut used), expected);
-        assert_eq!(pieces(0x1000..0x3000, &mut []), [0x1000..0x3000]);
-        assert_eq!(pieces(0x1000..0x3000, &mut [0..0x9000]), []);
-        assert_eq!(pieces(0x1000..0x3000, &mut [0x5000..0x9000]), [0x1000..0x3000]);
+        assert_eq!(pieces((0, 0x200_0000), &used), [(0x1000, 0x10_0000), (0x11_4000, 0x200_0000)]);
+        assert_eq!(pieces((0x1000, 0x3000), &[]), [(0x1000, 0x3000)]);
+        assert_eq!(pieces((0x1000, 0x3000), &[(0, 0x9000)]), []);
+        assert_eq!(pieces((0x1000, 0x3000), &[(0x5000, 0x9000)]), [(0x1000, 0x3000)]);
         // What is used within what is used does not end it.
-        assert_eq!(pieces(0..0x8000, &mut [0..0x5000, 0x1000..0x2000]), [0x5000..0x8000]);
+        assert_eq!(pieces((0, 0x8000), &[(0, 0x5000), (0x1000, 0x2000)]), [(0x5000, 0x8000)]);
     }
 
     #[test]
     fn too_many_pieces_are_none() {
-        let mut used: Vec<_> = (1..17).map(|n| n * 0x2000..n * 0x2000 + 1).collect();
-        assert!(free_pieces(0..0x10_0000, &mut used).is_empty());
-        assert_eq!(free_pieces(0..0x10_0000, &mut used[1..]).len(), 16);
+        let used: Vec<_> = (1..17).map(|n| (n * 0x2000, n * 0x2000 + 1)).collect();
+        assert_eq!(pieces((0, 0x10_0000), &used), []);
+        assert_eq!(pieces((0, 0x10_0000), &used[1..]).len(), 16);
     }
 }
