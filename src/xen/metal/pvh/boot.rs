@@ -11,6 +11,7 @@ use crate::xen::abi::{
 };
 use crate::xen::console::Console;
 use crate::xen::grant::GrantTable;
+use crate::xen::memory_map::Backing;
 use crate::xen::metal::boot::{
     Boot, WINDOW_PAGES, collect_pages, grant_window, open_heap, peer_window, shared_page, xen_version,
 };
@@ -108,6 +109,7 @@ unsafe fn bring_up(start_info: usize, xen: u32) -> Result<Boot, BootError> {
     // SAFETY: mapped for good; the toolstack's, outside our memory, and reached only this way.
     let [console_page, store_page] = rings.map(|address| unsafe { shared_page(address) });
     logger::open(Console::new(console_page?), console.port);
+    tell_unused(&start, memory.end);
 
     // SAFETY: free memory behind the tables, used for nothing else.
     let rest = unsafe { open_heap(table_memory.next()..memory.largest.end)? };
@@ -130,6 +132,14 @@ unsafe fn bring_up(start_info: usize, xen: u32) -> Result<Boot, BootError> {
         memory_bytes: memory.end,
         xen_version: xen_version(),
     })
+}
+
+/// Says so if there is memory that stays unused: what Xen has no pages for, and what is not in one piece with the image.
+fn tell_unused(start: &Start, end: usize) {
+    let mapped = start.map.pages(Backing::Ram) * PAGE_BYTES as u64;
+    if mapped > end as u64 {
+        log::info!("the memory map has {} MiB, of which {} MiB are used", mapped >> 20, end >> 20);
+    }
 }
 
 /// Maps all memory up to `memory_end`, the rings, and reserves the window.

@@ -40,7 +40,7 @@ pub unsafe fn add_to_physmap(space: u32, index: u64, address: usize) -> Result<(
 }
 
 /// A ring of the toolstack's.
-pub struct Ring {
+pub struct ToolstackRing {
     /// Its physical address.
     pub address: usize,
     /// Its event channel.
@@ -48,12 +48,12 @@ pub struct Ring {
 }
 
 /// The ring that these two parameters are about.
-pub fn ring(frame: u32, port: u32) -> Result<Ring, XenError> {
+pub fn ring(frame: u32, port: u32) -> Result<ToolstackRing, XenError> {
     let number = param(port)?;
     // 4096 event channels are all that the shared info page has.
     let port = u32::try_from(number).ok().filter(|port| (1..4096).contains(port)).ok_or(XenError(-22))?;
     let address = param(frame)?.checked_mul(PAGE_BYTES as u64).filter(|address| *address != 0);
-    Ok(Ring { address: address.ok_or(XenError(-22))? as usize, port: Port(port) })
+    Ok(ToolstackRing { address: address.ok_or(XenError(-22))? as usize, port: Port(port) })
 }
 
 fn param(index: u32) -> Result<u64, XenError> {
