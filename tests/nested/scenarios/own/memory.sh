@@ -12,5 +12,6 @@ in_client alice "ping -c 2 -w 20 $UPLINK"
 destroy_all
 firewall maxmem=64
 says fw '[^0-9]1[56] MiB of memory'
+[ "$TYPE" = pv ] || says fw 'the memory map has 64 MiB, of which 16 MiB are used'
 client alice "$ALICE"
 in_client alice "ping -c 2 -w 20 $UPLINK"
