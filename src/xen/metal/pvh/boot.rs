@@ -25,6 +25,7 @@ use crate::xen::page::{PAGE_BYTES, SharedPage};
 use crate::xen::store_ring::StoreBytes;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 /// Why the platform does not come up.
 enum BootError {
@@ -33,6 +34,7 @@ enum BootError {
     NoExecute,
     Memory,
     Window,
+    Ring(usize),
 }
 
 impl From<XenError> for BootError {
@@ -55,6 +57,7 @@ impl fmt::Display for BootError {
             Self::NoExecute => f.write_str("the CPU, as Xen shows it, cannot make pages not executable"),
             Self::Memory => f.write_str("too little memory"),
             Self::Window => f.write_str("memory map: no room for pages of others"),
+            Self::Ring(address) => write!(f, "a ring of the toolstack's at {address:#x}, within our memory"),
         }
     }
 }
@@ -99,7 +102,11 @@ unsafe fn bring_up(start_info: usize, xen: u32) -> Result<Boot, BootError> {
     // SAFETY: free memory, mapped writable by the entry code.
     let mut table_memory = unsafe { TableMemory::new(memory.tables()) };
     let rings = [console.address, store.address];
-    let tables = map_all(&image, memory.end, rings, window, &mut table_memory).ok_or(BootError::Memory)?;
+    if let Some(ring) = rings.into_iter().find(|ring| *ring < memory.all.end) {
+        return Err(BootError::Ring(ring));
+    }
+    let all = memory.all.clone();
+    let tables = map_all(&image, all, rings, window, &mut table_memory).ok_or(BootError::Memory)?;
     // SAFETY: all memory that is in use is mapped, the image's parts with what each needs.
     unsafe { tables.activate() };
 
@@ -109,11 +116,11 @@ unsafe fn bring_up(start_info: usize, xen: u32) -> Result<Boot, BootError> {
     // SAFETY: mapped for good; the toolstack's, outside our memory, and reached only this way.
     let [console_page, store_page] = rings.map(|address| unsafe { shared_page(address) });
     logger::open(Console::new(console_page?), console.port);
-    tell_unused(&start, memory.end);
+    tell_unused(&start, &memory.all);
 
     // SAFETY: free memory behind the tables, used for nothing else.
     let rest = unsafe { open_heap(table_memory.next()..memory.largest.end)? };
-    let frames: Vec<u64> = (0..(memory.end / PAGE_BYTES) as u64).collect();
+    let frames: Vec<u64> = (0..(memory.all.end / PAGE_BYTES) as u64).collect();
     let frames = Frames::new(frames.leak());
     let mut free = memory.others;
     free.push(rest);
@@ -129,28 +136,28 @@ unsafe fn bring_up(start_info: usize, xen: u32) -> Result<Boot, BootError> {
         store: StoreLink::new(StoreBytes::new(store_page?), store.port),
         command_line: start.command_line.to_str(),
         ramdisk: start.ramdisk,
-        memory_bytes: memory.end,
+        memory_bytes: memory.all.len(),
         xen_version: xen_version(),
     })
 }
 
 /// Says so if there is memory that stays unused: what Xen has no pages for, and what is not in one piece with the image.
-fn tell_unused(start: &Start, end: usize) {
-    let mapped = start.map.pages(Backing::Ram) * PAGE_BYTES as u64;
-    if mapped > end as u64 {
-        log::info!("the memory map has {} MiB, of which {} MiB are used", mapped >> 20, end >> 20);
+fn tell_unused(start: &Start, used: &Range<usize>) {
+    let mapped = start.map.pages(Backing::Ram) as usize * PAGE_BYTES;
+    if mapped > used.len() {
+        log::info!("the memory map has {} MiB, of which {} MiB are used", mapped >> 20, used.len() >> 20);
     }
 }
 
-/// Maps all memory up to `memory_end`, the rings, and reserves the window.
+/// Maps the memory and the rings, and reserves the window.
 fn map_all(
     image: &Image,
-    memory_end: usize,
+    memory: Range<usize>,
     rings: [usize; 2],
     window: usize,
     table_memory: &mut TableMemory,
 ) -> Option<PageTables> {
-    let mut tables = PageTables::new(image, 0..memory_end, table_memory)?;
+    let mut tables = PageTables::new(image, memory, table_memory)?;
     for ring in rings {
         tables.map(ring, Permission::Write, table_memory)?;
     }

@@ -11,8 +11,8 @@ use core::ops::Range;
 
 /// Memory by what it is used for.
 pub struct Memory {
-    /// First address behind what may be touched.
-    pub end: usize,
+    /// All that may be touched.
+    pub all: Range<usize>,
     /// The largest piece that is free.
     pub largest: Range<usize>,
     /// The other free pieces.
@@ -40,7 +40,7 @@ impl Memory {
             pieces.into_iter().map(|piece| piece.start as usize..piece.end as usize).collect();
         let (index, _) = pieces.iter().enumerate().max_by_key(|(_, piece)| piece.len())?;
         let largest = pieces.swap_remove(index);
-        Some(Self { end: end as usize, largest, others: pieces })
+        Some(Self { all: start.memory.start as usize..end as usize, largest, others: pieces })
     }
 
     /// Where page tables can be made while the entry code's mapping is in force.
