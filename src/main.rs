@@ -9,7 +9,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::arch::{asm, global_asm};
 use core::hint::black_box;
-use core::mem::transmute;
+use core::mem::{ManuallyDrop, transmute};
 use core::panic::PanicInfo;
 use core::ptr::without_provenance_mut;
 use ravelin::config::Live;
@@ -69,7 +69,9 @@ fn forward(boot: Boot) -> Shutdown {
     let engine = Engine::boot(settings, rules, entropy, xen.now());
     let port = store.port();
     match Firewall::new(xen, Store::new(store), port, live, engine) {
-        Ok(mut firewall) => {
+        Ok(firewall) => {
+            // The domain ends with it: nothing is freed.
+            let mut firewall = ManuallyDrop::new(firewall);
             let reason = firewall.run();
             firewall.report();
             reason

@@ -15,9 +15,9 @@ use super::rule_texts::RuleTexts;
 use super::ruling::{FlowRequest, RuledBy, Ruling};
 use super::section::Section;
 use crate::base::prefix::Ipv4Prefix;
+use crate::base::sort::sort_by_key;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -153,9 +153,11 @@ impl RuleTable {
         self.prefixes = PrefixIndex::new(&networks);
         self.clients = clients;
         let sections = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
-        let ends: BTreeSet<UnixSeconds> =
+        let mut ends: Vec<UnixSeconds> =
             sections.flat_map(Section::expiries).chain(self.permits.expiries()).collect();
-        self.expiries = ends.into_iter().collect();
+        sort_by_key(&mut ends, |end| end.0);
+        ends.dedup();
+        self.expiries = ends.into();
         let sections = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
         let ids = sections.flat_map(Section::ids).chain(self.permits.ids()).chain(self.forwards.ids());
         self.hits = self.hits.for_rules(ids);

@@ -5,6 +5,7 @@
 
 use super::hvm_start_info::{long, word};
 use super::page::PAGE_BYTES;
+use crate::base::sort::sort_few_by_key;
 use arrayvec::ArrayVec;
 use core::fmt;
 use core::ops::Range;
@@ -65,7 +66,7 @@ impl MemoryMap {
         for bytes in bytes.chunks_exact(MapEntry::BYTES) {
             map.try_push(MapEntry::parse(bytes)?).map_err(|_| MemoryMapMistake::TooMany)?;
         }
-        map.sort_unstable_by_key(|entry: &MapEntry| entry.range.start);
+        sort_few_by_key(&mut map, |entry: &MapEntry| entry.range.start);
         for (one, next) in map.iter().zip(map.iter().skip(1)) {
             if one.range.end > next.range.start {
                 return Err(MemoryMapMistake::Overlap(next.range.start));
@@ -123,7 +124,7 @@ pub fn populated_end(ram: &Range<u64>, ram_pages: u64, reservation: u64, other_p
 /// What `used` leaves of `ram`, in whole pages, in ascending order; nothing if that is too many pieces.
 pub fn free_pieces(ram: Range<u64>, used: &mut [Range<u64>]) -> ArrayVec<Range<u64>, MOST_PIECES> {
     let page = PAGE_BYTES as u64;
-    used.sort_unstable_by_key(|range| range.start);
+    sort_few_by_key(used, |range| range.start);
     let mut pieces = ArrayVec::new();
     let mut start = ram.start;
     for end in used.iter().map(Some).chain([None]) {
