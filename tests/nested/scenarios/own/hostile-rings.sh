@@ -1,6 +1,7 @@
 # A client that breaks the rules of its rings (see tools/hostile) loses its connection or that packet, each time, and nothing
 # else; another client is served on without losing a packet. With its usual driver it is served, too, and leaves nothing behind.
 # types pv pvh
+# limit 400
 firewall
 client alice "$ALICE"
 balance fw before

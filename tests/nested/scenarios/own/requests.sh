@@ -1,5 +1,4 @@
 # The toolstack's other requests: a reboot is obeyed, suspend is refused and changes nothing, and after a pause all goes on.
-# types pv pvh
 acknowledged() { [ -z "$(xenstore-read "$control/shutdown")" ]; }
 firewall
 client alice "$ALICE"

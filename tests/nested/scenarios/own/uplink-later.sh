@@ -1,5 +1,4 @@
 # The uplink appears after the firewall has booted, and with a client waiting for it.
-# types pv pvh
 firewall uplink=no
 client alice "$ALICE"
 refuse 'no way out yet' in_client alice "ping -c 1 -w 2 $UPLINK"

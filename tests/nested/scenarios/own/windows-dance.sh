@@ -1,6 +1,5 @@
 # A frontend that finds the backend connected by its predecessor, as Windows' driver does, closes it and connects anew:
 # 4, 5, 6, 1, 2, 4. Linux stands still meanwhile and lends its rings.
-# types pv pvh
 firewall
 client alice "$ALICE"
 in_client alice "ping -c 1 -w 20 $UPLINK"

@@ -1,5 +1,4 @@
 # `xl sysrq fw s` says on whole lines what passed, what became of flows, and why packets were dropped.
-# types pv pvh
 shared_client alice
 # One that is dropped: its source is not the client's.
 in_client alice "ip addr add 10.137.0.77/32 dev eth0; ping -c 1 -W 1 -I 10.137.0.77 $UPLINK; ip addr del 10.137.0.77/32 dev eth0"
