@@ -9,6 +9,7 @@ mod hypercall;
 mod image;
 mod instruction;
 mod logger;
+mod page_entry;
 mod peer_window;
 mod pv;
 mod pvh;

@@ -8,6 +8,9 @@ use crate::xen::abi::DOMID_SELF;
 use crate::xen::metal::frames::Frames;
 use crate::xen::metal::hypercall::hypercall;
 use crate::xen::metal::image::{Image, Permission};
+use crate::xen::metal::page_entry::{
+    ACCESSED, ADDRESS_MASK, DIRTY, PRESENT, TABLE_SPAN, USER, WRITABLE, flags,
+};
 use crate::xen::page::PAGE_BYTES;
 use crate::xen::{FrameNumber, XenError};
 use core::ops::Range;
@@ -16,26 +19,15 @@ use xen_sys::{
     mmu_update, mmuext_op, start_info,
 };
 
-const PRESENT: u64 = 1;
-const WRITABLE: u64 = 1 << 1;
-const USER: u64 = 1 << 2;
-const ACCESSED: u64 = 1 << 5;
-const DIRTY: u64 = 1 << 6;
-const NO_EXECUTE: u64 = 1 << 63;
-const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
-
 /// An entry that leads to a lower table: Xen checks permissions in the last level.
 const TABLE: u64 = PRESENT | WRITABLE | USER | ACCESSED | DIRTY;
-const READ_WRITE: u64 = PRESENT | WRITABLE | ACCESSED | DIRTY | NO_EXECUTE;
-const READ_ONLY: u64 = PRESENT | ACCESSED | NO_EXECUTE;
-const EXECUTE: u64 = PRESENT | ACCESSED;
+const READ_WRITE: u64 = flags(Permission::Write);
+const READ_ONLY: u64 = flags(Permission::Read);
 
 /// Start of Xen's read-only machine-to-physical table in every 64-bit PV guest (`MACH2PHYS_VIRT_START`).
 const MACHINE_TO_PHYSICAL: usize = 0xffff_8000_0000_0000;
 /// `UVMF_INVLPG`: forget the cached translation of that address.
 const INVALIDATE: u64 = 2;
-/// Addresses covered by one last-level table.
-const TABLE_SPAN: usize = 512 * PAGE_BYTES;
 
 /// The guest's address space.
 pub struct AddressSpace {
@@ -109,14 +101,12 @@ impl AddressSpace {
                     continue;
                 }
                 let page = address + index * PAGE_BYTES;
-                let flags = match image.permission(page) {
-                    Some(Permission::Execute) => EXECUTE,
-                    Some(Permission::Read) => READ_ONLY,
-                    Some(Permission::Write) if tables.contains(&page) => READ_ONLY,
-                    Some(Permission::Write) => READ_WRITE,
-                    None => 0,
+                let permission = match image.permission(page) {
+                    Some(Permission::Write) if tables.contains(&page) => Some(Permission::Read),
+                    permission => permission,
                 };
-                let value = if flags == 0 { 0 } else { entry(table, index) & FRAME_MASK | flags };
+                let frame = entry(table, index) & ADDRESS_MASK;
+                let value = permission.map_or(0, |permission| frame | flags(permission));
                 updates.push(self.entry_address(table, index)?, value)?;
             }
             updates.flush()?;
@@ -260,7 +250,7 @@ fn follow(table: usize, index: usize) -> Option<usize> {
     if entry & PRESENT == 0 {
         return None;
     }
-    let frame = (entry & FRAME_MASK) >> 12;
+    let frame = (entry & ADDRESS_MASK) >> 12;
     // SAFETY: Xen maps this table for every frame of the machine; the frame comes from our own page tables.
     let page = unsafe { *((MACHINE_TO_PHYSICAL as *const u64).add(frame as usize)) };
     Some(page as usize * PAGE_BYTES)

@@ -2,33 +2,14 @@
 //! work, and nothing mapped that does not exist.
 
 use crate::xen::metal::image::{Image, Permission};
+use crate::xen::metal::page_entry::{ACCESSED, ADDRESS_MASK, LARGE, PRESENT, TABLE_SPAN, WRITABLE, flags};
 use crate::xen::page::PAGE_BYTES;
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-const PRESENT: u64 = 1;
-const WRITABLE: u64 = 1 << 1;
-const ACCESSED: u64 = 1 << 5;
-const DIRTY: u64 = 1 << 6;
-/// In a second-level entry: it maps 2 MiB.
-const LARGE: u64 = 1 << 7;
-const NO_EXECUTE: u64 = 1 << 63;
-const ADDRESS_MASK: u64 = 0x000f_ffff_ffff_f000;
-
 /// An entry that leads to a lower table: the last level says what is permitted.
 const TABLE: u64 = PRESENT | WRITABLE | ACCESSED;
-
-/// Addresses covered by one last-level table, or one large page.
-const TABLE_SPAN: usize = 512 * PAGE_BYTES;
-
-const fn flags(permission: Permission) -> u64 {
-    match permission {
-        Permission::Execute => PRESENT | ACCESSED,
-        Permission::Read => PRESENT | ACCESSED | NO_EXECUTE,
-        Permission::Write => PRESENT | WRITABLE | ACCESSED | DIRTY | NO_EXECUTE,
-    }
-}
 
 /// The tables, by the address of the top-level one.
 pub struct PageTables {
