@@ -270,6 +270,33 @@ fn whatever_xenstored_is_too_busy_for_is_asked_again_a_second_later_and_said_onc
 }
 
 #[test]
+fn a_device_that_cannot_be_looked_at_or_written_to_goes_on_a_second_later() {
+    for asked in [
+        "Read backend/vif/7/0/online",
+        "Read /local/domain/7/device/vif/0/state",
+        "TransactionStart",
+        "Read backend/vif/7/0/hotplug-status",
+        "Write backend/vif/7/0/state",
+        "TransactionEnd",
+    ] {
+        let mut rig = Rig::new();
+        rig.daemon.refuse(asked, "EBUSY", 1);
+        rig.attach();
+        rig.settle();
+        assert_eq!(rig.state().as_deref(), Some("1"), "{asked}");
+        assert_eq!(rig.wait(), RETRY_AFTER, "{asked}: {:?}", rig.events());
+        assert_eq!(rig.state().as_deref(), Some("2"), "{asked}: {:?}", rig.events());
+    }
+    let mut rig = Rig::new();
+    rig.daemon.refuse("Read /local/domain/2/backend/vif/1/0/online", "EBUSY", 1);
+    rig.attach_uplink(0);
+    rig.settle();
+    assert_eq!(rig.wait(), RETRY_AFTER, "{:?}", rig.events());
+    let looks = rig.daemon.asked().iter().filter(|asked| asked.ends_with("vif/1/0/online")).count();
+    assert_eq!(looks, 2, "{:?}", rig.daemon.asked());
+}
+
+#[test]
 fn a_request_that_cannot_be_acknowledged_is_obeyed_and_why_is_said() {
     let mut rig = Rig::new();
     rig.daemon.refuse("Write control/shutdown", "EACCES", usize::MAX);

@@ -12,6 +12,7 @@ use crate::vif::backend_directory::BackendDirectory;
 use crate::vif::connect::{RingAddresses, UnusableRings};
 use crate::vif::device_id::DeviceId;
 use crate::vif::event::{ClientEvent, VifEvent};
+use crate::vif::lifecycle::RETRY_AFTER;
 use crate::vif::lifecycle::backend::{Backend, BackendAction, BackendEvent, BackendObservation};
 use crate::vif::netback::{ClientBroken, Netback};
 use crate::vif::platform::Platform;
@@ -19,7 +20,6 @@ use crate::vif::token_bucket::{RateLimit, TokenBucket};
 use crate::xen::Xen;
 use alloc::rc::Rc;
 use core::task::Poll;
-use core::time::Duration;
 
 /// What happened to the rings while the device took its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +33,6 @@ pub enum RingsChange {
     /// The device is gone for good.
     Gone,
 }
-
-/// How long XenStore is left alone after it did not say what it shows of a device.
-const PAUSE: Duration = Duration::from_secs(10);
 
 /// What came of what XenStore was asked.
 #[derive(Debug)]
@@ -259,7 +256,7 @@ impl ClientVif {
             ClientReply::Saw(Ok(sight)) => Ok(BackendEvent::Observed(sight)),
             ClientReply::Saw(Err(error)) => {
                 self.stale = true;
-                self.paused_until = platform.now + PAUSE;
+                self.paused_until = platform.now + RETRY_AFTER;
                 return self.report(error);
             }
             ClientReply::Announced(Ok(announced)) => Ok(self.take_up(announced, platform)),

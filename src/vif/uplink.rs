@@ -7,6 +7,7 @@ use crate::store::{Job, Store, StoreError, StoreRing};
 use crate::tables::allowance::{Allowance, Rate, Taken};
 use crate::vif::event::{UplinkEvent, VifEvent};
 use crate::vif::frontend_directory::{FrontendDirectory, OfferedFeatures};
+use crate::vif::lifecycle::RETRY_AFTER;
 use crate::vif::lifecycle::frontend::{Frontend, FrontendAction, FrontendEvent, FrontendObservation, Link};
 use crate::vif::netfront::Netfront;
 use crate::vif::platform::Platform;
@@ -16,7 +17,6 @@ use crate::xen::charge::Charge;
 use alloc::rc::Rc;
 use core::net::Ipv4Addr;
 use core::task::Poll;
-use core::time::Duration;
 
 /// What happened to the link while the device took its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +33,6 @@ pub enum LinkChange {
 
 /// Looks at XenStore for the uplink: a backend may write into its nodes as often as it likes.
 const LOOKS: Rate = Rate { per_second: 20, burst: 16 };
-
-/// How long XenStore is left alone after it did not say what it shows of the device.
-const PAUSE: Duration = Duration::from_secs(10);
 
 /// What came of what XenStore was asked.
 #[derive(Debug)]
@@ -240,7 +237,7 @@ impl Uplink {
             UplinkReply::Saw(Ok(sight)) => Ok(FrontendEvent::Observed(sight)),
             UplinkReply::Saw(Err(error)) => {
                 self.stale = true;
-                self.paused_until = platform.now + PAUSE;
+                self.paused_until = platform.now + RETRY_AFTER;
                 return self.report(error);
             }
             UplinkReply::Offered(Ok(talents)) => Ok(self.make_rings(talents, platform)),
