@@ -56,6 +56,7 @@ fn the_fixed_seeds_hold_everything() {
     assert!(some(&|world| world.flaky_every.is_some()));
     assert!(some(&|world| world.outside_every.is_some()));
     assert!(some(&|world| world.clock_faults_every.is_some()));
+    assert!(some(&|world| world.store_refusals > 0));
     assert!(some(&|world| world.destroyed > 0));
     assert!(some(&|world| world.detaches > 0));
     assert!(some(&|world| world.uplink_restarts > 0));

@@ -83,6 +83,8 @@ pub struct RunReport {
     pub content_bytes: u64,
     /// Requests of the kernel to xenstored.
     pub store_requests: u64,
+    /// Those of them that were refused for a reason that passes.
+    pub store_refusals: u64,
     /// Lines that the console's reader has read.
     pub console_lines: u64,
     /// How often the kernel slept.
@@ -146,6 +148,7 @@ pub fn run(scenario: &Scenario, recording: Recording) -> RunReport {
         packets: machine.ledger.packets,
         content_bytes: machine.ledger.content_bytes(),
         store_requests: machine.ledger.store_requests,
+        store_refusals: machine.ledger.store_refusals,
         console_lines: machine.ledger.console_lines,
         sleeps,
         clock_readings,
@@ -301,6 +304,7 @@ pub(in crate::sim) fn populate(
     let mut daemon = StoreDaemon::new(ring, port);
     daemon.spurious_per_mille = scenario.store_noise;
     daemon.conflict_per_mille = scenario.store_noise / 2;
+    daemon.refusals.per_mille = scenario.store_refusals;
     daemon.latency = scenario.store_latency;
     world.add(Box::new(daemon));
     let address = HostAddresses {

@@ -79,6 +79,8 @@ pub struct Scenario {
     pub rules: SlowRules,
     /// Of thousand steps of xenstored so many fire a watch or fail a commit for nothing.
     pub store_noise: u64,
+    /// Of thousand requests to xenstored so many begin a row that is refused for a reason that passes.
+    pub store_refusals: u64,
     /// How long xenstored takes to answer.
     pub store_latency: Duration,
 }
@@ -134,11 +136,13 @@ impl Scenario {
             ]),
             rules: SlowRules::random(&mut prng, &[SERVER, GATEWAY]),
             store_noise: *prng.pick(&[0, 20, 200]),
+            store_refusals: 0,
             store_latency: Duration::from_micros(*prng.pick(&[0, 0, 100, 1_000, 20_000])),
         };
         if prng.chance(150) {
             scenario.narrow(&mut prng);
         }
+        scenario.store_refusals = *prng.pick(&[0, 0, 20]);
         scenario
     }
 
@@ -160,6 +164,7 @@ impl Scenario {
             reader: ConsoleReader::Prompt,
             rules: SlowRules::open(),
             store_noise: 0,
+            store_refusals: 0,
             store_latency: Duration::ZERO,
         }
     }
@@ -209,6 +214,9 @@ impl Scenario {
         }
         if self.store_noise > 0 {
             with(&mut |scenario| scenario.store_noise = 0);
+        }
+        if self.store_refusals > 0 {
+            with(&mut |scenario| scenario.store_refusals = 0);
         }
         if self.store_latency > Duration::ZERO {
             with(&mut |scenario| scenario.store_latency = Duration::ZERO);

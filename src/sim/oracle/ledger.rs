@@ -49,6 +49,8 @@ pub struct Ledger {
     pub packets: u64,
     /// Requests of the kernel to xenstored.
     pub store_requests: u64,
+    /// Those of them that were refused for a reason that passes.
+    pub store_refusals: u64,
     /// Lines that the console's reader has read.
     pub console_lines: u64,
     /// The slowest transfer.

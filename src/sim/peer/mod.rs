@@ -11,6 +11,7 @@ mod netif;
 pub mod nic;
 pub(crate) mod ring;
 pub(crate) mod store_daemon;
+pub(crate) mod store_refusals;
 pub mod storm;
 pub(crate) mod toolstack;
 pub(crate) mod uplink_backend;

@@ -6,6 +6,7 @@ use crate::base::time::Moment;
 use crate::sim::cast::{KERNEL, STORE};
 use crate::sim::machine::Machine;
 use crate::sim::machine::world::{NextRun, Peer};
+use crate::sim::peer::store_refusals::StoreRefusals;
 use crate::sim::store::Errno;
 use crate::store::wire::{HEADER_BYTES, MAX_PAYLOAD_BYTES, MessageKind, RequestId, TransactionId, encode};
 use crate::xen::DomainId;
@@ -31,6 +32,8 @@ pub struct StoreDaemon {
     pub spurious_per_mille: u64,
     /// Of thousand transactions so many meet conflicts for nothing, a few in a row.
     pub conflict_per_mille: u64,
+    /// What is refused for a while.
+    pub refusals: StoreRefusals,
     /// A request is answered so long after it came; meanwhile others may come.
     pub latency: Duration,
     /// Requests that were taken and are not due yet.
@@ -51,6 +54,7 @@ impl StoreDaemon {
             replies,
             spurious_per_mille: 0,
             conflict_per_mille: 0,
+            refusals: StoreRefusals::default(),
             latency: Duration::ZERO,
             under_way: VecDeque::new(),
             annoyed: false,
@@ -124,13 +128,24 @@ impl StoreDaemon {
             machine.store.spurious_conflicts = machine.prng.between(1, 4) as u32;
             self.annoyed = true;
         }
-        let answer = carry_out(kind, transaction, payload, machine);
+        let answer = match self.refusals.next(kind, machine) {
+            Some(why) => {
+                if kind == MessageKind::TransactionEnd {
+                    let _ = machine.store.abandon(KERNEL, transaction);
+                }
+                Err(why)
+            }
+            None => carry_out(kind, transaction, payload, machine),
+        };
         machine.note(&[20, u64::from(number), u64::from(answer.is_ok())], || {
             let (text, outcome) = (String::from_utf8_lossy(payload), answer.as_ref().map(Vec::len));
             format!("store: kernel asks {kind:?} {:?}: {outcome:?}", text.replace('\0', " "))
         });
         if kind == MessageKind::TransactionEnd && answer.is_ok() {
             self.annoyed = false;
+        }
+        if let (MessageKind::Watch, Ok(_), Some((path, token))) = (kind, &answer, two_texts(payload)) {
+            machine.store.fired.push_back((KERNEL, path, token));
         }
         match answer {
             Ok(payload) if payload.len() > MAX_PAYLOAD_BYTES => {
@@ -140,9 +155,6 @@ impl StoreDaemon {
             Err(error) => {
                 self.reply(MessageKind::Error, request, transaction, format!("{error}\0").as_bytes());
             }
-        }
-        if let (MessageKind::Watch, Some((path, token))) = (kind, two_texts(payload)) {
-            machine.store.fired.push_back((KERNEL, path, token));
         }
     }
 }
