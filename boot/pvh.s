@@ -54,6 +54,7 @@ long_mode:
     mov fs, eax
     mov gs, eax
     mov ss, eax
+    mov esp, offset stack_top       # once more: the upper half was undefined until now
     mov edi, 1                      # Guest::Pvh
     mov esi, ebx
     call kernel_main

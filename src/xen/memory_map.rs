@@ -121,6 +121,11 @@ pub fn populated_end(ram: &Range<u64>, ram_pages: u64, reservation: u64, other_p
     end.clamp(ram.start, ram.end)
 }
 
+/// Whether all that is used lies in `ram`: nothing else is mapped. What is empty lies nowhere.
+pub fn are_within(used: &[Range<u64>], ram: &Range<u64>) -> bool {
+    used.iter().filter(|used| !used.is_empty()).all(|used| ram.start <= used.start && used.end <= ram.end)
+}
+
 /// What `used` leaves of `ram`, in whole pages, in ascending order; nothing if that is too many pieces.
 pub fn free_pieces(ram: Range<u64>, used: &mut [Range<u64>]) -> ArrayVec<Range<u64>, MOST_PIECES> {
     let page = PAGE_BYTES as u64;
@@ -244,6 +249,17 @@ mod tests {
         assert_eq!(full.hole(u64::MAX - 5, 1), None);
         let last = map(&[(0x1000, u64::MAX - 0x1000, 1)]).unwrap();
         assert_eq!(last.hole(0, 1), None);
+    }
+
+    #[test]
+    fn what_is_used_is_in_the_memory_around_the_image_or_the_domain_does_not_start() {
+        let ram = 0x10_0000..0x200_0000;
+        assert!(are_within(&[0x10_0000..0x18_0000, 0x1ff_f000..0x200_0000], &ram));
+        // A command line in other memory, below; one at the end of what is populated.
+        assert!(!are_within(&[0x10_0000..0x18_0000, 0x9_0000..0x9_0010], &ram));
+        assert!(!are_within(&[0x1ff_f000..0x200_0001], &ram));
+        // No ramdisk, no modules.
+        assert!(are_within(&[0..0, 0x9_0000..0x9_0000], &ram));
     }
 
     #[test]

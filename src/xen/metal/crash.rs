@@ -3,9 +3,10 @@
 use super::image::Image;
 use super::{logger, shutdown};
 use crate::xen::Shutdown;
+use core::arch::asm;
 use core::fmt::Display;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// What `trap_common` pushed, lowest address first, and what was pushed before it.
 #[repr(C)]
@@ -36,13 +37,25 @@ struct TrapFrame {
 
 const PAGE_FAULT: u64 = 14;
 
-/// A crash is being reported. One that happens meanwhile is not: reporting it could go on for ever.
-static REPORTING: AtomicBool = AtomicBool::new(false);
+/// Crashes so far. Only the first is reported: reporting one that happens meanwhile could go on for ever.
+static CRASHES: AtomicU8 = AtomicU8::new(0);
 
-/// Begins a report; ends the domain if one has begun already.
+/// Begins a report; ends the domain if one has begun already, and stops if that is what crashes.
 fn begin() {
-    if REPORTING.swap(true, Ordering::Relaxed) {
-        shutdown(Shutdown::Crash);
+    let before = CRASHES.load(Ordering::Relaxed);
+    CRASHES.store(before.saturating_add(1), Ordering::Relaxed);
+    match before {
+        0 => {}
+        1 => shutdown(Shutdown::Crash),
+        _ => halt(),
+    }
+}
+
+/// Stops the CPU for good: with interrupts off, Xen ends the domain then.
+pub fn halt() -> ! {
+    loop {
+        // SAFETY: nothing more is to be done.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
     }
 }
 

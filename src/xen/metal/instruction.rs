@@ -5,12 +5,16 @@
 
 use crate::xen::cpuid::VmCall;
 use core::arch::asm;
+use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
 unsafe extern "C" {
-    /// Addresses of all the places, from `linker.ld`.
-    static hypercall_sites: u32;
-    static hypercall_sites_end: u32;
+    /// Where the addresses of all the places begin and end, from `linker.ld`.
+    static hypercall_sites: u8;
+    static hypercall_sites_end: u8;
 }
+
+/// `syscall` behind a REX prefix that does nothing: as long as `vmcall`.
+const SYSCALL: [u8; 3] = [0x48, 0x0f, 0x05];
 
 /// Issues hypercall `number`; what Xen returns, an error if it is negative.
 ///
@@ -22,8 +26,7 @@ pub unsafe fn hypercall(number: u32, [rdi, rsi, rdx, r10]: [u64; 4]) -> i64 {
     // SAFETY: the caller's contract. Xen may change the argument registers, rcx and r11, and memory.
     unsafe {
         asm!(
-            // `syscall` behind a REX prefix that does nothing: as long as `vmcall`. Where Xen has a PV guest repeat a
-            // hypercall it goes back by two bytes, to the `syscall` itself.
+            // `SYSCALL`. Where Xen has a PV guest repeat a hypercall it goes back by two bytes, to the `syscall` itself.
             "77: .byte 0x48, 0x0f, 0x05",
             ".pushsection .hypercall_sites, \"a\", @progbits",
             ".long 77b",
@@ -46,13 +49,16 @@ pub unsafe fn hypercall(number: u32, [rdi, rsi, rdx, r10]: [u64; 4]) -> i64 {
 /// # Safety
 /// Called once, before any hypercall, in ring 0, while the image's text is mapped writable.
 pub unsafe fn patch(call: VmCall) {
-    let (mut site, end) = (&raw const hypercall_sites, &raw const hypercall_sites_end);
-    while site < end {
-        // SAFETY: an address that `hypercall` noted, of three bytes of text, which nothing executes now; the next
-        // address, or the end of them.
+    // Numbers and not pointers into a static: what the linker laid out between two symbols is no object of Rust's.
+    let sites = (&raw const hypercall_sites).expose_provenance()..(&raw const hypercall_sites_end).addr();
+    for site in sites.step_by(size_of::<u32>()) {
+        // SAFETY: one of the addresses that `hypercall` noted, of three bytes of text, which nothing executes now.
         unsafe {
-            (*site as usize as *mut [u8; 3]).write_volatile(call.code());
-            site = site.add(1);
+            let place: *mut [u8; 3] =
+                with_exposed_provenance_mut(with_exposed_provenance::<u32>(site).read() as usize);
+            if place.read_volatile() == SYSCALL {
+                place.write_volatile(call.code());
+            }
         }
     }
 }

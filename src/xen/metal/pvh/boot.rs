@@ -15,7 +15,7 @@ use crate::xen::memory_map::Backing;
 use crate::xen::metal::boot::{
     Boot, WINDOW_PAGES, collect_pages, grant_window, open_heap, peer_window, shared_page, xen_version,
 };
-use crate::xen::metal::crash::boot_failed;
+use crate::xen::metal::crash::{boot_failed, halt};
 use crate::xen::metal::frames::Frames;
 use crate::xen::metal::image::{Image, Permission};
 use crate::xen::metal::peer_window::{PeerWindow, Tables};
@@ -57,7 +57,7 @@ impl fmt::Display for BootError {
             Self::NoExecute => f.write_str("the CPU, as Xen shows it, cannot make pages not executable"),
             Self::Memory => f.write_str("too little memory"),
             Self::Window => f.write_str("memory map: no room for pages of others"),
-            Self::Ring(address) => write!(f, "a ring of the toolstack's at {address:#x}, within our memory"),
+            Self::Ring(address) => write!(f, "a ring of the toolstack's at {address:#x}, where none can be"),
         }
     }
 }
@@ -71,7 +71,8 @@ pub unsafe fn boot(start_info: usize) -> Boot {
     // SAFETY: once, at boot: the entry code mapped everything writable.
     unsafe { descriptors::install() };
     let Some(xen) = cpu::xen_base() else { not_on_xen() };
-    // SAFETY: as above, and before the first hypercall.
+    // SAFETY: as above, and before the first hypercall. The CPU is asked what it has before that, which serializes: it
+    // executes what is written here.
     unsafe { instruction::patch(cpu::vm_call()) };
     // SAFETY: as this function's.
     unsafe { bring_up(start_info, xen) }.unwrap_or_else(|error| boot_failed(error))
@@ -80,7 +81,7 @@ pub unsafe fn boot(start_info: usize) -> Boot {
 /// Says so, and stops: there is nobody who could end the domain.
 fn not_on_xen() -> ! {
     logger::report(format_args!("this is not Xen, and nothing else can run this image"));
-    cpu::halt()
+    halt()
 }
 
 unsafe fn bring_up(start_info: usize, xen: u32) -> Result<Boot, BootError> {
@@ -102,7 +103,9 @@ unsafe fn bring_up(start_info: usize, xen: u32) -> Result<Boot, BootError> {
     // SAFETY: free memory, mapped writable by the entry code.
     let mut table_memory = unsafe { TableMemory::new(memory.tables()) };
     let rings = [console.address, store.address];
-    if let Some(ring) = rings.into_iter().find(|ring| *ring < memory.all.end) {
+    let holes = memory.all.end..PageTables::REACH;
+    let is_taken = |ring: &usize| (window..window + WINDOW_PAGES * PAGE_BYTES).contains(ring);
+    if let Some(ring) = rings.into_iter().find(|ring| !holes.contains(ring) || is_taken(ring)) {
         return Err(BootError::Ring(ring));
     }
     let all = memory.all.clone();

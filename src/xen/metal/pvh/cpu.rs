@@ -64,11 +64,3 @@ pub unsafe fn write_msr(number: u32, value: u64) {
         asm!("wrmsr", in("ecx") number, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack))
     };
 }
-
-/// Stops the CPU for good: interrupts are off.
-pub fn halt() -> ! {
-    loop {
-        // SAFETY: nothing more is to be done.
-        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
-    }
-}

@@ -37,7 +37,7 @@ unsafe extern "C" {
 /// Called once, at boot, in ring 0, while constants are mapped writable.
 pub unsafe fn install() {
     let base = (&raw const task_state) as u64;
-    // SAFETY: the tables of `boot/pvh.s`, which nothing else refers to and the CPU does not use yet; the stubs take what
+    // SAFETY: the tables of `boot/pvh.s`, which nothing else refers to; the CPU uses nothing of what is written yet. The stubs take what
     // the CPU pushes, and the stacks are theirs.
     unsafe {
         (&raw mut gdt_task_state).write_volatile(task_state_descriptor(base, TASK_STATE_BYTES));

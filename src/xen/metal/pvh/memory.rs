@@ -3,7 +3,7 @@
 use super::start_info::{BOOT_MAPPING, Start};
 use super::xen_pages;
 use crate::xen::XenError;
-use crate::xen::memory_map::{Backing, MOST_PIECES, free_pieces, populated_end};
+use crate::xen::memory_map::{Backing, MOST_PIECES, are_within, free_pieces, populated_end};
 use crate::xen::metal::image::Image;
 use crate::xen::page::PAGE_BYTES;
 use arrayvec::ArrayVec;
@@ -31,11 +31,13 @@ impl Memory {
     fn up_to(end: u64, start: &Start, image: &Image) -> Option<Self> {
         let page_zero = 0..PAGE_BYTES as u64;
         let [info, map, modules, text, ramdisk] = start.used.clone();
-        let mut used = [page_zero, image.range(), info, map, modules, text, ramdisk];
-        if used.iter().any(|used| used.end > end) {
+        let memory = start.memory.start..end;
+        let used = [image.range(), info, map, modules, text, ramdisk];
+        if !are_within(&used, &memory) {
             return None;
         }
-        let pieces = free_pieces(start.memory.start..end, &mut used);
+        let [image, info, map, modules, text, ramdisk] = used;
+        let pieces = free_pieces(memory, &mut [page_zero, image, info, map, modules, text, ramdisk]);
         let mut pieces: ArrayVec<Range<usize>, MOST_PIECES> =
             pieces.into_iter().map(|piece| piece.start as usize..piece.end as usize).collect();
         let (index, _) = pieces.iter().enumerate().max_by_key(|(_, piece)| piece.len())?;

@@ -6,7 +6,7 @@ use crate::xen::metal::page_entry::{ACCESSED, ADDRESS_MASK, LARGE, PRESENT, TABL
 use crate::xen::page::PAGE_BYTES;
 use core::arch::asm;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 /// An entry that leads to a lower table: the last level says what is permitted.
 const TABLE: u64 = PRESENT | WRITABLE | ACCESSED;
@@ -41,6 +41,9 @@ impl TableMemory {
 }
 
 impl PageTables {
+    /// First address that they cannot map where it is: half of what four levels of tables have is negative.
+    pub const REACH: usize = 1 << 47;
+
     /// Tables that map `memory`, which has the image in it; `None` when there is too little for them.
     pub fn new(image: &Image, memory: Range<usize>, tables: &mut TableMemory) -> Option<Self> {
         let mut space = Self { top: tables.take()? };
@@ -93,12 +96,16 @@ impl PageTables {
         if let Some(entry) = self.walk(address) {
             // Nothing was mapped there, and what is not mapped is not cached.
             entry.store(address as u64 | flags(Permission::Write), Ordering::Relaxed);
+            // No access to the page is moved before this.
+            compiler_fence(Ordering::SeqCst);
         }
     }
 
     /// Unmaps the page at a reserved address.
     pub fn hide(&self, address: usize) {
         if let Some(entry) = self.walk(address) {
+            // None is moved behind this.
+            compiler_fence(Ordering::SeqCst);
             entry.store(0, Ordering::Relaxed);
             // SAFETY: forgets a translation, which costs time at most.
             unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };
