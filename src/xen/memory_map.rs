@@ -257,7 +257,7 @@ mod tests {
         assert!(are_within(&[0x10_0000..0x18_0000, 0x1ff_f000..0x200_0000], &ram));
         // A command line in other memory, below; one at the end of what is populated.
         assert!(!are_within(&[0x10_0000..0x18_0000, 0x9_0000..0x9_0010], &ram));
-        assert!(!are_within(&[0x1ff_f000..0x200_0001], &ram));
+        assert!(!are_within(&[0..0, 0x1ff_f000..0x200_0001], &ram));
         // No ramdisk, no modules.
         assert!(are_within(&[0..0, 0x9_0000..0x9_0000], &ram));
     }
