@@ -21,6 +21,7 @@ use ravelin::kernel::event::Event;
 use ravelin::kernel::{Firewall, event_log, measure};
 use ravelin::store::{Nodes, Store, StoreRing};
 use ravelin::xen::metal::{self, Boot, Guest};
+use ravelin::xen::page::PAGE_BYTES;
 use ravelin::xen::{DomainId, Shutdown, Xen};
 
 global_asm!(include_str!("../boot/notes.s"));
@@ -50,7 +51,7 @@ fn forward(boot: Boot) -> Shutdown {
     );
     let options = read_options(command_line);
     if let Some(crash) = options.debug {
-        crash_as(crash);
+        crash_as(crash, boot.page_table);
     }
     if let Some(Measurement::Copy) = options.measure {
         measure_copies(&mut xen, &Store::new(store));
@@ -84,7 +85,7 @@ fn forward(boot: Boot) -> Shutdown {
 }
 
 /// Crashes as the command line asks for, to see what that looks like.
-fn crash_as(crash: ForcedCrash) {
+fn crash_as(crash: ForcedCrash, page_table: usize) {
     /// An address that nothing is ever mapped at.
     const NOWHERE: usize = 0x7000_0000_0000;
     // `ret`, on the stack.
@@ -96,6 +97,9 @@ fn crash_as(crash: ForcedCrash) {
             ForcedCrash::PageFault => without_provenance_mut::<u64>(NOWHERE).write_volatile(1),
             ForcedCrash::StackOverflow => log::info!("depth {}", overflow(0)),
             ForcedCrash::WriteText => (kernel_main as *mut u64).write_volatile(1),
+            ForcedCrash::WritePageTable => {
+                without_provenance_mut::<u64>(page_table + PAGE_BYTES / 2).write_volatile(0);
+            }
             ForcedCrash::ExecuteData => transmute::<*const u64, extern "C" fn()>(&raw const code)(),
             ForcedCrash::Null => log::info!("found {}", read_null()),
         }

@@ -78,6 +78,8 @@ pub enum ForcedCrash {
     StackOverflow,
     /// `debug=write-text`: a write to code.
     WriteText,
+    /// `debug=write-page-table`: a write to the top-level page table.
+    WritePageTable,
     /// `debug=execute-data`: a jump to data.
     ExecuteData,
     /// `debug=null`: a read at address zero.
@@ -175,6 +177,7 @@ impl OptionReader {
                     "page-fault" => ForcedCrash::PageFault,
                     "stack-overflow" => ForcedCrash::StackOverflow,
                     "write-text" => ForcedCrash::WriteText,
+                    "write-page-table" => ForcedCrash::WritePageTable,
                     "execute-data" => ForcedCrash::ExecuteData,
                     "null" => ForcedCrash::Null,
                     _ => return Err(malformed()),

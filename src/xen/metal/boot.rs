@@ -36,6 +36,8 @@ pub struct Boot {
     pub command_line: Result<&'static str, core::str::Utf8Error>,
     /// The ramdisk, if the domain has one.
     pub ramdisk: Option<&'static [u8]>,
+    /// Address of the top-level page table.
+    pub page_table: usize,
     /// Bytes of memory that the domain was given.
     pub memory_bytes: usize,
     /// Version of Xen: major, minor.

@@ -67,6 +67,7 @@ unsafe fn bring_up(info: &'static start_info) -> Result<Boot, XenError> {
         store: StoreLink::new(StoreBytes::new(store_page), Port(info.store_evtchn)),
         command_line: command_line(info).to_str(),
         ramdisk: ramdisk(info),
+        page_table: info.pt_base as usize,
         memory_bytes: info.nr_pages as usize * PAGE_BYTES,
         xen_version: xen_version(),
     })

@@ -133,12 +133,14 @@ unsafe fn bring_up(start_info: usize, xen: u32) -> Result<Boot, BootError> {
     let grants = grant_window(window).zip(0..);
     let grants = grants.map(|(address, index)| add_page(&tables, XENMAPSPACE_GRANT_TABLE, index, address));
     let grants = GrantTable::new(grants.collect::<Result<_, _>>()?);
+    let page_table = tables.top;
     let peers = PeerWindow::new(peer_window(window), Tables::Ours(tables));
     Ok(Boot {
         xen: Metal::new(frames, grants, pages, peers),
         store: StoreLink::new(StoreBytes::new(store_page?), store.port),
         command_line: start.command_line.to_str(),
         ramdisk: start.ramdisk,
+        page_table,
         memory_bytes: memory.all.len(),
         xen_version: xen_version(),
     })
@@ -152,7 +154,7 @@ fn tell_unused(start: &Start, used: &Range<usize>) {
     }
 }
 
-/// Maps the memory and the rings, and reserves the window.
+/// Maps the memory and the rings, and reserves the window. The tables can be changed for the window only.
 fn map_all(
     image: &Image,
     memory: Range<usize>,
@@ -164,7 +166,9 @@ fn map_all(
     for ring in rings {
         tables.map(ring, Permission::Write, table_memory)?;
     }
+    let first_table = tables.top;
     tables.reserve(window, WINDOW_PAGES, table_memory)?;
+    tables.seal(first_table..table_memory.next(), window, WINDOW_PAGES)?;
     Some(tables)
 }
 

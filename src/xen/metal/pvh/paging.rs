@@ -11,19 +11,21 @@ use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 /// An entry that leads to a lower table: the last level says what is permitted.
 const TABLE: u64 = PRESENT | WRITABLE | ACCESSED;
 
-/// The tables, by the address of the top-level one.
+/// The tables.
 pub struct PageTables {
-    top: usize,
+    /// Address of the top-level one.
+    pub top: usize,
 }
 
-/// Memory for tables, taken from the start; none of it is used for anything else.
+/// Memory for tables, taken from the start; none of it is used for anything else. It has less than 2 MiB, so that pages of
+/// 4 KiB are enough to say of each what may be done with it.
 pub struct TableMemory(Range<usize>);
 
 impl TableMemory {
     /// # Safety
     /// `memory` is mapped writable where it is, and used by nothing else from its start on as far as tables are taken.
     pub unsafe fn new(memory: Range<usize>) -> Self {
-        Self(memory)
+        Self(memory.start..memory.end.min(memory.start.saturating_add(TABLE_SPAN)))
     }
 
     /// First address that no table has.
@@ -46,10 +48,11 @@ impl PageTables {
 
     /// Tables that map `memory`, which has the image in it; `None` when there is too little for them.
     pub fn new(image: &Image, memory: Range<usize>, tables: &mut TableMemory) -> Option<Self> {
+        let small_end = image.end.max(tables.0.end);
         let mut space = Self { top: tables.take()? };
         let mut address = memory.start;
         while address < memory.end {
-            let is_large = address >= image.end
+            let is_large = address >= small_end
                 && address.is_multiple_of(TABLE_SPAN)
                 && memory.end - address >= TABLE_SPAN;
             if is_large {
@@ -77,6 +80,19 @@ impl PageTables {
     /// Makes what tables `pages` need from `start` on, with nothing mapped.
     pub fn reserve(&mut self, start: usize, pages: usize, tables: &mut TableMemory) -> Option<()> {
         (start..).step_by(PAGE_BYTES).take(pages).try_for_each(|page| self.last_level(page, tables).map(drop))
+    }
+
+    /// Takes the permission to write away from the tables themselves, but for those that the `pages` from `start` on are
+    /// entered in.
+    pub fn seal(&self, all: Range<usize>, start: usize, pages: usize) -> Option<()> {
+        for table in all.step_by(PAGE_BYTES) {
+            self.walk(table)?.store(table as u64 | flags(Permission::Read), Ordering::Relaxed);
+        }
+        for page in (start..).step_by(PAGE_BYTES).take(pages) {
+            let table = self.last_table(page)?;
+            self.walk(table)?.store(table as u64 | flags(Permission::Write), Ordering::Relaxed);
+        }
+        Some(())
     }
 
     /// Has the CPU use these tables.
@@ -128,10 +144,12 @@ impl PageTables {
 
     /// The last-level entry of `address`, if it has one.
     fn walk(&self, address: usize) -> Option<&'static AtomicU64> {
-        let table = [4, 3, 2]
-            .into_iter()
-            .try_fold(self.top, |table, level| follow(table, index_in(address, level)))?;
-        Some(entry(table, index_in(address, 1)))
+        Some(entry(self.last_table(address)?, index_in(address, 1)))
+    }
+
+    /// The last-level table of `address`, if it has one.
+    fn last_table(&self, address: usize) -> Option<usize> {
+        [4, 3, 2].into_iter().try_fold(self.top, |table, level| follow(table, index_in(address, level)))
     }
 }
 
