@@ -1,5 +1,5 @@
-//! Something that XenStore is asked when it may have changed, and again a second after that failed: nothing else may ever
-//! announce it.
+//! A question to XenStore, asked when its answer may have changed, and again a second after a failure that may pass: no
+//! event need ever announce that it has passed.
 
 use crate::base::time::Moment;
 use crate::store::{Job, StoreError};
@@ -7,16 +7,16 @@ use crate::vif::lifecycle::RETRY_AFTER;
 use core::future::Future;
 use core::task::Poll;
 
-/// What is asked, one conversation at a time.
+/// Such a question, asked by one conversation at a time.
 #[derive(Debug)]
 pub(super) struct Inquiry<T> {
-    /// The conversation that goes on.
+    /// The conversation that is under way.
     job: Option<Job<Result<T, StoreError>>>,
-    /// It may have changed since it was last asked.
+    /// The answer may have changed since the question was last asked.
     stale: bool,
-    /// When what failed is asked again.
+    /// When a question that failed is asked again.
     again: Option<Moment>,
-    /// What it last failed for.
+    /// The last failure: the same one is returned only once.
     trouble: Option<StoreError>,
 }
 
@@ -37,7 +37,7 @@ impl<T> Inquiry<T> {
         self.job.is_none() && (self.stale || self.again.is_some_and(|again| again <= now))
     }
 
-    /// When it has, if nothing happens before.
+    /// When [`Self::is_due`] becomes true, if no change is announced before.
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.again
     }
