@@ -51,7 +51,7 @@ pub trait Nodes {
     /// its own nodes: whatever else it wrote is as good as nothing.
     ///
     /// # Errors
-    /// Only those that are XenStore's own: what was asked may be had later, or it fails altogether.
+    /// Only transient ones, and those of XenStore as a whole.
     async fn read_peer(&self, path: &str) -> Result<Option<String>, StoreError> {
         as_peers(self.read(path).await)
     }
@@ -59,7 +59,7 @@ pub trait Nodes {
     /// As [`Self::read_peer`], for several nodes in one round trip.
     ///
     /// # Errors
-    /// Only those that are XenStore's own: what was asked may be had later, or it fails altogether.
+    /// Only transient ones, and those of XenStore as a whole.
     async fn read_peers<const N: usize>(&self, paths: [&str; N]) -> Result<[Option<String>; N], StoreError> {
         paths.iter().try_for_each(|path| path::check(path))?;
         let requests = paths.map(|path| [path.as_bytes(), b"\0", b""]);
