@@ -84,7 +84,7 @@ pub struct ClientVifs {
 }
 
 impl ClientVifs {
-    /// Notes a change below [`BACKENDS`], at `path` (relative, as watched): devices appear and change.
+    /// Notes a change below `backend`, at `path` (relative, as watched): devices appear and change.
     pub fn backend_changed<X: Xen, R: StoreRing + 'static>(
         &mut self,
         path: &str,

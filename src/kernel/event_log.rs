@@ -13,7 +13,7 @@ use core::fmt;
 use core::time::Duration;
 use log::{Level, LevelFilter};
 
-/// Lines about one domain in one [`WINDOW`].
+/// Lines about one domain in one `WINDOW`.
 const LINES: u32 = 10;
 
 /// How long lines are counted. Then as many are allowed again, and the number of those left out is said.
@@ -54,8 +54,8 @@ impl EventLog {
         &self.happened
     }
 
-    /// Writes an event to the console and keeps it. About one domain at most [`LINES`] are written in a [`WINDOW`];
-    /// that XenStore's quota is used up is written once, and again after a [`WINDOW`] in which it was not found so.
+    /// Writes an event to the console and keeps it. About one domain at most `LINES` are written in a `WINDOW`;
+    /// that XenStore's quota is used up is written once, and again after a `WINDOW` in which it was not found so.
     pub fn note(&mut self, event: Event) {
         self.note_to(event, log::max_level(), &mut console);
     }

@@ -10,13 +10,13 @@ use core::task::Poll;
 /// Such a question, asked by one conversation at a time.
 #[derive(Debug)]
 pub(super) struct Inquiry<T> {
-    /// The conversation that is under way.
+    /// The conversation that goes on.
     job: Option<Job<Result<T, StoreError>>>,
-    /// The answer may have changed since the question was last asked.
+    /// It may have changed since it was last asked.
     stale: bool,
-    /// When a question that failed is asked again.
+    /// When what failed is asked again.
     again: Option<Moment>,
-    /// The last failure: the same one is returned only once.
+    /// What it last failed for.
     trouble: Option<StoreError>,
 }
 
@@ -37,7 +37,7 @@ impl<T> Inquiry<T> {
         self.job.is_none() && (self.stale || self.again.is_some_and(|again| again <= now))
     }
 
-    /// When [`Self::is_due`] becomes true, if no change is announced before.
+    /// When it has, if nothing happens before.
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.again
     }

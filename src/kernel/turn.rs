@@ -173,7 +173,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// Asks every ring to wake us. False if one has something already, or something is left for the next pass.
     fn may_sleep(&mut self, now: Moment) -> bool {
         let armed = self.data.arm(self.xen.pages(), now);
-        // A connection that was broken off may have queued changes, which the next pass applies.
+        // What a connection that was broken off has left to tell is for the next pass.
         armed == Armed::All && self.control.changes.is_empty()
     }
 

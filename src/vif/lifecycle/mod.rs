@@ -13,7 +13,7 @@ pub mod frontend;
 
 use core::time::Duration;
 
-/// How long after a failed request to XenStore the same is tried again.
+/// How long XenStore is left alone after it refused a write, before that is tried again.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A device's state, as both ends write it into XenStore (`XenbusState*`).
