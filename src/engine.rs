@@ -49,8 +49,9 @@ use crate::wire::packet::{Gso, Offload, Packet};
 
 /// Where packets leave the engine.
 pub trait Output<D> {
-    /// `packet` came from `from`, and its header says `ip`. Cuts off what lies behind its end, notes what is to be known of
-    /// it later, and says whether it may go on as far as its keeper knows. (The engine knows rules, flows and addresses.)
+    /// `packet` came from `from`, and its header says `ip`. Cuts off what lies behind the IP packet's end, and notes
+    /// what has to be known of it later. The error is a reason to drop it that only the packet's owner can know, unlike
+    /// rules, flows and addresses, which the engine knows.
     fn admit(&mut self, from: Side, packet: &mut D, ip: &Ipv4) -> Result<(), DropReason>;
 
     /// `packet` was rewritten and leaves by `to` for `destination`. It fits that side's MTU, or its GSO segments do.
@@ -59,7 +60,8 @@ pub trait Output<D> {
     /// The engine made an IP packet: an ICMP error or a RST, at most 576 bytes.
     fn reply(&mut self, to: Side, packet: &[u8], destination: Ipv4Addr);
 
-    /// `packet` was rewritten, says what `ip` says, leaves by `to`, and must be cut into fragments of at most `mtu` bytes.
+    /// `packet` was rewritten, says what `ip` says, leaves by `to`, and must be cut into fragments of at most `mtu`
+    /// bytes.
     fn fragment(&mut self, to: Side, packet: D, ip: &Ipv4, mtu: u16);
 
     /// `packet` goes nowhere.
@@ -278,7 +280,7 @@ impl<D: Packet> Engine<D> {
             return self.discard(packet, DropReason::NoClient, output);
         };
         let asked = Segmented::of(packet.header(), &ip, gso.segment_bytes);
-        // What fits in no way has been turned back.
+        // A packet whose segments cannot be made to fit was refused before (`why_cannot_pass`).
         let made = asked.within(self.datapath.mtu(translation.to)).unwrap_or(asked);
         if made != asked {
             let gso = Some(Gso { segment_bytes: made.segment_bytes(), ..gso });

@@ -76,14 +76,15 @@ pub enum Concerned {
     Some(ClientSet),
 }
 
-/// All clients, by the number of their account.
+/// All clients, by the number of their account. Numbers have the type of a slot; see the module's introduction.
 pub struct ClientTable {
     accounts: Box<[AccountHolder]>,
     /// Who is on each slot.
     slots: Box<[Option<ClientSlot>]>,
     /// Every known address with its number, sorted.
     by_address: Vec<(Ipv4Addr, ClientSlot)>,
-    /// For each, on whose flows it is the far end, or the near one at somebody else's expense.
+    /// For each client, the clients with flows that are to end or to be judged again when it comes or goes, and are not
+    /// on its account: see [`Self::note_caller`].
     callers: Box<[ClientSet]>,
 }
 
@@ -217,7 +218,8 @@ impl ClientTable {
         self.slots.get(usize::from(slot.0)).copied().flatten()
     }
 
-    /// A side of the firewall as the engine calls it; `None` when nobody is attached there.
+    /// A side by slot, as vifs have it, as a side by number, as the engine has it; `None` when nobody is attached
+    /// there.
     #[inline(always)]
     pub fn inside(&self, side: Side) -> Option<Side> {
         match side {
@@ -226,7 +228,7 @@ impl ClientTable {
         }
     }
 
-    /// A side as the engine calls it, where packets leave by it; `None` when nobody is attached there.
+    /// A side by number as a side by slot, where packets leave; `None` when nobody is attached there.
     #[inline(always)]
     pub fn outside(&self, side: Side) -> Option<Side> {
         let Side::Client(number) = side else { return Some(side) };

@@ -21,9 +21,10 @@ pub struct Counters {
     pub opened: u64,
     /// Flows that were silent too long.
     pub expired: u64,
-    /// Flows that gave way to a newer one of the same account.
+    /// Flows that gave way to a newer one, of the same account or of one that had less than its guaranteed part; and
+    /// those ended besides because a limit was lowered.
     pub evicted: u64,
-    /// Flows that new rules, or another client or uplink address, put an end to.
+    /// Flows that ended because rules, our address on the uplink, or the clients that are attached changed.
     pub revoked: u64,
     /// ICMP errors and RSTs sent.
     pub answered: u64,

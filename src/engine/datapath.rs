@@ -1,8 +1,9 @@
 //! The engine without its packets: judges one header at a time and says where the packet goes.
 //!
-//! [`Engine`](super::Engine) owns packets; this owns everything else. The stages are in the files beside
-//! it: `outbound` and `inbound` find a packet's flow, `open` makes a new one, `established` takes a packet along
-//! its flow, `icmp_error` translates ICMP errors, `reply` makes our own, `revalidate` does what time brings due.
+//! [`Engine`](super::Engine) owns packets; this owns everything else. The stages are in the files beside it: `outbound`
+//! and `inbound` find a packet's flow, `open` makes a new one, for which `room` finds a place, `established` takes a
+//! packet along its flow, `icmp_error` translates ICMP errors, `reply` makes our own, `revalidate` does what time
+//! brings due. A client is given by its number everywhere here, never by the slot of its vif ([`ClientTable`]).
 
 use core::net::Ipv4Addr;
 
@@ -37,7 +38,7 @@ use crate::wire::packet::{Checksum, Offload, Packet};
 
 /// A packet as the engine sees it: header bytes that may be changed, and what is known about it.
 pub struct PacketView<'a> {
-    /// The packet from its first byte; at least all of it or 576 bytes.
+    /// The packet from its first byte, as [`Packet::header`] gives it.
     pub header: &'a mut [u8],
     /// What its IP header says.
     pub ip: Ipv4,
@@ -46,8 +47,8 @@ pub struct PacketView<'a> {
 }
 
 impl PacketView<'_> {
-    /// The same once more, for a stage that is a call of its own: so that on the way most packets take, what is known
-    /// of a packet stays in registers.
+    /// A copy, to be handed to a stage that is not inlined: then this one can stay in registers on the way that most
+    /// packets take.
     pub const fn again(&mut self) -> PacketView<'_> {
         PacketView { header: self.header, ip: self.ip, offload: self.offload }
     }
@@ -120,9 +121,9 @@ pub struct Datapath {
     pub(super) pending_reply: Option<PendingReply>,
     /// Looks for flows that are over since something changed.
     pub(super) walks: Walks,
-    /// When flows are next judged again because a rule expires.
+    /// When a rule expires next, and flows are judged again.
     pub(super) next_revalidation: Moment,
-    /// When the log may be told again, per reason, that something ran out.
+    /// Per reason, when the log may next be told that something ran out.
     pub(super) next_warnings: [Tick; DropReason::ALL.len()],
     /// Whether rules may be believed.
     entropy: Entropy,
@@ -363,7 +364,7 @@ impl Datapath {
         }
     }
 
-    /// As [`Datapath::judge_packet`], once for all who call it seldom.
+    /// As [`Datapath::judge_packet`], but not inlined into its caller.
     #[inline(never)]
     pub fn judge_first_fragment(&mut self, now: Moment, from: Side, view: &mut PacketView<'_>) -> Verdict {
         self.judge_packet(now, from, view)

@@ -144,7 +144,7 @@ impl Datapath {
         })
     }
 
-    /// Takes a packet along the flow `id`: once for all who call it seldom.
+    /// As [`Datapath::pass`], but not inlined into its callers, who call it seldom.
     #[inline(never)]
     pub(super) fn pass_seldom(
         &mut self,

@@ -74,7 +74,7 @@ impl Datapath {
         Ok(Verdict::Forward(translation))
     }
 
-    /// Judges an ICMP error from the client on `from`.
+    /// Judges an ICMP error from the client `from`.
     #[inline(never)]
     pub(super) fn error_outward(
         &mut self,
@@ -114,7 +114,7 @@ impl Datapath {
         Ok(Verdict::Forward(translation))
     }
 
-    /// The flow of a packet to the client on `from` that it quotes, and the end that sent the packet.
+    /// The flow of the packet that the client `from` quotes, which was sent to that client, and the end that sent it.
     fn flow_quoted_by_client(&self, from: ClientSlot, quote: &Quote) -> Option<(Id<Flow>, End)> {
         let is_request = matches!(quote.query, Some(Icmp::Request { .. }));
         let is_reply = matches!(quote.query, Some(Icmp::Reply { .. }));

@@ -4,7 +4,7 @@ use super::settings::Settings;
 use crate::base::side::{ClientSlot, Side};
 use crate::wire::mtu::{LEAST, MOST};
 
-/// Client slots that can be named.
+/// Clients that can have a number.
 const SLOTS: usize = 1 << u8::BITS;
 
 /// The MTU of every side, in bytes of an IP packet.
@@ -12,7 +12,7 @@ const SLOTS: usize = 1 << u8::BITS;
 pub struct Mtus {
     uplink: u16,
     clients: [u16; SLOTS],
-    /// What a client has that nothing was said of.
+    /// The MTU of a client for which the toolstack set none.
     usual: u16,
 }
 
@@ -45,8 +45,8 @@ impl Mtus {
         };
     }
 
-    /// Forgets what was said of the client on `slot`.
-    pub const fn reset(&mut self, slot: ClientSlot) {
-        self.set(Side::Client(slot), self.usual);
+    /// Gives the client of this number the usual MTU.
+    pub const fn reset(&mut self, number: ClientSlot) {
+        self.set(Side::Client(number), self.usual);
     }
 }

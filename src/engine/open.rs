@@ -30,7 +30,7 @@ use crate::wire::transport::Transport;
 use crate::wire::udp::DHCP_CLIENT;
 
 impl Datapath {
-    /// Opens a flow for a packet from the client on `from`, and takes the packet along.
+    /// Opens a flow for a packet from the client `from`, and takes the packet along.
     #[inline(never)]
     pub(super) fn open_outward(
         &mut self,
@@ -80,7 +80,8 @@ impl Datapath {
             Err(why) => {
                 self.warn(now, from, why);
                 match why {
-                    // Over in a moment: an error would end what its sender only has to try again.
+                    // The shortage is over in a moment. An ICMP error would end a connection that its sender only has
+                    // to try again.
                     DropReason::FlowRate => Verdict::Discard(why),
                     _ => self.refuse(now, from, view, why),
                 }
@@ -241,8 +242,8 @@ impl Datapath {
         entered
     }
 
-    /// The forwarded port that is the mapping of the endpoint from which `flow` goes out (conformance M-11). Where a
-    /// flow that is older than the forward still talks to the same far end from that port, there is none.
+    /// The forwarded port, if there is one, that stands for the endpoint from which `flow` goes out (conformance M-11).
+    /// `None` also while a flow that is older than the forward still talks to the same far end from that port.
     fn forwarded_port(&mut self, now: Moment, flow: &Flow) -> Option<u16> {
         if flow.kind != FlowKind::Outbound {
             return None;

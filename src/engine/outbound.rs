@@ -13,7 +13,7 @@ use crate::wire::ipv4::protocol;
 use crate::wire::transport::Transport;
 
 impl Datapath {
-    /// Judges a packet from the client on `from`, whole or the first fragment of its datagram.
+    /// Judges a packet from the client `from`, whole or the first fragment of its datagram.
     ///
     /// There is one straight path for each of the two protocols that almost all packets are of.
     #[inline(always)]

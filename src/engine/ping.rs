@@ -18,7 +18,7 @@ use crate::tables::allowance::Taken;
 use crate::wire::ipv4::DontFragment;
 
 impl Datapath {
-    /// Answers the client on `from`.
+    /// Answers the client `from`.
     pub(super) fn reply_to_client_ping(
         &mut self,
         now: Moment,
@@ -31,7 +31,7 @@ impl Datapath {
         }
     }
 
-    /// Answers a ping from the uplink, if its sender can be answered and it is not one too many.
+    /// Answers a ping from the uplink, if its sender can be answered and there were not too many.
     #[inline(never)]
     pub(super) fn reply_to_uplink_ping(&mut self, now: Moment, view: &mut PacketView<'_>) -> Verdict {
         if self.settings.uplink_pings == UplinkPings::Ignored {
@@ -65,7 +65,7 @@ impl Datapath {
     ) -> Result<(), DropReason> {
         match (translation.ttl, translation.to) {
             (Ttl::Decrement, to) => self.fits(now, from, to, view),
-            // It has arrived; what it is turned into begins here.
+            // The request ends here and its answer begins here, so the answer's TTL does not count down.
             (Ttl::Fresh, Side::Client(_)) => self.fits_back(now, from, view),
             (Ttl::Fresh, Side::Uplink) => {
                 self.fits_back(now, from, view).and_then(|()| self.allow_uplink_ping(now))

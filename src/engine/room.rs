@@ -50,8 +50,8 @@ impl Datapath {
         gives.map(Some).ok_or(DropReason::FlowLimit)
     }
 
-    /// Makes room for `flow`, which its client's rate allows or not; returns its outer port if it needs one from `pool`.
-    /// Nothing is taken if it is refused.
+    /// Makes room for `flow`; `pace` says whether its client's rate allows it. Returns a mapping and its outer port if
+    /// the flow needs one from `pool`. Nothing is taken if the flow is refused.
     pub(super) fn make_room(
         &mut self,
         now: Moment,
@@ -92,16 +92,16 @@ impl Datapath {
         Ok(Some(port))
     }
 
-    /// Whoever has more than it may, since that was lowered, has one less with each flow that is new: another ends besides
-    /// what gave way to it. So with places in the table, and with ports of the pool that the new `flow` has one of, of
-    /// which the one that has been in quarantine longest goes first. A port that several flows use is given back with the
-    /// last of them; ones that the client uses without opening flows it keeps, as it keeps all that it opened before.
+    /// Takes something back from an account that has more than it may, because its limit was lowered: with each new
+    /// `flow` another one ends, besides the one that gave way to it. This holds for places in the table, and for ports
+    /// of the pool that `flow` has a port of; of these, the one that has been in quarantine longest goes first. A port
+    /// that several flows use is given back with the last of them. A client that opens no flows keeps what it has.
     ///
-    /// One that was just used is spared, or a client whose limit was lowered would lose the first of two questions that it
-    /// asks at once with the second. That keeps nobody above its limit: every new flow takes the place of another, and its
-    /// port if it needs one, as long as there are too many, so there are never more than before; of five new flows one
-    /// ends another besides, whatever that is used for; and who has only assured ones gets no new ones, so there are fewer
-    /// with each that is over. What is ended is always on the account that has too much.
+    /// A flow that was just used is spared; else a client that asks two questions at once would lose the first with the
+    /// second. This keeps nobody above its limit for good. As long as there are too many flows, every new one takes the
+    /// place of another, and its port if it needs one, so there are never more than before. Of five new flows at least
+    /// one ends another besides, in use or not. An account that has only assured flows gets no new ones, so it has
+    /// fewer with each that is over. A flow that is ended is always on the account that has too much.
     #[cold]
     pub(super) fn shrink(&mut self, flow: &Flow, now: Moment) {
         let account = payer(flow);
@@ -126,7 +126,7 @@ impl Datapath {
             self.flows.get(id).is_some_and(is_silent)
         };
         let is_over = self.flows.get(first).is_some_and(|flow| self.flows.is_condemned(flow));
-        // The next few flows are to find silent ones, too, whose places they take.
+        // The next few new flows are to find silent ones, too, that can give way to them.
         let are_silent = is_silent(first) && self.flows.after(first, BURST).is_some_and(is_silent);
         if !is_over && !are_silent && self.spared.spare(account) {
             return;
@@ -142,7 +142,8 @@ impl Datapath {
         }
     }
 
-    /// Notes whose coming and going ends `flow` or has it judged again without it being on that one's account.
+    /// Notes the clients, other than the one that pays for `flow`, whose coming or going ends it or has it judged
+    /// again.
     pub(super) fn note_callers(&mut self, flow: &Flow) {
         let (at_ends, away) = match flow.kind {
             FlowKind::ClientToClient(peer) => (Some(peer), None),

@@ -1,4 +1,5 @@
-//! What the engine is told once: its addresses, its limits, and how much memory it may take.
+//! What the engine is told at the start: its addresses, its limits, and how much memory it may take. Some of it can be
+//! changed later (`reconfigure.rs`).
 
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
@@ -40,7 +41,7 @@ pub enum UplinkPings {
     /// They are.
     #[default]
     Answered,
-    /// Nobody there is told that there is somebody.
+    /// They are dropped without an answer.
     Ignored,
 }
 
@@ -65,7 +66,7 @@ pub struct Settings {
     pub own_ports: RangeInclusive<u16>,
     /// Whether our address on the uplink answers pings.
     pub uplink_pings: UplinkPings,
-    /// How long silence is survived.
+    /// How long flows survive silence.
     pub timeouts: Timeouts,
     /// What clients may take.
     pub quotas: Quotas,

@@ -1,4 +1,4 @@
-//! Who may have more than its limit allows, and how often its flows were spared for that.
+//! Which accounts may hold more than their limit, because it was lowered, and how often their flows were spared.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -24,7 +24,7 @@ pub(super) enum Excess {
 
 /// How often in a row flows of each account were spared.
 pub(super) struct Spared {
-    /// Whether to ask: for every new flow, so before anything else.
+    /// Whether any account can be above its limit. Asked for every new flow, before anything that costs more.
     pub(super) excess: Excess,
     times: Box<[u8]>,
 }

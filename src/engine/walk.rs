@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::base::time::Moment;
 
-/// From the begin of a walk to that of one that a client asks for.
+/// Least time from the beginning of a walk to that of one that a client has caused.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The walk that is on, and the next.

@@ -10,15 +10,15 @@ use crate::base::time::Moment;
 const INTERVAL: Seconds = Seconds(60);
 
 impl Datapath {
-    /// Says on the log that new flows of the client on `slot` are refused for `why`, unless that was
-    /// said a short time ago.
-    pub(super) fn warn(&mut self, now: Moment, slot: ClientSlot, why: DropReason) {
+    /// Says on the log that new flows of the client of this number are refused for `why`, unless the same was
+    /// said a short time ago, of whatever client.
+    pub(super) fn warn(&mut self, now: Moment, number: ClientSlot, why: DropReason) {
         let tick = Tick::at(now);
         let Some(next) = self.next_warnings.get_mut(why as usize).filter(|next| **next <= tick) else {
             return;
         };
         *next = tick.after(INTERVAL);
-        if let Some(client) = self.clients.get(slot) {
+        if let Some(client) = self.clients.get(number) {
             let refused = self.counters.dropped.of(why).saturating_add(1);
             log::warn!("{}: new flows refused ({}, {refused} packets so far)", client.address, why.name());
         }

@@ -2,8 +2,8 @@
 
 use crate::wire::ipv4::{Ipv4, Part};
 
-/// Gaps between arrived stretches that are kept track of: more than any order of 1,500-byte fragments of one
-/// datagram can make.
+/// Stretches of arrived bytes that are kept track of: more than any order of 1,500-byte fragments of one datagram can
+/// make.
 const MOST: usize = 32;
 
 /// Bytes `start..end` of a datagram's payload.

@@ -92,7 +92,7 @@ pub enum FragmentAction<D> {
     Follow(Id<FragmentQueue<D>>, Translation),
     /// Give it to [`Fragments::queue`].
     Wait(Id<FragmentQueue<D>>),
-    /// DropReason it.
+    /// Drop it for this reason.
     Refuse(DropReason),
 }
 

@@ -10,7 +10,7 @@ use crate::tables::siphash::SipKey;
 /// From which address realm a flow is looked at (RFC 2663).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Realm {
-    /// As the near client sees the flow.
+    /// As the near client sees the flow. The client is given by its number, as everywhere in the engine.
     Internal(ClientSlot),
     /// As the uplink sees it: every client is our one address.
     External,
@@ -19,11 +19,11 @@ pub enum Realm {
 /// What identifies a flow in one realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey<A = Ipv4Addr> {
-    /// The side.
+    /// From where the flow is looked at.
     pub realm: Realm,
     /// IP protocol.
     pub protocol: u8,
-    /// Port or query identifier of the client (inside) or of our address (outside).
+    /// Port or query identifier of the client (internal realm) or of our address (external realm).
     pub port: u16,
     /// The far end's address.
     pub far: A,

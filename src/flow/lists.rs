@@ -33,16 +33,16 @@ impl Protection {
 /// Kinds of flows by what they keep: a port of one of the pools, or none.
 pub(super) const RESOURCES: usize = PoolKind::ALL.len() + 1;
 
-/// Where flows are listed by their age.
+/// Where flows are listed by their deadline and by their age, and what decides about both.
 pub(super) struct Lists<A> {
     pub(super) wheel: Wheel<Flow<A>>,
     pub(super) timeouts: Timeouts,
-    /// Those for TCP once more, by stage: looked up for every packet.
+    /// Those of `timeouts` for TCP, by stage: looked up for every packet.
     pub(super) tcp_timeouts: [Seconds; TcpStage::COUNT],
     /// Every flow is on one of these, in the order they were put there: see [`age_list`].
     pub(super) age_lists: Box<[Ends<Flow<A>>]>,
     pub(super) age_links: Links<Flow<A>>,
-    /// Per account, the generation it last left in: flows that were judged before are condemned.
+    /// Per account, the generation in which its client last left: flows that were judged before are condemned.
     pub(super) left: Box<[Generation]>,
     /// Accounts that may have condemned flows, one bit each.
     pub(super) leaving: [u64; Account::COUNT.div_ceil(64)],
@@ -134,7 +134,7 @@ impl<A: Address> Lists<A> {
         self.age_list_at(flow, flow.stage)
     }
 
-    /// The one that it is on when it has reached `stage`.
+    /// The list by age that `flow` is on when it has reached `stage`.
     #[inline(always)]
     fn age_list_at(&self, flow: &Flow<A>, stage: FlowStage) -> usize {
         let account = payer(flow);

@@ -8,13 +8,13 @@
 use crate::base::tick::{Seconds, Tick};
 use alloc::boxed::Box;
 
-/// Names that are remembered: a power of two.
+/// Keys that are remembered: a power of two.
 const PLACES: usize = 256;
 
-/// How long: duplicates made on a link or by two paths are behind by less.
+/// How long a key is remembered: duplicates made on a link or by two paths are behind by less.
 const MEMORY: Seconds = Seconds(1);
 
-/// Names of datagrams by hash.
+/// The hashes of the keys of such datagrams, each with the last second in which it is remembered.
 pub struct Passed {
     keys: Box<[Option<(u64, Tick)>; PLACES]>,
 }

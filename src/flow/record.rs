@@ -16,7 +16,7 @@ pub enum FlowKind {
     Outbound,
     /// Somebody on the uplink opened it to a port that is forwarded to the client.
     PortForward,
-    /// The near client opened it to the client on this slot; nothing is translated.
+    /// The near client opened it to the client of this number; nothing is translated.
     ClientToClient(ClientSlot),
 }
 
@@ -80,9 +80,9 @@ impl Generation {
         Generation(self.0.wrapping_add(1))
     }
 
-    /// The last round generation before this one, if this one is round. The count wraps and no two that are compared
-    /// may be 2³¹ changes apart: in every round one all flows are looked at, and judged if they stay, so in the next no
-    /// flow is older.
+    /// If this generation is a multiple of 2²⁰, the multiple before it. The count wraps, so no two generations that are
+    /// compared may be 2³¹ changes apart: from every multiple on a walk looks at all flows, and judges those that stay,
+    /// so that at the next multiple no flow is older than the one before.
     pub const fn round_before(self) -> Option<Generation> {
         const ROUND: u32 = 1 << 20;
         if self.0.is_multiple_of(ROUND) { Some(Generation(self.0.wrapping_sub(ROUND))) } else { None }
@@ -132,7 +132,7 @@ pub struct Flow<A = Ipv4Addr> {
     pub outer_port: u16,
     /// IP protocol.
     pub protocol: u8,
-    /// The near end.
+    /// The near end: the client's number.
     pub near: ClientSlot,
     /// Between which sides it runs.
     pub kind: FlowKind,
@@ -147,7 +147,7 @@ pub struct Flow<A = Ipv4Addr> {
     pub judged: Generation,
     /// The mapping that `outer_port` is from, if it is from the pool.
     pub mapping: Option<Id<Mapping>>,
-    /// Where its keys are filed.
+    /// What comes after it in the hash bucket of each of its keys.
     pub chained: Chained<A>,
     /// TCP only.
     pub tcp: TcpTracker,

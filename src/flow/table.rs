@@ -210,9 +210,10 @@ impl<A: Address> FlowTable<A> {
         Ok(id)
     }
 
-    /// The flow on `account` that goes first for one that lacks `want`, of those that may be removed by whoever may
-    /// remove `most`: the condemned before the unassured, those before the assured; of each the one that came there
-    /// first (or was used again by its opener first, without TCP), and between kinds the one that was last used first.
+    /// The flow on `account` that is to give way to one that lacks `want`, of those that are protected no better than
+    /// `most`: the condemned before the unassured, those before the assured. Among equals it is the one that was listed
+    /// first (a flow that is not TCP is listed anew when its opener uses it again), and between kinds the one that has
+    /// not been used for longest.
     pub fn oldest(&self, account: Account, want: Want, most: Protection) -> Option<Id<Flow<A>>> {
         let standings = Protection::ALL.into_iter().filter(|standing| *standing <= most);
         let first = |standing, kind| self.lists.age_lists.get(age_list(account, kind, standing))?.first();
@@ -314,7 +315,7 @@ impl<A: Address> FlowEntry<'_, A> {
         self.flow
     }
 
-    /// What is known of its connection.
+    /// What is known of its TCP connection.
     pub const fn tcp(&mut self) -> &mut TcpTracker {
         &mut self.flow.tcp
     }

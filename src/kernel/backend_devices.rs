@@ -11,7 +11,10 @@ use alloc::vec::Vec;
 /// The directory that the toolstack makes backend devices in, relative to ours.
 pub const BACKENDS: &str = "backend";
 
-/// Every device that there is below [`BACKENDS`].
+/// Lists every device below [`BACKENDS`], in no particular order.
+///
+/// # Errors
+/// Those of XenStore, but a directory that does not exist is an empty one.
 pub async fn list<R: StoreRing>(store: &Store<R>) -> Result<Vec<DeviceId>, StoreError> {
     let mut devices = Vec::new();
     for domain in directory_or_empty(store, &format!("{BACKENDS}/vif")).await? {
@@ -41,11 +44,11 @@ pub async fn directory_or_empty<R: StoreRing>(
 /// What an event below [`BACKENDS`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// This device came, went, or is wanted otherwise than before.
+    /// This device appeared or vanished, or its `state` or `online` node changed.
     Device(DeviceId),
-    /// Anything.
+    /// Any device may have appeared or vanished: all are to be listed.
     Devices,
-    /// A node that is read only when its device arrives; we write such ourselves.
+    /// Nothing: the node is read only once, when its device arrives. Most of these changes are our own writes.
     Nothing,
 }
 

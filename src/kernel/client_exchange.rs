@@ -24,10 +24,10 @@ pub struct ClientExchange {
     in_flight: InFlight,
     /// Frames that arrived from clients in this pass.
     arrived: Vec<(ClientSlot, Frame)>,
-    /// The client slot whose turn is first in the next round.
+    /// The client slot that the next pass begins with.
     first: usize,
-    /// When a client that sent as much as it may is served again.
-    replenished: Option<Moment>,
+    /// See [`Self::deadline`].
+    due: Option<Moment>,
     /// Batches that were run, and copies in them.
     pub run: CopiesRun,
 }
@@ -41,13 +41,13 @@ pub struct CopiesRun {
     pub copies: u64,
 }
 
-/// How things are on the way to the uplink.
+/// What limits how much is taken from clients: the rings of the uplink and how fast they are emptied.
 pub struct WayAhead<'a> {
     /// The rings, while there are any.
     pub netfront: Option<&'a mut Netfront>,
-    /// Whether it is worth waiting for it.
+    /// Whether the uplink moves, so that clients' packets are to wait for it.
     pub flow: Drain,
-    /// In how many pieces a packet leaves.
+    /// What decides in how many pieces a packet leaves.
     pub way_out: EgressLimits,
 }
 
@@ -58,14 +58,14 @@ impl Default for ClientExchange {
             in_flight: InFlight::with_capacity(BATCH),
             arrived: Vec::with_capacity(BATCH),
             first: 0,
-            replenished: None,
+            due: None,
             run: CopiesRun::default(),
         }
     }
 }
 
 impl ClientExchange {
-    /// Takes what clients sent and hands them what waits for them. Returns those who broke the protocol.
+    /// Takes what clients sent and hands them what waits for them. Returns the clients that broke the protocol.
     pub fn exchange<X: Xen>(
         &mut self,
         clients: &mut ClientVifs,
@@ -75,7 +75,7 @@ impl ClientExchange {
     ) -> Vec<(ClientSlot, ClientBroken)> {
         let mut broken = Vec::new();
         let first = self.first;
-        // Who found no room in the batch, and who comes behind the first.
+        // The first slot that found no room in the batch, and the slot that was served second.
         let (mut turned_away, mut second) = (None, None);
         for (place, (slot, account, netback)) in clients.rings_from(first).enumerate() {
             let (batch, in_flight, pages) = (&mut self.batch, &mut self.in_flight, xen.pages());
@@ -94,7 +94,7 @@ impl ClientExchange {
                 broken.push((slot, why));
             }
         }
-        // Whoever found the batch full begins the next round, or else the turn goes on to the next who is there.
+        // The next pass begins with whoever found the batch full, or else with whoever was second in this one.
         self.first = turned_away.or(second).map_or(0, |slot| slot.0.into());
         if self.batch.waiting() > 0 {
             self.run.batches += 1;
@@ -119,8 +119,8 @@ impl ClientExchange {
         self.arrived = emptied;
     }
 
-    /// Asks every client's ring to wake us; says no if one has something already. A broken one counts as having: the
-    /// next pass deals with it.
+    /// Asks every client's ring to wake us. [`Armed::NotAll`] if one has something already, or is broken: the next pass
+    /// deals with it.
     pub fn arm(
         &mut self,
         clients: &mut ClientVifs,
@@ -129,7 +129,7 @@ impl ClientExchange {
         pages: &PagePool,
         now: Moment,
     ) -> Armed {
-        self.replenished = None;
+        self.due = None;
         let mut armed = Armed::All;
         for (_, account, netback) in clients.rings_from(0) {
             let room = uplink_room(netfront, account, netback, pages);
@@ -138,14 +138,15 @@ impl ClientExchange {
             if netback.arm(intake) != Ok(Wakeup::Armed) {
                 armed = Armed::NotAll;
             }
-            self.replenished = self.replenished.into_iter().chain(netback.deadline()).min();
+            self.due = self.due.into_iter().chain(netback.deadline()).min();
         }
         armed
     }
 
-    /// When a client that sent as much as it may is served again.
+    /// When there is something to do without an event, as of the last [`Self::arm`]: a client that has used up its
+    /// `rate=` may send again, or a frame has waited for a client for too long.
     pub fn deadline(&self) -> Option<Moment> {
-        self.replenished
+        self.due
     }
 }
 

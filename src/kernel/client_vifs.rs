@@ -84,7 +84,7 @@ pub struct ClientVifs {
 }
 
 impl ClientVifs {
-    /// Notes a change below [`BACKENDS`], at `path` (relative, as watched): devices appear and change.
+    /// Notes a change below `backend`, at `path` (relative, as watched): devices appear and change.
     pub fn backend_changed<X: Xen, R: StoreRing + 'static>(
         &mut self,
         path: &str,
@@ -139,7 +139,8 @@ impl ClientVifs {
         self.welcome(index, platform);
     }
 
-    /// Goes on with what replies and time allow; what XenStore did not do.
+    /// Goes on with what replies and time allow. Returns a failure of XenStore's that is to be reported, if there was
+    /// one.
     pub fn advance<X: Xen, R: StoreRing + 'static>(
         &mut self,
         news: News,
@@ -236,7 +237,7 @@ impl ClientVifs {
         cleared.err()
     }
 
-    /// Ends the connection of a client that broke the protocol; what XenStore did not do.
+    /// Ends the connection of a client that broke the protocol. Returns a failure of XenStore's that is to be reported.
     pub fn break_off<X: Xen, R: StoreRing + 'static>(
         &mut self,
         slot: ClientSlot,
@@ -247,7 +248,8 @@ impl ClientVifs {
         self.take_steps(usize::from(slot.0), steps, platform)
     }
 
-    /// Draws the conclusions from what a vif did.
+    /// Tells of what a vif did, and changes its slot and the owners accordingly. Returns a failure of XenStore as a
+    /// whole.
     fn take_steps<X: Xen, R: StoreRing + 'static>(
         &mut self,
         index: usize,
@@ -288,8 +290,8 @@ impl ClientVifs {
         Some(error)
     }
 
-    /// Makes room for what clients are to be told when the quota of nodes is used up: the toolstack's own nodes
-    /// count too, some 13 per client.
+    /// Removes nodes that nobody reads when our quota of XenStore nodes is used up, so that clients can be told
+    /// something again. The nodes that the toolstack made for us count as ours, some 13 per client.
     fn make_room<X: Xen, R: StoreRing + 'static>(&mut self, platform: &mut Platform<'_, X, R>) {
         if self.clearing.is_some() {
             return;

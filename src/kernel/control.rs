@@ -44,7 +44,7 @@ pub struct ControlPlane<R: StoreRing> {
     pub(super) held: DeferredPages,
     /// How often each client's nodes may be looked at.
     looks: LookLimit,
-    /// What happens.
+    /// What happened: for the console and for tests.
     pub(super) events: EventLog,
     silence: StoreSilence,
     health: StoreHealth,
@@ -101,8 +101,8 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         })
     }
 
-    /// Takes in what XenStore says, and goes on with all that it or time allows. After a request it is to be called
-    /// again.
+    /// Takes in what XenStore sent, and goes on with everything that replies or time allow. After
+    /// [`StoreWork::Requested`] it is to be called again, since work may be left.
     pub fn look<X: Xen>(&mut self, xen: &mut X, vifs: &mut Vifs, now: Moment) -> StoreWork {
         xen.take_pending(self.store_port);
         let work = match self.store.poll() {
@@ -117,17 +117,17 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             self.take_event(event, xen, vifs, now);
         }
         let mut news = if self.store.take_news() { News::Some } else { News::None };
-        // A change of nodes that were looked at often enough is for later.
+        // Nodes that changed, but whose domain has used up its looks (`LookLimit`), are not due yet.
         let due = self.deadline(vifs).is_some_and(|due| due <= now)
             || self.requests.is_due(now)
             || self.search.is_due(now)
             || vifs.clients.wants_scan(now);
         if news == News::None && !due {
-            // What an event made us ask may stay without a reply.
+            // An event may have made us send a request: from now on its reply may be overdue.
             self.look_for_silence(now);
             return work;
         }
-        // What was just done may be what somebody else waits for.
+        // A step that was just taken may be what another conversation waits for, such as the end of a transaction.
         loop {
             self.advance_clients(news, xen, vifs, now);
             self.advance_uplink(news, xen, vifs, now);
@@ -146,7 +146,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         }
         self.look_for_silence(now);
         self.events.advance(now);
-        // A port to sleep on is for the next round to see.
+        // There may be a new port to sleep on, which the next pass lists.
         StoreWork::Done
     }
 
@@ -218,7 +218,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         Platform { xen, store, now, looks, held, events }
     }
 
-    /// Says what XenStore did not do. That it has failed for good is said once.
+    /// Reports a failure of XenStore's. That XenStore as a whole has failed is reported once.
     pub(super) fn note(&mut self, failed: Option<StoreError>) {
         let Some(error) = failed else { return };
         let is_new = error.is_about_the_request()

@@ -50,7 +50,7 @@ impl DataPlane {
         }
     }
 
-    /// Does what the control plane has decided.
+    /// Applies the changes that the control plane has queued.
     pub fn apply(&mut self, changes: impl Iterator<Item = Change>, pages: &mut PagePool, now: Moment) {
         let mut network = UplinkNetwork::Known;
         for change in changes {
@@ -67,7 +67,7 @@ impl DataPlane {
                 Change::Rules(table, _) => self.engine.set_rules(*table, now),
                 Change::Quotas(quotas) => self.engine.set_quotas(quotas),
                 Change::UplinkPings(pings) => self.engine.set_uplink_pings(pings),
-                // The console's alone.
+                // Only the console is told of these.
                 Change::LogLevel(_) | Change::Refused(_) => {}
                 Change::Ownership(change) => self.change_owner(change, pages, now),
             }
@@ -94,12 +94,13 @@ impl DataPlane {
             Ownership::Gained(slot, address) => {
                 let account = self.engine.attach(slot, address, now);
                 if let Some(account) = account {
-                    // An account is an address's: what waits there was sent by whoever had that before.
+                    // An account belongs to an address: what still waits on it was sent by whoever had the address
+                    // before.
                     let mut context = EgressContext { egress: &mut self.egress, pages, now };
                     context.with_neighbours(|neighbours, output| neighbours.abandon(account, output));
                 }
                 let Some(vif) = self.egress.vifs.clients.vif(slot) else { return };
-                // Both as long as it is attached.
+                // Account and MTU both hold as long as the client is attached.
                 vif.charge_to(account.unwrap_or(Account::UPLINK));
                 if let Some(mtu) = vif.directory().words().mtu() {
                     self.engine.set_mtu(Side::Client(slot), mtu);
@@ -122,8 +123,8 @@ impl DataPlane {
         ports.extend(self.egress.vifs.clients.rings().flat_map(|(_, netback)| netback.channels().ports()));
     }
 
-    /// Takes what the uplink received, for [`Self::judge_received`]. If the backend broke the protocol, what came
-    /// before that is taken.
+    /// Takes the frames that the uplink received, for [`Self::judge_received`]. If the backend broke the protocol,
+    /// those that came before that are taken.
     pub fn receive_from_uplink<X: Xen>(&mut self, xen: &mut X) -> Received {
         let Some(device) = self.egress.vifs.uplink.as_mut() else { return Received::NOTHING };
         let mac = device.mac();
@@ -157,7 +158,7 @@ impl DataPlane {
         }
     }
 
-    /// Moves packets between the clients' rings and our pages. Returns who broke the protocol.
+    /// Moves packets between the clients' rings and our pages. Returns the clients that broke the protocol.
     pub fn exchange_with_clients<X: Xen>(
         &mut self,
         xen: &mut X,
@@ -197,7 +198,7 @@ impl DataPlane {
             EtherType::Ipv4 if vif.identity().mac() != Some(header.source) => {
                 context.drop_frame(frame, DropReason::SpoofedMac);
             }
-            // Its IPv4 source is the engine's to judge, which knows it by its address.
+            // The IPv4 source is checked by the engine, which knows the client's address.
             EtherType::Ipv4 => self.engine.outbound(now, slot, frame, &mut context),
             EtherType::Arp => {
                 let request = Arp::read(frame.head().get(HEADER_BYTES..).unwrap_or_default());

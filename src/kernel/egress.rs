@@ -23,7 +23,7 @@ use core::net::Ipv4Addr;
 /// The Ethernet address that every client sees as its gateway's: the one that Xen's backends use.
 pub const GATEWAY_MAC: Mac = Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
 
-// What the firewall itself has to say waits for next hops on the uplink's account: beside it there are pages for questions.
+// Our own packets that wait for next hops are on the uplink's account: they must leave pages for ARP requests.
 const _: () = assert!(waiting::PAGES.per_account <= OWN_PAGES * 3 / 4);
 
 /// The vifs, and what is needed to send through them.
@@ -32,7 +32,7 @@ pub struct Egress {
     pub vifs: Vifs,
     /// Who is where on the uplink.
     pub neighbours: Neighbours<Frame>,
-    /// Addresses on the uplink; without, nothing goes there. As the control plane has told.
+    /// Our address and the gateway on the uplink, as the control plane last told. `None`: nothing goes there.
     route: Option<UplinkRoute>,
     /// Frames whose next hop does not answer: the engine is to tell their senders.
     pub undeliverable: Vec<Frame>,
@@ -69,9 +69,9 @@ fn gateway_of(route: Option<UplinkRoute>) -> Ipv4Addr {
     route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.gateway())
 }
 
-/// The egress together with what sending takes now.
+/// The egress together with the pages and the time that sending needs.
 pub struct EgressContext<'a> {
-    /// The vifs.
+    /// The vifs, and what is needed to send through them.
     pub egress: &'a mut Egress,
     /// Where frames' pages come from and go back to.
     pub pages: &'a mut PagePool,
@@ -80,7 +80,7 @@ pub struct EgressContext<'a> {
 }
 
 impl EgressContext<'_> {
-    /// Gives up on a frame.
+    /// Drops a frame: counts why, and gives its pages back.
     pub fn drop_frame(&mut self, frame: Frame, why: DropReason) {
         self.egress.drops.count(why);
         frame.release(self.pages);
@@ -93,7 +93,7 @@ impl EgressContext<'_> {
         let Some((mac, netback)) = target else { return self.drop_frame(frame, DropReason::NoClient) };
         let header = Header { destination: mac, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 };
         let takes = netback.features().accept(frame.offload());
-        // What it is segmented into is on its account.
+        // The segments are charged to the account that the frame is on, which is to be the receiver's.
         if takes == Support::No && frame.recharge(netback.charges().waiting(), self.pages) == Complete::No {
             return netback.refuse(frame, self.pages);
         }
@@ -156,7 +156,8 @@ impl EgressContext<'_> {
         }
     }
 
-    /// On whose accounts a packet of our own to `to` is: its page, and its turn.
+    /// Who pays for a packet of our own to `to`: for its page an account of the pool, for its turn in a queue an
+    /// account of the engine.
     fn payer_of_answer(&mut self, to: Side) -> Option<(Charge, Account)> {
         let Side::Client(slot) = to else { return Some((Charge::OWN, Account::UPLINK)) };
         let vif = self.egress.vifs.clients.vif(slot)?;
@@ -164,7 +165,7 @@ impl EgressContext<'_> {
         Some((vif.netback()?.charges().waiting(), account))
     }
 
-    /// Tells the uplink's network where our address is.
+    /// Tells the uplink's network where our address is, by gratuitous ARP (RFC 5227 section 3).
     pub fn announce_address(&mut self) {
         let Egress { vifs, route, .. } = &*self.egress;
         if let (Some(uplink), Some(route)) = (&vifs.uplink, route) {
@@ -210,7 +211,7 @@ impl Output<Frame> for EgressContext<'_> {
     }
 
     fn fragment(&mut self, to: Side, mut frame: Frame, ip: &Ipv4, mtu: u16) {
-        // Nobody can complete a checksum who gets only pieces.
+        // A receiver that gets only pieces cannot complete a blank checksum.
         frame.complete_checksum();
         let Ok(pieces) = fragmentation::fragments(frame.header(), ip, mtu) else {
             return self.drop_frame(frame, DropReason::TooBig);
@@ -249,7 +250,7 @@ fn transmit(vifs: &mut Vifs, mac: Mac, frame: Frame, pages: &mut PagePool, drops
     }
 }
 
-/// Segments a frame for a receiver that cannot.
+/// Segments a frame for a receiver that cannot do it, and hands each segment to `send`.
 fn segment(
     mut frame: Frame,
     pages: &mut PagePool,
@@ -262,7 +263,7 @@ fn segment(
     frame.release(pages);
 }
 
-/// What the neighbour table has done, and what that takes.
+/// Does what the neighbour table asks for, with all that this takes.
 struct Outgoing<'a> {
     vifs: &'a mut Vifs,
     route: &'a Option<UplinkRoute>,
@@ -289,7 +290,7 @@ impl NeighbourOutput<Frame> for Outgoing<'_> {
             target,
         };
         let sent = |client| self.vifs.clients.rings_on(client).map(|netback| netback.charges().sent());
-        // A client that has left has nothing to wait for.
+        // Nothing of a client that has left waits.
         let Some(payer) = payer_of_question(asker, sent) else { return Solicited::No };
         match send_arp(self.vifs, &arp, Mac::BROADCAST, payer, self.pages, self.drops) {
             Complete::Yes => Solicited::Yes,
@@ -309,8 +310,8 @@ impl NeighbourOutput<Frame> for Outgoing<'_> {
     }
 }
 
-/// On whose accounts a question is for whoever wants to know: its page, and its turn. `sent` says on what a client pays
-/// for what it sends.
+/// Who pays for an ARP request that `asker` causes: for its page an account of the pool, for its turn in a queue an
+/// account of the engine. `sent` gives the pool's account for what a client sends; `None` if the client has left.
 fn payer_of_question(
     asker: Account,
     sent: impl FnOnce(Account) -> Option<Charge>,
@@ -319,7 +320,7 @@ fn payer_of_question(
     Some((charge, asker))
 }
 
-/// Sends an ARP packet; its page and its turn are on those accounts.
+/// Sends an ARP packet to the uplink: `charge` pays for its page, `account` for its turn in the queue.
 fn send_arp(
     vifs: &mut Vifs,
     arp: &Arp,

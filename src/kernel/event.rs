@@ -1,4 +1,4 @@
-//! What happens, as values: for the console ([`super::event_log`]), and to look at.
+//! What happens, as values: for the console ([`super::event_log`]) and for tests.
 
 use super::requests::UnknownRequest;
 use crate::base::side::ClientSlot;
@@ -42,11 +42,12 @@ pub enum Event {
     UplinkPingsChanged(UplinkPings),
     /// How much is said on the console.
     LogLevelChanged(LevelFilter),
-    /// An address that was set cannot be; what was configured stays. One of the device's is not in effect.
+    /// An address that was set cannot be used: the one that was configured before stays in effect, or, if it is the
+    /// device's, the configured one.
     AddressRefused(RefusedAddress),
-    /// XenStore.
+    /// Our connection to XenStore.
     Store(StoreEvent),
-    /// A request of the toolstack's that is not obeyed.
+    /// Something about requests of the toolstack that does not work.
     RequestRefused(UnknownRequest),
 }
 
@@ -62,13 +63,12 @@ pub enum StoreEvent {
     },
     /// Replies have come promptly for a minute.
     Prompt,
-    /// It did not do something, or has failed for good.
+    /// XenStore refused a request, or has failed as a whole.
     Failed(StoreError),
 }
 
 impl Event {
-    /// What a change of the configuration or of a client's address is; of the uplink's connection the vif's own event
-    /// tells.
+    /// The event that tells of a change. `None` for the uplink's connection, of which the vif's own event tells.
     pub fn of(change: &Change) -> Option<Self> {
         Some(match change {
             Change::Route { from, to } => Self::RouteChanged { from: *from, to: *to },

@@ -13,10 +13,10 @@ use core::fmt;
 use core::time::Duration;
 use log::{Level, LevelFilter};
 
-/// Lines about one domain in one [`WINDOW`].
+/// Lines about one domain in one `WINDOW`.
 const LINES: u32 = 10;
 
-/// How long lines are counted before they may be as many again, and what was left out is said.
+/// How long lines are counted. Then as many are allowed again, and the number of those left out is said.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Takes a line of the console.
@@ -28,7 +28,7 @@ pub struct EventLog {
     budgets: PerDomain<LineBudget>,
     happened: Vec<Event>,
     now: Moment,
-    /// When XenStore's quota was last found to be used up, which every client that is to be told something finds.
+    /// When XenStore's quota was last found to be used up. Every client whose nodes are to be written finds that.
     quota_used_up: Option<Moment>,
 }
 
@@ -54,13 +54,14 @@ impl EventLog {
         &self.happened
     }
 
-    /// Writes down what happened. About a client only so much is written in a minute; that XenStore's quota is used up once,
-    /// until it has sufficed for a minute.
+    /// Writes an event to the console and keeps it. About one domain at most `LINES` are written in a `WINDOW`;
+    /// that XenStore's quota is used up is written once, and again after a `WINDOW` in which it was not found so.
     pub fn note(&mut self, event: Event) {
         self.note_to(event, log::max_level(), &mut line);
     }
 
-    /// The same, by `say`, where lines up to `shown` are looked at: others are not counted.
+    /// As [`Self::note`], with `say` in place of the console. Lines about a domain that are less urgent than `shown`
+    /// are neither written nor counted.
     fn note_to(&mut self, event: Event, shown: LevelFilter, say: &mut Say<'_>) {
         match &event {
             Event::Vif(VifEvent::Client(id, _)) => tell(&event, &mut |level, line| {
@@ -131,7 +132,7 @@ impl LineBudget {
         (self.left_out > 0).then(|| self.window + WINDOW)
     }
 
-    /// Begins to count lines anew, and says how many were left out: to whoever would have seen the most urgent of them.
+    /// Begins to count lines anew, and says how many were left out, on the level of the most urgent of them.
     fn open_window(&mut self, domain: DomainId, now: Moment, say: &mut Say<'_>) {
         let (domain, left_out) = (domain.0, self.left_out);
         if left_out > 0 {
@@ -158,7 +159,7 @@ pub fn line(level: Level, line: fmt::Arguments<'_>) {
     log::log!(level, "{line}");
 }
 
-/// Words an event, in no line, one or several.
+/// Puts an event into words: no line, one, or several.
 fn tell(event: &Event, say: &mut Say<'_>) {
     match event {
         Event::Vif(VifEvent::Client(id, event)) => tell_client(*id, event, say),

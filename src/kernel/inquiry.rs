@@ -1,5 +1,5 @@
-//! Something that XenStore is asked when it may have changed, and again a second after that failed: nothing else may ever
-//! announce it.
+//! A question to XenStore, asked when its answer may have changed, and again a second after a failure that may pass: no
+//! event need ever announce that it has passed.
 
 use crate::base::time::Moment;
 use crate::store::{Job, StoreError};
@@ -7,7 +7,7 @@ use crate::vif::lifecycle::RETRY_AFTER;
 use core::future::Future;
 use core::task::Poll;
 
-/// What is asked, one conversation at a time.
+/// Such a question, asked by one conversation at a time.
 #[derive(Debug)]
 pub(super) struct Inquiry<T> {
     /// The conversation that goes on.

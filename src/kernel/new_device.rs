@@ -12,12 +12,12 @@ use alloc::string::String;
 #[derive(Debug)]
 pub(super) struct NewDevice {
     id: DeviceId,
-    /// Of the watch on the frontend's state.
+    /// Token of the watch on the frontend's state.
     token: String,
     /// Whether it is offered an event channel per ring.
     split: Support,
     reading: Inquiry<BackendDirectory>,
-    /// It changed meanwhile: if it was not there yet, it may be now.
+    /// A change was announced while the device was being read: if it was not there yet, it may be there now.
     pub(super) stale: bool,
 }
 
@@ -39,7 +39,7 @@ impl NewDevice {
         self.reading.is_due(now)
     }
 
-    /// When it has.
+    /// When [`Self::is_due`] becomes true.
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.reading.deadline()
     }

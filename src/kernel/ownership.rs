@@ -1,7 +1,7 @@
 //! Which client owns an address: of several connected vifs with the same one, the newest domain's.
 //!
-//! A virtual machine with a device model domain has two vifs with one address, and a clone may be given the address
-//! of its original. Domain numbers rise, so the highest is the newest.
+//! A virtual machine with a device model domain has two vifs with one address, and a clone may be given the address of
+//! its original. Xen gives out rising domain numbers, so the highest is the newest, unless they have wrapped meanwhile.
 
 use crate::base::side::ClientSlot;
 use crate::config::change::Ownership;
@@ -33,7 +33,7 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// The client on `slot` has connected. A claim of that slot that is not withdrawn yet is so first.
+    /// The client on `slot` has connected. A claim that the slot still has is withdrawn first.
     pub fn claim(&mut self, slot: ClientSlot, id: DeviceId, address: Ipv4Addr, changes: &mut Vec<Ownership>) {
         self.withdraw(slot, changes);
         self.claims.push(Claim { slot, id, address, role: Role::Waits });

@@ -1,4 +1,4 @@
-//! What the firewall says of itself when it is asked (`xl sysrq`): what passed, and what it holds.
+//! What the firewall reports of itself when it is asked (`xl sysrq`): what passed, and what it holds.
 
 use super::client_exchange::CopiesRun;
 use super::event_log;
@@ -108,8 +108,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         );
     }
 
-    /// Says on the console what is held of others and lent to them: the same before and after any number of
-    /// connections. And what has the pages that are not free, which changes with every packet.
+    /// Says on the console what is held of other domains and lent to them, which is the same before and after any
+    /// number of connections; and what holds the pages that are not free, which changes with every packet.
     pub(super) fn report_balance(&mut self) {
         let Holdings { grants, mappings, ports } = self.xen.holdings();
         let (watches, clients) = (self.control.store.watches(), self.data.egress.vifs.clients.vifs().count());
@@ -138,7 +138,8 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         self.data.egress.vifs.clients.rings().map(|(_, netback)| netback.charges()).collect()
     }
 
-    /// The clients that are attached: their addresses, and on whose account it is what they send. To look at.
+    /// The addresses of the clients that are attached, each with the account that pays for what the client sends. For
+    /// the simulation.
     pub fn accounts(&mut self) -> Vec<(Ipv4Addr, Account)> {
         let vifs = self.data.egress.vifs.clients.vifs();
         let all = vifs.filter_map(|(_, vif)| Some((vif.identity().address()?, vif.account())));
@@ -151,7 +152,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         netfront.into_iter().flat_map(|netfront| netfront.oldest())
     }
 
-    /// What holds the pages that are not free. Every one is counted where it is.
+    /// What holds the pages that are not free. Every page is counted where it is, not from the accounts.
     pub fn holders(&mut self) -> Holders {
         let mut holders = Holders { kept: self.control.held.len(), ..Holders::default() };
         // Given up when the uplink was connected anew: their senders are told in the next pass.

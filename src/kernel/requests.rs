@@ -15,7 +15,7 @@ pub const REQUESTS: &str = "control";
 const SHUTDOWN: &str = "control/shutdown";
 const SYSRQ: &str = "control/sysrq";
 
-/// Which requests are obeyed: some toolstacks refuse to ask otherwise. We cannot be suspended; a pause does as well.
+/// Which requests we obey: some toolstacks make no others. We cannot be suspended; `xl pause` serves as well.
 const FEATURES: [(&str, u8); 3] =
     [("control/feature-poweroff", 1), ("control/feature-reboot", 1), ("control/feature-suspend", 0)];
 
@@ -41,14 +41,15 @@ pub struct TakenRequest {
     pub unacknowledged: Option<StoreError>,
 }
 
-/// A request that is not obeyed.
+/// Something about requests that does not work, to be said on the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownRequest {
     /// What `control/shutdown` held.
     Shutdown(String),
     /// What `control/sysrq` held.
     SysRq(String),
-    /// The toolstack does not let us say that we obey this one. It is obeyed all the same.
+    /// XenStore does not let us write this node, which says whether we obey a request. What we do is the same without
+    /// it.
     Feature(&'static str, StoreError),
 }
 
@@ -103,8 +104,8 @@ async fn take_request<R: StoreRing>(store: Store<R>) -> Result<Option<TakenReque
     }
 }
 
-/// Reads a request and empties its node, in one step: one that comes meanwhile is not lost. What was read comes back also
-/// when the node can never be emptied, and why that is.
+/// Reads a request and empties its node in one transaction, so that one that comes meanwhile is not lost. If the node
+/// can never be emptied, the request comes back all the same, with the reason.
 async fn take<R: StoreRing>(
     store: &Store<R>,
     node: &str,
@@ -141,12 +142,12 @@ impl Requests {
         self.reading.is_due(now)
     }
 
-    /// When it has, if nothing happens before.
+    /// When [`Self::is_due`] becomes true, if no change is announced before.
     pub fn deadline(&self) -> Option<Moment> {
         self.reading.deadline()
     }
 
-    /// The next request as far as XenStore has answered; asks for more.
+    /// The next request, if XenStore has answered. As long as the nodes change, they are read again.
     ///
     /// # Errors
     /// Those of XenStore, each once while it lasts; the nodes are read again a second later.

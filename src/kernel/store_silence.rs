@@ -23,8 +23,8 @@ pub(super) struct StoreSilence {
 }
 
 impl StoreSilence {
-    /// Looks at how many requests are unanswered now, and how many `replies` there were since boot; says how things stand
-    /// when that is too long, or is over.
+    /// Looks at the requests that are unanswered. Returns an event when a reply has become overdue, and when replies
+    /// have been prompt again for long enough.
     pub(super) fn look<R: StoreRing>(&mut self, now: Moment, store: &Store<R>) -> Option<StoreEvent> {
         Some(match self.note(now, store.unanswered(), store.replies())? {
             Reached::Slow(waited) => {
@@ -35,7 +35,7 @@ impl StoreSilence {
         })
     }
 
-    /// Notes that; what is to be said now, if anything.
+    /// As [`Self::look`], given how many requests are unanswered, and how many `replies` there were since boot.
     fn note(&mut self, now: Moment, unanswered: usize, replies: u64) -> Option<Reached> {
         let waited = self.since.map_or(Duration::ZERO, |since| now.since(since));
         let mut say = None;

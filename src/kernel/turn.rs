@@ -70,8 +70,8 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         }
     }
 
-    /// One turn of the loop: a round over the rings, a look at XenStore, and sleep if there was nothing to do.
-    /// Says when the toolstack asks for the end.
+    /// One turn of the loop: a pass over the rings, a look at XenStore, and sleep if there was nothing to do. Returns a
+    /// reason when the toolstack asks for the domain's end.
     pub fn turn(&mut self) -> Option<Shutdown> {
         let now = self.now;
         self.control.events.begin_turn(now);
@@ -135,14 +135,14 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         &self.data.egress
     }
 
-    /// One round over everything that can carry packets.
+    /// One pass over everything that can carry packets.
     fn pass(&mut self, now: Moment) {
         self.stats.passes += 1;
         let Self { xen, control, data, .. } = self;
         if !control.changes.is_empty() {
             data.apply(control.take_changes(), xen.pages(), now);
         }
-        // After the steps that bring new ports.
+        // After everything that may have brought new ports.
         self.clear_events();
 
         let Self { xen, control, data, .. } = self;
@@ -159,8 +159,8 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         data.send_to_uplink(xen);
     }
 
-    /// Forgets the events that announced what this pass is about to find: what comes later announces itself
-    /// again. Lists the ports to sleep on.
+    /// Clears the pending bits of all rings: this pass finds what they announced, and what comes later sets them again.
+    /// Lists the ports to sleep on.
     fn clear_events(&mut self) {
         self.ports.clear();
         self.data.list_ports(&mut self.ports);
@@ -170,7 +170,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         self.ports.push(self.control.store_port);
     }
 
-    /// Asks every ring to wake us; says no if one has something already.
+    /// Asks every ring to wake us. False if one has something already, or something is left for the next pass.
     fn may_sleep(&mut self, now: Moment) -> bool {
         let armed = self.data.arm(self.xen.pages(), now);
         // What a connection that was broken off has left to tell is for the next pass.

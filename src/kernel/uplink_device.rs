@@ -40,7 +40,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         self.find_uplink(xen, vifs, now);
     }
 
-    /// Draws the conclusions from what the uplink did.
+    /// Tells of what the uplink did, and queues the changes that follow.
     fn uplink_took_steps(&mut self, steps: UplinkSteps, vifs: &mut Vifs) {
         match steps.change {
             LinkChange::None => {}
@@ -113,7 +113,8 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     /// Notes the address that the toolstack gave the device, if it did.
     fn take_device_address(&mut self, vifs: &Vifs) {
         let given = vifs.uplink.as_ref().and_then(Uplink::address);
-        // The node lies in the backend's directory: a client's address is not believed.
+        // The node lies in the backend's directory, which the backend can write: an address of a client's is not
+        // believed.
         let given = given.filter(|&given| !vifs.clients.owns(given));
         self.live.set_device_address(given, &mut self.changes);
     }

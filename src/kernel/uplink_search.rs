@@ -17,7 +17,7 @@ pub(super) const UPLINK: &str = "uplink";
 pub(super) struct Listing {
     pub(super) devices: Vec<u32>,
     pub(super) found: Option<FrontendDirectory>,
-    /// Why those before it cannot. It says nothing of one that XenStore was too busy to read.
+    /// The devices before it that cannot be used, and why. Without those that XenStore was too busy to read.
     pub(super) unusable: Vec<(u32, StoreError)>,
 }
 
@@ -25,7 +25,7 @@ impl Listing {
     /// Lists the devices; with [`Need::Uplink`] the first that can be used is taken.
     ///
     /// # Errors
-    /// When none was found: the first failure that may pass. Those that say that XenStore itself fails, in any case.
+    /// If no device can be used, the first failure that may pass. In any case those of XenStore as a whole.
     async fn read<R: StoreRing>(need: Need, store: Store<R>) -> Result<Self, StoreError> {
         let mut devices: Vec<u32> = directory_or_empty(&store, frontend_directory::DEVICES)
             .await?
@@ -44,7 +44,7 @@ impl Listing {
                 // It went away, or is still being made: another event will tell.
                 Err(StoreError::NoEntry) => {}
                 Err(error) if !error.is_about_the_request() => return Err(error),
-                // The devices behind it do as well meanwhile.
+                // Meanwhile a device behind it may serve.
                 Err(error) if error.is_transient() => trouble = trouble.or(Some(error)),
                 Err(error) => unusable.push((device, error)),
             }
@@ -84,7 +84,7 @@ impl UplinkSearch {
         self.listing.is_due(now)
     }
 
-    /// When it has, if nothing happens before.
+    /// When [`Self::is_due`] becomes true, if no change is announced before.
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.listing.deadline()
     }

@@ -1,4 +1,4 @@
-//! The vifs that there are: whoever moves packets uses their rings, whoever talks to XenStore leads their lives.
+//! All vifs. The data plane uses their rings; the control plane leads their lives in XenStore.
 
 use super::client_vifs::ClientVifs;
 use crate::vif::netfront::Netfront;
@@ -7,7 +7,7 @@ use crate::vif::uplink::Uplink;
 /// Every vif.
 #[derive(Debug, Default)]
 pub struct Vifs {
-    /// The way out, while there is a device for it.
+    /// Our vif on the uplink, while there is a device for it.
     pub uplink: Option<Uplink>,
     /// The clients.
     pub clients: ClientVifs,

@@ -65,6 +65,6 @@ pub enum Want {
 pub struct MappingLimits {
     /// In all.
     pub mappings: u32,
-    /// Ports of one protocol that one client may hold, those in quarantine included.
+    /// Ports of one pool that one client may hold, those in quarantine included.
     pub ports_per_client: u32,
 }

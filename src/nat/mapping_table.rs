@@ -37,7 +37,9 @@ pub struct Mappings {
     hasher: SipHasher13,
     prf: Prf,
     pools: Box<[Pool]>,
+    /// Who holds how many ports, per pool.
     shares: Box<[Share]>,
+    /// Who holds how many mappings.
     records: Share,
     reserved: Reserved,
     own_ports: RangeInclusive<u16>,
@@ -119,8 +121,8 @@ impl Mappings {
         self.records.set_membership(account, member);
     }
 
-    /// Changes how many ports of one protocol one client may hold. Whoever holds more keeps them: to see to that it holds
-    /// less is the caller's, who can end the flows that use them.
+    /// Changes how many ports of one pool one client may hold. Whoever holds more keeps them: it is up to the caller to
+    /// end the flows that use them.
     pub fn set_ports_per_client(&mut self, ports: u32) {
         for (share, kind) in self.shares.iter_mut().zip(PoolKind::ALL) {
             share.set_caps(cap(kind, ports));

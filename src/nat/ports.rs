@@ -132,7 +132,7 @@ impl Pool {
     }
 }
 
-/// Ports that must not be taken from the pools of TCP and of UDP.
+/// Ports that must not be taken from the pools, by protocol.
 pub struct Reserved {
     tcp: PortSet,
     udp: PortSet,

@@ -1,8 +1,9 @@
 //! The packet that an ICMP error quotes: read with suspicion, and translated like the packet it was.
 //!
 //! RFC 5508 section 7: the quoted packet's addresses, port and sums are changed as the flow's own were, in
-//! the other direction. However little is quoted beyond the first eight layer-4 bytes is left as it is,
-//! RFC 4884 extensions included, and the layer-4 sum of the quote is never verified (REQ-3c).
+//! the other direction. Of what is quoted beyond the first eight layer-4 bytes only TCP's checksum is changed, if it is
+//! there; all else is left as it is, RFC 4884 extensions included. The layer-4 sum of the quote is never verified
+//! (REQ-3c).
 //!
 //! Its header's sum is (REQ-3a), but some routers quote a packet as it lies in their memory, with that sum zeroed for
 //! whoever was to send it on. Zero is taken for no sum (conformance I-16): dropping the "fragmentation needed" of such

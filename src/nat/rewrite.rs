@@ -1,4 +1,5 @@
-//! Headers rewritten in place: only addresses, ports, TTL, identification and the sums that cover them change.
+//! Headers rewritten in place: only addresses, ports, TTL, identification and the sums that cover them change, and the
+//! type of a ping that is answered.
 //!
 //! Every sum is changed by the difference (RFC 1624), so it stays exactly as right or wrong as it came. A
 //! blank checksum (Xen `csum_blank`) holds the pseudo-header's sum, so only the address change goes into it.

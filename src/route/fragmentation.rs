@@ -1,6 +1,7 @@
 //! Cutting a packet into fragments (RFC 791 section 3.2): a plan, which the packet's owner carries out.
 //!
-//! The payload is somewhere else, so a piece is a new header and a range of bytes of the old packet.
+//! Only the packet's header is at hand here, so a fragment is planned as a new header and a range of the packet's
+//! bytes.
 
 use core::ops::Range;
 
@@ -121,9 +122,9 @@ impl Iterator for Fragmenter {
             Part::Last { offset_bytes } => (usize::from(offset_bytes), false),
         };
         let more = own_more || !is_last;
-        let offset_words = (offset + payload.start - start) / 8;
+        let offset_units = (offset + payload.start - start) / 8;
         put_u16(&mut header, ipv4::at::TOTAL_BYTES, (header_bytes + length) as u16);
-        put_u16(&mut header, ipv4::at::FRAGMENT, offset_words as u16 | if more { 0x2000 } else { 0 });
+        put_u16(&mut header, ipv4::at::FRAGMENT, offset_units as u16 | if more { 0x2000 } else { 0 });
         put_u16(&mut header, ipv4::at::CHECKSUM, 0);
         let sum = checksum::of(header.get(..header_bytes).unwrap_or(&header));
         put_u16(&mut header, ipv4::at::CHECKSUM, sum);

@@ -1,13 +1,13 @@
 //! Neighbours on the uplink: from next hop to Ethernet address, by ARP (RFC 826, RFC 1122 section 2.3.2).
 //!
-//! Pure: what is to be sent goes to an [`NeighbourOutput`]. A hop is asked for once a second while there are packets for it;
-//! after three questions without an answer those that wait are given up. A question that could not be sent counts as not
-//! asked: it is asked with the next packet. Only hops that are in use are listened to: nothing that is heard makes an
-//! entry.
+//! Pure: what is to be sent goes to a [`NeighbourOutput`]. A question is an ARP request. A hop is asked for once a
+//! second while there are packets for it; after three questions without an answer the packets that wait are given up. A
+//! question that could not be sent counts as not asked: it is asked with the next packet. Only hops that are in use are
+//! listened to: nothing that is heard makes an entry.
 //!
 //! What packets cause is on their senders' accounts and bounded there: questions and their pages, hops that have not
-//! answered ([`silent`]), packets that wait ([`waiting`]). Hops that answered have a room of their own, which silent ones
-//! never take.
+//! answered ([`silent`]), packets that wait ([`waiting`]). Hops that answered have a room of their own, which silent
+//! ones never take.
 //!
 //! The gateway is special. It has its place before anybody asks for it, and no client pays for its questions. When it
 //! does not answer, the address of every Xen backend is used, because some backends forward without speaking ARP; it is
@@ -35,7 +35,7 @@ use crate::tables::share::Account;
 use crate::wire::ethernet::Mac;
 use core::net::Ipv4Addr;
 
-/// Hops that answered: of one account as many as of all, while others do not want the room.
+/// Bounds of the hops that answered: one account may have all of them while others do not want the room.
 const KNOWN: Bounds = Bounds { total: 512, per_account: 512 };
 /// On whose account the gateway is asked for.
 const GATEWAY_ASKER: Account = Account::UPLINK;
@@ -55,12 +55,12 @@ pub enum NeighbourEffect<P> {
     Abandoned(P),
 }
 
-/// Where that goes.
+/// Carries out what the neighbour table asks for.
 pub trait NeighbourOutput<P> {
     /// Broadcasts a question for `hop` on the account of `asker`; says whether it could.
     fn ask(&mut self, hop: Ipv4Addr, asker: Account) -> Solicited;
 
-    /// Does with a packet what it says.
+    /// Does with a packet what `event` says.
     fn emit(&mut self, event: NeighbourEffect<P>);
 }
 
@@ -82,7 +82,7 @@ enum State {
     Bound(Binding),
 }
 
-/// A hop that there is nothing to do about until then.
+/// A hop whose Ethernet address is known, and about which there is nothing to ask before `until`.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     hop: Ipv4Addr,
@@ -196,7 +196,8 @@ impl<P: Charged> Neighbours<P> {
         waiting.join(silent::line(place), packet, |packet| output.emit(NeighbourEffect::Displaced(packet)));
     }
 
-    /// Takes in an ARP packet, whatever its opcode: `address` says it is at `mac`. Nothing, unless that is a hop in use.
+    /// Takes in an ARP packet, whatever its opcode: it says that `address` is at `mac`. Without effect unless that
+    /// address is a hop in use.
     pub fn learn(
         &mut self,
         address: Ipv4Addr,
@@ -218,7 +219,7 @@ impl<P: Charged> Neighbours<P> {
         while let Some((account, line, silence)) = self.silent.found(address) {
             if core::mem::replace(&mut is_new, false) {
                 let binding = Binding::heard(mac, claim, silence.asked, now);
-                // Whichever hop made room for it, if any, is not used any more.
+                // The hop that made room for it, if any, may be the one that `last` remembers.
                 self.known.insert(account, address, binding, |_| self.last = None);
             }
             self.send_waiting(line, mac, output);

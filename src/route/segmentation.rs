@@ -5,8 +5,7 @@
 //! of the segments say follows RFC 9293: sequence numbers count on, FIN and PSH belong to the last one, CWR
 //! (RFC 3168) to the first, and identifications count on. Checksums are left blank, as the large packet's was.
 //!
-//! What is asked of a packet on its way, whether it fits and how many it is, is asked of its segments
-//! ([`Segmented`]).
+//! Whether such a packet fits the MTU, and as how many packets it counts, is decided by its segments ([`Segmented`]).
 
 use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
@@ -49,8 +48,8 @@ impl Segmented {
         self.payload_bytes.div_ceil(self.segment_bytes.get()).max(1)
     }
 
-    /// The same in segments small enough for `mtu`; `None` when those would be smaller than any that are made. For TCP
-    /// it is all the same: each segment says which part of the stream it is.
+    /// The same packet in segments small enough for `mtu`; `None` when they would be smaller than [`LEAST_SEGMENT`].
+    /// TCP does not mind smaller ones: each segment says which part of the stream it is.
     pub fn within(self, mtu: u16) -> Option<Segmented> {
         if self.largest_bytes() <= mtu {
             return Some(self);

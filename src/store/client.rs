@@ -1,4 +1,4 @@
-//! The XenStore client: what can be asked, each question a future that is ready when its reply has come.
+//! The XenStore client: each request is a future that is ready when its reply has come.
 
 use super::connection::{Connection, Polled, Ticket, without_nul};
 use super::error::StoreError;
@@ -18,7 +18,7 @@ use core::task::{Context, Poll, Waker};
 /// How often a transaction is tried before it is given up.
 pub const TRANSACTION_ATTEMPTS: usize = 16;
 
-/// Times a waiting call may be woken without its reply being there.
+/// How often [`Store::wait_for`] may look for its end before it gives up.
 const MAX_WAKES: usize = 4096;
 
 /// The way to XenStore; copies of it are the same connection.
@@ -40,7 +40,7 @@ impl<R: StoreRing> Store<R> {
         Self(Rc::new(RefCell::new(Connection::new(ring))))
     }
 
-    /// Never across an await: nobody else has it when it is asked for.
+    /// The connection, borrowed. The borrow must end before the next await: other conversations borrow it, too.
     fn connection(&self) -> RefMut<'_, Connection<R>> {
         self.0.borrow_mut()
     }
@@ -169,7 +169,7 @@ impl<R: StoreRing> Store<R> {
             if let Poll::Ready(end) = conversation.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return end;
             }
-            // What is broken ends the conversation at its next step.
+            // An error here has broken the connection, which ends the conversation at its next step.
             if self.poll() == Ok(Polled::Drained) && !self.take_news() {
                 self.connection().ring.wait()?;
             }

@@ -126,7 +126,8 @@ impl<R: StoreRing> Connection<R> {
         self.unanswered() >= MAX_UNANSWERED
     }
 
-    /// Whether something has happened since the last call that a conversation may wait for.
+    /// Whether something has happened since the last call that a conversation may wait for: a reply, or the end of a
+    /// transaction.
     pub fn take_news(&mut self) -> bool {
         core::mem::take(&mut self.news)
     }

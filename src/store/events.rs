@@ -1,7 +1,7 @@
 //! Watch events that nobody has looked at yet: bounded, coalesced, fair.
 //!
-//! A watch event carries no value: its reader looks at the tree as it is then. So the same path is worth
-//! waiting once, and a watch with many changed paths below it is worth one event at its own path: "look at
+//! A watch event carries no value: its reader looks at the tree as it is then. So a path waits once, however often it
+//! changes, and many changed paths below one watch are replaced by one event at the watched path: "look at
 //! everything below". Each watch has its own place and they take turns, so a client that changes its keys
 //! as fast as it can neither costs memory nor delays the events of others (XSA-349).
 
@@ -24,7 +24,7 @@ pub struct WatchEvent {
 }
 
 #[derive(Debug)]
-enum ReadinessWait {
+enum ChangedPaths {
     /// These paths, none of them the watched one.
     Paths(Vec<String>),
     /// The watched path, and so everything below it.
@@ -35,7 +35,7 @@ enum ReadinessWait {
 struct WatchEntry {
     path: String,
     token: String,
-    waiting: ReadinessWait,
+    waiting: ChangedPaths,
 }
 
 /// Whether a token was free.
@@ -61,7 +61,7 @@ impl EventQueue {
         if self.watches.iter().any(|watch| watch.token == token) {
             return Added::TokenTaken;
         }
-        let waiting = ReadinessWait::Paths(Vec::new());
+        let waiting = ChangedPaths::Paths(Vec::new());
         self.watches.push(WatchEntry { path: path.into(), token: token.into(), waiting });
         Added::Yes
     }
@@ -81,7 +81,7 @@ impl EventQueue {
         let Some(watch) = self.watches.iter_mut().find(|watch| watch.token == token) else {
             return;
         };
-        let ReadinessWait::Paths(paths) = &mut watch.waiting else {
+        let ChangedPaths::Paths(paths) = &mut watch.waiting else {
             return;
         };
         if paths.iter().any(|waiting| waiting == path) {
@@ -91,7 +91,7 @@ impl EventQueue {
         if kept && paths.len() < MAX_PATHS_PER_WATCH {
             paths.push(path.into());
         } else {
-            watch.waiting = ReadinessWait::Everything;
+            watch.waiting = ChangedPaths::Everything;
         }
     }
 
@@ -102,10 +102,10 @@ impl EventQueue {
         for index in turns {
             let Some(watch) = self.watches.get_mut(index) else { continue };
             let path = match &mut watch.waiting {
-                ReadinessWait::Paths(paths) if paths.is_empty() => continue,
-                ReadinessWait::Paths(paths) => paths.remove(0),
-                ReadinessWait::Everything => {
-                    watch.waiting = ReadinessWait::Paths(Vec::new());
+                ChangedPaths::Paths(paths) if paths.is_empty() => continue,
+                ChangedPaths::Paths(paths) => paths.remove(0),
+                ChangedPaths::Everything => {
+                    watch.waiting = ChangedPaths::Paths(Vec::new());
                     watch.path.clone()
                 }
             };

@@ -25,6 +25,7 @@ struct FakeDaemon {
     watches: Vec<(String, String)>,
     transactions: BTreeMap<u32, (u64, FakeNodes)>,
     last_transaction: u32,
+    /// Bytes of requests; the last request may not be all there yet.
     requests: VecDeque<u8>,
     replies: VecDeque<u8>,
     ring: VecDeque<u8>,
@@ -133,7 +134,6 @@ impl StoreRing for FakeRing {
     }
 }
 
-/// Requests in the making, longer than the ring, are collected here.
 impl FakeDaemon {
     fn run(&mut self) {
         while let Some((kind, request, transaction, payload)) = self.next_request() {

@@ -17,7 +17,7 @@ impl<T> Job<T> {
         Self(Box::pin(conversation))
     }
 
-    /// Goes on as far as the replies that have come allow. Not to be asked again once it was ready.
+    /// Goes on as far as the replies that have come allow. Must not be called again once it was ready.
     pub fn poll(&mut self) -> Poll<T> {
         self.0.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }

@@ -52,7 +52,7 @@ pub trait Nodes {
     /// its own nodes: whatever else it wrote is as good as nothing.
     ///
     /// # Errors
-    /// Only those that are XenStore's own: what was asked may be had later, or it fails altogether.
+    /// Only transient ones, and those of XenStore as a whole.
     async fn read_peer(&self, path: &str) -> Result<Option<String>, StoreError> {
         as_peers(self.read(path).await)
     }
@@ -60,7 +60,7 @@ pub trait Nodes {
     /// As [`Self::read_peer`], for several nodes in one round trip.
     ///
     /// # Errors
-    /// Only those that are XenStore's own: what was asked may be had later, or it fails altogether.
+    /// Only transient ones, and those of XenStore as a whole.
     async fn read_peers<const N: usize>(&self, paths: [&str; N]) -> Result<[Option<String>; N], StoreError> {
         let mut values = [const { None }; N];
         read_into(self, &mut paths.iter().copied().map(String::from), &mut values).await?;

@@ -46,8 +46,8 @@ impl Account {
 struct Holding {
     count: u32,
     cap: u32,
-    /// What it may still hold of what it held when its cap was last changed: less with everything that it gives, but for
-    /// what comes in the place of that.
+    /// What it held when the caps were last changed, which may be more than its cap. It sinks as the account gives, but
+    /// leaves room for one that takes the place of the last one given.
     kept: u32,
     member: Membership,
 }
@@ -142,8 +142,8 @@ impl Share {
                 || self.common < self.capacity.saturating_sub(self.floor * self.members))
     }
 
-    /// Whether one more would be more than `account` may hold. After it gave one for that, it is so because its cap was
-    /// lowered.
+    /// Whether one more would be more than the cap of `account`. If it still is when one has just been given to make
+    /// room, the cap was lowered.
     pub fn is_at_cap(&self, account: Account) -> bool {
         let holding = self.holding(account);
         holding.count >= holding.cap

@@ -15,7 +15,8 @@ use alloc::vec::Vec;
 /// What we announce in InitWait, as `netif.h` names it. A key that is missing says no.
 const OFFER: &[(&str, &str)] = &[("feature-rx-copy", "1"), ("feature-sg", "1"), ("feature-gso-tcpv4", "1")];
 
-/// Only Linux's netback waits for this node; said for whoever looks, where the toolstack made it.
+/// A node by which hotplug scripts tell Linux's netback that they have run. Nothing here waits for it; where the
+/// toolstack made it we write that the vif is connected, for tools that look at it.
 const HOTPLUG_STATUS: &str = "hotplug-status";
 
 /// Nodes that the toolstack made for backends of another kind and for hotplug scripts, which do not run in this
@@ -34,7 +35,7 @@ pub struct BackendDirectory {
     split: Support,
     words: VifOptions,
     identity: Identity,
-    /// What of the toolstack's words is not done.
+    /// What the toolstack asked for that has no effect, in words.
     not_done: Vec<String>,
 }
 
@@ -83,7 +84,7 @@ impl BackendDirectory {
         &self.words
     }
 
-    /// What of that is not done, for the console.
+    /// What the toolstack asked for that has no effect, in words for the console.
     pub fn not_done(&self) -> &[String] {
         &self.not_done
     }
@@ -147,19 +148,19 @@ impl BackendDirectory {
         store.unwatch(&format!("{}/state", self.front), &self.token).await
     }
 
-    /// What announces what we can do.
+    /// The nodes that announce what we can do.
     async fn offer<R: StoreRing>(
         &self,
         transaction: &Transaction<R>,
     ) -> Result<Vec<(String, String)>, StoreError> {
         let hotplug = transaction.read_peer(&self.own(HOTPLUG_STATUS)).await?;
-        // What we know of the client may be of a directory that was removed and made anew since.
+        // The options that we read may be those of a directory that was removed and made anew since.
         if read_words(&self.back, transaction).await? != self.words {
             return Err(StoreError::NoEntry);
         }
         let mut nodes: Vec<(String, String)> =
             OFFER.iter().map(|&(key, value)| (self.own(key), value.into())).collect();
-        // Nodes are scarce: what says no is not said.
+        // Nodes are scarce, and a feature whose node is missing is not offered: only those that are have one.
         if self.split == Support::Yes {
             nodes.push((self.own("feature-split-event-channels"), self.split.flag().into()));
         }
@@ -184,7 +185,7 @@ pub fn path_of(id: DeviceId) -> String {
     format!("backend/vif/{}/{}", id.domain.0, id.device)
 }
 
-/// Removes nodes of devices' directories that nobody reads, when we own more than we may.
+/// Removes the nodes that nobody reads from the directories of `devices`, because our quota of nodes is used up.
 ///
 /// # Errors
 /// Those of XenStore itself.

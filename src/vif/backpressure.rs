@@ -1,9 +1,9 @@
 //! Whether packets are taken from a client: while what it sent before has not left by the uplink, they wait where they are.
 //!
 //! A packet that waits in its sender's ring costs nothing and slows its sender down, and it alone; one that is taken and
-//! then finds no room was copied for nothing. But an uplink that does not move must not stop clients from reaching each
-//! other and the firewall, nor one that moves as good as not: then packets are taken again, and what of those for the
-//! uplink finds no room is dropped.
+//! then finds no room was copied for nothing. But an uplink that does not move, or hardly moves, must not stop clients
+//! from reaching each other and the firewall: then packets are taken again, and those for the uplink that find no room
+//! are dropped.
 
 use crate::base::time::Moment;
 use crate::route::segmentation::LEAST_SEGMENT;
@@ -15,20 +15,21 @@ use crate::wire::packet::Gso;
 use crate::wire::{ipv4, tcp};
 use core::time::Duration;
 
-/// A client has no room when it cannot be given that of a packet of the largest kind that leaves as it came.
+/// Fewest slots of room on the way to the uplink for which packets are taken from a client: more than the largest
+/// packet takes up that leaves as it came.
 pub const LEAST_ROOM: usize = MAX_SLOTS + 1;
 
 /// How long clients wait for an uplink that answers nothing.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long what waits for the uplink may take to leave. Behind it there is as much again in a client's ring, and in that
-/// also what is for other clients and for the firewall: one that takes longer counts as one that does not move.
+/// How long what waits for the uplink may take to leave; an uplink that takes longer counts as one that does not move.
+/// In a client's ring as much waits again, and among that are packets for other clients and for the firewall.
 const TURNOVER: Duration = Duration::from_secs(2);
 
 /// Whether packets are taken from a client at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// They are, up to so many slots in one round.
+    /// They are, up to so many slots in one pass.
     Slots(usize),
     /// They wait.
     Wait,
@@ -44,7 +45,7 @@ impl Budget {
         }
     }
 
-    /// Slots that may be taken in one round.
+    /// Slots that may be taken in one pass.
     pub fn slots(self) -> usize {
         match self {
             Self::Slots(slots) => slots,
@@ -53,7 +54,8 @@ impl Budget {
     }
 }
 
-/// How packets leave by the uplink: what its backend does not segment, or is larger than its MTU, leaves in pieces.
+/// What decides how packets leave by the uplink: in pieces if its backend does not segment them, or they are larger
+/// than its MTU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EgressLimits {
     /// Whether the backend takes packets that are still to be segmented.
@@ -63,8 +65,8 @@ pub struct EgressLimits {
 }
 
 impl EgressLimits {
-    /// Slots that a packet takes up until it has left: those it came in, and for each piece that it leaves in another, as
-    /// every piece takes a page and a slot of its own.
+    /// Slots that a packet takes up until it has left: those it came in, and, if it leaves in pieces, one more for each
+    /// piece, which takes a page and a slot of its own.
     #[inline(always)]
     pub fn slots(self, packet: &TxPacket) -> usize {
         let came_in = packet.slots.len() + packet.answers.extras;
@@ -120,9 +122,9 @@ pub struct UplinkWatch {
     answered: u32,
     /// When it last answered, or the first frame had to wait.
     moved: Moment,
-    /// When it was last noted what waits.
+    /// When it was last noted how much waits.
     noted: Moment,
-    /// Slots that it has answered when that has left.
+    /// What `answered` will be when all that waited then has left.
     goal: u32,
     /// Whether what was noted before left in time.
     pace: Drain,

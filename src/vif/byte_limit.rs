@@ -25,7 +25,7 @@ pub struct ByteLimit {
     /// Fewest bytes that were left at a look since the limit was last changed.
     left: u32,
     looks: u8,
-    held: Starved,
+    starved: Starved,
 }
 
 /// Whether frames had to wait for the limit.
@@ -38,7 +38,7 @@ enum Starved {
 impl Default for ByteLimit {
     fn default() -> Self {
         let limit = 64 << 10;
-        Self { limit, granted: 0, answered: 0, left: u32::MAX, looks: 0, held: Starved::Nothing }
+        Self { limit, granted: 0, answered: 0, left: u32::MAX, looks: 0, starved: Starved::Nothing }
     }
 }
 
@@ -53,7 +53,7 @@ impl ByteLimit {
         self.granted += u32::from(bytes);
     }
 
-    /// Bytes that were granted and not shown to it after all.
+    /// Takes back a grant of bytes whose request was never published.
     pub fn withdraw(&mut self, bytes: u16) {
         self.granted -= u32::from(bytes);
     }
@@ -66,13 +66,13 @@ impl ByteLimit {
 
     /// Frames wait although the ring has slots.
     pub fn hold(&mut self) {
-        self.held = Starved::Frames;
+        self.starved = Starved::Frames;
     }
 
-    /// Draws the conclusions from what was answered since the last look.
+    /// Adapts the limit to what was answered since the last look.
     pub fn look(&mut self) {
         let answered = core::mem::take(&mut self.answered);
-        if answered == 0 || core::mem::replace(&mut self.held, Starved::Nothing) == Starved::Nothing {
+        if answered == 0 || core::mem::replace(&mut self.starved, Starved::Nothing) == Starved::Nothing {
             return;
         }
         if self.granted == 0 {
@@ -83,7 +83,7 @@ impl ByteLimit {
         self.left = self.left.min(self.granted);
         self.looks += 1;
         if self.looks == LOOKS {
-            // By half of it: what it takes to wake us differs from time to time.
+            // By half of what was left: how long it takes to wake us varies.
             self.limit = self.limit.saturating_sub(self.left / 2).max(LEAST);
             (self.left, self.looks) = (u32::MAX, 0);
         }

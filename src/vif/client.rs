@@ -1,7 +1,7 @@
 //! One client's backend device: its life, and its rings while connected.
 //!
-//! What its life wants of XenStore is asked of its [`BackendDirectory`], one thing after the other, and carried on when
-//! the reply comes. What needs no XenStore waits for none: rings are let go of at once, whatever is under way.
+//! Its life is the state machine [`Backend`]. What that wants of XenStore is asked by way of the [`BackendDirectory`],
+//! one conversation after the other. Rings are let go of at once, whatever conversation is under way.
 
 use crate::base::time::Moment;
 use crate::guard::antispoof::Identity;
@@ -34,14 +34,14 @@ pub enum RingsChange {
     Gone,
 }
 
-/// What came of what XenStore was asked.
+/// How a conversation with XenStore ended.
 #[derive(Debug)]
 enum ClientReply {
-    /// It shows this.
+    /// A look at XenStore showed this.
     Saw(Result<BackendObservation, StoreError>),
     /// The frontend announced this.
     Announced(Result<Result<RingAddresses, UnusableRings>, StoreError>),
-    /// An action ended so.
+    /// An action ended like this.
     Ended(Result<BackendEvent, StoreError>),
 }
 
@@ -50,7 +50,7 @@ enum ClientReply {
 pub struct ClientSteps {
     /// What happened to its rings.
     pub change: RingsChange,
-    /// What XenStore did not do, unless it was said before.
+    /// A failure of XenStore's that was not reported before.
     pub error: Option<StoreError>,
 }
 
@@ -60,16 +60,16 @@ pub struct ClientVif {
     directory: Rc<BackendDirectory>,
     life: Backend,
     account: Account,
-    /// What is left of how much its client may send, while no rings are in use.
+    /// What is left of its client's `rate=`, kept here while no rings are in use.
     bucket: TokenBucket,
     netback: Option<Netback>,
-    /// What XenStore is asked now.
+    /// The conversation with XenStore that is under way.
     job: Option<Job<ClientReply>>,
     /// Something changed in XenStore since it was last looked at.
     stale: bool,
     /// XenStore is not looked at before then.
     paused_until: Moment,
-    /// The client broke the protocol, and the device's life does not know yet.
+    /// The client broke the protocol, and `life` has not been told yet.
     broke: bool,
     /// What XenStore last failed to do for this device.
     trouble: Option<StoreError>,
@@ -102,13 +102,13 @@ impl ClientVif {
         self.directory.identity()
     }
 
-    /// On whose account it is what its client sends. The uplink's until it is told otherwise: then nothing of that goes
-    /// anywhere.
+    /// The account that pays for what its client sends. It is the uplink's while the client has no account of its own,
+    /// and then nothing that the client sends is forwarded.
     pub fn account(&self) -> Account {
         self.account
     }
 
-    /// Sets the account: that of its address while traffic for that goes here.
+    /// Sets the account: that of the client's address, as long as traffic for that address goes to this vif.
     pub fn charge_to(&mut self, account: Account) {
         self.account = account;
     }
@@ -208,7 +208,7 @@ impl ClientVif {
             && platform.looks.look(self.id().domain, platform.now) == Taken::Granted
     }
 
-    /// Hands an event to the device's life and begins what comes of it.
+    /// Hands an event to the device's life and begins the action that comes back.
     fn handle<X: Xen, R: StoreRing + 'static>(
         &mut self,
         event: BackendEvent,
@@ -248,7 +248,7 @@ impl ClientVif {
         })
     }
 
-    /// Draws the conclusions from what XenStore did or said; what it failed to do, unless that is known.
+    /// Takes in how a conversation ended. Returns a failure that was not reported before.
     fn settle<X: Xen, R: StoreRing + 'static>(
         &mut self,
         outcome: ClientReply,
@@ -280,7 +280,8 @@ impl ClientVif {
         }
     }
 
-    /// The same trouble at every attempt is told once.
+    /// Remembers a failure, and returns it if it is not the one that was remembered: the same one at every attempt is
+    /// reported once.
     fn report(&mut self, error: StoreError) -> Option<StoreError> {
         let known = self.trouble.as_ref() == Some(&error);
         self.trouble = Some(error.clone());
@@ -308,7 +309,7 @@ impl ClientVif {
 
     fn let_go(&mut self, xen: &mut impl Xen) {
         if let Some(netback) = self.netback.take() {
-            // Coming back does not fill it.
+            // Kept, so that connecting again does not fill it.
             self.bucket = netback.bucket();
             netback.disconnect(xen);
         }

@@ -12,10 +12,10 @@ use crate::xen::grant::GrantedPage;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Between two attempts to have them back.
+/// Time between two attempts to end their grants.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Those pages.
+/// The pages, all of them still granted.
 #[derive(Debug, Default)]
 pub struct DeferredPages {
     pages: Vec<GrantedPage>,

@@ -54,7 +54,7 @@ pub enum UplinkEvent {
         /// Our address there.
         mac: Mac,
     },
-    /// The `mtu` node of the device is none; this is used instead.
+    /// The text of the device's `mtu` node, which is no MTU that can be used, and what is used instead, in bytes.
     MtuRefused(Excerpt, u16),
     /// Traffic may flow.
     Connected,

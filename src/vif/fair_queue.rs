@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 /// Bytes that a lane may send in its turn: two packets of the usual MTU.
 const QUANTUM: i32 = 2 * 1514;
 
-/// What a lane may send that is alone: as much as it likes.
+/// The credit of a lane that is alone, which may send as much as it likes.
 const ALONE: i32 = 1 << 30;
 
 /// Where nothing is: behind the last frame of a lane, and the last lane of the round.
@@ -36,7 +36,7 @@ struct Lane {
     first: u16,
     /// Only of meaning if there is a first.
     last: u16,
-    /// The lane whose turn is next.
+    /// The lane whose turn comes after this one's.
     next: u16,
     /// Pages of its frames.
     pages: u16,
@@ -187,10 +187,10 @@ impl FairQueue {
         Ok(())
     }
 
-    /// Puts a lane that has something again at the end of the round. What it owed is forgiven as far as it did not take
-    /// the turns that it could have had since.
+    /// Puts a lane that has something again at the end of the round. Its debt shrinks by what it could have sent in the
+    /// rounds that went by without it.
     fn list(&mut self, at: usize) {
-        // Whoever was alone is so no longer: what it sent meanwhile were rounds that the others did not want.
+        // The lane that was alone is so no longer: what it sent meanwhile counts as rounds that went by.
         if let Some(alone) = self.lanes.get_mut(usize::from(self.turn)) {
             self.round = self.round.wrapping_add(alone.rounds_alone());
             alone.credit = alone.credit.min(QUANTUM);

@@ -14,7 +14,8 @@ pub struct Features {
 }
 
 impl Features {
-    /// Whether a packet that is left like this can be given to the peer, its checksum aside.
+    /// Whether a packet with this much work left can be given to the peer. Its checksum does not count: we can complete
+    /// it.
     pub fn accept(self, offload: Offload) -> Support {
         if offload.gso.is_some() { self.accept_unsegmented() } else { Support::Yes }
     }

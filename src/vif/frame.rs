@@ -19,11 +19,12 @@ use crate::xen::page::{PAGE_BYTES, Page};
 use crate::xen::page_pool::{Chunk, PagePool};
 use core::ops::Range;
 
-/// IP bytes that [`Packet::header`] gives: as much as an ICMP error may quote.
+/// IP bytes that [`Packet::header`] gives at least, of a packet that is not to be segmented: as much as an ICMP error
+/// may quote.
 const HEADER_ROOM: usize = 576;
 
-/// Of a packet that is still to be segmented: IP and TCP header at their longest, and a few bytes. Its payload
-/// is not to be moved by the CPU, and in what a Linux client sends it begins right behind the headers.
+/// The same of a packet that is still to be segmented: IP and TCP header at their longest, and a few bytes. No more,
+/// because the CPU is not to move its payload, which in what a Linux client sends begins right behind the headers.
 const GSO_HEADER_ROOM: usize = 128;
 
 /// A frame: at least an Ethernet header, contiguous with the headers behind it.
@@ -37,7 +38,7 @@ pub struct Frame {
     layer4: Layer4,
     /// What a client's packet said then.
     original: Option<Original>,
-    /// On whose account its pages are while it waits.
+    /// See [`Self::account`].
     account: Account,
     /// Since when it is in a client's queue.
     waits_since: Moment,
@@ -115,13 +116,14 @@ impl Frame {
         self.bytes as usize
     }
 
-    /// On whose account its pages are while it waits: its sender's. The uplink's until [`Self::charge_to`] says
-    /// otherwise, which is right for what hosts there sent and for what we answer them.
+    /// The engine's account that pays for its place in queues: its sender's. The uplink's until [`Self::charge_to`]
+    /// says otherwise, which is right for what hosts there sent and for what we answer them. What pays for its pages is
+    /// [`Self::charge`].
     pub fn account(&self) -> Account {
         self.account
     }
 
-    /// Puts it on its sender's account, as everything that is made of it.
+    /// Puts it on its sender's account, and with it every piece that is made of it later.
     pub fn charge_to(&mut self, account: Account) {
         self.account = account;
     }
@@ -136,7 +138,7 @@ impl Frame {
         self.waits_since
     }
 
-    /// On whose account its pages are.
+    /// The pool's account that its pages are charged to.
     pub fn charge(&self) -> Charge {
         self.segments.first().page.charge()
     }
@@ -252,8 +254,8 @@ impl Frame {
         self.segments.drop_empty(pages);
     }
 
-    /// Takes note of what its IP header was found to say, when it came from `from`; what lies behind the packet's end is cut off, and what the sender
-    /// left to do is looked at.
+    /// Takes note of what its IP header says, and that it came from `from`. What lies behind the IP packet's end is cut
+    /// off, and a segmentation that the sender asked for is checked.
     ///
     /// # Errors
     /// A segmentation that cannot be.
@@ -273,8 +275,8 @@ impl Frame {
         }
     }
 
-    /// Sees to it that what the sender asked to be segmented can be, by us or by whoever gets it. What fits one
-    /// segment needs none; the checksum of anything else is left blank, as every segment gets its own.
+    /// Checks that the packet can be segmented as its sender asked, by us or by whoever gets it. One that fits one
+    /// segment is not to be segmented; the checksum of any other is left blank, as every segment gets its own.
     #[inline(never)]
     fn settle_segmentation(&mut self, ip_bytes: u8, total: u16, gso: Gso) -> Result<(), CannotSegment> {
         let Gso { kind, segment_bytes } = gso;
@@ -310,8 +312,8 @@ impl Frame {
         Complete::Yes
     }
 
-    /// Completes a blank layer-4 checksum, for a receiver that cannot. Anything else stays as it is, but is not called
-    /// blank any more: in no other protocol can one leave it so.
+    /// Completes a blank layer-4 checksum, for a receiver that cannot. In other protocols than TCP and UDP no checksum
+    /// can be left blank: such a packet stays as it is, and is not called blank any more.
     pub fn complete_checksum(&mut self) {
         if self.offload.checksum != Checksum::Blank {
             return;

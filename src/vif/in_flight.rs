@@ -10,7 +10,7 @@ use crate::xen::page::Page;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// A packet on its way into our pages. Its slots are answered and that is not published.
+/// A packet on its way into our pages. The answers to its slots are written and not published yet.
 #[derive(Debug)]
 pub struct Arrival {
     /// Index of the first answer.
@@ -27,7 +27,7 @@ pub struct Arrival {
     pub offload: Offload,
 }
 
-/// A frame on its way into the client's buffers. Their answers are written and not published.
+/// A frame on its way into the client's buffers. The answers to the buffers are written and not published yet.
 #[derive(Debug)]
 pub struct Departure {
     /// What is copied.

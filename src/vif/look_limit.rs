@@ -7,8 +7,8 @@ use crate::tables::allowance::{Allowance, Rate, Taken};
 use crate::vif::per_domain::PerDomain;
 use crate::xen::DomainId;
 
-/// Looks at the nodes of one domain's vifs: as many at once as several attaches take, and then so many that nobody
-/// who connects notices.
+/// Looks at the nodes of one domain's vifs: at once, as many as the attaching of several vifs takes; in the long run,
+/// so many that a client that connects notices no delay.
 const LOOKS: Rate = Rate { per_second: 10, burst: 16 };
 
 /// What every domain has left.

@@ -1,7 +1,7 @@
 //! netback: the rings of one client.
 //!
-//! A pass over a client is: [`Netback::collect`] takes what it sent and queues the copies into our pages,
-//! [`Netback::deliver`] queues copies of what waits for it into its buffers, the hypervisor runs the batch,
+//! A pass over a client is: [`Netback::deliver`] queues copies of what waits for it into its buffers,
+//! [`Netback::collect`] takes what it sent and queues the copies into our pages, the hypervisor runs the batch,
 //! [`Netback::settle`] publishes the answers and hands out the frames that arrived. The answers are written where
 //! slots and buffers are taken, and changed if a copy fails.
 //!
@@ -43,14 +43,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// about 90 small packets, or two of the largest kind.
 const QUANTUM: i32 = 192 << 10;
 
-/// What a packet costs, in bytes: its own, and for each of its slots as many as take the time that goes into a copy and
-/// what else a slot takes, be it filled or not.
+/// What a packet costs, in bytes: its own, and 2,048 for each of its slots, filled or not, because a slot's copy and
+/// what else it takes cost us about as much time as those.
 fn cost(bytes: u16, slots: usize) -> i32 {
     const PER_SLOT: i32 = 2048;
     i32::from(bytes) + PER_SLOT * slots as i32
 }
 
-/// Most copies that one packet can need: each of its fragments may lie across two of our pages.
+/// Most copies that one packet can need: each of its chunks may go into two of the client's buffers. From a client,
+/// where each slot is copied in one piece, it is at most [`MAX_SLOTS`].
 pub const COPIES_PER_PACKET: usize = 2 * MAX_SEGMENTS;
 
 /// Why a vif cannot go on.
@@ -185,8 +186,8 @@ impl Netback {
         self.bucket.due().into_iter().chain(dropped).min()
     }
 
-    /// Takes packets that the client sent, as many as its turn allows, and queues the copies into pages of ours.
-    /// Takes no packets that may take up more than `slots` if all leave by `way_out`; says how many they do.
+    /// Takes packets that the client sent, as many as its turn allows, and queues the copies into pages of ours. If all
+    /// of them leave by `way_out`, they take up fewer than `slots` there; returns how many.
     pub fn collect(
         &mut self,
         batch: &mut CopyBatch,
@@ -230,7 +231,7 @@ impl Netback {
         Ok(taken)
     }
 
-    /// Queues the copies of one packet: each fragment in one piece, behind the one before if it fits there.
+    /// Queues the copies of one packet: each slot in one piece, behind the one before if it fits into the same page.
     fn fetch(
         &mut self,
         packet: &TxPacket,
@@ -245,8 +246,8 @@ impl Netback {
         let mut first_copy = batch.waiting() as u32;
         let mut pages = 0;
         let mut filling: Option<(Lent<Page>, u16)> = None;
-        for fragment in packet.slots.iter().filter(|fragment| fragment.bytes > 0) {
-            let fits = |&(_, filled): &(Lent<Page>, u16)| usize::from(filled + fragment.bytes) <= PAGE_BYTES;
+        for slot in packet.slots.iter().filter(|slot| slot.bytes > 0) {
+            let fits = |&(_, filled): &(Lent<Page>, u16)| usize::from(filled + slot.bytes) <= PAGE_BYTES;
             let (mut page, filled) = match filling.take() {
                 Some(present) if fits(&present) => present,
                 full => {
@@ -258,8 +259,9 @@ impl Netback {
                     (batch.lend(page), 0)
                 }
             };
-            let PacketSlot { reference, offset, bytes } = *fragment;
-            // There is room for a packet's copies, and the bytes are within the page. Without one of them all count as failed.
+            let PacketSlot { reference, offset, bytes } = *slot;
+            // Not refused: there is room for a packet's copies, and the bytes are within the page. If one of them is
+            // missing, all count as failed.
             let from = Remote { domain: self.client, reference, offset };
             let copy = batch.copy_in(from, &mut page, filled, bytes);
             if copy.or_bug("a copy in that the batch refuses").is_err() {
@@ -297,8 +299,9 @@ impl Netback {
         self.charges
     }
 
-    /// Queues a frame for the client, which must be able to [take](Features::accept) it; drops it, or one of whoever has
-    /// most waiting, when too much waits already. From here on its pages are on the account of who receives.
+    /// Queues a frame for the client, which must be able to [take](Features::accept) it. When too much waits already,
+    /// drops the oldest frame of the account that has most waiting, or this one if that is its own account. From here
+    /// on its pages are charged to the receiver.
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool, now: Moment) {
         let charge = self.charges.waiting();
         let Self { queue, traffic, .. } = self;
@@ -307,7 +310,7 @@ impl Netback {
         let limit = if pages.has_room(charge, count) {
             QUEUE_PAGES
         } else {
-            // So many that there is room for its pages below.
+            // As few as leave room for the frame's pages on the account.
             QUEUE_PAGES.min((queue.pages() + 1 + pages.room(charge)).saturating_sub(count))
         };
         let mut give_up = |frame: Frame, pages: &mut PagePool| {
@@ -410,8 +413,8 @@ impl Netback {
         }
     }
 
-    /// Asks to be notified of the client's next packet, unless what it sends has to wait, and of buffers if
-    /// frames wait for some.
+    /// Asks to be notified of the client's next packet, unless what it sends has to wait, and, if frames wait for
+    /// buffers, of as many as the next frame takes.
     pub fn arm(&mut self, intake: Budget) -> Result<Wakeup, ClientBroken> {
         let transmit = match intake {
             Budget::Slots(_) => self.tx.arm(1)?,
@@ -449,7 +452,7 @@ impl Netback {
     }
 }
 
-/// Buffers that a frame takes up: its bytes', and one that is given up for an extra-info entry.
+/// Buffers that a frame takes up: those that its bytes fill, and one that is given up for an extra-info entry.
 fn buffers_for(frame: &Frame) -> usize {
     frame.bytes().div_ceil(PAGE_BYTES) + usize::from(frame.offload().gso.is_some())
 }

@@ -99,7 +99,7 @@ pub struct Netfront {
     /// Posted buffers by ring slot, which is also their id.
     rx_pages: Box<[Option<GrantedPage>; SLOTS]>,
     queue: FairQueue,
-    /// Clients that were found to wait for pages of theirs that are here.
+    /// How often [`Self::room`] made a client wait for pages of its own that are here, since [`Self::take_awaited`].
     awaited: usize,
     limit: ByteLimit,
     /// Slots that the backend has answered, modulo 2³².
@@ -193,8 +193,8 @@ impl Netfront {
         core::mem::take(&mut self.awaited)
     }
 
-    /// Slots that the backend has to answer until what waits for it now has left, if frames wait, or
-    /// [clients](Self::room) did since the last call.
+    /// Slots that the backend has to answer until all that waits for it now has left. Zero if no frame waits, and none
+    /// of the [clients](Self::room) has waited for its pages since the last call.
     pub fn take_backlog(&mut self) -> usize {
         match self.queue.pages() + self.take_awaited() {
             0 => 0,
@@ -259,8 +259,8 @@ impl Netfront {
         self.channels.notify(xen, tx, rx);
     }
 
-    /// Asks to be notified of the next packet; and, when something waits for the pages or the slots of what was
-    /// sent, when half of that is done with. Otherwise they are taken back when there is something to do anyway.
+    /// Asks to be notified of the next packet, and, if something waits for pages or slots of what was sent, when half
+    /// of that is answered. Otherwise answers are taken when there is something else to do.
     pub fn arm(&mut self) -> Result<Wakeup, UplinkBroken> {
         let received = self.rx.arm(1)?;
         let outstanding = self.tx.outstanding();

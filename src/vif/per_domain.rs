@@ -1,4 +1,4 @@
-//! Something about each domain that is dealt with, for a bounded number of domains.
+//! A value for each domain that was dealt with, for a bounded number of domains.
 //!
 //! What a client may cause is counted on its domain, so it is not begun anew when a vif is detached and attached again.
 
@@ -30,8 +30,8 @@ impl<T> Default for PerDomain<T> {
 }
 
 impl<T> PerDomain<T> {
-    /// The value of `domain`; that of one that is not known is made by `new`. `forget` gets the value that makes room for
-    /// it, with its domain.
+    /// The value of `domain`. If the domain is not known, `new` makes the value; if another domain has to be forgotten
+    /// for that, `forget` gets its number and value.
     pub fn entry(
         &mut self,
         domain: DomainId,

@@ -19,6 +19,6 @@ pub struct Platform<'a, X: Xen, R: StoreRing> {
     pub looks: &'a mut LookLimit,
     /// Pages that backends of the uplink have not let go yet.
     pub held: &'a mut DeferredPages,
-    /// Who is told what happens.
+    /// Where events are told.
     pub events: &'a mut dyn EventSink,
 }

@@ -135,8 +135,8 @@ impl<P: RingPage, const BYTES: usize> BackRing<P, BYTES> {
         self.responded
     }
 
-    /// Writes response `index` anew, of those since the last [`Self::publish`], from what stands there. The peer may
-    /// have changed it meanwhile, in its own copy of the truth.
+    /// Writes response `index`, one of those since the last [`Self::publish`], anew from what stands there. If the peer
+    /// has changed that meanwhile, it gets a wrong answer, and nobody else is concerned.
     pub fn amend(&mut self, index: u32, change: impl FnOnce([u8; BYTES]) -> [u8; BYTES]) {
         let page = self.page.shared();
         write_entry(page, index, change(read_entry(page, index)));

@@ -195,7 +195,7 @@ pub enum TxRefusal {
     TooManySlots,
     /// Shorter than an Ethernet header.
     TooShort,
-    /// The fragments are longer than the packet claims to be.
+    /// The slots behind the first are longer together than the packet claims to be.
     SizesDisagree,
 }
 
@@ -206,7 +206,7 @@ pub enum TxViolation {
     MissingSlots,
     /// Slots without end.
     SlotFlood,
-    /// A fragment reaches beyond its page.
+    /// A slot reaches beyond its page.
     BeyondPage,
     /// An extra-info entry of a type that was not offered, or too many of them.
     BadExtra,
@@ -221,8 +221,8 @@ pub type TxOutcome = Result<Result<(), TxRefusal>, TxViolation>;
 /// published slot from the ring, or says that there is none; the first call must find one.
 pub fn read_packet(packet: &mut TxPacket, mut next: impl FnMut() -> Option<[u8; TX_BYTES]>) -> TxOutcome {
     let mut take = || next().ok_or(TxViolation::MissingSlots);
-    let TxPacket { slots: fragments, bytes, offload, answers } = packet;
-    fragments.clear();
+    let TxPacket { slots, bytes, offload, answers } = packet;
+    slots.clear();
     answers.ids.clear();
     answers.extras = 0;
 
@@ -245,30 +245,30 @@ pub fn read_packet(packet: &mut TxPacket, mut next: impl FnMut() -> Option<[u8; 
     }
 
     let mut refusal = None;
-    // Its own length is what the others leave of the total.
-    fragments.push(PacketSlot { reference: first.reference, offset: first.offset, bytes: 0 });
+    // The first slot's own length is what the others leave of the total.
+    slots.push(PacketSlot { reference: first.reference, offset: first.offset, bytes: 0 });
     let mut left = Some(first.size);
     let mut more_slots = first.flags.contains(TxFlags::MORE_DATA);
     while more_slots {
-        let slot = TxRequest::parse(take()?);
-        answers.ids.try_push(slot.id).map_err(|_| TxViolation::SlotFlood)?;
-        let fragment = PacketSlot { reference: slot.reference, offset: slot.offset, bytes: slot.size };
-        if !fragment.is_within_page() {
+        let request = TxRequest::parse(take()?);
+        answers.ids.try_push(request.id).map_err(|_| TxViolation::SlotFlood)?;
+        let slot = PacketSlot { reference: request.reference, offset: request.offset, bytes: request.size };
+        if !slot.is_within_page() {
             return Err(TxViolation::BeyondPage);
         }
-        if fragments.try_push(fragment).is_err() {
+        if slots.try_push(slot).is_err() {
             refusal = Some(TxRefusal::TooManySlots);
         }
-        left = left.and_then(|left| left.checked_sub(slot.size));
-        more_slots = slot.flags.contains(TxFlags::MORE_DATA);
+        left = left.and_then(|left| left.checked_sub(request.size));
+        more_slots = request.flags.contains(TxFlags::MORE_DATA);
     }
     if first.size < ETHERNET_BYTES {
         return Ok(Err(TxRefusal::TooShort));
     }
     let Some(left) = left else { return Ok(Err(TxRefusal::SizesDisagree)) };
-    if let Some(fragment) = fragments.first_mut() {
-        fragment.bytes = left;
-        if !fragment.is_within_page() {
+    if let Some(slot) = slots.first_mut() {
+        slot.bytes = left;
+        if !slot.is_within_page() {
             return Err(TxViolation::BeyondPage);
         }
     }
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn first_slot_holds_what_the_others_leave() {
         let packet = read(&[slot(1514, 0, MORE), slot(1000, 0, MORE), slot(0, 4096, LAST)]).unwrap().unwrap();
-        let bytes: Vec<u16> = packet.slots.iter().map(|fragment| fragment.bytes).collect();
+        let bytes: Vec<u16> = packet.slots.iter().map(|slot| slot.bytes).collect();
         assert_eq!(bytes, [514, 1000, 0]);
     }
 

@@ -1,6 +1,6 @@
 //! The uplink's frontend device: its life, and its rings while connected.
 //!
-//! Carried on as a client's device is (`vif/client.rs`): asked of XenStore, never waited for.
+//! It works as a client's device does (`vif/client.rs`): what it wants of XenStore is asked, and never waited for.
 
 use crate::base::time::Moment;
 use crate::store::{Job, Store, StoreError, StoreRing};
@@ -34,14 +34,14 @@ pub enum LinkChange {
 /// Looks at XenStore for the uplink: a backend may write into its nodes as often as it likes.
 const LOOKS: Rate = Rate { per_second: 20, burst: 16 };
 
-/// What came of what XenStore was asked.
+/// How a conversation with XenStore ended.
 #[derive(Debug)]
 enum UplinkReply {
-    /// It shows this.
+    /// A look at XenStore showed this.
     Saw(Result<FrontendObservation, StoreError>),
     /// The backend can do this.
     Offered(Result<OfferedFeatures, StoreError>),
-    /// An action ended so.
+    /// An action ended like this.
     Ended(Result<FrontendEvent, StoreError>),
 }
 
@@ -50,7 +50,7 @@ enum UplinkReply {
 pub struct UplinkSteps {
     /// What happened to its link.
     pub change: LinkChange,
-    /// What XenStore did not do, unless it was said before.
+    /// A failure of XenStore's that was not reported before.
     pub error: Option<StoreError>,
 }
 
@@ -60,14 +60,14 @@ pub struct Uplink {
     directory: Rc<FrontendDirectory>,
     life: Frontend,
     netfront: Option<Netfront>,
-    /// What XenStore is asked now.
+    /// The conversation with XenStore that is under way.
     job: Option<Job<UplinkReply>>,
     /// Something changed in XenStore since it was last looked at.
     stale: bool,
     looks: Allowance,
     /// XenStore is not looked at before then.
     paused_until: Moment,
-    /// The backend broke the protocol, and the device's life does not know yet.
+    /// The backend broke the protocol, and `life` has not been told yet.
     broke: bool,
     /// What XenStore last failed to do for this device.
     trouble: Option<StoreError>,
@@ -191,7 +191,7 @@ impl Uplink {
         due && now >= self.paused_until && self.looks.take(now) == Taken::Granted
     }
 
-    /// Hands an event to the device's life and begins what comes of it.
+    /// Hands an event to the device's life and begins the action that comes back.
     fn handle<X: Xen, R: StoreRing + 'static>(
         &mut self,
         event: FrontendEvent,
@@ -227,7 +227,7 @@ impl Uplink {
         })
     }
 
-    /// Draws the conclusions from what XenStore did or said; what it failed to do, unless that is known.
+    /// Takes in how a conversation ended. Returns a failure that was not reported before.
     fn settle<X: Xen, R: StoreRing + 'static>(
         &mut self,
         outcome: UplinkReply,
@@ -259,7 +259,8 @@ impl Uplink {
         }
     }
 
-    /// The same trouble at every attempt is told once.
+    /// Remembers a failure, and returns it if it is not the one that was remembered: the same one at every attempt is
+    /// reported once.
     fn report(&mut self, error: StoreError) -> Option<StoreError> {
         let known = self.trouble.as_ref() == Some(&error);
         self.trouble = Some(error.clone());

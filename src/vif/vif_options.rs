@@ -1,4 +1,4 @@
-//! What the toolstack wrote of a vif besides where it is: read, and what of it is not done is told.
+//! The options of a client's vif, as the toolstack wrote them, and which of them have no effect.
 
 use crate::base::text::{Excerpt, decimal};
 use crate::guard::antispoof::Identity;
@@ -61,7 +61,7 @@ impl VifOptions {
         Identity::parse(&self.mac, &self.ip)
     }
 
-    /// How much the client may send (`rate=`). What is no limit is none, as in netback.
+    /// How much the client may send (`rate=`). Text that cannot be read means no limit, as in Linux's netback.
     pub fn rate(&self) -> Option<RateLimit> {
         RateLimit::parse(self.rate.as_deref()?).ok()
     }
@@ -71,7 +71,8 @@ impl VifOptions {
         parse_mtu(self.mtu.as_deref()?)
     }
 
-    /// What of this, and of the vif's other nodes, is not done, in words. `names`: those of all its nodes.
+    /// Which of these options, and of the vif's other nodes, have no effect, in words. `names` are those of all its
+    /// nodes.
     pub fn not_done(&self, names: &[String]) -> Vec<String> {
         let mut all = Vec::new();
         if let Some(rate) = self.rate.as_deref().filter(|_| self.rate().is_none()) {

@@ -78,8 +78,8 @@ impl Original {
 
 /// An IP packet on its way through the firewall, wherever its bytes are kept.
 pub trait Packet {
-    /// The first bytes of the IP packet: contiguous and private. At least `min(total_bytes, 576)` long; may be longer,
-    /// never longer than `total_bytes`.
+    /// The first bytes of the IP packet: contiguous and private. At least `min(total_bytes, 576)` long, or
+    /// `min(total_bytes, 128)` if the packet is still to be segmented; may be longer, never longer than `total_bytes`.
     fn header(&self) -> &[u8];
 
     /// The same, to be changed.

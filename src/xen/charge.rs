@@ -4,10 +4,10 @@
 //! pool discharges it when it comes back: so a bound on an account is a bound on everything that waits anywhere on
 //! it. A client has two, what it sent and what waits for it, so that who is slow to receive can go on sending.
 //!
-//! An account may always take up to its guaranteed part. The firewall's own, which are its packets, the uplink's
-//! rings and buffers, and what a backend does not let go, have nothing else. Half of what is left is guaranteed in
-//! equal parts to the clients that are connected; the other half is for whoever comes first, as long as what is
-//! guaranteed and not taken yet stays free, and up to three quarters of it for one way.
+//! An account may always take up to its guaranteed part. The firewall's own accounts (its packets, the uplink's rings
+//! and buffers, what a backend does not let go) get nothing beyond that. Half of what is left is guaranteed in equal
+//! parts to the clients that are connected. The other half is for whoever comes first, as long as what is guaranteed
+//! and not taken yet stays free; what clients sent may take up to three quarters of it, and so may what waits for them.
 
 use super::DomainId;
 use crate::base::bug::bug;
@@ -19,7 +19,8 @@ use alloc::vec;
 pub struct Charge(u16);
 
 impl Charge {
-    /// Nobody's: of what is not guaranteed to anybody, all may be taken. For measurements; packets are somebody's.
+    /// On nobody's account: may take all that is not guaranteed to anybody. For measurements; packets are always on
+    /// somebody's.
     pub const NOBODY: Charge = Charge(0);
     /// What the firewall itself says on the uplink: ARP, ICMP errors, RSTs.
     pub const OWN: Charge = Charge(1);
@@ -65,9 +66,9 @@ const KEPT_SHARE: u32 = 8;
 struct Group {
     /// Guaranteed in equal parts to its members.
     guaranteed: u32,
-    /// Beyond that, for whoever comes first.
+    /// For whoever comes first, beyond what is guaranteed.
     common: u32,
-    /// Of that, taken.
+    /// How much of `common` is taken.
     used: u32,
 }
 
@@ -132,7 +133,7 @@ impl Accounts {
         // Beside rings and buffers: fragments that wait, and what goes back and waits for its next hop.
         let uplink = (RING_PAGES + pages / 16 + OWN_PAGES).min(pages / 3);
         let clients = (pages - own - kept - uplink) / 2;
-        // What one way does not use the other may, but for a quarter.
+        // Of the common part of both ways together, one way may use three quarters.
         let common = (clients - clients / 2) * 3 / 2;
         let half = Group { guaranteed: clients / 2, common, used: 0 };
         let unlimited = Group { common: u32::MAX, ..Group::default() };
@@ -296,14 +297,17 @@ impl Accounts {
         self.unclaimed = self.lines.iter().map(|line| line.unclaimed()).sum();
     }
 
-    /// Pages that are guaranteed and not there, of a pool of which `free` are free: nobody may take beyond its part
-    /// until there are none such again. There are some when a client has just connected, and when the uplink's backend
-    /// has kept more than it may.
+    /// How many pages are guaranteed and not free, of a pool of which `free` are free: while there are any, nobody may
+    /// take beyond its part. There are some when a client has just connected, and when the uplink's backend has kept
+    /// more than it may.
     pub fn missing(&self, free: usize) -> usize {
         (self.unclaimed as usize).saturating_sub(free)
     }
 
-    /// Pages that are charged, by account; the books agree with them.
+    /// Checks the books. Returns how many pages are charged to all accounts together.
+    ///
+    /// # Errors
+    /// What is booked wrong.
     pub fn audit(&self) -> Result<u32, &'static str> {
         let sum = |of: fn(PageAccount) -> u32| self.lines.iter().map(|&line| of(line)).sum::<u32>();
         if sum(PageAccount::unclaimed) != self.unclaimed {
@@ -319,7 +323,7 @@ impl Accounts {
     }
 }
 
-/// What an account holds that gives more pages than it has.
+/// What is booked on an account that gives more pages than it has: none.
 #[cold]
 fn overdrawn(account: Charge) -> u32 {
     // Pages begin as nobody's.

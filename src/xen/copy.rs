@@ -148,7 +148,7 @@ impl CopyBatch {
     }
 }
 
-/// Where a range of copies begins of which one was not made: a range that begins there was never run.
+/// Where to let a range of copies begin if one of them was refused: then [`CopyBatch::result`] is a failure.
 pub const NO_RESULT: u32 = u32::MAX;
 
 /// A copy that could not be queued: the batch is full, the page was lent to an earlier run, or the bytes

@@ -16,7 +16,8 @@ const MOST_ENTRIES: usize = 128;
 /// Most pieces that memory in use leaves of what is around it.
 pub const MOST_PIECES: usize = 16;
 
-/// Holes are looked for at multiples of this, and so far from memory, which is populated in pieces of it.
+/// Bytes of a large page. Memory is populated in pieces of this size, so holes are looked for at multiples of it, and
+/// at this distance from memory.
 const LARGE_PAGE: u64 = 512 * PAGE_BYTES as u64;
 
 /// From here on there may be APICs, of which the map says nothing.
@@ -121,7 +122,7 @@ pub fn populated_end(ram: &Range<u64>, ram_pages: u64, reservation: u64, other_p
     end.clamp(ram.start, ram.end)
 }
 
-/// Whether all that is used lies in `ram`: nothing else is mapped. What is empty lies nowhere.
+/// Whether all that is used lies in `ram`, outside of which nothing is mapped. Empty ranges do not count.
 pub fn are_within(used: &[Range<u64>], ram: &Range<u64>) -> bool {
     used.iter().filter(|used| !used.is_empty()).all(|used| ram.start <= used.start && used.end <= ram.end)
 }

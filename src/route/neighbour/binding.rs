@@ -5,17 +5,18 @@ use crate::base::time::Moment;
 use crate::wire::ethernet::Mac;
 use core::time::Duration;
 
-/// After this, an answer is asked for again while it goes on being used.
+/// How long an answer is believed. After that the hop is asked for again, and the answer is used meanwhile.
 const FRESH_FOR: Duration = Duration::from_secs(60);
 
-/// Between two changes that nobody asked for, and from an answer to another: else two hosts that both claim an address,
-/// or one that forges, would make it go to and fro with every packet. Linux has the same second (`locktime`).
+/// Least time between two changes that nobody asked for, and between an answer and a second, different one. Without it
+/// two hosts that claim one address, or one that forges, would change it with every packet. Linux has the same second
+/// (`locktime`).
 const LOCK_TIME: Duration = Duration::from_secs(1);
 
 /// How an ARP packet came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArpOrigin {
-    /// A reply to us alone: the answer, if a question is open.
+    /// A reply to us alone: it is an answer if a question is open.
     Reply,
     /// A request, an announcement, a reply to everybody.
     Unasked,
@@ -25,9 +26,9 @@ pub enum ArpOrigin {
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
     mac: Mac,
-    /// When it was last answered. Not since it changed unasked, or was never heard.
+    /// When the hop last answered. `None` if it has not since the address last changed unasked, or was assumed.
     confirmed: Option<Moment>,
-    /// When it last changed unasked.
+    /// When the address last changed unasked.
     changed: Option<Moment>,
     /// When the question that is open was asked.
     asked: Option<Moment>,
@@ -36,14 +37,14 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// The first that is heard of a hop that was asked for, if it was, at `asked`.
+    /// What is first heard of a hop; `asked` is when it was last asked for, if it was.
     pub fn heard(mac: Mac, claim: ArpOrigin, asked: Option<Moment>, now: Moment) -> Self {
         let mut first = Self::assumed(mac, asked);
         first.hear(mac, claim, now);
         first
     }
 
-    /// An address that nobody was heard from.
+    /// An address that is assumed without having been heard.
     pub fn assumed(mac: Mac, asked: Option<Moment>) -> Self {
         Self { mac, confirmed: None, changed: None, asked, questions: 0 }
     }
@@ -63,8 +64,9 @@ impl Binding {
         }
     }
 
-    /// Whether it is too early to believe a change that nobody asked for. Where two hosts have an address and both answer,
-    /// the first is taken, at every question; an announcement says that something has changed.
+    /// Whether it is too early to believe a change that nobody asked for. Where two hosts with one address both answer,
+    /// the first answer to each question counts. An announcement may follow an answer at once: it says that something
+    /// has changed.
     fn is_locked(&self, claim: ArpOrigin, now: Moment) -> bool {
         let is_recent = |since: Option<Moment>| since.is_some_and(|since| now < since + LOCK_TIME);
         is_recent(self.changed) || claim == ArpOrigin::Reply && is_recent(self.confirmed)

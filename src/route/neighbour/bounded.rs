@@ -1,4 +1,4 @@
-//! What is held on accounts in bounded space: when it is full, whoever holds most gives its oldest.
+//! Items held on accounts in bounded space: when it is full, the account that holds most gives up its oldest.
 //!
 //! So an account that holds no more than its equal part of the space loses nothing to others, however many there are
 //! and without anybody being told who takes part.
@@ -37,7 +37,7 @@ struct AccountItems<T> {
 pub enum Admission<T> {
     /// It can.
     There,
-    /// When this has gone; then ask again.
+    /// Not before this one is taken out: take it out, and ask again.
     Behind(ItemId<T>),
     /// It costs more than its account may hold.
     Never,

@@ -76,10 +76,10 @@ pub enum SilentDue {
     GiveUp(LineId),
 }
 
-/// All of them.
+/// All silent hops, of all accounts.
 pub struct Silent {
     hops: Hops<SilentHop>,
-    /// By when they were last tried.
+    /// In the order in which they were last tried.
     order: Ends<Record<SilentHop>>,
     links: Links<Record<SilentHop>>,
 }
@@ -96,8 +96,9 @@ impl Silent {
         self.hops.held(account)
     }
 
-    /// The hop `address` as `account` knows it: there its packets wait. Who waits in a line that had to make room
-    /// is told to `gave_way`: the account's oldest hop, or that of the account with most of them.
+    /// The hop `address` on `account`, which is entered if it is not there: its packets wait in that hop's [`line`]. If
+    /// another hop has to make room for it, the oldest of the account or of the account with most hops, the line of
+    /// that hop goes to `gave_way`.
     pub fn enter(
         &mut self,
         account: Account,
@@ -153,12 +154,13 @@ impl Silent {
         Some(SilentDue::Try(place))
     }
 
-    /// When [`Self::advance`] has something.
+    /// When [`Self::advance`] next has something.
     pub fn deadline(&self) -> Option<Moment> {
         Some(self.hops.get(self.order.first()?)?.due())
     }
 
-    /// Takes out one that is not silent any more: who asked, and where packets wait for it.
+    /// Takes out one of the entries of a hop that is not silent any more: who asked, the line in which packets wait,
+    /// and what was noted of it.
     pub fn found(&mut self, address: Ipv4Addr) -> Option<(Account, LineId, SilentHop)> {
         let place = self.hops.find(address, |_, _| true)?;
         let (account, _) = self.hops.name(place)?;

@@ -188,7 +188,8 @@ impl Backend {
         self.forgotten
     }
 
-    /// Takes in an event; what is to be done now. Its outcome is the next event.
+    /// Takes in an event and returns the action to carry out now, if any. That action's outcome is to be the next
+    /// event.
     pub fn handle(&mut self, event: BackendEvent, now: Moment) -> Option<BackendAction> {
         match event {
             BackendEvent::Observed(sight) => self.saw(sight, now),
@@ -249,7 +250,7 @@ impl Backend {
     fn next_action(&mut self, now: Moment) -> Option<BackendAction> {
         let (step, due) = self.next_step();
         let due = due <= now;
-        // What needs no XenStore waits for none.
+        // Letting go of the rings needs no XenStore, so it does not wait for it.
         if self.rings == Rings::Held {
             match step {
                 BackendStep::StartClosing if due => self.own = BusState::Closing,
@@ -291,7 +292,8 @@ impl Backend {
             (BackendStep::Stay, Some(offline)) if self.own != BusState::Closed => {
                 (BackendStep::Close, offline + CLOSE_ALONE_AFTER)
             }
-            // From when both hold: whoever detaches a device that is closed already must still find it closed.
+            // Counted from when it is both closed and offline: a toolstack that detaches a device which is closed
+            // already must still be able to read Closed.
             (BackendStep::Remove, offline) => {
                 (step, offline.unwrap_or_default().max(self.since) + REMOVE_AFTER)
             }

@@ -1,4 +1,4 @@
-//! The orders in which real frontends and toolstacks act, one by one. All orders: `tests/lifecycle.rs`.
+//! The orders in which real frontends and toolstacks act, one by one. All orders: `tests/lifecycle/`.
 
 use super::super::BusState::*;
 use super::*;

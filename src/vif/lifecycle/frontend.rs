@@ -85,7 +85,7 @@ pub fn step(own: BusState, link: Link, backend: BusState, online: Online) -> Fro
     match (own, link, backend) {
         (Initialising, _, InitWait) => FrontendStep::Connect,
         (Initialising, _, Closing) => FrontendStep::Close,
-        // It has not seen that we wait, or that we started anew.
+        // The backend has not seen that we wait, or that we started anew.
         (Initialising, _, Closed | Connected) if online == Online::Yes => FrontendStep::AskAgain,
         (Connected, Link::Down, Connected) => FrontendStep::LinkUp,
         (Connected, _, Closing | Closed | Unknown) => FrontendStep::Close,
@@ -93,7 +93,8 @@ pub fn step(own: BusState, link: Link, backend: BusState, online: Online) -> Fro
         (Connected, Link::Up, InitWait) => FrontendStep::Close,
         (Connected, _, Initialising) => FrontendStep::Close,
         (Closed, _, InitWait | Initialising) => FrontendStep::Restart,
-        // Both are closed and the device is to exist: somebody has to begin. Or it has not seen that we closed.
+        // Both are closed and the device is to exist: somebody has to begin. Or the backend has not seen that we
+        // closed.
         (Closed, _, Closed | Connected) if online == Online::Yes => FrontendStep::AskAgain,
         _ => FrontendStep::Stay,
     }
@@ -136,7 +137,8 @@ impl Frontend {
     /// A device whose `state` node holds `written`: Initialising if the toolstack has just made it.
     pub fn new(written: BusState, now: Moment) -> Self {
         Self {
-            // In any other state it was used before, by nobody who is here to let go of anything.
+            // In any other state somebody used it before us: nothing of that is left to let go of, but it has to be
+            // closed first.
             own: if written == BusState::Initialising { written } else { BusState::Closed },
             written,
             since: now,
@@ -177,7 +179,8 @@ impl Frontend {
         self.forgotten
     }
 
-    /// Takes in an event; what is to be done now. Its outcome is the next event.
+    /// Takes in an event and returns the action to carry out now, if any. That action's outcome is to be the next
+    /// event.
     pub fn handle(&mut self, event: FrontendEvent, now: Moment) -> Option<FrontendAction> {
         match event {
             FrontendEvent::Observed(sight) => self.saw(sight),
@@ -234,7 +237,7 @@ impl Frontend {
         }
         if self.own != BusState::Connected {
             self.link = Link::Down;
-            // What needs no XenStore waits for none.
+            // Letting go of the rings needs no XenStore, so it does not wait for it.
             if self.rings == Rings::Held {
                 return Some(FrontendAction::Disconnect);
             }

@@ -4,9 +4,9 @@
 //! event, carries out the action that comes back, hands in its outcome as the next event, and goes on until there
 //! is no further action. The outcome of an action comes before any other event.
 //!
-//! What a machine needs to know it keeps itself: our own state is never read back from XenStore but to see whether
-//! the toolstack removed the directory or made it anew. Facts: `xen/include/public/io/xenbus.h`; the tables follow
-//! what Linux's drivers do and what libxl waits for.
+//! A machine keeps all that it needs to know. Our own state is read back from XenStore only to see whether the
+//! toolstack removed the directory or made it anew. Facts: `xen/include/public/io/xenbus.h`; the tables follow what
+//! Linux's drivers do and what libxl waits for.
 
 pub mod backend;
 pub mod frontend;

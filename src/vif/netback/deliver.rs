@@ -26,9 +26,9 @@ struct Filling {
     left: usize,
     /// Flags of the next answer.
     flags: RxFlags,
-    /// To be told behind the first buffer.
+    /// The segmentation that an extra-info entry behind the first buffer's answer is to tell.
     gso: Option<Gso>,
-    /// The name of the buffer that was given up for that.
+    /// The id of the buffer that was given up for that entry.
     given_up: Option<u16>,
 }
 
@@ -65,7 +65,7 @@ impl Netback {
                 continue;
             };
             buffers -= wanted;
-            self.store(frame, wanted, batch, in_flight);
+            self.fill(frame, wanted, batch, in_flight);
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Netback {
     }
 
     /// Queues the copies of one frame, which fills `buffers`.
-    fn store(&mut self, frame: Frame, buffers: usize, batch: &mut CopyBatch, in_flight: &mut InFlight) {
+    fn fill(&mut self, frame: Frame, buffers: usize, batch: &mut CopyBatch, in_flight: &mut InFlight) {
         let mut filling = Filling::of(&frame);
         let segments = batch.lend(frame.into_parts().0);
         let mut first_copy = batch.waiting() as u32;
@@ -102,7 +102,8 @@ impl Netback {
                 }
                 let moved = (segment.bytes() - skip).min(PAGE_BYTES as u16 - filled);
                 let to = Remote { domain: self.client, reference, offset: filled };
-                // There is room for a frame's copies, and the bytes are the segment's. Without one of them all count as failed.
+                // Not refused: there is room for a frame's copies, and the bytes are the segment's. If one of them is
+                // missing, all count as failed.
                 let copy = batch.copy_out(&segment, skip, to, moved);
                 if copy.or_bug("a copy out that the batch refuses").is_err() {
                     first_copy = NO_RESULT;

@@ -91,7 +91,7 @@ impl Netfront {
 
     /// Takes the slots of one packet; `None` when it is not usable.
     fn take_packet(&mut self, xen: &mut impl Xen, waiting: &mut u32) -> Result<Option<Frame>, UplinkBroken> {
-        // The pages stay here, so that they come back however gathering ends.
+        // The pages are gathered into `incoming`, so that they can be given back however gathering ends.
         let mut incoming = Incoming::default();
         let gathered = self.gather(&mut incoming, xen, waiting);
         match (gathered, incoming) {

@@ -23,8 +23,9 @@ fn slots_for(frame: &Frame) -> usize {
 }
 
 impl Netfront {
-    /// Queues a frame for the backend, which must be able to [take](Features::accept) it; drops it, or one of whoever has
-    /// most waiting, when too much waits already. Says whether it was queued.
+    /// Queues a frame for the backend, which must be able to [take](Features::accept) it. When too much waits already,
+    /// drops the oldest frame of the account that has most waiting, or this one if that is its own account. Says
+    /// whether it was queued.
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool) -> Complete {
         let Self { queue, traffic, .. } = self;
         let fits = frame.segments().len() == 1
@@ -52,9 +53,10 @@ impl Netfront {
         }
     }
 
-    /// Slots that may be taken from a client with that account and that charge for what it sends: as many as its lane
-    /// has room for without displacing what others have waiting; none when that is not enough for another packet of
-    /// `usual_slots`. While it has no pages left for one and some of them are here, it waits for them.
+    /// Slots that may be taken from the client whose lane is that of `account`, and whose packets are charged to
+    /// `sent`: as many as its lane has room for without displacing what others have waiting; none when that is not
+    /// enough for another packet of `usual_slots`. A client that has no pages left for such a packet waits if some of
+    /// its pages are here.
     pub fn room(&mut self, account: Account, sent: Charge, usual_slots: usize, pages: &PagePool) -> usize {
         let least = LEAST_ROOM.max(usual_slots + 1);
         let lane = self.queue.room(account, least);
@@ -66,7 +68,8 @@ impl Netfront {
             return room;
         }
         if !self.has_pages_of(account, sent) {
-            // Whatever comes is dropped, but who knows when that ends?
+            // Its pages are held elsewhere, for who knows how long: what it sends is taken, and dropped for want of
+            // pages.
             return lane;
         }
         self.awaited += 1;
@@ -100,7 +103,8 @@ impl Netfront {
 
     /// Grants the pieces of a frame and writes their requests, for which there is room.
     fn grant_frame(&mut self, frame: Frame, xen: &mut impl Xen) {
-        // The first slot says the whole packet's size, the others their own. None is queued that is larger.
+        // The first slot says the whole packet's size, the others their own. No frame is queued whose size does not
+        // fit.
         let whole = u16::try_from(frame.bytes()).or_bug("a frame that is larger than any that is queued");
         let mut size = Some(whole.unwrap_or(u16::MAX));
         let (mut segments, offload) = frame.into_parts();

@@ -1,6 +1,6 @@
 //! When Xen last gave us a processor: it writes that into our memory, and reading it traps nowhere.
 //!
-//! The time-stamp counter does where Xen emulates it, which it does on hosts whose counter it cannot rely on
+//! Reading the time-stamp counter does trap where Xen emulates it, as on hosts whose counter it cannot rely on
 //! (`tsc_mode`, xl.cfg(5)).
 
 use super::hypercall::hypercall;

@@ -7,7 +7,8 @@ use crate::xen::event::{self, Port};
 use crate::xen::store_ring::StoreBytes;
 use core::time::Duration;
 
-/// How long xenstored may take to answer before the kernel gives up on it.
+/// How long xenstored may take to answer at boot, the only time that it is waited for, before the kernel gives up on
+/// it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The way to xenstored.

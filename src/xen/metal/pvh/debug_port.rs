@@ -1,5 +1,5 @@
-//! Port 0xE9, what is written to which Xen puts into its own log (`xl dmesg`, with `guest_loglvl=all`), line by line:
-//! for what is to be said before there is a console.
+//! Port 0xE9: Xen puts what is written to it into its own log (`xl dmesg`, with `guest_loglvl=all`), line by line. For
+//! what is to be said before there is a console.
 
 use core::arch::asm;
 use core::fmt::{self, Write};

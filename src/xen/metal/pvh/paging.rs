@@ -120,7 +120,7 @@ impl PageTables {
     /// Unmaps the page at a reserved address.
     pub fn hide(&self, address: usize) {
         if let Some(entry) = self.walk(address) {
-            // None is moved behind this.
+            // No access to the page is moved behind this.
             compiler_fence(Ordering::SeqCst);
             entry.store(0, Ordering::Relaxed);
             // SAFETY: forgets a translation, which costs time at most.

@@ -9,7 +9,7 @@ use core::ops::Range;
 /// The memory that the entry code mapped.
 pub const BOOT_MAPPING: Range<u64> = 1..1 << 30;
 
-/// Most bytes of a command line: what a PV domain's has room for is a quarter of it.
+/// Most bytes of a command line: four times what a PV domain's start info has room for.
 const MOST_TEXT: u64 = 4096;
 
 /// What a domain is started with.
