@@ -2,6 +2,10 @@
 
 IMAGE := build/vmlinuz
 BARE := x86_64-unknown-none
+# What the image may grow to.
+IMAGE_BYTES := 589824
+# The image names it on its console. It is part of what the image is made of, where it is built is not.
+RAVELIN_COMMIT ?= $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
 CARGO_IMAGE := --target $(BARE) --features kernel --bin kernel
 # Debian's own interpreter: what else may be called python3 in the PATH is anybody's guess.
 RIG := /usr/bin/python3 tests/nested/rig.py
@@ -10,10 +14,11 @@ RELEASE_SCENARIOS := ping idle dns tcp-download tcp-upload udp port-forward atta
 	hostile-rings panic page-fault stack-overflow memory shutdown
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host model bench-engine simulate mutants miri lifecycle test-nested test-release soak demo bench clean rust rig
+.PHONY: all help test test-host reproduce model bench-engine simulate mutants miri lifecycle test-nested test-release soak demo bench clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
-	@printf '%s: %s bytes, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" "$$(sha256sum $(IMAGE) | cut -d ' ' -f 1)"
+	@printf '%s: %s bytes, commit %s, build id %.8s, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" \
+		'$(or $(RAVELIN_COMMIT),not known)' "$$(readelf --notes $(IMAGE) | sed -n 's/.*Build ID: //p')" "$$(sha256sum $(IMAGE) | cut -d ' ' -f 1)"
 
 help: ## list the targets
 	@echo 'make TARGET…'
@@ -27,7 +32,7 @@ help: ## list the targets
 	@echo '           REPEATS=3 (bench: so often), QUICK=1 (bench: once and short), TARGET=local (bench: in this very dom0),'
 	@echo '           ACCEL=kvm (test-nested, demo, bench: use KVM), KERNEL=FILE (the same: boot this image instead)'
 
-test: test-host ## everything: what runs on this machine, then what runs on Xen, with PV and PVH firewalls
+test: test-host reproduce ## everything: what runs on this machine, then what runs on Xen, with PV and PVH firewalls
 	$(MAKE) test-nested TYPE='pv pvh'
 
 test-host: rust ## formatting, lints, unit and property tests, the simulated Xen
@@ -37,6 +42,9 @@ test-host: rust ## formatting, lints, unit and property tests, the simulated Xen
 	cargo clippy $(CARGO_IMAGE) -- -D warnings
 	@for mutant in tests/mutants/*.patch; do git apply --check $$mutant || exit 1; done
 	cargo test --features sim
+
+reproduce: $(IMAGE) ## is the image the same, bit for bit, when others build it elsewhere?
+	tools/reproduce $(IMAGE) "$(RAVELIN_COMMIT)"
 
 model: rust ## the engine against a plain model of itself: EVENTS=n random events in each of three worlds
 	RAVELIN_MODEL_EVENTS=$(or $(EVENTS),4000000) RAVELIN_MODEL_SEED=$(or $(SEED),0) \
@@ -82,14 +90,18 @@ bench: $(IMAGE) $(if $(filter local,$(TARGET)),,rig) ## measure the firewall aga
 clean: ## remove everything that was built or downloaded
 	rm -rf build target
 
-# Always asked of cargo, which knows best what an image is made of; copied only when it is another one.
+# Always asked of cargo, which knows best what an image is made of; copied only when it is another one. Crates are there before
+# it is asked where they are.
 $(IMAGE): rust
-	cargo build --release $(CARGO_IMAGE)
 	@mkdir -p build
+	@cargo fetch --quiet --locked --target $(BARE)
+	@tools/remap-paths $(BARE) >build/paths.toml
+	RAVELIN_COMMIT="$(RAVELIN_COMMIT)" cargo build --release --locked --config build/paths.toml $(CARGO_IMAGE)
+	@[ "$$(stat -c %s target/$(BARE)/release/kernel)" -le $(IMAGE_BYTES) ] || { echo 'The image is over its budget of $(IMAGE_BYTES) bytes'; exit 1; }
 	@cmp -s target/$(BARE)/release/kernel $@ || cp target/$(BARE)/release/kernel $@
 
 rust:
-	@tools/need-packages gcc libc6-dev
+	@tools/need-packages gcc libc6-dev binutils
 	@tools/need-rust $(BARE)
 
 rig:

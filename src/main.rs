@@ -5,13 +5,16 @@
 
 extern crate alloc;
 
+use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::arch::{asm, global_asm};
 use core::hint::black_box;
 use core::mem::{ManuallyDrop, transmute};
 use core::panic::PanicInfo;
 use core::ptr::without_provenance_mut;
+use log::Level;
 use ravelin::config::Live;
 use ravelin::config::command_line::{CommandLine, ForcedCrash, Measurement};
 use ravelin::config::rule_config::RuleConfig;
@@ -28,26 +31,26 @@ global_asm!(include_str!("../boot/trap.s"));
 global_asm!(include_str!("../boot/pv.s"));
 global_asm!(include_str!("../boot/pvh.s"));
 
+/// Which sources these are, if `make` said so.
+const COMMIT: &str = match option_env!("RAVELIN_COMMIT") {
+    Some(commit) if !commit.is_empty() => commit,
+    _ => "not known",
+};
+
 /// Called by the entry code of each kind of guest, with the address of the start info that Xen passed.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(guest: Guest, start_info: usize) -> ! {
     // SAFETY: called once, by the entry code, with what Xen passed.
     let boot = unsafe { metal::boot(guest, start_info) };
     let reason = forward(boot);
-    log::info!("shutting down: {reason:?}");
+    event_log::line(Level::Info, format_args!("shutting down: {reason:?}"));
     metal::shutdown(reason)
 }
 
 /// Configures the firewall and runs it to its end.
 fn forward(boot: Boot) -> Shutdown {
     let Boot { mut xen, store, command_line, ramdisk, .. } = boot;
-    let (major, minor) = boot.xen_version;
-    log::info!(
-        "ravelin {} on Xen {major}.{minor}: {} MiB of memory, {} pages for packets",
-        env!("CARGO_PKG_VERSION"),
-        boot.memory_bytes >> 20,
-        xen.pages().total(),
-    );
+    introduce(boot.xen_version, boot.memory_bytes, xen.pages().total());
     let options = read_options(command_line);
     if let Some(crash) = options.debug {
         crash_as(crash);
@@ -60,12 +63,15 @@ fn forward(boot: Boot) -> Shutdown {
     let rules = ramdisk.map_or(RuleConfig::None, |file| RuleConfig::File(file.into()));
     let live = Live::boot(&options, rules, boot.memory_bytes as u64);
     if live.route().is_none() {
-        log::error!("without ipv4= and gateway= on the command line nothing goes to the uplink");
+        event_log::line(
+            Level::Error,
+            format_args!("without ipv4= and gateway= on the command line nothing goes to the uplink"),
+        );
     }
     let rules = compile_rules(&live);
     let entropy = xen.entropy();
     let settings = live.settings();
-    log::info!("room for {} flows", settings.flows);
+    event_log::line(Level::Info, format_args!("room for {} flows", settings.flows));
     let engine = Engine::boot(settings, rules, entropy, xen.now());
     let port = store.port();
     match Firewall::new(xen, Store::new(store), port, live, engine) {
@@ -77,10 +83,23 @@ fn forward(boot: Boot) -> Shutdown {
             reason
         }
         Err(error) => {
-            log::error!("XenStore: {error}");
+            event_log::line(Level::Error, format_args!("XenStore: {error}"));
             Shutdown::Crash
         }
     }
+}
+
+/// Says what runs, and where.
+fn introduce((major, minor): (u16, u16), memory_bytes: usize, packet_pages: usize) {
+    let build_id = metal::build_id().map_or_else(String::new, |id| format!(", build id {id}"));
+    event_log::line(
+        Level::Info,
+        format_args!(
+            "ravelin {} (commit {COMMIT}{build_id}) on Xen {major}.{minor}: {} MiB of memory, {packet_pages} pages for packets",
+            env!("CARGO_PKG_VERSION"),
+            memory_bytes >> 20,
+        ),
+    );
 }
 
 /// Crashes as the command line asks for, to see what that looks like.
@@ -94,10 +113,10 @@ fn crash_as(crash: ForcedCrash) {
         match crash {
             ForcedCrash::Panic => panic!("asked for by debug=panic"),
             ForcedCrash::PageFault => without_provenance_mut::<u64>(NOWHERE).write_volatile(1),
-            ForcedCrash::StackOverflow => log::info!("depth {}", overflow(0)),
+            ForcedCrash::StackOverflow => event_log::line(Level::Info, format_args!("depth {}", overflow(0))),
             ForcedCrash::WriteText => (kernel_main as *mut u64).write_volatile(1),
             ForcedCrash::ExecuteData => transmute::<*const u64, extern "C" fn()>(&raw const code)(),
-            ForcedCrash::Null => log::info!("found {}", read_null()),
+            ForcedCrash::Null => event_log::line(Level::Info, format_args!("found {}", read_null())),
         }
     }
 }
@@ -121,11 +140,18 @@ unsafe fn read_null() -> u64 {
 fn measure_copies(xen: &mut impl Xen, store: &Store<impl StoreRing>) {
     let own = match store.wait_for(store.read_number("domid")) {
         Ok(number) => DomainId(number),
-        Err(error) => return log::error!("measure: our own number is not known: {error}"),
+        Err(error) => {
+            return event_log::line(
+                Level::Error,
+                format_args!("measure: our own number is not known: {error}"),
+            );
+        }
     };
     match measure::copies(xen, own) {
-        Ok(costs) => costs.iter().for_each(|cost| log::info!("measure: {cost}")),
-        Err(why) => log::error!("measure: {why}"),
+        Ok(costs) => {
+            costs.iter().for_each(|cost| event_log::line(Level::Info, format_args!("measure: {cost}")))
+        }
+        Err(why) => event_log::line(Level::Error, format_args!("measure: {why}")),
     }
 }
 
@@ -133,12 +159,12 @@ fn read_options(text: Result<&str, core::str::Utf8Error>) -> CommandLine {
     let (options, errors) = match text {
         Ok(text) => CommandLine::parse(text),
         Err(error) => {
-            log::error!("command line: {error}: all of it is ignored");
+            event_log::line(Level::Error, format_args!("command line: {error}: all of it is ignored"));
             (CommandLine::default(), Vec::new())
         }
     };
     for error in errors {
-        log::error!("{error}");
+        event_log::line(Level::Error, format_args!("{error}"));
     }
     log::set_max_level(options.log);
     options

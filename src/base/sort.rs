@@ -4,7 +4,18 @@ use alloc::vec::Vec;
 
 /// Sorts by a number; of equals the order stays. Takes 16 bytes of memory per item meanwhile.
 pub fn sort_by_key<T>(items: &mut [T], key: impl Fn(&T) -> u64) {
-    let mut order: Vec<(u64, u32)> = items.iter().map(key).zip(0..).collect();
+    let mut order = Vec::with_capacity(items.len());
+    order.extend(items.iter().map(key).zip(0..));
+    sort_to_swaps(&mut order);
+    for (place, (_, from)) in order.into_iter().enumerate() {
+        items.swap(place, from as usize);
+    }
+}
+
+/// Makes of keys, each with its place, the swaps that sort what they are the keys of: of each place, in order, with a
+/// later one.
+#[inline(never)]
+fn sort_to_swaps(order: &mut [(u64, u32)]) {
     order.sort_unstable();
     for place in 0..order.len() {
         // What belongs here has gone where what stood here belonged, and so on.
@@ -15,7 +26,9 @@ pub fn sort_by_key<T>(items: &mut [T], key: impl Fn(&T) -> u64) {
                 break;
             }
         }
-        items.swap(place, from);
+        if let Some((_, swap)) = order.get_mut(place) {
+            *swap = from as u32;
+        }
     }
 }
 

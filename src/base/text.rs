@@ -34,9 +34,15 @@ impl<'t> Word<'t> {
     /// The two sides of the first `=`, each with its own column; `None` without one.
     pub fn split_key(self) -> Option<(Word<'t>, Word<'t>)> {
         let (key, value) = self.text.split_once('=')?;
-        let after = Column(self.column.0 + key.chars().count() + 1);
+        let after = Column(self.column.0 + characters(key) + 1);
         Some((Word { text: key, column: self.column }, Word { text: value, column: after }))
     }
+}
+
+/// How many characters a text has, not bytes: for columns.
+#[inline(never)]
+fn characters(text: &str) -> usize {
+    text.chars().count()
 }
 
 /// The words of a line, in order; see [`words`]. Each is found once, when it is asked for.
@@ -69,7 +75,7 @@ impl<'t> Words<'t> {
 
     /// Where the line ends: one past its last character, for messages about what is missing.
     pub fn end(&self) -> Column {
-        Column(self.next + self.rest.trim_ascii_end().chars().count())
+        Column(self.next + characters(self.rest.trim_ascii_end()))
     }
 
     fn find(&mut self) -> Option<Word<'t>> {
@@ -82,7 +88,7 @@ impl<'t> Words<'t> {
         let end = trimmed.find(|c: char| c.is_ascii_whitespace()).unwrap_or(trimmed.len());
         let (text, rest) = trimmed.split_at_checked(end)?;
         self.rest = rest;
-        self.next = start + text.chars().count();
+        self.next = start + characters(text);
         Some(Word { text, column: Column(start) })
     }
 }

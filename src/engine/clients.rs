@@ -154,17 +154,19 @@ impl ClientTable {
         slot: ClientSlot,
         holds_nothing: impl Fn(ClientSlot) -> bool,
     ) -> Option<ClientSlot> {
-        let numbers = core::iter::once(slot).chain((0..=u8::MAX).map(ClientSlot));
-        let rank = |number: ClientSlot| match self.accounts.get(usize::from(number.0))? {
-            AccountHolder::Unused => Some((0, Tick(0))),
-            AccountHolder::Away(_, since) if holds_nothing(number) => Some((1, *since)),
-            AccountHolder::Away(_, since) => Some((2, *since)),
-            AccountHolder::Attached(..) => None,
-        };
-        numbers
-            .filter_map(|number| Some((rank(number)?, number)))
-            .min_by_key(|(rank, _)| *rank)
-            .map(|(_, number)| number)
+        let mut best: Option<((u8, Tick), ClientSlot)> = None;
+        for number in core::iter::once(slot).chain((0..=u8::MAX).map(ClientSlot)) {
+            let rank = match self.accounts.get(usize::from(number.0))? {
+                AccountHolder::Unused => (0, Tick(0)),
+                AccountHolder::Away(_, since) if holds_nothing(number) => (1, *since),
+                AccountHolder::Away(_, since) => (2, *since),
+                AccountHolder::Attached(..) => continue,
+            };
+            if best.is_none_or(|(before, _)| rank < before) {
+                best = Some((rank, number));
+            }
+        }
+        best.map(|(_, number)| number)
     }
 
     /// Notes at `now` that the client of this number has left. Returns who had flows with it that are not on its

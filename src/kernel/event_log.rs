@@ -57,7 +57,7 @@ impl EventLog {
     /// Writes down what happened. About a client only so much is written in a minute; that XenStore's quota is used up once,
     /// until it has sufficed for a minute.
     pub fn note(&mut self, event: Event) {
-        self.note_to(event, log::max_level(), &mut console);
+        self.note_to(event, log::max_level(), &mut line);
     }
 
     /// The same, by `say`, where lines up to `shown` are looked at: others are not counted.
@@ -81,7 +81,7 @@ impl EventLog {
 
     /// Says how much was left out, when it is time.
     pub fn advance(&mut self, now: Moment) {
-        self.advance_to(now, &mut console);
+        self.advance_to(now, &mut line);
     }
 
     fn advance_to(&mut self, now: Moment, say: &mut Say<'_>) {
@@ -149,11 +149,12 @@ impl LineBudget {
 
 /// Writes an event to the console.
 pub fn write(event: &Event) {
-    tell(event, &mut console);
+    tell(event, &mut line);
 }
 
-/// Writes a line to the console.
-fn console(level: Level, line: fmt::Arguments<'_>) {
+/// Writes a line to the console. A function, as the macros of `log` are some 200 bytes of code wherever they stand.
+#[inline(never)]
+pub fn line(level: Level, line: fmt::Arguments<'_>) {
     log::log!(level, "{line}");
 }
 

@@ -14,15 +14,20 @@ pub(super) struct Inquiry<T> {
     job: Option<Job<Result<T, StoreError>>>,
     /// It may have changed since it was last asked.
     stale: bool,
-    /// When what failed is asked again.
+    failure: LastFailure,
+}
+
+/// How the last conversation failed, if it did.
+#[derive(Debug, Default)]
+struct LastFailure {
+    /// When it is asked again.
     again: Option<Moment>,
-    /// What it last failed for.
-    trouble: Option<StoreError>,
+    why: Option<StoreError>,
 }
 
 impl<T> Default for Inquiry<T> {
     fn default() -> Self {
-        Self { job: None, stale: false, again: None, trouble: None }
+        Self { job: None, stale: false, failure: LastFailure::default() }
     }
 }
 
@@ -34,12 +39,12 @@ impl<T> Inquiry<T> {
 
     /// Whether [`Self::next`] has something to ask.
     pub(super) fn is_due(&self, now: Moment) -> bool {
-        self.job.is_none() && (self.stale || self.again.is_some_and(|again| again <= now))
+        self.job.is_none() && (self.stale || self.failure.again.is_some_and(|again| again <= now))
     }
 
     /// When it has, if nothing happens before.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.again
+        self.failure.again
     }
 
     /// The next answer, if XenStore has given it; `ask` begins the conversation. What failed and is
@@ -49,25 +54,27 @@ impl<T> Inquiry<T> {
         F: Future<Output = Result<T, StoreError>> + 'static,
     {
         if self.is_due(now) {
-            (self.stale, self.again) = (false, None);
+            (self.stale, self.failure.again) = (false, None);
             self.job = Some(Job::new(ask()));
         }
         let Poll::Ready(answer) = self.job.as_mut()?.poll() else { return None };
         self.job = None;
         match answer {
             Ok(answer) => {
-                self.trouble = None;
+                self.failure.why = None;
                 Some(Ok(answer))
             }
-            Err(error) => self.fail(error, now).map(Err),
+            Err(error) => self.failure.note(error, now).map(Err),
         }
     }
+}
 
+impl LastFailure {
     /// Notes a failure. The error, unless it is that of the attempt before.
-    fn fail(&mut self, error: StoreError, now: Moment) -> Option<StoreError> {
+    fn note(&mut self, error: StoreError, now: Moment) -> Option<StoreError> {
         self.again = error.is_transient().then(|| now + RETRY_AFTER);
-        let is_known = self.trouble.as_ref() == Some(&error);
-        self.trouble = Some(error.clone());
+        let is_known = self.why.as_ref() == Some(&error);
+        self.why = Some(error.clone());
         (!is_known).then_some(error)
     }
 }

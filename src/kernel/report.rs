@@ -1,6 +1,7 @@
 //! What the firewall says of itself when it is asked (`xl sysrq`): what passed, and what it holds.
 
 use super::client_exchange::CopiesRun;
+use super::event_log;
 use super::turn::{Firewall, LoopStats};
 use crate::base::bug;
 use crate::base::text::counts;
@@ -14,6 +15,7 @@ use crate::xen::{Holdings, Xen};
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::Ipv4Addr;
+use log::Level;
 
 /// Pages that are not free, by what holds them between two turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,44 +61,50 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         let LoopStats { passes, sleeps } = self.stats;
         let CopiesRun { batches, copies } = self.data.exchange.run;
         let hypercalls = self.xen.hypercalls();
-        log::info!(
-            "{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches, {hypercalls} hypercalls"
+        event_log::line(
+            Level::Info,
+            format_args!(
+                "{passes} passes, {sleeps} sleeps, {copies} copies in {batches} batches, {hypercalls} hypercalls"
+            ),
         );
         if let Some(netfront) = self.data.egress.vifs.netfront() {
-            log::info!("uplink: {:?}", netfront.traffic());
+            event_log::line(Level::Info, format_args!("uplink: {:?}", netfront.traffic()));
         }
         for (_, vif) in self.data.egress.vifs.clients.vifs() {
             let id = vif.id();
             if let Some(netback) = vif.netback() {
-                log::info!("{id}: {:?}", netback.traffic());
+                event_log::line(Level::Info, format_args!("{id}: {:?}", netback.traffic()));
                 let [sent, waiting] = [netback.charges().sent(), netback.charges().waiting()]
                     .map(|charge| (self.xen.pages().charged(charge), self.xen.pages().guaranteed(charge)));
-                log::info!(
-                    "{id}: pages {} sent ({} guaranteed), {} waiting for it ({} guaranteed)",
-                    sent.0,
-                    sent.1,
-                    waiting.0,
-                    waiting.1,
+                event_log::line(
+                    Level::Info,
+                    format_args!(
+                        "{id}: pages {} sent ({} guaranteed), {} waiting for it ({} guaranteed)",
+                        sent.0, sent.1, waiting.0, waiting.1,
+                    ),
                 );
             }
             if let Some(limit) = vif.rate_limit() {
-                log::info!("{id}: sends at most {limit}");
+                event_log::line(Level::Info, format_args!("{id}: sends at most {limit}"));
             }
         }
         for line in counts("frames dropped:", self.data.egress.drops.occurred()) {
-            log::info!("{line}");
+            event_log::line(Level::Info, format_args!("{line}"));
         }
         for line in self.data.engine.counters().lines() {
-            log::info!("{line}");
+            event_log::line(Level::Info, format_args!("{line}"));
         }
         for line in self.data.engine.engine().rules().hits().lines() {
-            log::info!("{line}");
+            event_log::line(Level::Info, format_args!("{line}"));
         }
         let mappings = self.data.engine.engine().mappings();
-        log::info!(
-            "ports: {} in use or in quarantine, {} taken out of it before its end",
-            mappings.len(),
-            mappings.reused_early()
+        event_log::line(
+            Level::Info,
+            format_args!(
+                "ports: {} in use or in quarantine, {} taken out of it before its end",
+                mappings.len(),
+                mappings.reused_early()
+            ),
         );
     }
 
@@ -107,15 +115,21 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         let (watches, clients) = (self.control.store.watches(), self.data.egress.vifs.clients.vifs().count());
         let held = self.control.held.len();
         if bug::count() > 0 {
-            log::error!("bugs: {} since boot; the first one is on the console", bug::count());
+            event_log::line(
+                Level::Error,
+                format_args!("bugs: {} since boot; the first one is on the console", bug::count()),
+            );
         }
-        log::info!("pages: {}", self.holders());
+        event_log::line(Level::Info, format_args!("pages: {}", self.holders()));
         let pages = self.xen.pages();
-        log::info!(
-            "balance: {grants} grants, {mappings} mappings, {ports} event channels, {watches} watches, \
+        event_log::line(
+            Level::Info,
+            format_args!(
+                "balance: {grants} grants, {mappings} mappings, {ports} event channels, {watches} watches, \
              {} of {} pages free, {held} pages held back, {clients} clients",
-            pages.free(),
-            pages.total(),
+                pages.free(),
+                pages.total(),
+            ),
         );
     }
 

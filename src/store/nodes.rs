@@ -4,6 +4,7 @@ use super::error::StoreError;
 use super::path::{self, MAX_VALUE_BYTES};
 use super::wire::{MessageKind, ProtocolViolation};
 use crate::base::text::{Excerpt, decimal};
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Display;
@@ -61,13 +62,22 @@ pub trait Nodes {
     /// # Errors
     /// Only those that are XenStore's own: what was asked may be had later, or it fails altogether.
     async fn read_peers<const N: usize>(&self, paths: [&str; N]) -> Result<[Option<String>; N], StoreError> {
-        paths.iter().try_for_each(|path| path::check(path))?;
-        let requests = paths.map(|path| [path.as_bytes(), b"\0", b""]);
-        let replies = self.ask_all(MessageKind::Read, &requests).await?;
         let mut values = [const { None }; N];
-        for (value, reply) in values.iter_mut().zip(replies) {
-            *value = as_peers(reply.and_then(text))?;
-        }
+        read_into(self, &mut paths.iter().copied().map(String::from), &mut values).await?;
+        Ok(values)
+    }
+
+    /// As [`Self::read_peers`], for the nodes of these names in a directory.
+    ///
+    /// # Errors
+    /// Only those that are XenStore's own: what was asked may be had later, or it fails altogether.
+    async fn read_children<const N: usize>(
+        &self,
+        directory: &str,
+        names: [&str; N],
+    ) -> Result<[Option<String>; N], StoreError> {
+        let mut values = [const { None }; N];
+        read_into(self, &mut names.iter().map(|name| format!("{directory}/{name}")), &mut values).await?;
         Ok(values)
     }
 
@@ -123,6 +133,22 @@ pub trait Nodes {
     async fn remove(&self, path: &str) -> Result<(), StoreError> {
         ask_about(self, MessageKind::Remove, path).await.map(drop)
     }
+}
+
+/// [`Nodes::read_peers`], the same code for any number of nodes.
+async fn read_into<N: Nodes + ?Sized>(
+    nodes: &N,
+    paths: &mut dyn Iterator<Item = String>,
+    values: &mut [Option<String>],
+) -> Result<(), StoreError> {
+    let paths: Vec<String> = paths.collect();
+    paths.iter().try_for_each(|path| path::check(path))?;
+    let requests: Vec<[&[u8]; 3]> = paths.iter().map(|path| [path.as_bytes(), b"\0", b""]).collect();
+    let replies = nodes.ask_all(MessageKind::Read, &requests).await?;
+    for (value, reply) in values.iter_mut().zip(replies) {
+        *value = as_peers(reply.and_then(text))?;
+    }
+    Ok(())
 }
 
 /// A request whose only argument is a path.

@@ -38,6 +38,15 @@ pub struct BackendDirectory {
     not_done: Vec<String>,
 }
 
+/// What is to become of a backend device's directory.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum DirectoryChange {
+    /// This is written as our state, and in InitWait what we offer.
+    State(BusState),
+    /// It is removed.
+    Remove,
+}
+
 impl BackendDirectory {
     /// Reads what the toolstack wrote about a new device, and watches the frontend's state. `split`: whether the client
     /// is offered an event channel per ring.
@@ -102,31 +111,35 @@ impl BackendDirectory {
         RingAddresses::read(&self.front, self.split, store).await
     }
 
-    /// Writes our state, and what we offer in InitWait, where `written` is what we wrote last.
-    pub(super) async fn write<R: StoreRing>(
+    /// Changes our directory in one transaction, where `written` is the state we wrote last, unless it has vanished: a node
+    /// that the toolstack removed must not come back, and one that it made anew is another device's.
+    pub(super) async fn change<R: StoreRing>(
         &self,
-        state: BusState,
+        change: DirectoryChange,
         written: BusState,
         store: &Store<R>,
     ) -> Result<BackendEvent, StoreError> {
-        self.if_present(written, store, async |transaction| {
+        let node = self.own("state");
+        let changed = store.transaction(async |transaction| {
+            let found = BusState::parse(&transaction.read(&node).await?);
+            if found == BusState::Initialising && written != BusState::Initialising {
+                return Err(StoreError::NoEntry);
+            }
+            let DirectoryChange::State(state) = change else {
+                return transaction.remove(&self.back).await;
+            };
             let mut nodes = match state {
                 BusState::InitWait => self.offer(transaction).await?,
                 _ => Vec::new(),
             };
-            nodes.push((self.own("state"), state.text().into()));
+            nodes.push((node.clone(), state.text().into()));
             transaction.write_all(&nodes).await
-        })
-        .await
-    }
-
-    /// Removes the directory.
-    pub(super) async fn remove<R: StoreRing>(
-        &self,
-        written: BusState,
-        store: &Store<R>,
-    ) -> Result<BackendEvent, StoreError> {
-        self.if_present(written, store, async |transaction| transaction.remove(&self.back).await).await
+        });
+        match changed.await {
+            Ok(()) => Ok(BackendEvent::Done),
+            Err(StoreError::NoEntry) => Ok(BackendEvent::Vanished),
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends the watch on the frontend's state.
@@ -156,29 +169,6 @@ impl BackendDirectory {
         Ok(nodes)
     }
 
-    /// Changes our directory in one transaction, unless it has vanished: a node that the toolstack removed must
-    /// not come back, and one that it made anew is another device's.
-    async fn if_present<R: StoreRing>(
-        &self,
-        written: BusState,
-        store: &Store<R>,
-        mut change: impl AsyncFnMut(&Transaction<R>) -> Result<(), StoreError>,
-    ) -> Result<BackendEvent, StoreError> {
-        let node = self.own("state");
-        let changed = store.transaction(async |transaction| {
-            let state = BusState::parse(&transaction.read(&node).await?);
-            if state == BusState::Initialising && written != BusState::Initialising {
-                return Err(StoreError::NoEntry);
-            }
-            change(transaction).await
-        });
-        match changed.await {
-            Ok(()) => Ok(BackendEvent::Done),
-            Err(StoreError::NoEntry) => Ok(BackendEvent::Vanished),
-            Err(error) => Err(error),
-        }
-    }
-
     fn own(&self, key: &str) -> String {
         format!("{}/{key}", self.back)
     }
@@ -186,9 +176,7 @@ impl BackendDirectory {
 
 /// What the toolstack chose for a vif.
 async fn read_words(back: &str, nodes: &impl Nodes) -> Result<VifOptions, StoreError> {
-    let paths = VifOptions::KEYS.map(|key| format!("{back}/{key}"));
-    let values = nodes.read_peers(paths.each_ref().map(String::as_str)).await?;
-    VifOptions::new(values).ok_or(StoreError::NoEntry)
+    VifOptions::new(nodes.read_children(back, VifOptions::KEYS).await?).ok_or(StoreError::NoEntry)
 }
 
 /// A device's directory, relative to ours.

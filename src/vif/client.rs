@@ -8,7 +8,7 @@ use crate::guard::antispoof::Identity;
 use crate::store::{Job, Store, StoreError, StoreRing};
 use crate::tables::allowance::Taken;
 use crate::tables::share::Account;
-use crate::vif::backend_directory::BackendDirectory;
+use crate::vif::backend_directory::{BackendDirectory, DirectoryChange};
 use crate::vif::connect::{RingAddresses, UnusableRings};
 use crate::vif::device_id::DeviceId;
 use crate::vif::event::{ClientEvent, VifEvent};
@@ -231,12 +231,14 @@ impl ClientVif {
         Job::new(async move {
             match action {
                 BackendAction::Write(state) => {
-                    ClientReply::Ended(directory.write(state, written, &store).await)
+                    ClientReply::Ended(directory.change(DirectoryChange::State(state), written, &store).await)
                 }
                 BackendAction::TakeUpRings => {
                     ClientReply::Announced(directory.read_announcement(&store).await)
                 }
-                BackendAction::Remove => ClientReply::Ended(directory.remove(written, &store).await),
+                BackendAction::Remove => {
+                    ClientReply::Ended(directory.change(DirectoryChange::Remove, written, &store).await)
+                }
                 BackendAction::Unwatch => {
                     ClientReply::Ended(directory.forget(&store).await.map(|()| BackendEvent::Done))
                 }

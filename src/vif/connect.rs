@@ -58,8 +58,7 @@ impl RingAddresses {
         split: Support,
         store: &Store<R>,
     ) -> Result<Result<Self, UnusableRings>, StoreError> {
-        let paths = KEYS.map(|key| format!("{front}/{key}"));
-        Ok(Self::of(store.read_peers(paths.each_ref().map(String::as_str)).await?, split))
+        Ok(Self::of(store.read_children(front, KEYS).await?, split))
     }
 
     /// `values`: those of [`KEYS`].

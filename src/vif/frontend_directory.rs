@@ -62,8 +62,7 @@ impl FrontendDirectory {
         store: &Store<R>,
     ) -> Result<Self, StoreError> {
         let front = format!("{DEVICES}/{device}");
-        let paths = ["backend", "backend-id", "mac", "state", "mtu"].map(|key| format!("{front}/{key}"));
-        let values = store.read_peers(paths.each_ref().map(String::as_str)).await?;
+        let values = store.read_children(&front, ["backend", "backend-id", "mac", "state", "mtu"]).await?;
         let [Some(back), Some(backend), Some(mac), Some(found), mtu] = values else {
             return Err(StoreError::NoEntry);
         };
@@ -144,9 +143,9 @@ impl FrontendDirectory {
         &self,
         store: &Store<R>,
     ) -> Result<OfferedFeatures, StoreError> {
-        let features = ["sg", "no-csum-offload", "gso-tcpv4", "split-event-channels"];
-        let paths = features.map(|feature| format!("{}/feature-{feature}", self.back));
-        let values = store.read_peers(paths.each_ref().map(String::as_str)).await?;
+        let features =
+            ["feature-sg", "feature-no-csum-offload", "feature-gso-tcpv4", "feature-split-event-channels"];
+        let values = store.read_children(&self.back, features).await?;
         let [sg, no_csum, gso, split] = values.map(|text| text.and_then(|text| decimal(&text)));
         let features = Features {
             scatter_gather: Support::of(sg),
@@ -193,17 +192,23 @@ impl FrontendDirectory {
     /// What announces our rings, and what an earlier connection may have announced that must not be found any more: it
     /// is one kind of channels or the other.
     fn addresses(&self, rings: Addresses) -> (Vec<(String, String)>, &'static [&'static str]) {
-        let keys = [("tx-ring-ref", rings.tx_ring.0), ("rx-ring-ref", rings.rx_ring.0)];
-        let (channels, stale): (&[_], &'static [_]) = match rings.channels {
+        let mut nodes = Vec::new();
+        let mut add = |key, value: u32| nodes.push((self.own(key), value.to_string()));
+        add("tx-ring-ref", rings.tx_ring.0);
+        add("rx-ring-ref", rings.rx_ring.0);
+        let stale: &[_] = match rings.channels {
             Channels::Shared(port) => {
-                (&[("event-channel", port.0)], &["event-channel-tx", "event-channel-rx"])
+                add("event-channel", port.0);
+                &["event-channel-tx", "event-channel-rx"]
             }
             Channels::Split { tx, rx } => {
-                (&[("event-channel-tx", tx.0), ("event-channel-rx", rx.0)], &["event-channel"])
+                add("event-channel-tx", tx.0);
+                add("event-channel-rx", rx.0);
+                &["event-channel"]
             }
         };
-        let all = keys.iter().chain(channels).chain(&ABILITIES);
-        (all.map(|(key, value)| (self.own(key), value.to_string())).collect(), stale)
+        ABILITIES.iter().for_each(|(key, value)| add(key, *value));
+        (nodes, stale)
     }
 
     /// Ends the watch on the backend's state.

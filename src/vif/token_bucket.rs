@@ -42,7 +42,7 @@ impl RateLimit {
 
 impl fmt::Display for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes every {} us", self.bytes, self.interval.as_micros())
+        write!(f, "{} bytes every {} us", self.bytes, self.interval.as_micros() as u64)
     }
 }
 

@@ -14,8 +14,8 @@ use crate::guard::rule_id::RuleId;
 use crate::guard::rule_texts::RuleTexts;
 use crate::guard::section::Policy;
 use crate::guard::table::{RuleTable, RuleTableParts};
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::net::Ipv4Addr;
 
 /// Rules that a file may have in all. It bounds the memory they take: 80 to 260 bytes each once arranged, up to
@@ -41,8 +41,8 @@ pub(super) struct RuleReader<'r> {
     line: u32,
     section: CurrentSection,
     drafts: Vec<SectionDraft>,
-    /// Indexes of the drafts.
-    by_name: BTreeMap<SectionName, usize>,
+    /// Indexes of the drafts, in the order of their names.
+    by_name: Vec<u32>,
     permits: Vec<Permit>,
     /// Set by a permit line that cannot be placed: none of the later ones is in effect.
     permits_ended: bool,
@@ -60,7 +60,7 @@ impl<'r> RuleReader<'r> {
             line: 0,
             section: CurrentSection::Nowhere,
             drafts: Vec::new(),
-            by_name: BTreeMap::new(),
+            by_name: Vec::new(),
             permits: Vec::new(),
             permits_ended: false,
             forwards: PortForwards::default(),
@@ -149,12 +149,25 @@ impl<'r> RuleReader<'r> {
             self.section = CurrentSection::Lost;
             return;
         };
-        let next = self.drafts.len();
-        let index = *self.by_name.entry(name).or_insert(next);
+        let index = self.draft_of(name);
         self.section = CurrentSection::Section(index);
         match self.drafts.get(index).map(|draft| draft.first_line) {
             Some(first_line) => self.block(index, column, RuleFileMistake::RepeatedSection { first_line }),
             None => self.drafts.push(SectionDraft::new(name, self.line)),
+        }
+    }
+
+    /// The index of the section of this name, or that of the next draft.
+    fn draft_of(&mut self, name: SectionName) -> usize {
+        let order = |index: &u32| {
+            self.drafts.get(*index as usize).map_or(Ordering::Less, |draft| draft.name.cmp(&name))
+        };
+        match self.by_name.binary_search_by(order) {
+            Ok(place) => self.by_name.get(place).map_or(self.drafts.len(), |index| *index as usize),
+            Err(place) => {
+                self.by_name.insert(place, self.drafts.len() as u32);
+                self.drafts.len()
+            }
         }
     }
 

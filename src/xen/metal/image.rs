@@ -1,11 +1,14 @@
 //! Where the parts of the kernel's image lie, which each get permissions of their own.
 
+use crate::xen::build_id::BuildId;
 use crate::xen::page::PAGE_BYTES;
 use core::ops::Range;
 
 unsafe extern "C" {
     static image_text: u8;
     static image_rodata: u8;
+    static build_id_note: u8;
+    static build_id_note_end: u8;
     static image_data: u8;
     static stack_guard: u8;
     static image_end: u8;
@@ -32,6 +35,13 @@ pub struct Image {
     pub stack_guard: usize,
     /// First address behind it.
     pub end: usize,
+}
+
+/// What the linker calls this image by.
+pub fn build_id() -> Option<BuildId> {
+    let (start, end) = (&raw const build_id_note, &raw const build_id_note_end);
+    // SAFETY: `linker.ld` puts the note between the two, into what is only ever read.
+    BuildId::from_note(unsafe { core::slice::from_raw_parts(start, end.addr() - start.addr()) })
 }
 
 impl Image {

@@ -18,6 +18,7 @@ mod store_link;
 
 pub use boot::Boot;
 pub use crash::panic;
+pub use image::build_id;
 pub use store_link::StoreLink;
 
 use super::abi::{
