@@ -6,15 +6,17 @@ BARE := x86_64-unknown-none
 IMAGE_BYTES := 589824
 # The image names it on its console. It is part of what the image is made of, where it is built is not.
 RAVELIN_COMMIT ?= $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+# The date in packages: that of the commit.
+SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 CARGO_IMAGE := --target $(BARE) --features kernel --bin kernel
 # Debian's own interpreter: what else may be called python3 in the PATH is anybody's guess.
 RIG := /usr/bin/python3 tests/nested/rig.py
 # What is run on every Xen before a release: what the hypervisor and its toolstack do for us, once each.
 RELEASE_SCENARIOS := ping idle dns tcp-download tcp-upload udp port-forward attach-client destroy-client uplink-changes \
-	hostile-rings panic page-fault stack-overflow memory shutdown
+	hostile-rings panic page-fault write-page-table stack-overflow memory shutdown
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host reproduce model bench-engine simulate mutants miri lifecycle test-nested test-release soak demo bench clean rust rig
+.PHONY: all help test test-host reproduce model bench-engine simulate mutants miri lifecycle test-nested test-release soak demo bench dist clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
 	@printf '%s: %s bytes, commit %s, build id %.8s, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" \
@@ -86,6 +88,11 @@ demo: $(IMAGE) rig ## watch a firewall at work on a Xen in QEMU
 
 bench: $(IMAGE) $(if $(filter local,$(TARGET)),,rig) ## measure the firewall against a Linux one: build/bench/report.html
 	$(RIG) bench
+
+dist: $(IMAGE) ## what is handed out, in build/dist: image, dom0's kernel folder, RPM, Debian package, script, Salt state, hashes
+	@tools/need-crate cargo-generate-rpm 0.21.1
+	@tools/need-crate cargo-deb 3.8.0
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) tools/make-dist $(IMAGE)
 
 clean: ## remove everything that was built or downloaded
 	rm -rf build target
