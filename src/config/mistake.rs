@@ -74,7 +74,9 @@ impl OptionName {
             Self::ClientFlows | Self::ClientPorts | Self::ClientNewFlows => "a number from 1 to 1000000",
             Self::UplinkPings => "answer or ignore",
             Self::Log => "error, warn, info or debug",
-            Self::Debug => "panic, page-fault, null, write-text, write-page-table, execute-data or stack-overflow",
+            Self::Debug => {
+                "panic, page-fault, null, write-text, write-page-table, execute-data or stack-overflow"
+            }
             Self::Measure => "copy",
         }
     }
