@@ -157,11 +157,11 @@ impl ClientTable {
     ) -> Option<ClientSlot> {
         let mut best: Option<((u8, Tick), ClientSlot)> = None;
         for number in core::iter::once(slot).chain((0..=u8::MAX).map(ClientSlot)) {
-            let rank = match self.accounts.get(usize::from(number.0))? {
-                AccountHolder::Unused => (0, Tick(0)),
-                AccountHolder::Away(_, since) if holds_nothing(number) => (1, *since),
-                AccountHolder::Away(_, since) => (2, *since),
-                AccountHolder::Attached(..) => continue,
+            let rank = match self.accounts.get(usize::from(number.0)) {
+                Some(AccountHolder::Unused) => (0, Tick(0)),
+                Some(AccountHolder::Away(_, since)) if holds_nothing(number) => (1, *since),
+                Some(AccountHolder::Away(_, since)) => (2, *since),
+                Some(AccountHolder::Attached(..)) | None => continue,
             };
             if best.is_none_or(|(before, _)| rank < before) {
                 best = Some((rank, number));

@@ -70,7 +70,7 @@ pub trait Nodes {
     /// As [`Self::read_peers`], for the nodes of these names in a directory.
     ///
     /// # Errors
-    /// Only those that are XenStore's own: what was asked may be had later, or it fails altogether.
+    /// Only transient ones, and those of XenStore as a whole.
     async fn read_children<const N: usize>(
         &self,
         directory: &str,
