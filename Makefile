@@ -1,5 +1,8 @@
 # Ravelin's front door. `make help` lists what there is.
 
+# What these say goes before the settings in the tree, and an image would be another one, or be built elsewhere.
+unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR RUSTC_WRAPPER
+
 IMAGE := build/vmlinuz
 BARE := x86_64-unknown-none
 # What the image may grow to.

@@ -242,7 +242,7 @@ fn clients_are_taken_and_return_to_what_they_had() {
     dom0.add("other", Some("sys-net"));
     dom0.write("work", "running", "");
     dom0.succeeds("1", &["create"]);
-    dom0.succeeds("1", &["take-clients", "sys-firewall"]);
+    dom0.succeeds("1", &["take-clients", "--without-rules", "sys-firewall"]);
     let netvm = |qube| dom0.read(qube, "prefs/netvm");
     for client in ["work", "vault"] {
         assert_eq!(netvm(client).as_deref(), Some("sys-ravelin"), "{client}");
@@ -263,10 +263,10 @@ fn what_cannot_be_moved_is_named_and_the_others_move() {
     let dom0 = Dom0::new();
     dom0.succeeds("1", &["create", "--netvm=sys-firewall"]);
     // The firewall of the firewall cannot be its client.
-    dom0.fails("1", &["take-clients", "sys-net"], "not moved: sys-firewall");
+    dom0.fails("1", &["take-clients", "--without-rules", "sys-net"], "not moved: sys-firewall");
     assert_eq!(dom0.read("sys-firewall", "prefs/netvm").as_deref(), Some("sys-net"));
     assert_eq!(dom0.read("sys-firewall", "features/ravelin-former-netvm"), None);
-    dom0.succeeds("1", &["take-clients", "sys-firewall"]);
+    dom0.succeeds("1", &["take-clients", "--without-rules", "sys-firewall"]);
     assert_eq!(dom0.read("sys-ravelin", "prefs/netvm").as_deref(), Some("sys-firewall"));
 }
 
@@ -283,6 +283,41 @@ fn the_rpm_of_a_version_that_a_qube_starts_with_is_not_removed() {
     );
     dom0.succeeds("2", &["upgrade"]);
     assert!(dom0.shell(&script, &[]).status.success());
+}
+
+#[test]
+fn clients_lose_no_rules_without_being_told() {
+    let dom0 = Dom0::new();
+    dom0.succeeds("1", &["create"]);
+    dom0.fails(
+        "1",
+        &["take-clients", "sys-firewall"],
+        "rules of qvm-firewall do not hold behind Ravelin yet",
+    );
+    assert_eq!(dom0.read("work", "prefs/netvm"), None);
+    // Nor all of them, with the rule file of the version before.
+    fs::write(dom0.kernel("1", "initramfs"), "[permit]").unwrap();
+    dom0.fails("2", &["upgrade"], "has a rule file");
+    assert_eq!(dom0.read("sys-ravelin", "prefs/kernel").as_deref(), Some("ravelin-1"));
+    fs::write(dom0.kernel("2", "initramfs"), "[permit]").unwrap();
+    dom0.succeeds("2", &["upgrade"]);
+    fs::remove_file(dom0.kernel("1", "initramfs")).unwrap();
+    dom0.fails("2", &["roll-back"], "has a rule file");
+}
+
+#[test]
+fn commands_of_dom0_that_fail_are_not_taken_for_an_empty_answer() {
+    let dom0 = Dom0::new();
+    dom0.succeeds("1", &["create"]);
+    let script = dom0.0.join("rpm-before-removal");
+    fs::write(&script, include_str!("../dist/rpm-before-removal").replace("@VERSION@", "1")).unwrap();
+    let list = dom0.0.join("bin/qvm-ls");
+    fs::remove_file(&list).unwrap();
+    fs::write(&list, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&list, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(!dom0.shell(&script, &[]).status.success());
+    dom0.fails("1", &["take-clients", "--without-rules", "sys-firewall"], "qvm-ls does not work");
+    dom0.fails("1", &["return-clients"], "qvm-ls does not work");
 }
 
 #[test]
