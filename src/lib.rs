@@ -18,6 +18,7 @@ pub mod engine;
 pub mod flow;
 pub mod guard;
 pub mod kernel;
+pub(crate) mod local;
 pub mod nat;
 pub mod route;
 #[cfg(feature = "sim")]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each folder and the folders below it that it may use. A folder may use only what stands above it in this list.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("base", &[]),
     ("tables", &["base"]),
     ("wire", &["base"]),
@@ -17,10 +17,14 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("flow", &["base", "tables", "wire", "nat"]),
     ("route", &["base", "tables", "wire", "guard"]),
     ("engine", &["base", "tables", "wire", "guard", "nat", "flow", "route"]),
+    ("local", &["base", "tables", "wire"]),
     ("xen", &["base", "store"]),
     ("vif", &["base", "tables", "wire", "store", "guard", "route", "xen"]),
     ("config", &["base", "tables", "guard", "engine"]),
-    ("kernel", &["base", "tables", "wire", "store", "nat", "route", "engine", "xen", "vif", "config"]),
+    (
+        "kernel",
+        &["base", "tables", "wire", "store", "nat", "route", "engine", "local", "xen", "vif", "config"],
+    ),
     (
         "sim",
         &["base", "tables", "wire", "store", "guard", "route", "engine", "xen", "vif", "config", "kernel"],

@@ -4,6 +4,7 @@
 pub(crate) mod address;
 pub(crate) mod bug;
 pub mod drop_reason;
+pub(crate) mod host_name;
 pub mod prefix;
 pub mod side;
 pub(crate) mod sort;

@@ -12,12 +12,12 @@ use siphasher::sip::SipHasher13;
 
 use super::mapping::{Mapping, MappingLimits, NoPort, Shortage, Want};
 use super::ports::{Pool, PoolKind, Reserved, per_pool};
-use super::prf::Prf;
 use super::quarantine::Quarantine;
 use crate::base::bug::OrBug;
 use crate::base::side::ClientSlot;
 use crate::base::tick::{Seconds, Tick};
 use crate::tables::index::Index;
+use crate::tables::prf::Prf;
 use crate::tables::share::{Account, Fault, Membership, Share};
 use crate::tables::slab::{Id, Links, Slab};
 

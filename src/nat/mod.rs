@@ -5,7 +5,6 @@ pub(crate) mod ident;
 pub mod mapping;
 pub mod mapping_table;
 pub mod ports;
-pub(crate) mod prf;
 pub(crate) mod quarantine;
 pub(crate) mod quote;
 pub(crate) mod rewrite;

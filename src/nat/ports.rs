@@ -8,8 +8,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-use super::prf::Prf;
 use crate::base::bug::bug;
+use crate::tables::prf::Prf;
 use crate::wire::ipv4::protocol;
 
 /// Which pool a port is from: a protocol, and the class of the port it stands for (RFC 4787 REQ-3a).

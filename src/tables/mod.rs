@@ -3,6 +3,7 @@
 
 pub mod allowance;
 pub(crate) mod index;
+pub(crate) mod prf;
 pub mod share;
 pub(crate) mod siphash;
 pub mod slab;

@@ -1,0 +1,139 @@
+//! What is known of one name, and when it is asked for next.
+//!
+//! An address counts for as long as its server says, and at least [`LINGER`] after it was last heard of: names that stand
+//! for many addresses are answered with others each time, and clients go on with those that they were told. Names are
+//! asked for again before that is over, each at a random moment, so that not all are at once.
+
+use super::message::MAX_ADDRESSES;
+use crate::base::host_name::HostName;
+use crate::base::time::Moment;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+/// An address counts for so long at least after it was last heard of.
+pub const LINGER: Duration = Duration::from_secs(600);
+
+/// Least time between two questions for a name that is known: what is said to change faster is asked for as often as this.
+pub const SHORTEST: Duration = Duration::from_secs(60);
+
+/// Most time between two questions, and for which an address counts after it was last heard of.
+pub const LONGEST: Duration = Duration::from_secs(3600);
+
+/// How long after a question that failed the next one waits, which doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long it waits at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Number of the source that a name is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameSource(pub u32);
+
+/// Whether a name is being asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// It is.
+    Now,
+    /// It is to be from this moment on.
+    From(Moment),
+}
+
+/// A name, and what it stands for.
+#[derive(Debug)]
+pub(super) struct KnownName {
+    pub(super) host: HostName,
+    pub(super) source: NameSource,
+    /// Addresses, and until when each counts.
+    addresses: Vec<(Ipv4Addr, Moment)>,
+    pub(super) asking: Asking,
+    /// Questions that failed since one was answered.
+    pub(super) failures: u8,
+    /// Whether it stands for other addresses than whoever uses it was told.
+    pub(super) is_changed: bool,
+}
+
+/// A moment after `now`: after three to four quarters of `span`, by the chance `random`.
+fn within(now: Moment, span: Duration, random: u64) -> Moment {
+    let quarter = span / 4;
+    now + quarter * 3 + quarter * u32::from(random as u16) / (1 << 16)
+}
+
+impl KnownName {
+    /// A name of which nothing is known: it is to be asked for at once.
+    pub(super) const fn new(host: HostName, source: NameSource, now: Moment) -> Self {
+        let asking = Asking::From(now);
+        Self { host, source, addresses: Vec::new(), asking, failures: 0, is_changed: false }
+    }
+
+    /// The addresses that count.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.addresses.iter().map(|(address, _)| *address)
+    }
+
+    /// It stands for `addresses`, at `now` and for so long. Of more than are kept those go that were not heard of for
+    /// longest.
+    pub(super) fn set_addresses(&mut self, addresses: &[Ipv4Addr], ttl: Duration, random: u64, now: Moment) {
+        let until = now + ttl.clamp(LINGER, LONGEST);
+        for &address in addresses {
+            let known = self.addresses.iter_mut().find(|(known, _)| *known == address);
+            match known {
+                Some((_, end)) => *end = until.max(*end),
+                None => {
+                    self.addresses.push((address, until));
+                    self.is_changed = true;
+                }
+            }
+        }
+        while self.addresses.len() > MAX_ADDRESSES {
+            let ends = self.addresses.iter().enumerate().map(|(place, (_, end))| (*end, place));
+            if let Some((_, oldest)) = ends.min() {
+                self.addresses.remove(oldest);
+            }
+        }
+        self.answered(ttl, random, now);
+    }
+
+    /// A server answered, and what it said is said for so long.
+    pub(super) fn answered(&mut self, ttl: Duration, random: u64, now: Moment) {
+        self.failures = 0;
+        self.asking = Asking::From(within(now, ttl.clamp(SHORTEST, LONGEST), random));
+    }
+
+    /// Nobody answered.
+    pub(super) fn failed(&mut self, random: u64, now: Moment) {
+        let pause = FIRST_PAUSE * (1 << self.failures.min(8));
+        self.failures = self.failures.saturating_add(1);
+        self.asking = Asking::From(within(now, pause.min(LONGEST_PAUSE), random));
+    }
+
+    /// Others are asked from now on: it is to be asked for within `span`.
+    pub(super) fn ask_others(&mut self, span: Duration, random: u64, now: Moment) {
+        let soon = now + span * u32::from(random as u16) / (1 << 16);
+        self.failures = 0;
+        self.asking = Asking::From(match self.asking {
+            Asking::Now => now,
+            Asking::From(due) => due.min(soon),
+        });
+    }
+
+    /// Takes away what counts no more at `now`.
+    pub(super) fn expire(&mut self, now: Moment) {
+        let before = self.addresses.len();
+        self.addresses.retain(|(_, until)| *until > now);
+        self.is_changed |= self.addresses.len() < before;
+    }
+
+    /// When the next address counts no more.
+    pub(super) fn next_expiry(&self) -> Option<Moment> {
+        self.addresses.iter().map(|(_, until)| *until).min()
+    }
+
+    /// Since when it is to be asked for, if it is at `now`.
+    pub(super) fn due(&self, now: Moment) -> Option<Moment> {
+        match self.asking {
+            Asking::From(due) if due <= now => Some(due),
+            _ => None,
+        }
+    }
+}
