@@ -2,7 +2,7 @@
 //!
 //! A pure function of its tables, the time and a packet: no hypervisor, no allocation per packet, no unsafe.
 //! Headers are rewritten in place; payloads are never looked at. Every packet that goes in comes out through
-//! exactly one call of [`Output::forward`], [`Output::fragment`] or [`Output::discard`], now or, of fragments
+//! exactly one call of [`Output::forward`], [`Output::fragment`], [`Output::receive`] or [`Output::discard`], now or, of fragments
 //! that wait, later.
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod inbound;
 pub(crate) mod mtus;
 mod open;
 mod outbound;
+pub mod own;
 mod ping;
 mod reconfigure;
 mod reply;
@@ -31,6 +32,7 @@ mod warn;
 use core::net::Ipv4Addr;
 
 use self::datapath::{Datapath, Entropy, PacketView, Verdict};
+use self::own::OwnDatagram;
 pub use self::revalidate::Progress;
 pub use self::settings::Settings;
 use crate::base::bug::OrBug;
@@ -63,6 +65,11 @@ pub trait Output<D> {
     /// `packet` was rewritten, says what `ip` says, leaves by `to`, and must be cut into fragments of at most `mtu`
     /// bytes.
     fn fragment(&mut self, to: Side, packet: D, ip: &Ipv4, mtu: u16);
+
+    /// `packet` was for a port of ours, and ends here. Whoever has none discards it.
+    fn receive(&mut self, packet: D, _: OwnDatagram) {
+        self.discard(packet, DropReason::ForFirewall);
+    }
 
     /// `packet` goes nowhere.
     fn discard(&mut self, packet: D, why: DropReason);
@@ -245,6 +252,7 @@ impl<D: Packet> Engine<D> {
         self.send_answer(output);
         match verdict {
             Verdict::Discard(why) => self.discard(packet, why, output),
+            Verdict::Receive(datagram) => output.receive(packet, datagram),
             Verdict::Forward(translation) => match packet.offload().gso {
                 Some(gso) => self.forward_segmented(from, translation, packet, *ip, gso, output),
                 None => {

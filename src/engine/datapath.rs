@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher13;
 
 use super::clients::{ClientTable, Concerned};
 use super::mtus::Mtus;
+use super::own::OwnDatagram;
 use super::settings::Settings;
 use super::spared::Spared;
 use super::walk::Walks;
@@ -74,6 +75,8 @@ impl PacketView<'_> {
 pub enum Verdict {
     /// It was rewritten and leaves.
     Forward(Translation),
+    /// It is for a port of our own.
+    Receive(OwnDatagram),
     /// It is dropped. An answer may be waiting in [`Datapath::take_reply`].
     Discard(DropReason),
 }
@@ -296,7 +299,7 @@ impl Datapath {
             Entropy::Available => rules,
             Entropy::Missing => RuleTable::block_all(),
         };
-        rules.replace(&self.rules);
+        rules.replace(&mut self.rules);
         self.rules = rules;
         self.reserve_forwards();
         self.judge_all_again();

@@ -13,6 +13,7 @@ use crate::flow::record::{Flow, FlowKind, FlowStage};
 use crate::flow::table::FlowEntry;
 use crate::flow::tcp::{SegmentAction, TcpStage};
 use crate::guard::Answer;
+use crate::guard::name_addresses::FlowAge;
 use crate::nat::ident::UNCUT_BYTES;
 use crate::nat::rewrite::{PortChange, readdress, repoint};
 use crate::nat::translation::{Translation, Ttl};
@@ -111,7 +112,10 @@ impl Datapath {
     #[cold]
     fn turn(&mut self, now: Moment, id: Id<Flow>, sender: End, view: &mut PacketView<'_>) -> Option<Verdict> {
         let flow = *self.flows.get(id)?;
-        if self.turned(&flow).is_none_or(|turned| self.judge(&turned, now).answer != Answer::Accept) {
+        if self
+            .turned(&flow)
+            .is_none_or(|turned| self.judge(&turned, now, FlowAge::New).answer != Answer::Accept)
+        {
             return Some(Verdict::Discard(DropReason::TcpState));
         }
         if matches!(flow.stage, FlowStage::Tcp(TcpStage::BothFinReceived | TcpStage::Reset)) {

@@ -18,6 +18,7 @@ use crate::flow::table::FlowRefusal;
 use crate::flow::tcp::{TcpStage, TcpTracker};
 use crate::guard::Answer;
 use crate::guard::forward::ForwardTarget;
+use crate::guard::name_addresses::FlowAge;
 use crate::guard::ruling::RuledBy;
 use crate::nat::ports::PoolKind;
 use crate::route::destination::Reach;
@@ -58,7 +59,7 @@ impl Datapath {
             return Verdict::Discard(why);
         }
         let flow = self.new_flow(from, view.ip.destination, view.ip.protocol, peer, transport, End::Near);
-        let ruling = self.judge(&flow, now);
+        let ruling = self.judge(&flow, now, FlowAge::New);
         self.rules.count(ruling.by);
         match ruling.answer {
             Answer::Accept => {}
@@ -101,6 +102,11 @@ impl Datapath {
         let source = view.ip.source;
         if let Err(why) = self.check_stranger(source) {
             return Verdict::Discard(why);
+        }
+        if let Transport::Udp(datagram) = transport
+            && self.mappings.is_own_port(datagram.destination_port)
+        {
+            return self.take_own(view, datagram);
         }
         let outer_port = match transport {
             Transport::Tcp(segment) if segment.opens() => segment.destination_port,

@@ -13,6 +13,7 @@ use crate::base::tick::Tick;
 use crate::base::time::Moment;
 use crate::flow::record::{Flow, FlowKind};
 use crate::flow::table::DueFlow;
+use crate::guard::name_addresses::FlowAge;
 use crate::guard::rule::RuleAction;
 use crate::guard::{Answer, FlowRequest, Ruling};
 use crate::tables::slab::Id;
@@ -69,7 +70,7 @@ impl Datapath {
     fn is_still_allowed(&mut self, id: Id<Flow>, now: Moment) -> bool {
         let Some(flow) = self.flows.get(id).copied() else { return false };
         let is_over = self.flows.is_condemned(&flow) || self.has_another_address(&flow);
-        if is_over || self.judge(&flow, now).answer != Answer::Accept {
+        if is_over || self.judge(&flow, now, FlowAge::Open).answer != Answer::Accept {
             self.end(id, now);
             self.counters.revoked += 1;
             return false;
@@ -90,7 +91,7 @@ impl Datapath {
     }
 
     /// What the rules say about a flow, and whether its ends are where they were.
-    pub(super) fn judge(&self, flow: &Flow, now: Moment) -> Ruling {
+    pub(super) fn judge(&self, flow: &Flow, now: Moment, age: FlowAge) -> Ruling {
         let Some(near) = self.clients.get(flow.near) else { return Ruling::UNKNOWN };
         let has_ports = matches!(flow.protocol, protocol::TCP | protocol::UDP);
         let query = (flow.protocol == protocol::ICMP).then_some(flow.far_port);
@@ -114,7 +115,7 @@ impl Datapath {
             {
                 Ruling::REJECTED_BY_NO_RULE
             }
-            FlowKind::Outbound => self.rules.outward(&request),
+            FlowKind::Outbound => self.rules.outward_at(&request, age),
             FlowKind::ClientToClient(peer) if self.clients.slot_of(flow.far) == Some(peer) => {
                 self.rules.between(&request)
             }

@@ -5,9 +5,9 @@ use super::rule::{Destination, Protocol, Rule, RuleAction, SpecialTarget};
 use super::rule_id::RuleId;
 use super::rule_key::RuleKey;
 use super::service::ServiceRange;
+use crate::base::host_name::HostName;
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::time::UnixSeconds;
-use alloc::string::String;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -49,16 +49,21 @@ impl Lifetime {
 pub enum Destinations {
     /// To an address in one of these networks.
     Networks(Vec<Ipv4Prefix>),
-    /// To a host of this name. Nothing resolves names yet, so to no address at all.
-    Name(String),
+    /// To an address that this name stands for, in one of these networks.
+    Name {
+        /// The name.
+        host: HostName,
+        /// The networks.
+        within: Vec<Ipv4Prefix>,
+    },
 }
 
 impl Destinations {
-    /// The networks that are known.
+    /// The networks that are known, without those of names.
     pub fn networks(&self) -> &[Ipv4Prefix] {
         match self {
             Self::Networks(networks) => networks,
-            Self::Name(_) => &[],
+            Self::Name { .. } => &[],
         }
     }
 }
@@ -84,8 +89,8 @@ pub struct CompiledRule {
 pub enum RuleObstacle {
     /// `dst6=`, in a set of rules for a client's IPv4 address.
     WrongFamily,
-    /// `dsthost=` with a name: nothing here resolves names yet.
-    UnresolvedName,
+    /// `dsthost=` with what is no name.
+    ImpossibleName,
     /// `specialtarget=dns`, and no name server is configured.
     NoResolver,
 }
@@ -95,7 +100,7 @@ impl RuleObstacle {
     pub const fn key(self) -> RuleKey {
         match self {
             Self::WrongFamily => RuleKey::Dst6,
-            Self::UnresolvedName => RuleKey::DstHost,
+            Self::ImpossibleName => RuleKey::DstHost,
             Self::NoResolver => RuleKey::SpecialTarget,
         }
     }
@@ -105,7 +110,9 @@ impl fmt::Display for RuleObstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::WrongFamily => "dst6= in the rules of an IPv4 client; expected dst4= or dsthost=",
-            Self::UnresolvedName => "the name of dsthost= cannot be resolved yet; expected dst4=",
+            Self::ImpossibleName => {
+                "the name of dsthost= cannot be that of a host; expected labels of 1 to 63 characters"
+            }
             Self::NoResolver => "no name server is configured; expected dns= on the command line",
         })
     }
@@ -131,42 +138,45 @@ impl CompiledRule {
             let (id, action, services) = (rule.id, rule.action, services(rule));
             CompiledRule { id, action, lifetime, destinations, services }
         };
-        let obstacle = match networks(rule, resolvers) {
-            Ok(networks) => return Compiled::Ready(ready(Destinations::Networks(networks))),
+        let obstacle = match destinations(rule, resolvers) {
+            Ok(destinations) => return Compiled::Ready(ready(destinations)),
             Err(obstacle) => obstacle,
         };
         match (obstacle, rule.action) {
             (RuleObstacle::WrongFamily, _) | (_, RuleAction::Drop) => Compiled::Blocks(obstacle),
-            (_, RuleAction::Accept) => Compiled::NeverMatches(ready(unknown(rule)), obstacle),
+            (_, RuleAction::Accept) => {
+                Compiled::NeverMatches(ready(Destinations::Networks(Vec::new())), obstacle)
+            }
         }
     }
 }
 
-/// Where a rule leads of which no network is known.
-fn unknown(rule: &Rule) -> Destinations {
-    match (&rule.destination, rule.special_target) {
-        (Destination::Host(name), None) => Destinations::Name(name.clone()),
-        // Not to every host of a name, but to those that are name servers.
-        _ => Destinations::Networks(Vec::new()),
-    }
-}
-
-fn networks(rule: &Rule, resolvers: &[Ipv4Addr]) -> Result<Vec<Ipv4Prefix>, RuleObstacle> {
-    let network = match &rule.destination {
-        Destination::Any => Ipv4Prefix::EVERYTHING,
-        Destination::V4(network) => network.network(),
+fn destinations(rule: &Rule, resolvers: &[Ipv4Addr]) -> Result<Destinations, RuleObstacle> {
+    let (network, host) = match &rule.destination {
+        Destination::Any => (Ipv4Prefix::EVERYTHING, None),
+        Destination::V4(network) => (network.network(), None),
         Destination::V6(..) => return Err(RuleObstacle::WrongFamily),
         // A name may be an address in digits, which resolves to itself.
-        Destination::Host(name) => Ipv4Prefix::host(name.parse().map_err(|_| RuleObstacle::UnresolvedName)?),
+        Destination::Host(name) => match name.parse() {
+            Ok(address) => (Ipv4Prefix::host(address), None),
+            Err(_) => {
+                let host = HostName::parse(name).ok_or(RuleObstacle::ImpossibleName)?;
+                (Ipv4Prefix::EVERYTHING, Some(host))
+            }
+        },
     };
-    match rule.special_target {
-        None => Ok([network].into()),
-        Some(SpecialTarget::Dns) if resolvers.is_empty() => Err(RuleObstacle::NoResolver),
+    let within = match rule.special_target {
+        None => [network].into(),
+        Some(SpecialTarget::Dns) if resolvers.is_empty() => return Err(RuleObstacle::NoResolver),
         Some(SpecialTarget::Dns) => {
             let within = resolvers.iter().filter(|resolver| network.contains(**resolver));
-            Ok(within.map(|resolver| Ipv4Prefix::host(*resolver)).collect())
+            within.map(|resolver| Ipv4Prefix::host(*resolver)).collect()
         }
-    }
+    };
+    Ok(match host {
+        Some(host) => Destinations::Name { host, within },
+        None => Destinations::Networks(within),
+    })
 }
 
 fn services(rule: &Rule) -> ArrayVec<ServiceRange, 2> {

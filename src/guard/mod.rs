@@ -13,6 +13,8 @@ pub mod compiled;
 mod decisions;
 pub mod forward;
 pub(crate) mod hits;
+pub mod name_addresses;
+pub(crate) mod named_rules;
 pub mod permit;
 pub mod port_range;
 pub(crate) mod prefix_index;
@@ -30,6 +32,7 @@ pub mod section;
 pub(crate) mod service;
 mod service_index;
 pub mod table;
+pub mod wanted_names;
 
 pub use ruling::{Answer, FlowRequest, Ruling};
 pub use table::RuleTable;

@@ -2,6 +2,8 @@
 
 use super::compiled::CompiledRule;
 use super::decisions::{Decisions, Rank};
+use super::name_addresses::{FlowAge, NameAddresses};
+use super::named_rules::{NamedRules, RuleNames};
 use super::rule_id::RuleId;
 use super::rule_index::RuleIndex;
 use super::ruling::Ruling;
@@ -14,6 +16,8 @@ use core::net::Ipv4Addr;
 pub(super) struct RuleList {
     decisions: Decisions,
     index: RuleIndex,
+    /// Those about names.
+    named: NamedRules,
 }
 
 impl RuleList {
@@ -21,7 +25,7 @@ impl RuleList {
     pub(super) fn new(rules: &[CompiledRule]) -> Self {
         let decisions = Decisions::of(rules.iter());
         let index = RuleIndex::new((0..).map(Rank).zip(rules), decisions.lifetimes());
-        Self { decisions, index }
+        Self { decisions, index, named: NamedRules::new(rules) }
     }
 
     /// When rules of it stop counting.
@@ -34,14 +38,31 @@ impl RuleList {
         self.decisions.ids()
     }
 
-    /// What the first rule that matches and counts at `now` decides.
+    /// The names in it.
+    pub(super) const fn names(&self) -> &RuleNames {
+        self.named.names()
+    }
+
+    /// Whether a rule refuses a name of which is not known what it stands for: whatever else matches, nothing may be
+    /// accepted.
+    pub(super) fn lacks_names(&self, names: &NameAddresses) -> bool {
+        self.named.lack(names)
+    }
+
+    /// What the first rule that matches and counts at `now` decides. `names` are what names stand for.
     pub(super) fn decide(
         &self,
         destination: Ipv4Addr,
         service: ServiceNumber,
         now: UnixSeconds,
+        names: &NameAddresses,
+        age: FlowAge,
     ) -> Option<Ruling> {
-        let first = self.index.first(destination, service, self.decisions.lifetimes(), now)?;
-        self.decisions.ruling(first)
+        let lifetimes = self.decisions.lifetimes();
+        let first = self.index.first(destination, service, lifetimes, now);
+        let named = self.named.first(destination, service, names, age, |rank| {
+            lifetimes.get(rank.0 as usize).is_some_and(|lifetime| lifetime.includes(now))
+        });
+        self.decisions.ruling(first.into_iter().chain(named).min()?)
     }
 }

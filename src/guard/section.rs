@@ -1,6 +1,8 @@
 //! The rules of a client: a list and a policy, or nothing but refusal.
 
 use super::compiled::CompiledRule;
+use super::name_addresses::{FlowAge, NameAddresses};
+use super::named_rules::RuleNames;
 use super::rule::RuleAction;
 use super::rule_id::RuleId;
 use super::rule_list::RuleList;
@@ -52,9 +54,20 @@ impl Section {
         Self(SectionRules::Rules { list: RuleList::new(rules), policy: policy.into() })
     }
 
-    /// Whether its rules are wrong.
-    pub const fn is_blocked(&self) -> bool {
-        matches!(self.0, SectionRules::Blocked)
+    /// Whether its rules are wrong, or refuse a name of which is not known what it stands for.
+    pub fn is_blocked(&self, names: &NameAddresses) -> bool {
+        match &self.0 {
+            SectionRules::Blocked => true,
+            SectionRules::Rules { list, .. } => list.lacks_names(names),
+        }
+    }
+
+    /// The names in its rules.
+    pub(super) const fn names(&self) -> Option<&RuleNames> {
+        match &self.0 {
+            SectionRules::Blocked => None,
+            SectionRules::Rules { list, .. } => Some(list.names()),
+        }
     }
 
     /// When rules of it stop counting.
@@ -75,10 +88,14 @@ impl Section {
         rules.into_iter().flat_map(|(list, policy)| list.ids().chain(policy))
     }
 
-    /// What becomes of a packet to the outside.
-    pub(super) fn judge(&self, request: &FlowRequest) -> Ruling {
+    /// What becomes of a packet to the outside. `names` are what names stand for.
+    pub(super) fn judge(&self, request: &FlowRequest, names: &NameAddresses, age: FlowAge) -> Ruling {
         let SectionRules::Rules { list, policy } = &self.0 else { return Ruling::BLOCKED };
+        if list.lacks_names(names) {
+            return Ruling::BLOCKED;
+        }
         let Some(service) = ServiceNumber::of(request) else { return Ruling::REJECTED_BY_NO_RULE };
-        list.decide(request.destination, service, request.now).unwrap_or_else(|| policy.ruling())
+        let ruling = list.decide(request.destination, service, request.now, names, age);
+        ruling.unwrap_or_else(|| policy.ruling())
     }
 }

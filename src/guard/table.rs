@@ -8,12 +8,15 @@
 
 use super::forward::{ForwardTarget, PortForwards};
 use super::hits::RuleHits;
+use super::name_addresses::{FlowAge, FlowsConcerned, NameAddresses};
 use super::permit::{Permit, Permits};
 use super::prefix_index::{PrefixIndex, sort_by_network};
 use super::rule::RuleAction;
 use super::rule_texts::RuleTexts;
 use super::ruling::{FlowRequest, RuledBy, Ruling};
 use super::section::Section;
+use super::wanted_names::wanted_names;
+use crate::base::host_name::HostName;
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::sort::sort_by_key;
 use crate::base::time::UnixSeconds;
@@ -49,6 +52,8 @@ pub struct RuleTable {
     /// When rules stop counting, the first first.
     expiries: Box<[UnixSeconds]>,
     hits: RuleHits,
+    /// What the names in all sections stand for.
+    names: NameAddresses,
 }
 
 impl RuleTable {
@@ -56,8 +61,9 @@ impl RuleTable {
     pub fn new(parts: RuleTableParts) -> Self {
         let RuleTableParts { default, clients, permits, forwards, texts } = parts;
         let (permits, prefixes) = (Permits::new(&permits), PrefixIndex::default());
-        let (expiries, hits) = (Box::default(), RuleHits::default());
-        let mut table = Self { default, clients: Vec::new(), prefixes, permits, forwards, expiries, hits };
+        let (expiries, hits, names) = (Box::default(), RuleHits::default(), NameAddresses::default());
+        let mut table =
+            Self { default, clients: Vec::new(), prefixes, permits, forwards, expiries, hits, names };
         table.arrange(clients);
         if let Some(texts) = texts {
             table.hits.note_texts(&texts);
@@ -82,14 +88,22 @@ impl RuleTable {
 
     /// Whether a client may begin this flow to the outside.
     pub fn outward(&self, request: &FlowRequest) -> Ruling {
-        self.section_of(request.source).map_or(Ruling::UNKNOWN, |section| section.judge(request))
+        self.outward_at(request, FlowAge::New)
+    }
+
+    /// Whether a flow to the outside that a client has begun, or wants to begin, may be.
+    pub fn outward_at(&self, request: &FlowRequest, age: FlowAge) -> Ruling {
+        let section = self.section_of(request.source);
+        section.map_or(Ruling::UNKNOWN, |section| section.judge(request, &self.names, age))
     }
 
     /// Whether a client may begin this flow to another client.
     pub fn between(&self, request: &FlowRequest) -> Ruling {
         match self.section_of(request.source) {
             None => Ruling::UNKNOWN,
-            Some(section) if section.is_blocked() || self.is_blocked(request.destination) => Ruling::BLOCKED,
+            Some(section) if section.is_blocked(&self.names) || self.is_blocked(request.destination) => {
+                Ruling::BLOCKED
+            }
             Some(_) => self.permits.judge(request),
         }
     }
@@ -127,9 +141,31 @@ impl RuleTable {
         &self.hits
     }
 
-    /// Takes the place of the table `before`: rules that stay keep their counts.
-    pub fn replace(&mut self, before: &Self) {
+    /// Takes the place of the table `before`: rules that stay keep their counts, and names what is known of them.
+    pub fn replace(&mut self, before: &mut Self) {
         self.hits.go_on_from(&before.hits);
+        self.names = core::mem::take(&mut before.names);
+        self.note_names();
+    }
+
+    /// What the names in the rules stand for.
+    pub const fn names(&self) -> &NameAddresses {
+        &self.names
+    }
+
+    /// A name stands for these addresses from now on.
+    pub fn set_addresses(
+        &mut self,
+        host: &HostName,
+        addresses: impl Iterator<Item = Ipv4Addr>,
+    ) -> FlowsConcerned {
+        self.names.set(host, addresses)
+    }
+
+    fn note_names(&mut self) {
+        let sections = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
+        let names = wanted_names(sections.filter_map(Section::names));
+        self.names.set_names(names);
     }
 
     /// Puts a section in the place of the one for exactly this network, or takes it away.
@@ -161,6 +197,7 @@ impl RuleTable {
         let sections = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
         let ids = sections.flat_map(Section::ids).chain(self.permits.ids()).chain(self.forwards.ids());
         self.hits = self.hits.for_rules(ids);
+        self.note_names();
     }
 
     fn section_of(&self, client: Ipv4Addr) -> Option<&Section> {
@@ -169,7 +206,7 @@ impl RuleTable {
     }
 
     fn is_blocked(&self, client: Ipv4Addr) -> bool {
-        self.section_of(client).is_some_and(Section::is_blocked)
+        self.section_of(client).is_some_and(|section| section.is_blocked(&self.names))
     }
 }
 

@@ -6,6 +6,7 @@
 //! a client that is gone stay on its account, and are its own again when it comes back.
 
 use alloc::boxed::Box;
+use arrayvec::ArrayVec;
 use core::ops::RangeInclusive;
 
 use siphasher::sip::SipHasher13;
@@ -20,6 +21,7 @@ use crate::tables::index::Index;
 use crate::tables::prf::Prf;
 use crate::tables::share::{Account, Fault, Membership, Share};
 use crate::tables::slab::{Id, Links, Slab};
+use crate::wire::ipv4::protocol;
 
 /// Whether a port that was in quarantine was found and freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,9 @@ pub enum Freed {
     /// There was none to be freed.
     None,
 }
+
+/// Ports of our own that are open at a time.
+const MAX_OPEN_PORTS: usize = 32;
 
 /// All mappings there are.
 pub struct Mappings {
@@ -43,6 +48,8 @@ pub struct Mappings {
     records: Share,
     reserved: Reserved,
     own_ports: RangeInclusive<u16>,
+    /// UDP ports of our own that were taken from a pool.
+    open_ports: ArrayVec<u16, MAX_OPEN_PORTS>,
     /// Mappings in quarantine, per pool.
     quarantines: Box<[Quarantine]>,
     links: Links<Mapping>,
@@ -89,6 +96,7 @@ impl Mappings {
             records: Share::new(limits.mappings, limits.mappings - limits.mappings / 4),
             reserved: Reserved::new(own_ports.clone(), core::iter::empty()),
             own_ports,
+            open_ports: ArrayVec::new(),
             quarantines: per_pool(|_| Quarantine::new()),
             links: Links::new(places),
             quarantine_time,
@@ -139,6 +147,7 @@ impl Mappings {
                 held_back.of_mut(mapping.pool.protocol()).insert(mapping.outer_port);
             }
         }
+        self.open_ports.iter().for_each(|port| held_back.of_mut(protocol::UDP).insert(*port));
         for kind in PoolKind::ALL {
             let reserved = self.reserved.of(kind.protocol());
             for port in kind.range().filter(|port| reserved.contains(*port)) {
@@ -148,6 +157,38 @@ impl Mappings {
                 pool.refill(held_back.of(kind.protocol()));
             }
         }
+    }
+
+    /// Opens a UDP port of our own, any of those that are free with the same likelihood. It is nobody else's until it is
+    /// closed.
+    pub fn open_own_port(&mut self) -> Option<u16> {
+        let pool = self.pools.get_mut(PoolKind::UdpHigh.position())?;
+        if self.open_ports.is_full() {
+            return None;
+        }
+        let port = pool.take(&mut self.prf)?;
+        self.open_ports.push(port);
+        Some(port)
+    }
+
+    /// Whether this UDP port is one of our own that is open.
+    pub fn is_own_port(&self, port: u16) -> bool {
+        self.open_ports.contains(&port)
+    }
+
+    /// Closes a UDP port of our own.
+    pub fn close_own_port(&mut self, port: u16) {
+        let place = self.open_ports.iter().position(|open| *open == port);
+        match place.or_bug("a port is closed that is not open") {
+            Some(place) => self.open_ports.swap_remove(place),
+            None => return,
+        };
+        self.give_port(PoolKind::UdpHigh, port);
+    }
+
+    /// A key that nobody can foresee.
+    pub fn random_key(&mut self) -> (u64, u64) {
+        (self.prf.bits(), self.prf.bits())
     }
 
     fn hash(&self, owner: Account, pool: PoolKind, inner_port: u16) -> u64 {

@@ -1,0 +1,162 @@
+//! The rules of a list whose destination is a name: which of them is the first that matches?
+//!
+//! They are filed by name. A destination leads to the names that stand for it, and these to the rules: rules about other
+//! names cost nothing.
+
+use super::compiled::{CompiledRule, Destinations};
+use super::decisions::Rank;
+use super::name_addresses::{FlowAge, NameAddresses, Standing};
+use super::rule::RuleAction;
+use super::service::{ServiceNumber, ServiceRange};
+use crate::base::host_name::HostName;
+use crate::base::prefix::Ipv4Prefix;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use arrayvec::ArrayVec;
+use core::net::Ipv4Addr;
+
+/// The names in a list of rules.
+#[derive(Debug, Default)]
+pub struct RuleNames {
+    /// None twice, in the order of the first rule with each.
+    all: Vec<HostName>,
+    /// Those of them that a rule refuses, by name.
+    refused: Vec<HostName>,
+}
+
+impl RuleNames {
+    /// Every name.
+    pub(super) fn all(&self) -> &[HostName] {
+        &self.all
+    }
+
+    /// Whether a rule refuses this name.
+    pub(super) fn refuse(&self, host: &HostName) -> bool {
+        self.refused.binary_search(host).is_ok()
+    }
+
+    /// Adds a name, which is not there yet.
+    pub(super) fn add(&mut self, host: &HostName) {
+        self.all.push(host.clone());
+    }
+
+    /// Adds a name that a rule refuses, which comes after those that are there.
+    pub(super) fn add_refused(&mut self, host: &HostName) {
+        self.refused.push(host.clone());
+    }
+}
+
+/// A rule about a name.
+#[derive(Debug)]
+struct NamedRule {
+    host: HostName,
+    /// Of the addresses that the name stands for, the rule is about those in these networks.
+    within: Box<[Ipv4Prefix]>,
+    services: ArrayVec<ServiceRange, 2>,
+    action: RuleAction,
+    rank: Rank,
+}
+
+impl NamedRule {
+    fn of(rank: Rank, rule: &CompiledRule) -> Option<Self> {
+        let Destinations::Name { host, within } = &rule.destinations else { return None };
+        let (within, services) = (within.as_slice().into(), rule.services.clone());
+        Some(Self { host: host.clone(), within, services, action: rule.action, rank })
+    }
+}
+
+/// The name that a rule is about, if it is about one.
+const fn host_of(rule: &CompiledRule) -> Option<&HostName> {
+    match &rule.destinations {
+        Destinations::Name { host, .. } => Some(host),
+        Destinations::Networks(_) => None,
+    }
+}
+
+/// Rules about names.
+#[derive(Debug, Default)]
+pub(super) struct NamedRules {
+    /// By name, of one name by rank.
+    rules: Box<[NamedRule]>,
+    names: RuleNames,
+}
+
+impl NamedRules {
+    /// Those of `rules` that are about names.
+    pub(super) fn new(rules: &[CompiledRule]) -> Self {
+        let mut names = RuleNames::default();
+        // Places of rules, as a place is moved more quickly than a rule.
+        let mut order: Vec<u32> = Vec::new();
+        let host_at = |place: u32| rules.get(place as usize).and_then(host_of);
+        for (place, rule) in (0..).zip(rules) {
+            let Some(host) = host_of(rule) else { continue };
+            let at = order.partition_point(|other| host_at(*other) <= Some(host));
+            if at.checked_sub(1).and_then(|before| host_at(*order.get(before)?)) != Some(host) {
+                names.add(host);
+            }
+            order.insert(at, place);
+        }
+        let mut filed: Vec<NamedRule> = Vec::with_capacity(order.len());
+        filed.extend(
+            order.iter().filter_map(|place| NamedRule::of(Rank(*place), rules.get(*place as usize)?)),
+        );
+        for group in filed.chunk_by(|a, b| a.host == b.host) {
+            if let Some(rule) = group.iter().find(|rule| rule.action == RuleAction::Drop) {
+                names.add_refused(&rule.host);
+            }
+        }
+        Self { rules: filed.into(), names }
+    }
+
+    /// Its names.
+    pub(super) const fn names(&self) -> &RuleNames {
+        &self.names
+    }
+
+    /// Whether a rule refuses a name of which is not known what it stands for.
+    pub(super) fn lack(&self, addresses: &NameAddresses) -> bool {
+        self.names.refused.iter().any(|host| !addresses.is_known(host))
+    }
+
+    /// The first rule that matches and of which `counts` holds.
+    pub(super) fn first(
+        &self,
+        destination: Ipv4Addr,
+        service: ServiceNumber,
+        addresses: &NameAddresses,
+        age: FlowAge,
+        counts: impl Fn(Rank) -> bool,
+    ) -> Option<Rank> {
+        if self.rules.is_empty() {
+            return None;
+        }
+        let matches = |rule: &NamedRule, standing| {
+            is_about(rule.action, standing, age)
+                && rule.services.iter().any(|services| services.contains(service))
+                && rule.within.iter().any(|network| network.contains(destination))
+                && counts(rule.rank)
+        };
+        let of_name = |(host, standing): (&HostName, Standing)| {
+            let first = self.rules.partition_point(|rule| rule.host < *host);
+            let rules = self.rules.get(first..).unwrap_or_default().iter();
+            let mut rules = rules.take_while(|rule| rule.host == *host);
+            rules.find(|rule| matches(rule, standing)).map(|rule| rule.rank)
+        };
+        addresses.names_of(destination).filter_map(of_name).min()
+    }
+}
+
+/// Whether a rule is about an address that its name stands or stood for. What it accepted goes on; what it refuses it
+/// refuses until it is known that the name stands for others.
+const fn is_about(action: RuleAction, standing: Standing, age: FlowAge) -> bool {
+    match (standing, action, age) {
+        (Standing::Present, _, _) => true,
+        (Standing::Last, RuleAction::Drop, _) => true,
+        (Standing::Last | Standing::Former, RuleAction::Accept, FlowAge::Open) => true,
+        (Standing::Last | Standing::Former, _, _) => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "named_rules_tests.rs"]
+mod tests;
