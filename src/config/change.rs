@@ -2,6 +2,7 @@
 
 use crate::base::side::ClientSlot;
 use crate::config::host_address::RefusedAddress;
+use crate::config::resolvers::Resolvers;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
@@ -26,6 +27,8 @@ pub enum Change {
     ClientGateway(Ipv4Addr),
     /// The rules. Flows that they forbid end, others go on.
     Rules(Box<RuleTable>, Rc<RulesReport>),
+    /// The name servers.
+    Resolvers(Resolvers),
     /// What clients may take. Holds for what they take from now on.
     Quotas(Quotas),
     /// Whether our address on the uplink answers pings.

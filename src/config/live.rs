@@ -7,9 +7,10 @@
 
 use crate::base::prefix::Ipv4Prefix;
 use crate::config::change::{Change, ChangeQueue};
-use crate::config::command_line::{CommandLine, MAX_RESOLVERS};
+use crate::config::command_line::CommandLine;
 use crate::config::host_address::{AddressRole, RefusedAddress, check_device, check_host, check_ours};
 use crate::config::limits::ClientLimits;
+pub use crate::config::resolvers::Resolvers;
 use crate::config::rule_config::{RuleConfig, RulesReport};
 use crate::config::setting::{Setting, Source};
 use crate::config::uplink_route::UplinkRoute;
@@ -18,12 +19,8 @@ use crate::engine::settings::UplinkPings;
 use crate::guard::RuleTable;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use arrayvec::ArrayVec;
 use core::net::Ipv4Addr;
 use log::LevelFilter;
-
-/// Name servers, none twice.
-pub type Resolvers = ArrayVec<Ipv4Addr, MAX_RESOLVERS>;
 
 /// What is in effect, and who said so.
 #[derive(Debug)]
@@ -173,6 +170,7 @@ impl Live {
         let before = self.resolvers.value().cloned().unwrap_or_default();
         self.resolvers.set(source, resolvers);
         if self.resolvers() != before.as_slice() {
+            changes.push(Change::Resolvers(self.resolvers().iter().copied().collect()));
             self.put_rules(changes);
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod host_address;
 pub(crate) mod limits;
 pub mod live;
 pub(crate) mod mistake;
+pub mod resolvers;
 pub mod rule_config;
 pub mod setting;
 pub(crate) mod uplink_route;

@@ -2,12 +2,14 @@
 
 use super::client_exchange::{Armed, ClientExchange, WayAhead};
 use super::egress::{Egress, EgressContext, GATEWAY_MAC};
+use super::names::NameService;
 use super::uplink_arp;
 use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::config::Change;
 use crate::config::change::Ownership;
+use crate::config::resolvers::Resolvers;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Engine;
 use crate::route::proxy_arp;
@@ -36,17 +38,30 @@ pub struct DataPlane {
     /// Frames that arrived from the uplink in this pass.
     received: Vec<Frame>,
     gate: Backpressure,
+    pub(super) names: NameService,
+    /// The name servers that are configured. Without a way to them none is asked.
+    resolvers: Resolvers,
 }
 
 impl DataPlane {
     /// No vif yet; `route` says how things are on the uplink.
-    pub fn new(engine: Engine<Frame>, route: Option<UplinkRoute>) -> Self {
+    pub fn new(
+        mut engine: Engine<Frame>,
+        route: Option<UplinkRoute>,
+        resolvers: Resolvers,
+        now: Moment,
+    ) -> Self {
+        let mut names = NameService::new(engine.random_key());
+        names.set_names(&engine, now);
+        names.set_servers(servers(route, &resolvers), now);
         Self {
             engine,
             egress: Egress::new(route),
             exchange: ClientExchange::default(),
             received: Vec::with_capacity(RING_SIZE as usize),
             gate: Backpressure::default(),
+            names,
+            resolvers,
         }
     }
 
@@ -57,6 +72,7 @@ impl DataPlane {
             match change {
                 Change::Route { to, .. } => {
                     self.set_route(to);
+                    self.set_servers(now);
                     network = UplinkNetwork::New;
                 }
                 Change::UplinkConnected { mtu } => {
@@ -64,7 +80,14 @@ impl DataPlane {
                     network = UplinkNetwork::New;
                 }
                 Change::ClientGateway(address) => self.engine.set_client_gateway(address),
-                Change::Rules(table, _) => self.engine.set_rules(*table, now),
+                Change::Rules(table, _) => {
+                    self.engine.set_rules(*table, now);
+                    self.names.set_names(&self.engine, now);
+                }
+                Change::Resolvers(resolvers) => {
+                    self.resolvers = resolvers;
+                    self.set_servers(now);
+                }
                 Change::Quotas(quotas) => self.engine.set_quotas(quotas),
                 Change::UplinkPings(pings) => self.engine.set_uplink_pings(pings),
                 // Only the console is told of these.
@@ -86,6 +109,10 @@ impl DataPlane {
         self.engine.set_uplink_prefix_bits(bits);
         self.engine.set_uplink_address(address);
         self.egress.set_route(route);
+    }
+
+    fn set_servers(&mut self, now: Moment) {
+        self.names.set_servers(servers(self.egress.route(), &self.resolvers), now);
     }
 
     /// An address came to a client or left it.
@@ -142,6 +169,9 @@ impl DataPlane {
             self.take_from_uplink(frame, mac, pages, now);
         }
         self.received = frames;
+        for (datagram, payload) in core::mem::take(&mut self.egress.received) {
+            self.names.receive(datagram, &payload, now);
+        }
     }
 
     /// One frame from the uplink.
@@ -218,6 +248,9 @@ impl DataPlane {
     pub fn advance(&mut self, pages: &mut PagePool, now: Moment) {
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
         self.engine.advance(now, &mut context);
+        if self.names.deadline().is_some_and(|deadline| deadline <= now) {
+            self.names.advance(&mut self.engine, &mut context, now);
+        }
         context.with_neighbours(|neighbours, output| neighbours.advance(now, output));
         while let Some(frame) = context.egress.undeliverable.pop() {
             self.engine.unreachable(now, frame, &mut context);
@@ -260,8 +293,13 @@ impl DataPlane {
         let neighbours = self.egress.neighbours.deadline();
         let deadlines =
             [self.engine.next_deadline(), neighbours, self.gate.deadline(now), self.exchange.deadline()];
-        deadlines.into_iter().flatten().min()
+        deadlines.into_iter().chain([self.names.deadline()]).flatten().min()
     }
+}
+
+/// The servers that can be asked.
+fn servers(route: Option<UplinkRoute>, resolvers: &Resolvers) -> &[Ipv4Addr] {
+    if route.is_some() { resolvers } else { &[] }
 }
 
 /// What came of looking at the uplink's rings.
@@ -315,7 +353,7 @@ mod tests {
     /// A data plane of one client, whose packet waits for the gateway, and the client's account.
     fn with_one_packet_waiting(now: Moment) -> (DataPlane, PagePool, Account) {
         let engine = Engine::new(Settings::for_memory(16 << 20, OURS), RuleTable::allow_all(), [7; 32], now);
-        let (mut data, mut pages) = (DataPlane::new(engine, route(GATEWAY)), PagePool::with_capacity(32));
+        let (mut data, mut pages) = (data_plane(engine, now), PagePool::with_capacity(32));
         (0..32).for_each(|_| pages.add(on_heap::page()));
         data.apply([gained(1)].into_iter(), &mut pages, now);
         let account = data.engine.engine().clients().on(ClientSlot(1)).map(Account::client).unwrap();
@@ -327,6 +365,10 @@ mod tests {
         data.engine.outbound(now, ClientSlot(1), frame, &mut context);
         assert_eq!(data.egress.neighbours.holdings(account).pages, 1);
         (data, pages, account)
+    }
+
+    fn data_plane(engine: Engine<Frame>, now: Moment) -> DataPlane {
+        DataPlane::new(engine, route(GATEWAY), Resolvers::new(), now)
     }
 
     fn route(gateway: Ipv4Addr) -> Option<UplinkRoute> {

@@ -6,6 +6,7 @@ use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Output;
+use crate::engine::own::OwnDatagram;
 use crate::route::fragmentation;
 use crate::route::neighbour::{NeighbourEffect, NeighbourOutput, Neighbours, Solicited, waiting};
 use crate::tables::share::Account;
@@ -17,6 +18,7 @@ use crate::wire::ipv4::Ipv4;
 use crate::wire::packet::Packet;
 use crate::xen::charge::{Charge, OWN_PAGES};
 use crate::xen::page_pool::PagePool;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
@@ -25,6 +27,10 @@ pub const GATEWAY_MAC: Mac = Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
 
 // Our own packets that wait for next hops are on the uplink's account: they must leave pages for ARP requests.
 const _: () = assert!(waiting::PAGES.per_account <= OWN_PAGES * 3 / 4);
+
+/// Datagrams to ports of ours that are kept until the end of a pass. There are no more questions at a time; what is beyond is
+/// lost as on any way.
+const MAX_RECEIVED: usize = 16;
 
 /// The vifs, and what is needed to send through them.
 pub struct Egress {
@@ -36,6 +42,8 @@ pub struct Egress {
     route: Option<UplinkRoute>,
     /// Frames whose next hop does not answer: the engine is to tell their senders.
     pub undeliverable: Vec<Frame>,
+    /// Datagrams to ports of ours, each with its payload.
+    pub received: Vec<(OwnDatagram, Box<[u8]>)>,
     /// What did not leave.
     pub drops: DropCounts,
 }
@@ -48,6 +56,7 @@ impl Egress {
             neighbours: Neighbours::new(gateway_of(route), GATEWAY_MAC),
             route,
             undeliverable: Vec::with_capacity(waiting::PAGES.total as usize),
+            received: Vec::new(),
             drops: DropCounts::default(),
         }
     }
@@ -129,7 +138,7 @@ impl EgressContext<'_> {
         &mut self,
         act: impl FnOnce(&mut Neighbours<Frame>, &mut dyn NeighbourOutput<Frame>),
     ) {
-        let Egress { vifs, neighbours, route, undeliverable, drops } = &mut *self.egress;
+        let Egress { vifs, neighbours, route, undeliverable, drops, .. } = &mut *self.egress;
         let pages = &mut *self.pages;
         act(neighbours, &mut Outgoing { vifs, route, undeliverable, drops, pages });
     }
@@ -221,6 +230,14 @@ impl Output<Frame> for EgressContext<'_> {
                 Some(fragment) => self.queue(to, fragment, ip.destination),
                 None => self.egress.drops.count(DropReason::NoPage),
             }
+        }
+        frame.release(self.pages);
+    }
+
+    fn receive(&mut self, frame: Frame, datagram: OwnDatagram) {
+        let payload = frame.header().get(datagram.begin.into()..datagram.end.into());
+        if let Some(payload) = payload.filter(|_| self.egress.received.len() < MAX_RECEIVED) {
+            self.egress.received.push((datagram, payload.into()));
         }
         frame.release(self.pages);
     }

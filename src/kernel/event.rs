@@ -68,7 +68,8 @@ pub enum StoreEvent {
 }
 
 impl Event {
-    /// The event that tells of a change. `None` for the uplink's connection, of which the vif's own event tells.
+    /// The event that tells of a change. `None` for the uplink's connection, of which the vif's own event tells, and for
+    /// name servers, which go with other changes.
     pub fn of(change: &Change) -> Option<Self> {
         Some(match change {
             Change::Route { from, to } => Self::RouteChanged { from: *from, to: *to },
@@ -80,7 +81,7 @@ impl Event {
             Change::Refused(refused) => Self::AddressRefused(*refused),
             Change::Ownership(Ownership::Gained(slot, address)) => Self::AddressTaken(*slot, *address),
             Change::Ownership(Ownership::Lost(slot)) => Self::AddressLost(*slot),
-            Change::UplinkConnected { .. } => return None,
+            Change::Resolvers(_) | Change::UplinkConnected { .. } => return None,
         })
     }
 }

@@ -11,6 +11,7 @@ pub mod event;
 pub mod event_log;
 mod inquiry;
 pub mod measure;
+pub mod names;
 mod new_device;
 pub mod ownership;
 mod report;

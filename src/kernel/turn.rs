@@ -50,11 +50,12 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         live: Live,
         engine: Engine<Frame>,
     ) -> Result<Self, StoreError> {
-        let route = live.route();
+        let (route, resolvers) = (live.route(), live.resolvers().iter().copied().collect());
+        let now = xen.now();
         Ok(Self {
             control: ControlPlane::new(store, store_port, live)?,
-            data: DataPlane::new(engine, route),
-            now: xen.now(),
+            data: DataPlane::new(engine, route, resolvers, now),
+            now,
             xen,
             ports: Vec::new(),
             stats: LoopStats::default(),

@@ -9,7 +9,8 @@
 //! All is bounded: names ([`MAX_NAMES`]), addresses of each, questions at a time. A place for a question goes to the source that
 //! has fewest, so that names that nobody answers for keep nobody else's waiting.
 
-use super::known_name::{Asking, KnownName, NameSource};
+pub use super::known_name::NameSource;
+use super::known_name::{Asking, KnownName};
 use super::message::{self, Answer, QueryBytes};
 use super::question::{Question, Sent};
 use crate::base::bug::{OrBug, bug};
@@ -134,11 +135,6 @@ impl Resolver {
             }
         }
         self.names_due = now;
-    }
-
-    /// What is known of each name, in their order.
-    pub fn names(&self) -> impl Iterator<Item = (&HostName, impl Iterator<Item = Ipv4Addr> + '_)> {
-        self.names.iter().map(|name| (&name.host, name.addresses()))
     }
 
     /// The next name that stands for other addresses than were told of it, and those.
