@@ -72,7 +72,7 @@ impl Live {
             uplink_pings: Setting::of_boot(Some(options.uplink_pings)),
             log_level: Setting::of_boot(Some(options.log)),
             sections: SectionsOf::File,
-            qube_rules: QubeRules::default(),
+            qube_rules: QubeRules::in_domain(memory_bytes),
             seed: None,
             refused: [None; AddressRole::COUNT],
             refused_options: Vec::new(),
@@ -84,7 +84,11 @@ impl Live {
     /// says.
     pub fn boot_qube(options: &CommandLine, rules: RuleConfig, memory_bytes: u64) -> Self {
         let beside = memory_bytes.saturating_sub(Settings::qubesdb_bytes(memory_bytes));
-        Self { sections: SectionsOf::QubesDb, ..Self::boot(options, rules, beside) }
+        Self {
+            sections: SectionsOf::QubesDb,
+            qube_rules: QubeRules::in_domain(memory_bytes),
+            ..Self::boot(options, rules, beside)
+        }
     }
 
     /// Our address on the uplink with its network, and who set it. An address of the toolstack's for the device goes
