@@ -88,14 +88,20 @@ impl Section {
         rules.into_iter().flat_map(|(list, policy)| list.ids().chain(policy))
     }
 
-    /// What becomes of a packet to the outside. `names` are what names stand for.
-    pub(super) fn judge(&self, request: &FlowRequest, names: &NameAddresses, age: FlowAge) -> Ruling {
+    /// What becomes of a packet to the outside: the rules of `base` are asked first. `names` are what names stand for.
+    pub(super) fn judge(
+        &self,
+        base: &RuleList,
+        request: &FlowRequest,
+        names: &NameAddresses,
+        age: FlowAge,
+    ) -> Ruling {
         let SectionRules::Rules { list, policy } = &self.0 else { return Ruling::BLOCKED };
-        if list.lacks_names(names) {
+        if base.lacks_names(names) || list.lacks_names(names) {
             return Ruling::BLOCKED;
         }
         let Some(service) = ServiceNumber::of(request) else { return Ruling::REJECTED_BY_NO_RULE };
-        let ruling = list.decide(request.destination, service, request.now, names, age);
-        ruling.unwrap_or_else(|| policy.ruling())
+        let decide = |rules: &RuleList| rules.decide(request.destination, service, request.now, names, age);
+        decide(base).or_else(|| decide(list)).unwrap_or_else(|| policy.ruling())
     }
 }

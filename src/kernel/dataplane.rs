@@ -84,6 +84,11 @@ impl DataPlane {
                     self.engine.set_rules(*table, now);
                     self.names.set_names(&self.engine, now);
                 }
+                Change::LiveRules(update, _) => {
+                    self.engine.update_rules(*update, now);
+                    self.names.set_names(&self.engine, now);
+                }
+                Change::RandomSeed(seed) => self.engine.mix_seed(seed),
                 Change::Resolvers(resolvers) => {
                     self.resolvers = resolvers;
                     self.set_servers(now);
@@ -91,7 +96,7 @@ impl DataPlane {
                 Change::Quotas(quotas) => self.engine.set_quotas(quotas),
                 Change::UplinkPings(pings) => self.engine.set_uplink_pings(pings),
                 // Only the console is told of these.
-                Change::LogLevel(_) | Change::Refused(_) => {}
+                Change::LogLevel(_) | Change::Refused(_) | Change::OptionRefused(_) => {}
                 Change::Ownership(change) => self.change_owner(change, pages, now),
             }
         }

@@ -304,7 +304,7 @@ fn q_6_a_flow_goes_on_when_its_address_is_no_more_that_of_the_name() {
 fn q_6_a_name_in_a_drop_blocks_its_source_until_it_is_resolved() {
     let mut world = World::new(DROP);
     assert!(!world.passes(1000, 9));
-    assert_eq!(world.engine.engine().rules().hits().of(RuledBy::BlockedSection), 1);
+    assert_eq!(world.engine.engine().rules().count_of(RuledBy::BlockedSection), 1);
     let asked = world.asked();
     world.answer(&asked, &[1]);
     assert!(!world.passes(1000, 1) && world.passes(1000, 9));

@@ -409,7 +409,7 @@ fn a_rule_that_says_the_same_in_its_section_keeps_its_count_and_no_other_does() 
     let kept = |text: &str| {
         let mut table = good(text);
         table.replace(&mut counted());
-        [rule(2), rule(3), rule(4), RuledBy::NoRule].map(|by| table.hits().of(by))
+        [rule(2), rule(3), rule(4), RuledBy::NoRule].map(|by| table.count_of(by))
     };
     assert_eq!(kept(before), [1, 2, 1, 1]);
     // A comment is no part of a rule.
@@ -426,19 +426,19 @@ fn a_rule_that_says_the_same_in_its_section_keeps_its_count_and_no_other_does() 
     let (mut broken, mut again) = (bad("[default\n").0, good(before));
     broken.replace(&mut counted());
     again.replace(&mut broken);
-    assert_eq!([rule(2), rule(3), rule(4), RuledBy::NoRule].map(|by| again.hits().of(by)), [0; 4]);
+    assert_eq!([rule(2), rule(3), rule(4), RuledBy::NoRule].map(|by| again.count_of(by)), [0; 4]);
 }
 
 #[test]
 fn of_rules_that_say_the_same_each_goes_on_from_the_one_in_its_order() {
     let rule = |line| RuledBy::Rule(RuleId::in_file(line));
     let same = "action=accept dst4=10.9.0.1\n";
-    let mut before = good(&format!("[default]\n{same}policy=drop\n{same}"));
-    [rule(2), rule(2), rule(3), rule(4)].into_iter().for_each(|by| before.count(by));
-    let mut kept = |text: &str| {
+    let kept = |text: &str| {
+        let mut before = good(&format!("[default]\n{same}policy=drop\n{same}"));
+        [rule(2), rule(2), rule(3), rule(4)].into_iter().for_each(|by| before.count(by));
         let mut table = good(text);
         table.replace(&mut before);
-        [rule(2), rule(3), rule(4), rule(5)].map(|by| table.hits().of(by))
+        [rule(2), rule(3), rule(4), rule(5)].map(|by| table.count_of(by))
     };
     assert_eq!(kept(&format!("[default]\npolicy=drop\n{same}{same}{same}")), [1, 2, 1, 0]);
     assert_eq!(kept(&format!("[default]\n{same}policy=drop\n")), [2, 1, 0, 0]);
