@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each folder and the folders below it that it may use. A folder may use only what stands above it in this list.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("base", &[]),
     ("tables", &["base"]),
     ("wire", &["base"]),
@@ -19,11 +19,18 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("engine", &["base", "tables", "wire", "guard", "nat", "flow", "route"]),
     ("xen", &["base", "store"]),
     ("vif", &["base", "tables", "wire", "store", "guard", "route", "xen"]),
+    ("vchan", &["base", "xen"]),
     ("config", &["base", "tables", "guard", "engine"]),
-    ("kernel", &["base", "tables", "wire", "store", "nat", "route", "engine", "xen", "vif", "config"]),
+    (
+        "kernel",
+        &["base", "tables", "wire", "store", "nat", "route", "engine", "xen", "vif", "vchan", "config"],
+    ),
     (
         "sim",
-        &["base", "tables", "wire", "store", "guard", "route", "engine", "xen", "vif", "config", "kernel"],
+        &[
+            "base", "tables", "wire", "store", "guard", "route", "engine", "xen", "vif", "vchan", "config",
+            "kernel",
+        ],
     ),
 ];
 
