@@ -19,3 +19,4 @@ mod uplink_checks;
 mod uplink_link;
 mod uplink_pages;
 mod uplink_rings;
+pub mod vchan_server;
