@@ -161,6 +161,17 @@ impl Vchan {
         Ok(moved)
     }
 
+    /// Writes a message as a whole or not at all; of one that is longer than the ring, what fits into an empty one. How
+    /// many bytes are written.
+    ///
+    /// # Errors
+    /// The server broke the channel.
+    pub fn write_message(&mut self, xen: &mut impl Xen, message: &[u8]) -> Result<usize, VchanBroken> {
+        let (room, most) = (self.write_end.room(self.pages.interface())?, self.write_end.capacity());
+        let fits = room as usize >= message.len() || room == most;
+        if fits { self.write(xen, message) } else { Ok(0) }
+    }
+
     /// Asks the server to notify us. There is more to do also when it is gone or has broken the channel.
     pub fn arm(&self, wanted: Wanted) -> Readiness {
         let interface = self.pages.interface();

@@ -19,6 +19,11 @@ impl WriteEnd {
         end.room(interface).map(|_| end)
     }
 
+    /// Bytes of the ring.
+    pub(super) fn capacity(&self) -> u32 {
+        self.bytes
+    }
+
     /// Bytes that can be written.
     pub(super) fn room(&self, interface: Interface<'_>) -> Result<u32, VchanBroken> {
         // Acquire: what is overwritten was read before the server moved its index.
