@@ -7,11 +7,12 @@ use std::fs;
 use std::path::Path;
 
 /// Each folder and the folders below it that it may use. A folder may use only what stands above it in this list.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("base", &[]),
     ("tables", &["base"]),
     ("wire", &["base"]),
     ("store", &["base"]),
+    ("qubes", &["base"]),
     ("guard", &["base", "wire"]),
     ("nat", &["base", "tables", "wire"]),
     ("flow", &["base", "tables", "wire", "nat"]),
@@ -20,10 +21,16 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("xen", &["base", "store"]),
     ("vif", &["base", "tables", "wire", "store", "guard", "route", "xen"]),
     ("config", &["base", "tables", "guard", "engine"]),
-    ("kernel", &["base", "tables", "wire", "store", "nat", "route", "engine", "xen", "vif", "config"]),
+    (
+        "kernel",
+        &["base", "tables", "wire", "store", "qubes", "nat", "route", "engine", "xen", "vif", "config"],
+    ),
     (
         "sim",
-        &["base", "tables", "wire", "store", "guard", "route", "engine", "xen", "vif", "config", "kernel"],
+        &[
+            "base", "tables", "wire", "store", "qubes", "guard", "route", "engine", "xen", "vif", "config",
+            "kernel",
+        ],
     ),
 ];
 
