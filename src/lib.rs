@@ -19,6 +19,7 @@ pub mod flow;
 pub mod guard;
 pub mod kernel;
 pub mod nat;
+pub mod qubes;
 pub mod route;
 #[cfg(feature = "sim")]
 pub mod sim;
