@@ -49,7 +49,7 @@ impl MessageType {
 
 /// A message that the daemon sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message<'m> {
+pub struct DatabaseMessage<'m> {
     /// What it is.
     pub kind: MessageType,
     /// The entry; at most 63 characters, each of them one that a path may have.
@@ -71,14 +71,14 @@ pub fn header(kind: MessageType, path: &str, value_bytes: usize) -> [u8; HEADER_
 
 /// Puts messages together from the bytes that come.
 #[derive(Debug)]
-pub struct Reader {
+pub struct MessageReader {
     /// What there is of the message that comes.
     bytes: Vec<u8>,
     /// How many bytes it has, once its header is there.
     whole: Option<usize>,
 }
 
-impl Reader {
+impl MessageReader {
     /// Nothing has come.
     pub fn new() -> Self {
         Self { bytes: Vec::with_capacity(HEADER_BYTES + MAX_VALUE), whole: None }
@@ -94,7 +94,7 @@ impl Reader {
     ///
     /// # Errors
     /// Why it is none.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Message<'_>>), ProtocolFault> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<DatabaseMessage<'_>>), ProtocolFault> {
         if self.whole == Some(self.bytes.len()) {
             self.clear();
         }
@@ -130,7 +130,7 @@ fn whole(header: &[u8]) -> Result<usize, ProtocolFault> {
     }
 }
 
-fn message(bytes: &[u8]) -> Result<Message<'_>, ProtocolFault> {
+fn message(bytes: &[u8]) -> Result<DatabaseMessage<'_>, ProtocolFault> {
     let kind = bytes.first().copied().unwrap_or_default();
     let kind = MessageType::of(kind).ok_or(ProtocolFault::Type(kind))?;
     let path = bytes.get(PATH.start..=PATH.end).unwrap_or_default();
@@ -139,5 +139,5 @@ fn message(bytes: &[u8]) -> Result<Message<'_>, ProtocolFault> {
     if !is_sound(path) {
         return Err(ProtocolFault::Path);
     }
-    Ok(Message { kind, path, value: bytes.get(HEADER_BYTES..).unwrap_or_default() })
+    Ok(DatabaseMessage { kind, path, value: bytes.get(HEADER_BYTES..).unwrap_or_default() })
 }

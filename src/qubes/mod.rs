@@ -15,10 +15,10 @@ pub mod database;
 pub(crate) mod entries;
 pub(crate) mod fault;
 pub mod message;
-pub(crate) mod output;
 pub(crate) mod path;
 pub mod qubesdb;
 pub(crate) mod rule_sources;
+pub(crate) mod send_queue;
 pub mod settings;
 pub(crate) mod written;
 

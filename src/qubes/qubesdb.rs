@@ -19,10 +19,10 @@
 
 use super::database::Database;
 use super::fault::ProtocolFault;
-use super::message::{Message, MessageType, Reader};
-use super::output::Output;
+use super::message::{DatabaseMessage, MessageReader, MessageType};
 use super::path::{Meaning, TriggerSource, meaning};
-use super::written::Written;
+use super::send_queue::SendQueue;
+use super::written::WrittenEntries;
 use alloc::boxed::Box;
 use alloc::format;
 use core::net::Ipv4Addr;
@@ -40,7 +40,7 @@ pub enum Update {
 
 /// How far the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ConnectionPhase {
     /// There is none.
     Closed,
     /// The database was asked for, and has not come entirely.
@@ -52,14 +52,14 @@ enum Phase {
 /// One side of the conversation, over any number of connections.
 #[derive(Debug)]
 pub struct QubesDb {
-    reader: Reader,
+    reader: MessageReader,
     session: Session,
 }
 
 /// All but the message that comes just now.
 #[derive(Debug)]
 struct Session {
-    phase: Phase,
+    phase: ConnectionPhase,
     fault: Option<ProtocolFault>,
     /// The daemon has sent something since it was asked.
     has_answered: bool,
@@ -69,8 +69,8 @@ struct Session {
     /// What a dump has brought so far.
     aside: Option<Box<Database>>,
     budget_bytes: usize,
-    output: Output,
-    written: Written,
+    output: SendQueue,
+    written: WrittenEntries,
     /// Something that we wrote was not answered yet.
     waits: bool,
     settings_changed: bool,
@@ -81,17 +81,17 @@ impl QubesDb {
     /// Nothing is known. Databases may take `budget_bytes` each: the one in effect, and while a dump comes one more.
     pub fn new(budget_bytes: usize) -> Self {
         Self {
-            reader: Reader::new(),
+            reader: MessageReader::new(),
             session: Session {
-                phase: Phase::Closed,
+                phase: ConnectionPhase::Closed,
                 fault: None,
                 has_answered: false,
                 request_left: 0,
                 database: Database::new(budget_bytes),
                 aside: None,
                 budget_bytes,
-                output: Output::default(),
-                written: Written::default(),
+                output: SendQueue::default(),
+                written: WrittenEntries::default(),
                 waits: false,
                 settings_changed: false,
                 update: None,
@@ -108,7 +108,7 @@ impl QubesDb {
     pub fn connected(&mut self) {
         self.disconnected();
         let session = &mut self.session;
-        session.phase = Phase::Dump;
+        session.phase = ConnectionPhase::Dump;
         session.aside = Some(Box::new(Database::new(session.budget_bytes)));
         session.output.push(MessageType::MultiRead, "", "");
         session.request_left = session.output.first().len();
@@ -120,7 +120,7 @@ impl QubesDb {
         let session = &mut self.session;
         session.output.clear();
         session.aside = None;
-        (session.phase, session.fault) = (Phase::Closed, None);
+        (session.phase, session.fault) = (ConnectionPhase::Closed, None);
         (session.has_answered, session.waits) = (false, false);
     }
 
@@ -135,7 +135,7 @@ impl QubesDb {
             return Err(fault);
         }
         let mut taken = 0;
-        while session.phase != Phase::Closed && session.update.is_none() {
+        while session.phase != ConnectionPhase::Closed && session.update.is_none() {
             let rest = bytes.get(taken..).unwrap_or_default();
             if rest.is_empty() {
                 break;
@@ -154,7 +154,7 @@ impl QubesDb {
     /// processor busy while it waits for the rest of one.
     pub fn output(&mut self) -> &[u8] {
         let session = &mut self.session;
-        if session.phase == Phase::Live
+        if session.phase == ConnectionPhase::Live
             && session.fault.is_none()
             && !session.waits
             && session.output.has_room()
@@ -208,9 +208,11 @@ impl QubesDb {
 }
 
 impl Session {
-    fn message(&mut self, message: Message<'_>) -> Result<(), ProtocolFault> {
+    fn message(&mut self, message: DatabaseMessage<'_>) -> Result<(), ProtocolFault> {
         match message.kind {
-            MessageType::Entry if self.phase != Phase::Dump => return Err(ProtocolFault::EntryAfterDump),
+            MessageType::Entry if self.phase != ConnectionPhase::Dump => {
+                return Err(ProtocolFault::EntryAfterDump);
+            }
             MessageType::Entry if message.path.is_empty() => self.dump_is_complete(),
             MessageType::Entry => self.write(message.path, message.value),
             MessageType::Write => {
@@ -219,7 +221,7 @@ impl Session {
             }
             MessageType::Remove => {
                 let changed = self.current().remove(message.path);
-                self.settings_changed |= changed && self.phase == Phase::Live;
+                self.settings_changed |= changed && self.phase == ConnectionPhase::Live;
                 self.answer(message.path);
             }
             MessageType::Ok | MessageType::Error => self.waits = false,
@@ -238,13 +240,13 @@ impl Session {
         if let Some(aside) = self.aside.take() {
             self.database = *aside;
         }
-        self.phase = Phase::Live;
+        self.phase = ConnectionPhase::Live;
         self.update = Some(Update::Everything);
     }
 
     fn write(&mut self, path: &str, value: &[u8]) {
         let changed = self.current().put(path, value);
-        if self.phase != Phase::Live {
+        if self.phase != ConnectionPhase::Live {
             if meaning(path) == Meaning::Handled {
                 self.written.found(path, value);
             }

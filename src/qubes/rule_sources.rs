@@ -17,7 +17,7 @@ const GUARANTEED: usize = 128;
 #[derive(Debug)]
 pub struct RuleSources {
     /// Sorted by address.
-    sources: Vec<RuleSource>,
+    sources: Vec<SourceRules>,
     /// What is guaranteed to each of the first sources.
     part_bytes: usize,
     /// What there is beyond the guaranteed parts.
@@ -31,7 +31,7 @@ pub struct RuleSources {
 }
 
 #[derive(Debug)]
-struct RuleSource {
+struct SourceRules {
     address: Ipv4Addr,
     rules: Entries,
     /// Its guaranteed part.
@@ -40,9 +40,9 @@ struct RuleSource {
 }
 
 /// What a source takes beside its rules, with what the list of sources has in reserve.
-const SOURCE_BYTES: usize = size_of::<RuleSource>() + size_of::<RuleSource>() / 8;
+const SOURCE_BYTES: usize = size_of::<SourceRules>() + size_of::<SourceRules>() / 8;
 
-impl RuleSource {
+impl SourceRules {
     /// What it takes of what all share.
     fn shared(&self) -> usize {
         (SOURCE_BYTES + self.rules.cost()).saturating_sub(self.part_bytes)
@@ -140,13 +140,13 @@ impl RuleSources {
     #[cfg(any(test, feature = "sim"))]
     pub fn cost(&self) -> usize {
         let rules: usize = self.sources.iter().map(|source| source.rules.cost()).sum();
-        rules + self.sources.capacity() * size_of::<RuleSource>()
+        rules + self.sources.capacity() * size_of::<SourceRules>()
     }
 
     /// Notes that a source has rules, if there is room for that: where.
     fn insert(&mut self, address: Ipv4Addr) -> Option<usize> {
         let part_bytes = if self.guaranteed < GUARANTEED { self.part_bytes } else { 0 };
-        let source = RuleSource { address, rules: Entries::default(), part_bytes, is_too_large: false };
+        let source = SourceRules { address, rules: Entries::default(), part_bytes, is_too_large: false };
         if self.shared_taken + source.shared() > self.shared_bytes {
             return None;
         }

@@ -25,7 +25,7 @@ const MAX_ADDRESSES: usize = 32;
 
 /// The entries that are ours.
 #[derive(Debug, Default)]
-pub struct Written {
+pub struct WrittenEntries {
     /// Sorted by path.
     entries: Vec<WrittenEntry>,
     cost: usize,
@@ -45,7 +45,7 @@ impl WrittenEntry {
     }
 }
 
-impl Written {
+impl WrittenEntries {
     /// The daemon has so many triggers of a source as handled.
     pub fn found(&mut self, path: &str, value: &[u8]) {
         let text = core::str::from_utf8(value).ok();

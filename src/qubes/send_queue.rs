@@ -8,13 +8,13 @@ const MAX_ANSWERS: usize = 4096;
 
 /// Messages in the order in which they are to be sent.
 #[derive(Debug, Default)]
-pub struct Output {
+pub struct SendQueue {
     bytes: Vec<u8>,
     /// How many bytes of the first message are left.
     first: usize,
 }
 
-impl Output {
+impl SendQueue {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.bytes.clear();
