@@ -9,6 +9,7 @@ pub(crate) mod hostile;
 pub(crate) mod malformed_slots;
 mod netif;
 pub mod nic;
+pub mod qubesdb_daemon;
 pub mod qubesdb_server;
 pub(crate) mod ring;
 pub(crate) mod store_daemon;

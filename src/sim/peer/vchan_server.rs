@@ -121,9 +121,14 @@ impl VchanServer {
         byte
     }
 
+    /// Takes the notification that came, so that the next one wakes us.
+    pub fn take_event(&self, machine: &mut Machine) {
+        machine.channels.take(self.server, self.port);
+    }
+
     /// Whether the client has come: then the announcement goes, as Qubes' libvchan removes it at the first event.
     pub fn look_for_client(&self, machine: &mut Machine) -> bool {
-        machine.channels.take(self.server, self.port);
+        self.take_event(machine);
         let has_come = machine.channels.is_bound(self.server, self.port) && self.byte(machine, CLI_LIVE) == 1;
         if has_come {
             let _ = machine.store.remove(self.server, &self.node);
