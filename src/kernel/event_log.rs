@@ -3,7 +3,8 @@
 use super::event::{Event, LinkEnd, QubesEvent, QubesMistake, StoreEvent};
 use crate::base::time::Moment;
 use crate::config::host_address::AddressRole;
-use crate::config::rule_config::RulesReport;
+use crate::config::qube_rules::{ChangedClients, LiveRulesReport, RulesSubject};
+use crate::config::rule_config::{Problems, RulesReport};
 use crate::vif::device_id::DeviceId;
 use crate::vif::event::{ClientEvent, EventSink, UplinkEvent, VifEvent};
 use crate::vif::per_domain::PerDomain;
@@ -215,6 +216,10 @@ fn tell(event: &Event, say: &mut Say<'_>) {
             say(Level::Warn, format_args!("{refused}; {instead}"));
         }
         Event::RulesReplaced(report) => tell_rules(report, say),
+        Event::LiveRulesChanged(report) => tell_live_rules(report, say),
+        Event::OptionRefused(mistake) => {
+            say(Level::Warn, format_args!("{mistake}; it is as if it were not set"));
+        }
         Event::Store(event) => tell_store(event, say),
         Event::Qubes(event) => tell_qubes(event, say),
         Event::RequestRefused(request) => say(Level::Warn, format_args!("{request}")),
@@ -290,15 +295,48 @@ fn tell_rules(report: &RulesReport, say: &mut Say<'_>) {
                 "no rule file: clients may open connections to the uplink, nothing else is permitted"
             ),
         ),
-        RulesReport::Read { bytes, problems } => {
-            for problem in &problems.list {
-                say(Level::Error, format_args!("{problem}"));
-            }
-            if problems.omitted > 0 {
-                say(Level::Error, format_args!("rules: {} more problems", problems.omitted));
+        RulesReport::NoFileInQube => {}
+        RulesReport::Read { bytes, passed_over, problems } => {
+            tell_problems(problems, say);
+            if *passed_over > 0 {
+                say(
+                    Level::Warn,
+                    format_args!(
+                        "rules: {passed_over} sections [default] or [client] do not count: this is a qube, \
+                         whose clients have the rules that Qubes gives them"
+                    ),
+                );
             }
             say(Level::Info, format_args!("rules: {bytes} bytes read"));
         }
+    }
+}
+
+fn tell_live_rules(report: &LiveRulesReport, say: &mut Say<'_>) {
+    tell_problems(&report.problems, say);
+    match report.subject {
+        RulesSubject::Clients(clients) => {
+            let ChangedClients { changed, gone, left_out } = clients;
+            say(Level::Info, format_args!("rules: new ones of {changed} clients, {gone} have none any more"));
+            if left_out > 0 {
+                say(
+                    Level::Error,
+                    format_args!("rules: {left_out} clients are too many: they are refused everything"),
+                );
+            }
+        }
+        RulesSubject::Lines(kind, count) => {
+            say(Level::Info, format_args!("rules: {count} lines of {}", kind.feature()));
+        }
+    }
+}
+
+fn tell_problems(problems: &Problems, say: &mut Say<'_>) {
+    for problem in &problems.list {
+        say(Level::Error, format_args!("{problem}"));
+    }
+    if problems.omitted > 0 {
+        say(Level::Error, format_args!("rules: {} more problems", problems.omitted));
     }
 }
 
