@@ -18,8 +18,8 @@ use crate::xen::event::Port;
 use crate::xen::{DomainId, Xen};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::time::Duration;
 use core::net::Ipv4Addr;
+use core::time::Duration;
 
 /// Who serves QubesDB.
 const DOM0: DomainId = DomainId(0);
@@ -151,7 +151,8 @@ impl QubesConnection {
 
     /// Whether [`Self::search`] has something to ask.
     pub(super) fn is_due(&self, now: Moment) -> bool {
-        matches!(self.link, QubesLink::Absent(_)) && self.search.as_ref().is_some_and(|search| search.is_due(now))
+        matches!(self.link, QubesLink::Absent(_))
+            && self.search.as_ref().is_some_and(|search| search.is_due(now))
     }
 
     /// Asks XenStore for the announcement where that is needed.
@@ -262,8 +263,7 @@ impl QubesConnection {
         if !open.vchan.is_open() {
             return self.server_is_gone(xen, to.events, now);
         }
-        let wanted =
-            if self.database.output().is_empty() { Wanted::Bytes } else { Wanted::BytesOrRoom };
+        let wanted = if self.database.output().is_empty() { Wanted::Bytes } else { Wanted::BytesOrRoom };
         open.is_stale = open.vchan.arm(wanted) == Readiness::MoreToDo || open.taken < open.filled;
         if open.is_stale { Progress::More } else { Progress::None }
     }

@@ -186,7 +186,9 @@ impl Peer for QubesDbDaemon {
     }
 
     fn check_idle(&self, machine: &mut Machine) {
-        let Some(vchan) = self.vchan.as_ref().filter(|_| self.is_connected && !self.is_hostile) else { return };
+        let Some(vchan) = self.vchan.as_ref().filter(|_| self.is_connected && !self.is_hostile) else {
+            return;
+        };
         let unread = vchan.unread(machine);
         if unread > 0 && vchan.is_open(machine) {
             machine.violate("lost-wakeup", format!("the kernel sleeps before {unread} bytes of QubesDB"));
