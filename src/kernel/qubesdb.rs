@@ -13,7 +13,7 @@ use super::reconnect_pause::ReconnectPause;
 use crate::base::time::Moment;
 use crate::qubes::{QubesDb, Update};
 use crate::store::{Store, StoreError, StoreRing};
-use crate::vchan::{Readiness, Vchan, Wanted};
+use crate::vchan::{Readiness, Vchan, VchanBroken, Wanted};
 use crate::xen::event::Port;
 use crate::xen::{DomainId, Xen};
 use alloc::boxed::Box;
@@ -264,7 +264,10 @@ impl QubesConnection {
             return self.server_is_gone(xen, to.events, now);
         }
         let wanted = if self.database.output().is_empty() { Wanted::Bytes } else { Wanted::BytesOrRoom };
-        open.is_stale = open.vchan.arm(wanted) == Readiness::MoreToDo || open.taken < open.filled;
+        match open.vchan.arm(wanted) {
+            Ok(readiness) => open.is_stale = readiness == Readiness::MoreToDo || open.taken < open.filled,
+            Err(VchanBroken) => return self.give_up(LinkEnd::Broken, to.events, now),
+        }
         if open.is_stale { Progress::More } else { Progress::None }
     }
 
