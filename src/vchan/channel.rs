@@ -47,7 +47,7 @@ impl fmt::Display for ConnectError {
 
 /// What is waited for, besides that the server goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Wish {
     /// Bytes of the server's.
     Bytes,
     /// Those, or room for ours.
@@ -176,15 +176,15 @@ impl Vchan {
     ///
     /// # Errors
     /// The server broke the channel, in either direction.
-    pub fn arm(&self, wanted: Wanted) -> Result<Readiness, VchanBroken> {
+    pub fn arm(&self, wanted: Wish) -> Result<Readiness, VchanBroken> {
         let interface = self.pages.interface();
         let acts: &[Act] = match wanted {
-            Wanted::Bytes => &[Act::Written],
-            Wanted::BytesOrRoom => &[Act::Written, Act::Read],
+            Wish::Bytes => &[Act::Written],
+            Wish::BytesOrRoom => &[Act::Written, Act::Read],
         };
         interface.ask(acts);
         let (bytes, room) = (self.read_end.waiting(interface)?, self.write_end.room(interface)?);
-        let has_room = wanted == Wanted::BytesOrRoom && room > 0;
+        let has_room = wanted == Wish::BytesOrRoom && room > 0;
         let more = bytes > 0 || has_room || !self.is_open();
         Ok(if more { Readiness::MoreToDo } else { Readiness::Asked })
     }
