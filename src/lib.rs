@@ -20,11 +20,13 @@ pub mod guard;
 pub mod kernel;
 pub(crate) mod local;
 pub mod nat;
+pub mod qubes;
 pub mod route;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod store;
 pub mod tables;
+pub mod vchan;
 pub mod vif;
 pub mod wire;
 pub mod xen;

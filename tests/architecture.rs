@@ -7,11 +7,12 @@ use std::fs;
 use std::path::Path;
 
 /// Each folder and the folders below it that it may use. A folder may use only what stands above it in this list.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("base", &[]),
     ("tables", &["base"]),
     ("wire", &["base"]),
     ("store", &["base"]),
+    ("qubes", &["base"]),
     ("guard", &["base", "wire"]),
     ("nat", &["base", "tables", "wire"]),
     ("flow", &["base", "tables", "wire", "nat"]),
@@ -20,14 +21,21 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("local", &["base", "tables", "wire"]),
     ("xen", &["base", "store"]),
     ("vif", &["base", "tables", "wire", "store", "guard", "route", "xen"]),
+    ("vchan", &["base", "xen"]),
     ("config", &["base", "tables", "guard", "engine"]),
     (
         "kernel",
-        &["base", "tables", "wire", "store", "nat", "route", "engine", "local", "xen", "vif", "config"],
+        &[
+            "base", "tables", "wire", "store", "qubes", "nat", "route", "engine", "local", "xen", "vif",
+            "vchan", "config",
+        ],
     ),
     (
         "sim",
-        &["base", "tables", "wire", "store", "guard", "route", "engine", "xen", "vif", "config", "kernel"],
+        &[
+            "base", "tables", "wire", "store", "qubes", "guard", "route", "engine", "xen", "vif", "vchan",
+            "config", "kernel",
+        ],
     ),
 ];
 

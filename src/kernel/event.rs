@@ -2,6 +2,7 @@
 
 use super::requests::UnknownRequest;
 use crate::base::side::ClientSlot;
+use crate::base::text::Excerpt;
 use crate::config::Change;
 use crate::config::change::Ownership;
 use crate::config::host_address::RefusedAddress;
@@ -10,7 +11,10 @@ use crate::config::qube_rules::LiveRulesReport;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
+use crate::qubes::ProtocolFault;
+use crate::qubes::settings::SettingMistake;
 use crate::store::StoreError;
+use crate::vchan::ConnectError;
 use crate::vif::event::VifEvent;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -55,6 +59,45 @@ pub enum Event {
     Store(StoreEvent),
     /// Something about requests of the toolstack that does not work.
     RequestRefused(UnknownRequest),
+    /// Our connection to QubesDB, and what it says.
+    Qubes(QubesEvent),
+}
+
+/// Something happened to our connection to QubesDB, or what it says is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QubesEvent {
+    /// There is one.
+    Connected,
+    /// The whole database has come, with the rules of so many clients.
+    Loaded(usize),
+    /// It has ended.
+    Gone(LinkEnd),
+    /// What is announced cannot be taken up.
+    CannotConnect(ConnectError),
+    /// Something that it says is not in effect.
+    Wrong(QubesMistake),
+}
+
+/// Why a connection to QubesDB ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// Its server went.
+    Closed,
+    /// Its server broke the vchan.
+    Broken,
+    /// Its server sent what no server sends.
+    Protocol(ProtocolFault),
+}
+
+/// Something that QubesDB says and that is not in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QubesMistake {
+    /// A setting.
+    Setting(SettingMistake),
+    /// A feature that is none of ours, or no text.
+    Feature(Excerpt),
+    /// Rules of more clients than there is room for.
+    TooManySources,
 }
 
 /// Something happened to our connection to XenStore.
