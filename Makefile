@@ -7,10 +7,10 @@ IMAGE := build/vmlinuz
 BARE := x86_64-unknown-none
 # What the image may grow to.
 IMAGE_BYTES := 589824
-# The image names it on its console. It is part of what the image is made of, where it is built is not.
-RAVELIN_COMMIT ?= $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+# The image names it on its console. It is part of what the image is made of, where it is built is not. Git is asked once.
+RAVELIN_COMMIT ?= $(eval RAVELIN_COMMIT := $(shell tools/commit name))$(RAVELIN_COMMIT)
 # The date in packages: that of the commit.
-SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
+SOURCE_DATE_EPOCH ?= $(or $(shell tools/commit date),0)
 CARGO_IMAGE := --target $(BARE) --features kernel --bin kernel
 # Debian's own interpreter: what else may be called python3 in the PATH is anybody's guess.
 RIG := /usr/bin/python3 tests/nested/rig.py

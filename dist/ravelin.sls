@@ -1,6 +1,6 @@
 # Salt state for dom0: a Ravelin firewall qube. Copy it to /srv/salt/ravelin.sls, change the names if need be, then:
 #
-#   qubesctl state.sls ravelin
+#   sudo qubesctl state.sls ravelin
 #
 # The kernel's folder must be in place: by the RPM, or by `ravelin-install kernel`. Clients are not moved; that is
 # `qvm-prefs CLIENT netvm sys-ravelin`, or `ravelin-install take-clients`.
