@@ -25,6 +25,7 @@ pub mod settings;
 mod spared;
 mod transport;
 mod unreachable;
+pub mod visible;
 mod walk;
 mod warn;
 

@@ -5,6 +5,7 @@ use crate::config::host_address::RefusedAddress;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
+use crate::engine::visible::VisibleAddresses;
 use crate::guard::RuleTable;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -28,6 +29,8 @@ pub enum Change {
     Rules(Box<RuleTable>, Rc<RulesReport>),
     /// What clients may take. Holds for what they take from now on.
     Quotas(Quotas),
+    /// What clients see of themselves and of us.
+    VisibleAddresses(VisibleAddresses),
     /// Whether our address on the uplink answers pings.
     UplinkPings(UplinkPings),
     /// How much is said on the console.

@@ -15,6 +15,7 @@ use crate::config::setting::{Setting, Source};
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Settings;
 use crate::engine::settings::UplinkPings;
+use crate::engine::visible::VisibleAddresses;
 use crate::guard::RuleTable;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -38,6 +39,8 @@ pub struct Live {
     limits: Setting<ClientLimits>,
     uplink_pings: Setting<UplinkPings>,
     log_level: Setting<LevelFilter>,
+    /// What clients see of themselves and of us.
+    visible: VisibleAddresses,
     /// What nothing is said of.
     defaults: Settings,
 }
@@ -55,6 +58,7 @@ impl Live {
             limits: Setting::of_boot(Some(options.limits)),
             uplink_pings: Setting::of_boot(Some(options.uplink_pings)),
             log_level: Setting::of_boot(Some(options.log)),
+            visible: VisibleAddresses::default(),
             defaults: Settings::for_memory(memory_bytes, Ipv4Addr::UNSPECIFIED),
         }
     }
@@ -204,6 +208,14 @@ impl Live {
     /// Sets how much is said on the console.
     pub fn set_log_level(&mut self, source: Source, level: Option<LevelFilter>, changes: &mut ChangeQueue) {
         self.change(changes, |live| live.log_level.set(source, level));
+    }
+
+    /// Sets what clients see of themselves and of us.
+    pub fn set_visible_addresses(&mut self, visible: VisibleAddresses, changes: &mut ChangeQueue) {
+        if visible != self.visible {
+            changes.push(Change::VisibleAddresses(visible.clone()));
+            self.visible = visible;
+        }
     }
 
     fn put_rules(&self, changes: &mut ChangeQueue) {

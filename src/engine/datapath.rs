@@ -334,7 +334,7 @@ impl Datapath {
         match from {
             Side::Client(slot) => {
                 let client = self.clients.get(slot).ok_or(DropReason::NoClient)?;
-                if view.ip.source != client.address {
+                if view.ip.source != client.visible.address {
                     return Err(DropReason::Spoofed);
                 }
             }

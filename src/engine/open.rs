@@ -39,7 +39,7 @@ impl Datapath {
         view: &mut PacketView<'_>,
         transport: &Transport,
     ) -> Verdict {
-        let peer = match self.outward_route(view.ip.destination) {
+        let peer = match self.outward_route(from, view.ip.destination) {
             Ok(route) => route,
             Err(DropReason::ForFirewall) => return self.serve(now, from, view, transport),
             Err(why) => return Verdict::Discard(why),
@@ -153,9 +153,13 @@ impl Datapath {
         Ok(())
     }
 
-    /// Where a packet from a client to `destination` would go.
-    fn outward_route(&self, destination: Ipv4Addr) -> Result<FlowKind, DropReason> {
-        if destination == self.settings.client_gateway || destination == self.settings.uplink {
+    /// Where a packet from the client `from` to `destination` would go.
+    fn outward_route(&self, from: ClientSlot, destination: Ipv4Addr) -> Result<FlowKind, DropReason> {
+        let visible_gateway = self.clients.get(from).and_then(|client| client.visible.gateway);
+        if destination == self.settings.client_gateway
+            || destination == self.settings.uplink
+            || Some(destination) == visible_gateway
+        {
             return Err(DropReason::ForFirewall);
         }
         if let Some(peer) = self.clients.slot_of(destination) {

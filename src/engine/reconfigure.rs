@@ -4,6 +4,7 @@ use super::Engine;
 use super::datapath::Datapath;
 use super::settings::{Quotas, UplinkPings};
 use super::spared::Excess;
+use super::visible::VisibleAddresses;
 use crate::wire::packet::Packet;
 use core::net::Ipv4Addr;
 
@@ -30,6 +31,11 @@ impl<D: Packet> Engine<D> {
     /// oldest, until it has what it may. The second of these is spared for a while if it is in use.
     pub fn set_quotas(&mut self, quotas: Quotas) {
         self.datapath.set_quotas(quotas);
+    }
+
+    /// Replaces what clients see of themselves and of us. Flows go on under the new addresses.
+    pub fn set_visible_addresses(&mut self, visible: VisibleAddresses) {
+        self.datapath.clients.set_visible(visible);
     }
 
     /// Says whether our address on the uplink answers pings.
