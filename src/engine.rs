@@ -13,6 +13,7 @@ mod established;
 mod fragments;
 mod icmp_error;
 mod inbound;
+pub mod inside;
 pub(crate) mod mtus;
 mod open;
 mod outbound;

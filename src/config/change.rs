@@ -4,6 +4,7 @@ use crate::base::side::ClientSlot;
 use crate::config::host_address::RefusedAddress;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
+use crate::engine::inside::InsideAddresses;
 use crate::engine::settings::{Quotas, UplinkPings};
 use crate::engine::visible::VisibleAddresses;
 use crate::guard::RuleTable;
@@ -29,6 +30,8 @@ pub enum Change {
     Rules(Box<RuleTable>, Rc<RulesReport>),
     /// What clients may take. Holds for what they take from now on.
     Quotas(Quotas),
+    /// Which addresses belong to clients, connected or not. Flows to them on the uplink end.
+    InsideAddresses(InsideAddresses),
     /// What clients see of themselves and of us.
     VisibleAddresses(VisibleAddresses),
     /// Whether our address on the uplink answers pings.

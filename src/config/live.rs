@@ -14,6 +14,7 @@ use crate::config::rule_config::{RuleConfig, RulesReport};
 use crate::config::setting::{Setting, Source};
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Settings;
+use crate::engine::inside::InsideAddresses;
 use crate::engine::settings::UplinkPings;
 use crate::engine::visible::VisibleAddresses;
 use crate::guard::RuleTable;
@@ -39,6 +40,8 @@ pub struct Live {
     limits: Setting<ClientLimits>,
     uplink_pings: Setting<UplinkPings>,
     log_level: Setting<LevelFilter>,
+    /// Addresses of clients, connected or not.
+    inside: InsideAddresses,
     /// What clients see of themselves and of us.
     visible: VisibleAddresses,
     /// What nothing is said of.
@@ -58,6 +61,7 @@ impl Live {
             limits: Setting::of_boot(Some(options.limits)),
             uplink_pings: Setting::of_boot(Some(options.uplink_pings)),
             log_level: Setting::of_boot(Some(options.log)),
+            inside: InsideAddresses::default(),
             visible: VisibleAddresses::default(),
             defaults: Settings::for_memory(memory_bytes, Ipv4Addr::UNSPECIFIED),
         }
@@ -208,6 +212,14 @@ impl Live {
     /// Sets how much is said on the console.
     pub fn set_log_level(&mut self, source: Source, level: Option<LevelFilter>, changes: &mut ChangeQueue) {
         self.change(changes, |live| live.log_level.set(source, level));
+    }
+
+    /// Sets which addresses belong to clients, connected or not.
+    pub fn set_inside_addresses(&mut self, inside: InsideAddresses, changes: &mut ChangeQueue) {
+        if inside != self.inside {
+            changes.push(Change::InsideAddresses(inside.clone()));
+            self.inside = inside;
+        }
     }
 
     /// Sets what clients see of themselves and of us.

@@ -147,10 +147,15 @@ impl Datapath {
         if !is_host(source) || self.settings.network().reach(source) != Reach::Host {
             return Err(DropReason::Martian);
         }
-        if source == self.settings.uplink || self.clients.slot_of(source).is_some() {
+        if source == self.settings.uplink || self.is_inside(source) {
             return Err(DropReason::InsideSource);
         }
         Ok(())
+    }
+
+    /// Whether `address` belongs to a client, connected or not.
+    pub(super) fn is_inside(&self, address: Ipv4Addr) -> bool {
+        self.clients.slot_of(address).is_some() || self.inside.contains(address)
     }
 
     /// Where a packet from the client `from` to `destination` would go.
@@ -164,6 +169,9 @@ impl Datapath {
         }
         if let Some(peer) = self.clients.slot_of(destination) {
             return Ok(FlowKind::ClientToClient(peer));
+        }
+        if self.inside.contains(destination) {
+            return Err(DropReason::NoClient);
         }
         match self.settings.network().reach(destination) {
             Reach::Host => Ok(FlowKind::Outbound),

@@ -67,6 +67,7 @@ impl DataPlane {
                 Change::Rules(table, _) => self.engine.set_rules(*table, now),
                 Change::Quotas(quotas) => self.engine.set_quotas(quotas),
                 Change::VisibleAddresses(visible) => self.engine.set_visible_addresses(visible),
+                Change::InsideAddresses(inside) => self.engine.set_inside_addresses(inside),
                 Change::UplinkPings(pings) => self.engine.set_uplink_pings(pings),
                 // Only the console is told of these.
                 Change::LogLevel(_) | Change::Refused(_) => {}

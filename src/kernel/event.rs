@@ -80,7 +80,9 @@ impl Event {
             Change::Refused(refused) => Self::AddressRefused(*refused),
             Change::Ownership(Ownership::Gained(slot, address)) => Self::AddressTaken(*slot, *address),
             Change::Ownership(Ownership::Lost(slot)) => Self::AddressLost(*slot),
-            Change::UplinkConnected { .. } | Change::VisibleAddresses(_) => return None,
+            Change::UplinkConnected { .. } | Change::VisibleAddresses(_) | Change::InsideAddresses(_) => {
+                return None;
+            }
         })
     }
 }
