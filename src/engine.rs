@@ -13,6 +13,7 @@ mod established;
 mod fragments;
 mod icmp_error;
 mod inbound;
+pub mod inside;
 pub(crate) mod mtus;
 mod open;
 mod outbound;
@@ -27,6 +28,7 @@ pub mod settings;
 mod spared;
 mod transport;
 mod unreachable;
+pub mod visible;
 mod walk;
 mod warn;
 

@@ -13,6 +13,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// Whom the client pings and sends datagrams.
+const FAR: &str = "198.51.100.20";
 
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
@@ -267,4 +269,34 @@ fn what_is_announced_and_not_there_is_taken_up_when_it_is() {
         assert!(is_full(&seen), "{how:?}: {seen:#?}");
         check(&qube);
     }
+}
+
+#[test]
+fn a_client_with_another_visible_address_is_known_by_that_one_on_its_vif() {
+    let mut qube = Qube::boot(SETUP, Some(accept_all()));
+    assert!(is_full(&qube.run(seconds(5))));
+    qube.write(&[("/mapped-ip/10.137.0.10/visible-ip", "192.168.1.10")]);
+    qube.run(seconds(1));
+    // It goes on under its real address, which is not its own there.
+    assert!(is_silent(&qube.run(seconds(5))));
+    qube.order(DaemonOrder::Remove("/mapped-ip/10.137.0.10/".to_string()));
+    qube.run(seconds(1));
+    assert!(is_full(&qube.run(seconds(5))));
+    check(&qube);
+}
+
+#[test]
+fn an_address_of_a_client_that_is_switched_off_is_nobody_s_on_the_uplink() {
+    let mut qube = Qube::boot(SETUP, Some(accept_all()));
+    assert!(is_full(&qube.run(seconds(5))));
+    // As if the far end that the client talks to had its address from us.
+    qube.write(&[("/connected-ips", &format!("10.137.0.10 {FAR}"))]);
+    qube.run(seconds(1));
+    let seen = qube.run(seconds(5));
+    assert_eq!((seen.pings, seen.datagrams), (0, 0), "{seen:#?}");
+    // A client that believes to have that address takes it from nobody.
+    qube.write(&[("/mapped-ip/10.137.0.99/visible-ip", FAR)]);
+    qube.run(seconds(1));
+    assert!(is_full(&qube.run(seconds(5))));
+    check(&qube);
 }

@@ -7,8 +7,10 @@ use crate::config::qube_rules::LiveRulesReport;
 use crate::config::resolvers::Resolvers;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
+use crate::engine::inside::InsideAddresses;
 use crate::engine::seed::Seed;
 use crate::engine::settings::{Quotas, UplinkPings};
+use crate::engine::visible::VisibleAddresses;
 use crate::guard::RuleTable;
 use crate::guard::rule_update::RuleUpdate;
 use alloc::boxed::Box;
@@ -39,6 +41,10 @@ pub enum Change {
     RandomSeed(Seed),
     /// What clients may take. Holds for what they take from now on.
     Quotas(Quotas),
+    /// Which addresses belong to clients, connected or not. Flows to them on the uplink end.
+    InsideAddresses(InsideAddresses),
+    /// What clients see of themselves and of us.
+    VisibleAddresses(VisibleAddresses),
     /// Whether our address on the uplink answers pings.
     UplinkPings(UplinkPings),
     /// How much is said on the console.

@@ -17,8 +17,10 @@ use crate::config::rule_config::{RuleConfig, RulesReport};
 use crate::config::setting::{Setting, Source};
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Settings;
+use crate::engine::inside::InsideAddresses;
 use crate::engine::seed::Seed;
 use crate::engine::settings::UplinkPings;
+use crate::engine::visible::VisibleAddresses;
 use crate::guard::RuleTable;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -51,6 +53,10 @@ pub struct Live {
     refused: [Option<RefusedAddress>; AddressRole::COUNT],
     /// Options with values that cannot be read.
     refused_options: Vec<OptionMistake>,
+    /// Addresses of clients, connected or not.
+    inside: InsideAddresses,
+    /// What clients see of themselves and of us.
+    visible: VisibleAddresses,
     /// What nothing is said of.
     defaults: Settings,
 }
@@ -73,6 +79,8 @@ impl Live {
             seed: None,
             refused: [None; AddressRole::COUNT],
             refused_options: Vec::new(),
+            inside: InsideAddresses::default(),
+            visible: VisibleAddresses::default(),
             defaults: Settings::for_memory(memory_bytes, Ipv4Addr::UNSPECIFIED),
         }
     }
@@ -246,6 +254,22 @@ impl Live {
     /// Sets how much is said on the console.
     pub fn set_log_level(&mut self, source: Source, level: Option<LevelFilter>, changes: &mut ChangeQueue) {
         self.put(changes, |live| live.log_level.set(source, level));
+    }
+
+    /// Sets which addresses belong to clients, connected or not.
+    pub fn set_inside_addresses(&mut self, inside: InsideAddresses, changes: &mut ChangeQueue) {
+        if inside != self.inside {
+            changes.push(Change::InsideAddresses(inside.clone()));
+            self.inside = inside;
+        }
+    }
+
+    /// Sets what clients see of themselves and of us.
+    pub fn set_visible_addresses(&mut self, visible: VisibleAddresses, changes: &mut ChangeQueue) {
+        if visible != self.visible {
+            changes.push(Change::VisibleAddresses(visible.clone()));
+            self.visible = visible;
+        }
     }
 
     fn put_rules(&self, changes: &mut ChangeQueue) {

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 use super::settings::Quotas;
+use super::visible::{Visible, VisibleAddresses};
 use crate::base::bug::OrBug;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
@@ -24,8 +25,10 @@ use crate::tables::allowance::Allowance;
 /// A client.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
-    /// Its one address.
+    /// Its one address, as the toolstack, rules and other clients know it.
     pub address: Ipv4Addr,
+    /// What stands in packets on its own vif.
+    pub visible: Visible,
     /// New flows it may open.
     pub new_flows: Allowance,
     /// ICMP errors it may be sent.
@@ -86,6 +89,7 @@ pub struct ClientTable {
     /// For each client, the clients with flows that are to end or to be judged again when it comes or goes, and are not
     /// on its account: see [`Self::note_caller`].
     callers: Box<[ClientSet]>,
+    visible: VisibleAddresses,
 }
 
 /// Accounts there are, and slots.
@@ -99,6 +103,7 @@ impl ClientTable {
             slots: vec![None; COUNT].into_boxed_slice(),
             by_address: Vec::with_capacity(COUNT),
             callers: vec![ClientSet::default(); COUNT].into_boxed_slice(),
+            visible: VisibleAddresses::default(),
         }
     }
 
@@ -122,6 +127,7 @@ impl ClientTable {
             (AccountHolder::Away(client, _), Some(_)) => client,
             _ => Client {
                 address,
+                visible: self.visible.of(address),
                 new_flows: Allowance::new(quotas.new_flows),
                 errors: Allowance::new(quotas.errors),
                 resets: Allowance::new(quotas.resets),
@@ -136,6 +142,16 @@ impl ClientTable {
         }
         *self.slots.get_mut(usize::from(slot.0))? = Some(number);
         Some((number, concerned))
+    }
+
+    /// Replaces what clients see of themselves and of us: those that are there, and those that come.
+    pub fn set_visible(&mut self, visible: VisibleAddresses) {
+        for account in &mut self.accounts {
+            if let AccountHolder::Attached(client, _) | AccountHolder::Away(client, _) = account {
+                client.visible = visible.of(client.address);
+            }
+        }
+        self.visible = visible;
     }
 
     /// Changes how often something may happen to each client, and to those that come back.

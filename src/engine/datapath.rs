@@ -10,6 +10,7 @@ use core::net::Ipv4Addr;
 use siphasher::sip::SipHasher13;
 
 use super::clients::{ClientTable, Concerned};
+use super::inside::InsideAddresses;
 use super::mtus::Mtus;
 use super::own::OwnDatagram;
 use super::settings::Settings;
@@ -104,6 +105,8 @@ pub struct Datapath {
     pub(super) settings: Settings,
     pub(super) rules: RuleTable,
     pub(super) clients: ClientTable,
+    /// Addresses of clients that are connected or not.
+    pub(super) inside: InsideAddresses,
     pub(super) mtus: Mtus,
     pub(super) flows: FlowTable,
     /// Places for flows, by account.
@@ -173,6 +176,7 @@ impl Datapath {
         let flows = FlowTable::new(settings.flows, timeouts, key(0), Tick::at(now));
         let mut engine = Datapath {
             clients: ClientTable::new(),
+            inside: InsideAddresses::default(),
             mtus: Mtus::new(&settings),
             flows,
             places: Share::new(settings.flows, settings.quotas.flows_per_client),
@@ -361,7 +365,7 @@ impl Datapath {
         match from {
             Side::Client(slot) => {
                 let client = self.clients.get(slot).ok_or(DropReason::NoClient)?;
-                if view.ip.source != client.address {
+                if view.ip.source != client.visible.address {
                     return Err(DropReason::Spoofed);
                 }
             }

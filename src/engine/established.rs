@@ -20,6 +20,7 @@ use crate::nat::translation::{Translation, Ttl};
 use crate::route::icmp_error::IcmpError;
 use crate::route::segmentation::Segmented;
 use crate::tables::slab::Id;
+use crate::wire::checksum::Delta;
 use crate::wire::ipv4::{DontFragment, Ipv4, Part, protocol};
 use crate::wire::packet::Gso;
 use crate::wire::transport::Transport;
@@ -207,18 +208,27 @@ impl Datapath {
         let ident = self.ident(to, view.ip.destination, view);
         let PacketView { header, ip, offload } = view;
         let (source, destination, change) = match (info.kind, sender) {
-            (FlowKind::ClientToClient(_), _) => (ip.source, ip.destination, PortChange::None),
+            (FlowKind::ClientToClient(peer), _) => {
+                let (from, into) = match sender {
+                    End::Near => (info.near, peer),
+                    End::Far => (peer, info.near),
+                };
+                let (Some(from), Some(into)) = (self.clients.get(from), self.clients.get(into)) else {
+                    return Verdict::Discard(DropReason::NoClient);
+                };
+                (from.address, into.visible.address, PortChange::None)
+            }
             (_, End::Near) => (self.settings.uplink, ip.destination, PortChange::Source(info.outer_port)),
             (_, End::Far) => {
                 let Some(near) = self.clients.get(info.near) else {
                     return Verdict::Discard(DropReason::NoClient);
                 };
-                (ip.source, near.address, PortChange::Destination(info.near_port))
+                (ip.source, near.visible.address, PortChange::Destination(info.near_port))
             }
         };
         let translation = Translation { to, source, destination, ident, ttl: Ttl::Decrement };
         let addresses = readdress(header, ip, &translation.new_header(ip));
-        if change != PortChange::None
+        if (change != PortChange::None || addresses != Delta::NONE)
             && let Some(bytes) = header.get_mut(usize::from(ip.header_bytes)..)
         {
             repoint(bytes, ip.protocol, transport, offload.checksum, addresses, change);

@@ -17,6 +17,7 @@ use crate::nat::translation::{Translation, Ttl};
 use crate::tables::slab::Id;
 use crate::wire::icmp::{self, Icmp};
 use crate::wire::ipv4::Part;
+use core::net::Ipv4Addr;
 
 impl From<QuoteFault> for DropReason {
     fn from(fault: QuoteFault) -> DropReason {
@@ -62,7 +63,7 @@ impl Datapath {
         };
         let id = self.flows.find(&key).ok_or(DropReason::QuoteUnknown)?;
         let flow = self.quoted_flow(now, id, End::Near, &quote)?;
-        let near = self.clients.get(flow.near).ok_or(DropReason::NoClient)?.address;
+        let near = self.clients.get(flow.near).ok_or(DropReason::NoClient)?.visible.address;
         let (to, ip) = (Side::Client(flow.near), view.ip);
         self.check_stranger(ip.source)?;
         self.fits(now, Side::Uplink, to, view)?;
@@ -98,20 +99,45 @@ impl Datapath {
         let (id, sender) = self.flow_quoted_by_client(from, &quote).ok_or(DropReason::QuoteUnknown)?;
         let flow = self.quoted_flow(now, id, sender, &quote)?;
         let ip = view.ip;
-        let (to, source) = match (flow.kind, sender) {
-            (FlowKind::ClientToClient(_), End::Near) => (Side::Client(flow.near), ip.source),
-            (FlowKind::ClientToClient(peer), End::Far) => (Side::Client(peer), ip.source),
-            _ => (Side::Uplink, self.settings.uplink),
+        let peer = match (flow.kind, sender) {
+            (FlowKind::ClientToClient(_), End::Near) => Some(flow.near),
+            (FlowKind::ClientToClient(peer), End::Far) => Some(peer),
+            _ => None,
         };
+        let to = peer.map_or(Side::Uplink, Side::Client);
         self.fits(now, Side::Client(from), to, view)?;
-        if to == Side::Uplink {
-            let message_at = usize::from(ip.header_bytes);
-            quote.translate(view.header, message_at, source, PortChange::Destination(flow.outer_port));
-        }
-        let translation =
-            Translation { to, source, destination: ip.destination, ident: ip.ident, ttl: Ttl::Decrement };
+        let message_at = usize::from(ip.header_bytes);
+        let (source, destination) = match peer {
+            Some(peer) => self.quote_between(from, peer, &quote, view.header, message_at)?,
+            None => {
+                let (source, change) = (self.settings.uplink, PortChange::Destination(flow.outer_port));
+                quote.translate(view.header, message_at, source, change);
+                (source, ip.destination)
+            }
+        };
+        let translation = Translation { to, source, destination, ident: ip.ident, ttl: Ttl::Decrement };
         readdress(view.header, &ip, &translation.new_header(&ip));
         Ok(Verdict::Forward(translation))
+    }
+
+    /// Makes the packet that the client `from` quotes what the client `to` sent: as each of them sees addresses. Returns
+    /// those of the error itself.
+    fn quote_between(
+        &self,
+        from: ClientSlot,
+        to: ClientSlot,
+        quote: &Quote,
+        header: &mut [u8],
+        message_at: usize,
+    ) -> Result<(Ipv4Addr, Ipv4Addr), DropReason> {
+        let from = self.clients.get(from).ok_or(DropReason::NoClient)?;
+        let to = self.clients.get(to).ok_or(DropReason::NoClient)?;
+        let (source, destination) = (from.address, to.visible.address);
+        // Of a query both ends have the identifier.
+        let far_port = if quote.query.is_some() { quote.source_port } else { quote.destination_port };
+        quote.translate(header, message_at, destination, PortChange::Source(quote.source_port));
+        quote.translate(header, message_at, source, PortChange::Destination(far_port));
+        Ok((source, destination))
     }
 
     /// The flow of the packet that the client `from` quotes, which was sent to that client, and the end that sent it.
@@ -137,7 +163,7 @@ impl Datapath {
             realm: Realm::Internal(near),
             protocol,
             port: quote.source_port,
-            far: quote.destination,
+            far: self.clients.get(from)?.address,
             far_port: quote.destination_port,
         };
         self.flows.find(&as_far).map(|id| (id, End::Near))

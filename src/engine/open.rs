@@ -40,7 +40,7 @@ impl Datapath {
         view: &mut PacketView<'_>,
         transport: &Transport,
     ) -> Verdict {
-        let peer = match self.outward_route(view.ip.destination) {
+        let peer = match self.outward_route(from, view.ip.destination) {
             Ok(route) => route,
             Err(DropReason::ForFirewall) => return self.serve(now, from, view, transport),
             Err(why) => return Verdict::Discard(why),
@@ -153,19 +153,31 @@ impl Datapath {
         if !is_host(source) || self.settings.network().reach(source) != Reach::Host {
             return Err(DropReason::Martian);
         }
-        if source == self.settings.uplink || self.clients.slot_of(source).is_some() {
+        if source == self.settings.uplink || self.is_inside(source) {
             return Err(DropReason::InsideSource);
         }
         Ok(())
     }
 
-    /// Where a packet from a client to `destination` would go.
-    fn outward_route(&self, destination: Ipv4Addr) -> Result<FlowKind, DropReason> {
-        if destination == self.settings.client_gateway || destination == self.settings.uplink {
+    /// Whether `address` belongs to a client, connected or not.
+    pub(super) fn is_inside(&self, address: Ipv4Addr) -> bool {
+        self.clients.slot_of(address).is_some() || self.inside.contains(address)
+    }
+
+    /// Where a packet from the client `from` to `destination` would go.
+    fn outward_route(&self, from: ClientSlot, destination: Ipv4Addr) -> Result<FlowKind, DropReason> {
+        let visible_gateway = self.clients.get(from).and_then(|client| client.visible.gateway);
+        if destination == self.settings.client_gateway
+            || destination == self.settings.uplink
+            || Some(destination) == visible_gateway
+        {
             return Err(DropReason::ForFirewall);
         }
         if let Some(peer) = self.clients.slot_of(destination) {
             return Ok(FlowKind::ClientToClient(peer));
+        }
+        if self.inside.contains(destination) {
+            return Err(DropReason::NoClient);
         }
         match self.settings.network().reach(destination) {
             Reach::Host => Ok(FlowKind::Outbound),

@@ -79,7 +79,8 @@ impl Datapath {
             && let Some(near) = self.clients.slot_of(view.ip.destination)
         {
             let (port, far_port) = near_and_far_port(transport, End::Far);
-            let (protocol, far) = (view.ip.protocol, view.ip.source);
+            let Some(client) = self.clients.get(from) else { return Verdict::Discard(DropReason::NoClient) };
+            let (protocol, far) = (view.ip.protocol, client.address);
             let key = FlowKey { realm: Realm::Internal(near), protocol, port, far, far_port };
             if let Some(id) = self.flows.find(&key)
                 && let Some(verdict) = self.pass_seldom(now, id, End::Far, view)

@@ -2,9 +2,11 @@
 
 use super::Engine;
 use super::datapath::Datapath;
+use super::inside::InsideAddresses;
 use super::seed::Seed;
 use super::settings::{Quotas, UplinkPings};
 use super::spared::Excess;
+use super::visible::VisibleAddresses;
 use crate::wire::packet::Packet;
 use core::net::Ipv4Addr;
 
@@ -36,6 +38,17 @@ impl<D: Packet> Engine<D> {
     /// Makes the choice of ports depend on random bytes, too. Mappings stay.
     pub fn mix_seed(&mut self, seed: Seed) {
         self.datapath.mappings.mix_seed(seed.0);
+    }
+
+    /// Replaces what clients see of themselves and of us. Flows go on under the new addresses.
+    pub fn set_visible_addresses(&mut self, visible: VisibleAddresses) {
+        self.datapath.clients.set_visible(visible);
+    }
+
+    /// Replaces the addresses that belong to clients, connected or not: flows to them on the uplink end.
+    pub fn set_inside_addresses(&mut self, inside: InsideAddresses) {
+        self.datapath.inside = inside;
+        self.datapath.judge_all_again();
     }
 
     /// Says whether our address on the uplink answers pings.

@@ -21,7 +21,10 @@ impl Datapath {
         let (allowance, source) = match to {
             Side::Uplink => (Some(&mut self.uplink_errors), self.settings.uplink),
             Side::Client(slot) => {
-                (self.clients.get_mut(slot).map(|client| &mut client.errors), self.settings.client_gateway)
+                let client = self.clients.get_mut(slot);
+                let gateway = client.as_ref().and_then(|client| client.visible.gateway);
+                let gateway = gateway.unwrap_or(self.settings.client_gateway);
+                (client.map(|client| &mut client.errors), gateway)
             }
         };
         if allowance.is_none_or(|allowance| allowance.take(now) == Taken::Exhausted) {

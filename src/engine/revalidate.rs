@@ -108,7 +108,7 @@ impl Datapath {
             target.filter(|target| target.to == SocketAddrV4::new(near.address, flow.near_port))
         };
         match flow.kind {
-            FlowKind::Outbound if self.clients.slot_of(flow.far).is_some() => Ruling::REJECTED_BY_NO_RULE,
+            FlowKind::Outbound if self.is_inside(flow.far) => Ruling::REJECTED_BY_NO_RULE,
             // It uses a port that was its endpoint's by a forward.
             FlowKind::Outbound
                 if has_ports && flow.outer_port != 0 && flow.mapping.is_none() && forward().is_none() =>
@@ -121,9 +121,7 @@ impl Datapath {
             }
             FlowKind::ClientToClient(_) => Ruling::REJECTED_BY_NO_RULE,
             FlowKind::PortForward => match forward() {
-                Some(target) if self.clients.slot_of(flow.far).is_none() => {
-                    Ruling::by_rule(target.id, RuleAction::Accept)
-                }
+                Some(target) if !self.is_inside(flow.far) => Ruling::by_rule(target.id, RuleAction::Accept),
                 _ => Ruling::REJECTED_BY_NO_RULE,
             },
         }

@@ -12,7 +12,7 @@ use crate::config::change::Ownership;
 use crate::config::resolvers::Resolvers;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Engine;
-use crate::route::proxy_arp;
+use crate::route::proxy_arp::{self, Asker};
 use crate::tables::share::Account;
 use crate::vif::backpressure::{Backpressure, Drain, EgressLimits};
 use crate::vif::features::{Features, Support};
@@ -94,6 +94,8 @@ impl DataPlane {
                     self.set_servers(now);
                 }
                 Change::Quotas(quotas) => self.engine.set_quotas(quotas),
+                Change::VisibleAddresses(visible) => self.engine.set_visible_addresses(visible),
+                Change::InsideAddresses(inside) => self.engine.set_inside_addresses(inside),
                 Change::UplinkPings(pings) => self.engine.set_uplink_pings(pings),
                 // Only the console is told of these.
                 Change::LogLevel(_) | Change::Refused(_) | Change::OptionRefused(_) => {}
@@ -237,8 +239,12 @@ impl DataPlane {
             EtherType::Ipv4 => self.engine.outbound(now, slot, frame, &mut context),
             EtherType::Arp => {
                 let request = Arp::read(frame.head().get(HEADER_BYTES..).unwrap_or_default());
-                let reply =
-                    request.and_then(|request| proxy_arp::answer(&request, vif.identity(), GATEWAY_MAC).ok());
+                let identity = vif.identity();
+                let clients = self.engine.engine().clients();
+                let attached = clients.on(slot).and_then(|number| clients.get(number));
+                let address = attached.map(|client| client.visible.address).or(identity.address());
+                let asker = Asker { mac: identity.mac(), address };
+                let reply = request.and_then(|request| proxy_arp::answer(&request, asker, GATEWAY_MAC).ok());
                 match reply {
                     Some(reply) => context.arp_to_client(slot, &reply),
                     None => context.egress.drops.count(DropReason::ArpUnanswered),

@@ -132,7 +132,11 @@ impl Event {
             Change::Refused(refused) => Self::AddressRefused(*refused),
             Change::Ownership(Ownership::Gained(slot, address)) => Self::AddressTaken(*slot, *address),
             Change::Ownership(Ownership::Lost(slot)) => Self::AddressLost(*slot),
-            Change::UplinkConnected { .. } | Change::RandomSeed(_) | Change::Resolvers(_) => return None,
+            Change::UplinkConnected { .. }
+            | Change::RandomSeed(_)
+            | Change::Resolvers(_)
+            | Change::VisibleAddresses(_)
+            | Change::InsideAddresses(_) => return None,
         })
     }
 }

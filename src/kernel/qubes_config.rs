@@ -9,6 +9,8 @@ use crate::config::mistake::OptionName;
 use crate::config::qube_rules::{ClientRules, FeatureLines, Scope, SectionsOf};
 use crate::config::setting::Source;
 use crate::config::{ChangeQueue, Live};
+use crate::engine::inside::InsideAddresses;
+use crate::engine::visible::{Visible, VisibleAddresses};
 use crate::qubes::{ConfigKind, Database, SourceFault, Update};
 use alloc::format;
 use alloc::vec::Vec;
@@ -91,6 +93,7 @@ impl QubesConfig {
             let text = said.and_then(|(_, value)| value.ok());
             live.set_option(Source::QubesDb, option, text, changes);
         }
+        take_addresses(database, live, changes);
         let mistakes = settings.mistakes.into_iter().map(QubesMistake::Setting);
         let full = database.has_too_many_sources().then_some(QubesMistake::TooManySources);
         self.tell(mistakes.chain(wrong_options(database)).chain(full).collect(), to.events);
@@ -103,6 +106,28 @@ impl QubesConfig {
         }
         self.wrong = wrong;
     }
+}
+
+/// Takes over which addresses belong to clients, and under which others some of them see themselves and us. Others may use an
+/// address of their own that a client believes to be its own.
+fn take_addresses(database: &Database, live: &mut Live, changes: &mut ChangeQueue) {
+    let gateway_of = |client| {
+        let mut all = database.mapped();
+        all.find(|(real, name, _)| *real == client && *name == "visible-gateway").map(|(.., gateway)| gateway)
+    };
+    let visible: Vec<(Ipv4Addr, Visible)> = database
+        .mapped()
+        .filter(|(_, name, _)| *name == "visible-ip")
+        .map(|(client, _, address)| (client, Visible { address, gateway: gateway_of(client) }))
+        .collect();
+    let is_believed =
+        |address| visible.iter().any(|(client, seen)| *client != address && seen.address == address);
+    let inside = database.connected().filter(|address| !is_believed(*address));
+    live.set_inside_addresses(
+        InsideAddresses::new(inside.chain(visible.iter().map(|(client, _)| *client))),
+        changes,
+    );
+    live.set_visible_addresses(VisibleAddresses::new(visible.iter().copied()), changes);
 }
 
 /// Features that are no option, or no text.

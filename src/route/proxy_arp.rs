@@ -2,7 +2,6 @@
 //!
 //! Nothing is learned from a client: its address comes from the toolstack.
 
-use crate::guard::antispoof::Identity;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::Mac;
 use core::net::Ipv4Addr;
@@ -18,20 +17,29 @@ pub enum NoArpReply {
     Spoofed,
 }
 
+/// A client as it stands in packets on its own vif.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Its Ethernet address.
+    pub mac: Option<Mac>,
+    /// Its address.
+    pub address: Option<Ipv4Addr>,
+}
+
 /// The answer to what a client asked: `mac` has the address.
-pub fn answer(request: &Arp, identity: &Identity, mac: Mac) -> Result<Arp, NoArpReply> {
+pub fn answer(request: &Arp, asker: Asker, mac: Mac) -> Result<Arp, NoArpReply> {
     if request.operation != Operation::Request {
         return Err(NoArpReply::NotARequest);
     }
-    if Some(request.target) == identity.address() {
+    if Some(request.target) == asker.address {
         return Err(NoArpReply::OwnAddress);
     }
     // A probe names no sender address yet.
-    let sender =
-        if request.sender == Ipv4Addr::UNSPECIFIED { identity.address() } else { Some(request.sender) };
-    match sender {
-        Some(sender) if identity.check(request.sender_mac, sender).is_ok() => Ok(request.answer(mac)),
-        _ => Err(NoArpReply::Spoofed),
+    let is_its_own = request.sender == Ipv4Addr::UNSPECIFIED || Some(request.sender) == asker.address;
+    if asker.address.is_some() && is_its_own && Some(request.sender_mac) == asker.mac {
+        Ok(request.answer(mac))
+    } else {
+        Err(NoArpReply::Spoofed)
     }
 }
 
@@ -47,7 +55,7 @@ mod tests {
     fn ask(sender_mac: Mac, sender: Ipv4Addr, target: Ipv4Addr) -> Result<Arp, NoArpReply> {
         let request =
             Arp { operation: Operation::Request, sender_mac, sender, target_mac: Mac([0; 6]), target };
-        answer(&request, &Identity::parse("00:16:3e:00:00:05", "10.137.0.5"), OURS)
+        answer(&request, Asker { mac: Some(MAC), address: Some(CLIENT) }, OURS)
     }
 
     #[test]
@@ -67,5 +75,20 @@ mod tests {
     fn a_3_spoofed_senders_get_no_answer() {
         assert_eq!(ask(Mac([1; 6]), CLIENT, OTHER), Err(NoArpReply::Spoofed));
         assert_eq!(ask(MAC, Ipv4Addr::new(10, 137, 0, 6), OTHER), Err(NoArpReply::Spoofed));
+    }
+
+    #[test]
+    fn a_3_a_client_without_an_address_gets_no_answer() {
+        let request = Arp {
+            operation: Operation::Request,
+            sender_mac: MAC,
+            sender: CLIENT,
+            target_mac: Mac([0; 6]),
+            target: OTHER,
+        };
+        let asker = Asker { mac: Some(MAC), address: None };
+        assert_eq!(answer(&request, asker, OURS), Err(NoArpReply::Spoofed));
+        let probe = Arp { sender: Ipv4Addr::UNSPECIFIED, ..request };
+        assert_eq!(answer(&probe, asker, OURS), Err(NoArpReply::Spoofed));
     }
 }
