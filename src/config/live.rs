@@ -216,7 +216,8 @@ impl Live {
         let before = self.resolvers.value().cloned().unwrap_or_default();
         self.resolvers.set(source, resolvers);
         if self.resolvers() != before.as_slice() {
-            self.put_rules(changes);
+            let (table, report) = self.compile_rules();
+            changes.push(Change::Rules(Box::new(table), Rc::new(report.again())));
             self.put_rules_about_resolvers(changes);
         }
     }
