@@ -161,7 +161,7 @@ fn another_netvm_gives_other_addresses_all_at_once() {
     qube.run(seconds(2));
     qube.detach_uplink();
     qube.run(seconds(2));
-    qube.write(&[("/qubes-ip", "10.0.5.7"), ("/qubes-netmask", "255.255.255.255")]);
+    qube.write(&[("/qubes-ip", "10.0.5.7"), ("/qubes-netmask", "255.255.0.0")]);
     qube.write(&[("/qubes-gateway", "10.0.0.1"), ("/qubes-primary-dns", "10.0.0.1")]);
     write_rules(&mut qube, &["action=accept"]);
     qube.run(seconds(1));
