@@ -4,7 +4,7 @@ use super::*;
 use crate::base::text::Excerpt;
 use crate::config::command_line::CommandLine;
 use crate::config::limits::ClientLimits;
-use crate::config::rule_config::RuleConfig;
+use crate::config::rule_config::{RuleConfig, RulesReport};
 use crate::guard::RuleTable;
 use crate::guard::ruling::{Answer, FlowRequest};
 use alloc::borrow::Cow;
@@ -45,8 +45,11 @@ impl Qube {
                     lines.extend(report.problems.list.iter().map(ToString::to_string));
                     self.table.update(*update);
                 }
-                Change::Rules(mut table, _) => {
-                    lines.push("rules".into());
+                Change::Rules(mut table, report) => {
+                    lines.push(match &*report {
+                        RulesReport::Read { passed_over: 1.., .. } => "rules, sections passed over".into(),
+                        _ => "rules".into(),
+                    });
                     table.replace(&mut self.table);
                     self.table = *table;
                 }
@@ -434,7 +437,12 @@ fn a_domain_becomes_a_qube_while_it_runs() {
     assert_eq!(qube.asks(ALICE, "192.0.2.1", 80), Answer::Accept);
     let become_one =
         |live: &mut Live, changes: &mut ChangeQueue| live.set_sections(SectionsOf::QubesDb, changes);
-    assert_eq!(qube.told(become_one), ["rules"]);
+    assert_eq!(qube.told(become_one), ["rules, sections passed over"]);
     assert_eq!(qube.asks(ALICE, "192.0.2.1", 80), Answer::Unknown);
+    // That is said once.
+    let resolvers = |live: &mut Live, changes: &mut ChangeQueue| {
+        live.set_resolvers(Source::QubesDb, Some([ALICE].into_iter().collect()), changes);
+    };
+    assert_eq!(qube.told(resolvers), ["rules"]);
     assert_eq!(qube.told(become_one), [""; 0]);
 }
