@@ -17,7 +17,8 @@ pub mod inside;
 pub(crate) mod mtus;
 mod open;
 mod outbound;
-pub mod own;
+mod own;
+pub mod own_datagram;
 mod ping;
 mod reconfigure;
 mod reply;
@@ -35,7 +36,7 @@ mod warn;
 use core::net::Ipv4Addr;
 
 use self::datapath::{Datapath, Entropy, PacketView, Verdict};
-use self::own::OwnDatagram;
+use self::own_datagram::OwnDatagram;
 pub use self::revalidate::Progress;
 pub use self::settings::Settings;
 use crate::base::bug::OrBug;

@@ -306,11 +306,17 @@ fn rules_about_dns_are_compiled_anew_when_the_resolvers_change() {
             live.set_resolvers(Source::Toolstack, Some(resolvers), changes);
         }
     };
-    assert_eq!(changed(&mut live, set(&["10.139.1.1"])), ["rules of 42 bytes, 0 wrong"]);
+    assert_eq!(
+        changed(&mut live, set(&["10.139.1.1"])),
+        ["Resolvers([10.139.1.1])", "rules of 42 bytes, 0 wrong"]
+    );
     assert_eq!(live.resolvers(), [address("10.139.1.1")]);
     assert_eq!(changed(&mut live, set(&["10.139.1.1"])), [""; 0]);
-    assert_eq!(changed(&mut live, set(&["10.139.1.1", "10.139.1.2"])), ["rules of 42 bytes, 0 wrong"]);
-    assert_eq!(changed(&mut live, set(&[])), ["rules of 42 bytes, 1 wrong"]);
+    assert_eq!(
+        changed(&mut live, set(&["10.139.1.1", "10.139.1.2"])),
+        ["Resolvers([10.139.1.1, 10.139.1.2])", "rules of 42 bytes, 0 wrong"]
+    );
+    assert_eq!(changed(&mut live, set(&[])), ["Resolvers([])", "rules of 42 bytes, 1 wrong"]);
 }
 
 #[test]

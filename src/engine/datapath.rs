@@ -12,7 +12,7 @@ use siphasher::sip::SipHasher13;
 use super::clients::{ClientTable, Concerned};
 use super::inside::InsideAddresses;
 use super::mtus::Mtus;
-use super::own::OwnDatagram;
+use super::own_datagram::OwnDatagram;
 use super::settings::Settings;
 use super::spared::Spared;
 use super::walk::Walks;

@@ -4,6 +4,7 @@
 //! else's. Who asks, and what an answer means, is not known here.
 
 use super::datapath::{Datapath, PacketView, Verdict};
+use super::own_datagram::OwnDatagram;
 use super::{Engine, Output};
 use crate::base::drop_reason::DropReason;
 use crate::base::host_name::HostName;
@@ -20,19 +21,6 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 
 /// Bytes of IP and UDP headers.
 const HEADER_BYTES: usize = ipv4::HEADER_BYTES + udp::HEADER_BYTES;
-
-/// A datagram to a port of ours: from whom, and where in its packet the payload is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OwnDatagram {
-    /// Its sender.
-    pub from: SocketAddrV4,
-    /// Our port.
-    pub port: u16,
-    /// Where its payload begins.
-    pub begin: u16,
-    /// Where it ends.
-    pub end: u16,
-}
 
 impl<D: Packet> Engine<D> {
     /// Opens a port of our own, any that is free with the same likelihood.

@@ -28,6 +28,7 @@ pub mod rule_id;
 mod rule_index;
 pub(crate) mod rule_key;
 mod rule_list;
+pub(crate) mod rule_names;
 pub(crate) mod rule_text;
 pub(crate) mod rule_texts;
 pub mod rule_update;

@@ -7,6 +7,7 @@ use super::compiled::{CompiledRule, Destinations};
 use super::decisions::Rank;
 use super::name_addresses::{FlowAge, NameAddresses, Standing};
 use super::rule::RuleAction;
+use super::rule_names::RuleNames;
 use super::service::{ServiceNumber, ServiceRange};
 use crate::base::host_name::HostName;
 use crate::base::prefix::Ipv4Prefix;
@@ -14,37 +15,6 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::net::Ipv4Addr;
-
-/// The names in a list of rules.
-#[derive(Debug, Default)]
-pub struct RuleNames {
-    /// None twice, in the order of the first rule with each.
-    all: Vec<HostName>,
-    /// Those of them that a rule refuses, by name.
-    refused: Vec<HostName>,
-}
-
-impl RuleNames {
-    /// Every name.
-    pub(super) fn all(&self) -> &[HostName] {
-        &self.all
-    }
-
-    /// Whether a rule refuses this name.
-    pub(super) fn refuse(&self, host: &HostName) -> bool {
-        self.refused.binary_search(host).is_ok()
-    }
-
-    /// Adds a name, which is not there yet.
-    pub(super) fn add(&mut self, host: &HostName) {
-        self.all.push(host.clone());
-    }
-
-    /// Adds a name that a rule refuses, which comes after those that are there.
-    pub(super) fn add_refused(&mut self, host: &HostName) {
-        self.refused.push(host.clone());
-    }
-}
 
 /// A rule about a name.
 #[derive(Debug)]
@@ -115,7 +85,7 @@ impl NamedRules {
 
     /// Whether a rule refuses a name of which is not known what it stands for.
     pub(super) fn lack(&self, addresses: &NameAddresses) -> bool {
-        self.names.refused.iter().any(|host| !addresses.is_known(host))
+        self.names.refused().iter().any(|host| !addresses.is_known(host))
     }
 
     /// The first rule that matches and of which `counts` holds.

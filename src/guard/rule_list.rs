@@ -3,9 +3,10 @@
 use super::compiled::CompiledRule;
 use super::decisions::{Decisions, Rank};
 use super::name_addresses::{FlowAge, NameAddresses};
-use super::named_rules::{NamedRules, RuleNames};
+use super::named_rules::NamedRules;
 use super::rule_id::RuleId;
 use super::rule_index::RuleIndex;
+use super::rule_names::RuleNames;
 use super::ruling::Ruling;
 use super::service::ServiceNumber;
 use crate::base::time::UnixSeconds;

@@ -2,10 +2,10 @@
 
 use super::compiled::CompiledRule;
 use super::name_addresses::{FlowAge, NameAddresses};
-use super::named_rules::RuleNames;
 use super::rule::RuleAction;
 use super::rule_id::RuleId;
 use super::rule_list::RuleList;
+use super::rule_names::RuleNames;
 use super::ruling::{FlowRequest, RuledBy, Ruling};
 use super::service::ServiceNumber;
 use crate::base::time::UnixSeconds;

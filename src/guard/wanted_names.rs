@@ -1,6 +1,6 @@
 //! Which names of all rules are resolved: so many at most, and each section has its part.
 
-use super::named_rules::RuleNames;
+use super::rule_names::RuleNames;
 use crate::base::host_name::HostName;
 use alloc::vec::Vec;
 

@@ -6,7 +6,7 @@ use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Output;
-use crate::engine::own::OwnDatagram;
+use crate::engine::own_datagram::OwnDatagram;
 use crate::route::fragmentation;
 use crate::route::neighbour::{NeighbourEffect, NeighbourOutput, Neighbours, Solicited, waiting};
 use crate::tables::share::Account;

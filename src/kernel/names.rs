@@ -2,7 +2,7 @@
 
 use crate::base::host_name::HostName;
 use crate::base::time::Moment;
-use crate::engine::own::OwnDatagram;
+use crate::engine::own_datagram::OwnDatagram;
 use crate::engine::{Engine, Output};
 use crate::local::resolver::{NameSource, Resolver};
 use crate::wire::packet::Packet;

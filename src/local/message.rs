@@ -52,7 +52,7 @@ pub fn query(id: u16, name: &HostName) -> QueryBytes {
 
 /// What a server says of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum NameAnswer {
     /// It has these addresses, for so long.
     Addresses(ArrayVec<Ipv4Addr, MAX_ADDRESSES>, Seconds),
     /// It is another name, for so long, and what that one stands for is not said.
@@ -67,13 +67,13 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotTheAnswer;
 
-type Message<'m> = DnsPacket<&'m [u8]>;
+type DnsMessage<'m> = DnsPacket<&'m [u8]>;
 
 /// Reads what `bytes` answers to the question for `name` under the number `id`.
 ///
 /// # Errors
 /// It answers another question.
-pub fn answer(bytes: &[u8], id: u16, name: &HostName) -> Result<Answer, NotTheAnswer> {
+pub fn answer(bytes: &[u8], id: u16, name: &HostName) -> Result<NameAnswer, NotTheAnswer> {
     let message = DnsPacket::new_checked(bytes).map_err(|_| NotTheAnswer)?;
     let is_answer = bytes.len() <= MAX_MESSAGE_BYTES
         && message.transaction_id() == id
@@ -87,11 +87,11 @@ pub fn answer(bytes: &[u8], id: u16, name: &HostName) -> Result<Answer, NotTheAn
     if question.type_ != DnsQueryType::A || !is_name(&message, question.name, name) {
         return Err(NotTheAnswer);
     }
-    Ok(read_records(&message, question.name, records).unwrap_or(Answer::Failure))
+    Ok(read_records(&message, question.name, records).unwrap_or(NameAnswer::Failure))
 }
 
 /// What the `records` of a message that answers the question for `name` come to; `None` when they make no sense.
-fn read_records(message: &Message<'_>, name: &[u8], records: &[u8]) -> Option<Answer> {
+fn read_records(message: &DnsMessage<'_>, name: &[u8], records: &[u8]) -> Option<NameAnswer> {
     let is_cut = message.flags().contains(DnsFlags::TRUNCATED);
     let count = message.answer_record_count();
     let exists = match message.rcode() {
@@ -120,7 +120,7 @@ fn read_records(message: &Message<'_>, name: &[u8], records: &[u8]) -> Option<An
             }
         }
         if exists && !addresses.is_empty() {
-            return Some(Answer::Addresses(addresses, seconds(ttl)));
+            return Some(NameAnswer::Addresses(addresses, seconds(ttl)));
         }
         let alias = of_owner().find_map(|record| match record.data {
             DnsRecordData::Cname(target) => Some((target, record.ttl)),
@@ -136,14 +136,14 @@ fn read_records(message: &Message<'_>, name: &[u8], records: &[u8]) -> Option<An
 
 /// What an answer comes to whose aliases, if there are any, lead from `name` to `owner`, of which no address is said.
 fn end_of_chain(
-    message: &Message<'_>,
+    message: &DnsMessage<'_>,
     owner: &[u8],
     name: &[u8],
     ttl: Seconds,
     exists: bool,
     is_cut: bool,
     authority: Records<'_>,
-) -> Option<Answer> {
+) -> Option<NameAnswer> {
     let end = authority.map_while(|record| record).find_map(|record| match record.data {
         DnsRecordData::Other(START_OF_AUTHORITY, data) => {
             let minimum = u32::from_be_bytes(*data.last_chunk()?);
@@ -156,10 +156,10 @@ fn end_of_chain(
     }
     // Whoever follows an alias himself and finds nothing says so by the authority's record.
     if !exists || end.is_some() || is_same(message, owner, name) {
-        return Some(Answer::Nothing(end));
+        return Some(NameAnswer::Nothing(end));
     }
     let labels = message.parse_name(owner).map(|label| label.unwrap_or_default());
-    HostName::from_labels(labels.take(MAX_LABELS)).map(|target| Answer::Alias(target, ttl))
+    HostName::from_labels(labels.take(MAX_LABELS)).map(|target| NameAnswer::Alias(target, ttl))
 }
 
 /// Labels of a name at most, with one that is too many (RFC 1035, 2.3.4).
@@ -171,12 +171,12 @@ const fn seconds(ttl: u32) -> Seconds {
 }
 
 /// Whether `bytes` of the message are this name.
-fn is_name(message: &Message<'_>, bytes: &[u8], name: &HostName) -> bool {
+fn is_name(message: &DnsMessage<'_>, bytes: &[u8], name: &HostName) -> bool {
     are_equal(message.parse_name(bytes).map(Result::ok), name.labels().map(Some))
 }
 
 /// Whether two names of the message are the same.
-fn is_same(message: &Message<'_>, one: &[u8], other: &[u8]) -> bool {
+fn is_same(message: &DnsMessage<'_>, one: &[u8], other: &[u8]) -> bool {
     core::ptr::eq(one, other)
         || are_equal(message.parse_name(one).map(Result::ok), message.parse_name(other).map(Result::ok))
 }

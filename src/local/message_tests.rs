@@ -56,12 +56,12 @@ fn message(flags: u16, asked: &str, answers: &[Vec<u8>], authorities: &[Vec<u8>]
     bytes
 }
 
-fn read(bytes: &[u8]) -> Result<Answer, NotTheAnswer> {
+fn read(bytes: &[u8]) -> Result<NameAnswer, NotTheAnswer> {
     answer(bytes, 7, &host("www.example"))
 }
 
-fn addresses(last: &[u8], ttl: u32) -> Result<Answer, NotTheAnswer> {
-    Ok(Answer::Addresses(last.iter().map(|last| Ipv4Addr::new(192, 0, 2, *last)).collect(), Seconds(ttl)))
+fn addresses(last: &[u8], ttl: u32) -> Result<NameAnswer, NotTheAnswer> {
+    Ok(NameAnswer::Addresses(last.iter().map(|last| Ipv4Addr::new(192, 0, 2, *last)).collect(), Seconds(ttl)))
 }
 
 const TRUNCATED: u16 = 0x0200;
@@ -96,23 +96,23 @@ fn aliases_are_followed_in_any_order_and_count_for_the_shortest_of_their_times()
         alias("www.example", 200, "middle.example"),
     ];
     assert_eq!(read(&message(0, "www.example", &answers, &[])), addresses(&[1], 100));
-    let target = Answer::Alias(host("end.example"), Seconds(100));
+    let target = NameAnswer::Alias(host("end.example"), Seconds(100));
     assert_eq!(read(&message(0, "www.example", &answers[1..], &[])), Ok(target));
 }
 
 #[test]
 fn aliases_in_a_circle_end() {
     let answers = [alias("www.example", 9, "b.example"), alias("b.example", 9, "www.example")];
-    assert_eq!(read(&message(0, "www.example", &answers, &[])), Ok(Answer::Failure));
+    assert_eq!(read(&message(0, "www.example", &answers, &[])), Ok(NameAnswer::Failure));
     assert_eq!(
         read(&message(0, "www.example", &[alias("www.example", 9, "www.example")], &[])),
-        Ok(Answer::Failure)
+        Ok(NameAnswer::Failure)
     );
 }
 
 #[test]
 fn what_is_not_there_is_not_for_as_long_as_the_authority_says() {
-    let nothing = |seconds| Ok(Answer::Nothing(seconds));
+    let nothing = |seconds| Ok(NameAnswer::Nothing(seconds));
     assert_eq!(read(&message(NO_SUCH_NAME, "www.example", &[], &[])), nothing(None));
     assert_eq!(read(&message(0, "www.example", &[], &[authority(900, 300)])), nothing(Some(Seconds(300))));
     assert_eq!(
@@ -133,16 +133,16 @@ fn an_answer_that_was_cut_off_counts_for_what_it_has() {
     let whole = message(TRUNCATED, "www.example", &answers, &[]);
     assert_eq!(read(&whole), addresses(&[1, 2], 300));
     assert_eq!(read(&whole[..whole.len() - 3]), addresses(&[1], 300));
-    assert_eq!(read(&message(TRUNCATED, "www.example", &[], &[])), Ok(Answer::Failure));
+    assert_eq!(read(&message(TRUNCATED, "www.example", &[], &[])), Ok(NameAnswer::Failure));
     let without = message(0, "www.example", &answers, &[]);
-    assert_eq!(read(&without[..without.len() - 3]), Ok(Answer::Failure));
+    assert_eq!(read(&without[..without.len() - 3]), Ok(NameAnswer::Failure));
 }
 
 #[test]
 fn a_server_that_cannot_say_has_failed() {
     for code in [1, 2, 4, 5, 9] {
         let answers = [address("www.example", 300, [192, 0, 2, 1])];
-        assert_eq!(read(&message(code, "www.example", &answers, &[])), Ok(Answer::Failure));
+        assert_eq!(read(&message(code, "www.example", &answers, &[])), Ok(NameAnswer::Failure));
     }
 }
 
@@ -177,7 +177,7 @@ fn names_may_be_shortened_but_not_point_ahead_or_at_themselves() {
     assert_eq!(read(&of(&[0xc0, 12])), addresses(&[1], 60));
     assert_eq!(read(&of(b"\x03www\xc0\x10")), addresses(&[1], 60));
     for pointer in [29u8, 30, 31, 45, 200] {
-        assert_eq!(read(&of(&[0xc0, pointer])), Ok(Answer::Nothing(None)), "{pointer}");
+        assert_eq!(read(&of(&[0xc0, pointer])), Ok(NameAnswer::Nothing(None)), "{pointer}");
     }
 }
 
@@ -186,7 +186,7 @@ fn no_more_addresses_are_taken_than_there_is_room_for() {
     let answers: Vec<_> = (0..30).map(|last| record(&[0xc0, 12], 1, 60, &[192, 0, 2, last])).collect();
     let bytes = message(0, "www.example", &answers, &[]);
     assert_eq!(bytes.len(), 509);
-    let Ok(Answer::Addresses(found, _)) = read(&bytes) else { panic!("no addresses") };
+    let Ok(NameAnswer::Addresses(found, _)) = read(&bytes) else { panic!("no addresses") };
     assert_eq!(found.len(), 30);
 }
 

@@ -11,7 +11,7 @@
 
 pub use super::known_name::NameSource;
 use super::known_name::{Asking, KnownName};
-use super::message::{self, Answer, QueryBytes};
+use super::message::{self, NameAnswer, QueryBytes};
 use super::question::{Question, Sent};
 use crate::base::bug::{OrBug, bug};
 use crate::base::host_name::HostName;
@@ -53,7 +53,7 @@ const NEW_SERVERS: Duration = Duration::from_secs(5);
 
 /// A datagram to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
+pub struct NameQuery {
     /// Our port.
     pub port: u16,
     /// To whom.
@@ -173,7 +173,7 @@ impl Resolver {
     }
 
     /// The next question to be sent at `now`. `open_port` makes a port ours, if there is one.
-    pub fn next_query(&mut self, now: Moment, open_port: impl FnOnce() -> Option<u16>) -> Option<Query> {
+    pub fn next_query(&mut self, now: Moment, open_port: impl FnOnce() -> Option<u16>) -> Option<NameQuery> {
         let place = self.questions.iter().position(|question| question.sent.is_none())?;
         let question = self.questions.get_mut(place)?;
         let attempts = usize::from(question.attempts);
@@ -188,7 +188,7 @@ impl Resolver {
         question.sent = Some(Sent { server, port, id, until: now + wait, wrong: 0 });
         question.attempts = question.attempts.saturating_add(1);
         let message = message::query(id, &question.asked);
-        Some(Query { port, to: SocketAddrV4::new(server, udp::DNS), message })
+        Some(NameQuery { port, to: SocketAddrV4::new(server, udp::DNS), message })
     }
 
     /// Takes a message that came from `from` to `port` of ours.
@@ -213,21 +213,21 @@ impl Resolver {
         let ttl = |question: &Question, ttl: Seconds| Duration::from_secs(ttl.0.min(question.ttl).into());
         let random = self.random.bits();
         match answer {
-            Answer::Failure => self.ask_again(place, now),
-            Answer::Alias(target, Seconds(seconds)) if question.aliases < MAX_ALIASES => {
+            NameAnswer::Failure => self.ask_again(place, now),
+            NameAnswer::Alias(target, Seconds(seconds)) if question.aliases < MAX_ALIASES => {
                 close(&mut self.closed_ports, question.sent.take());
                 let (aliases, ttl) = (question.aliases + 1, question.ttl.min(seconds));
                 (question.asked, question.aliases, question.ttl, question.attempts) =
                     (target, aliases, ttl, 0);
             }
-            Answer::Alias(..) => self.fail(place, now),
-            Answer::Addresses(addresses, seconds) => {
+            NameAnswer::Alias(..) => self.fail(place, now),
+            NameAnswer::Addresses(addresses, seconds) => {
                 let ttl = ttl(question, seconds);
                 if let Some(name) = self.end(place) {
                     name.set_addresses(&addresses, ttl, random, now);
                 }
             }
-            Answer::Nothing(seconds) => {
+            NameAnswer::Nothing(seconds) => {
                 let ttl = ttl(question, seconds.unwrap_or(NOTHING));
                 if let Some(name) = self.end(place) {
                     name.answered(ttl, random, now);

@@ -32,7 +32,7 @@ impl Bench {
     }
 
     /// The questions that are to be sent.
-    fn queries(&mut self) -> Vec<Query> {
+    fn queries(&mut self) -> Vec<NameQuery> {
         self.resolver.advance(self.now);
         let mut queries = Vec::new();
         loop {
@@ -51,7 +51,7 @@ impl Bench {
         queries
     }
 
-    fn query(&mut self) -> Query {
+    fn query(&mut self) -> NameQuery {
         let mut queries = self.queries();
         assert_eq!(queries.len(), 1, "{queries:?}");
         queries.remove(0)
@@ -76,7 +76,7 @@ impl Bench {
         assert_eq!(open, expected, "ports are open as long as questions are");
     }
 
-    fn take(&mut self, query: &Query, message: &[u8]) -> Reception {
+    fn take(&mut self, query: &NameQuery, message: &[u8]) -> Reception {
         let taken = self.resolver.take(self.now, query.to, query.port, message);
         self.check();
         taken
@@ -95,7 +95,7 @@ impl Bench {
 }
 
 /// The answer to a question: its name stands for these addresses of 192.0.2.0/24.
-fn addresses(query: &Query, ttl: u32, last: &[u8]) -> Vec<u8> {
+fn addresses(query: &NameQuery, ttl: u32, last: &[u8]) -> Vec<u8> {
     let mut bytes = query.message.to_vec();
     (bytes[2], bytes[3], bytes[7]) = (0x81, 0x80, last.len() as u8);
     for last in last {
@@ -107,7 +107,7 @@ fn addresses(query: &Query, ttl: u32, last: &[u8]) -> Vec<u8> {
 }
 
 /// The answer to a question: its name is another one's alias.
-fn alias(query: &Query, ttl: u32, target: &str) -> Vec<u8> {
+fn alias(query: &NameQuery, ttl: u32, target: &str) -> Vec<u8> {
     let mut bytes = query.message.to_vec();
     (bytes[2], bytes[3], bytes[7]) = (0x81, 0x80, 1);
     bytes.extend([0xc0, 12, 0, 5, 0, 1]);
@@ -120,13 +120,13 @@ fn alias(query: &Query, ttl: u32, target: &str) -> Vec<u8> {
 }
 
 /// The answer of a server that says `code`.
-fn code(query: &Query, code: u8) -> Vec<u8> {
+fn code(query: &NameQuery, code: u8) -> Vec<u8> {
     let mut bytes = query.message.to_vec();
     (bytes[2], bytes[3]) = (0x81, 0x80 | code);
     bytes
 }
 
-fn asked(query: &Query) -> alloc::string::String {
+fn asked(query: &NameQuery) -> alloc::string::String {
     let labels = query.message[12..query.message.len() - 4].to_vec();
     let packet = smoltcp::wire::DnsPacket::new_checked(&query.message[..]).unwrap();
     let name = HostName::from_labels(packet.parse_name(&labels).map(|label| label.unwrap()));
@@ -398,7 +398,7 @@ fn a_question_without_a_port_is_put_off() {
 enum Step {
     Wait(u16),
     /// An answer to one of the questions, changed at one place.
-    Answer {
+    NameAnswer {
         question: usize,
         kind: u8,
         ttl: u32,
@@ -416,7 +416,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0u16..5000).prop_map(Step::Wait),
         (any::<usize>(), 0u8..5, any::<u32>(), prop::option::of((0usize..80, any::<u8>())))
-            .prop_map(|(question, kind, ttl, change)| Step::Answer { question, kind, ttl, change }),
+            .prop_map(|(question, kind, ttl, change)| Step::NameAnswer { question, kind, ttl, change }),
         (any::<usize>(), prop::collection::vec(any::<u8>(), 0..600))
             .prop_map(|(port, bytes)| Step::Garbage { port, bytes }),
         (0u8..4).prop_map(Step::Servers),
@@ -430,11 +430,11 @@ proptest! {
     #[test]
     fn whatever_a_server_does_the_books_are_right(steps in prop::collection::vec(any_step(), 1..60)) {
         let mut bench = Bench::new(&[FIRST, SECOND], &["a.example", "b.example", "c.example"]);
-        let mut sent: Vec<Query> = Vec::new();
+        let mut sent: Vec<NameQuery> = Vec::new();
         for step in steps {
             match step {
                 Step::Wait(seconds) => bench.pass(Duration::from_secs(seconds.into())),
-                Step::Answer { question, kind, ttl, change } if !sent.is_empty() => {
+                Step::NameAnswer { question, kind, ttl, change } if !sent.is_empty() => {
                     let query = sent[question % sent.len()].clone();
                     let mut bytes = match kind {
                         0 => alias(&query, ttl, "a.example"),
@@ -451,7 +451,7 @@ proptest! {
                     let query = sent[port % sent.len()].clone();
                     prop_assert_eq!(bench.take(&query, &bytes), Reception::Refused);
                 }
-                Step::Answer { .. } | Step::Garbage { .. } => {}
+                Step::NameAnswer { .. } | Step::Garbage { .. } => {}
                 Step::Servers(set) => {
                     let servers: Vec<_> =
                         [FIRST, SECOND].into_iter().enumerate().filter(|(at, _)| set >> at & 1 == 1).collect();
