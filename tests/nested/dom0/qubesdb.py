@@ -18,7 +18,7 @@ import time
 from typing import NoReturn
 
 from qubesdb_wire import (
-    DATA_LIMIT, ENTRY, ERROR, GOT, HEADER, LIST, MULTIREAD, NOENT, OK, PATH_BYTES, PORT, READ, RM, WRITE, path_of, receive,
+    DATA_LIMIT, ENTRY, ERROR, GOT, HEADER, MULTIREAD, NOENT, OK, PATH_BYTES, PORT, READ, RM, WRITE, path_of, receive,
 )  # fmt: skip
 from vchan import Vchan
 
@@ -26,7 +26,7 @@ RING_BYTES = 4096
 ALIVE_SECONDS = 10
 PATH_CHARACTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/.:@"
 FROM_DOMAIN = (WRITE, MULTIREAD, RM, OK, ERROR, ENTRY)
-FROM_DOM0 = (READ, WRITE, MULTIREAD, LIST, RM)
+FROM_DOM0 = (READ, WRITE, MULTIREAD, RM)
 
 
 class Fatal(Exception):
@@ -125,7 +125,7 @@ class Daemon:
 
     def alive(self) -> bool:
         """The domain exists."""
-        return subprocess.run(["xenstore-exists", f"/local/domain/{self.domain}/vm"], check=False).returncode == 0
+        return subprocess.run(["xenstore-exists", f"/local/domain/{self.domain}"], check=False).returncode == 0
 
     def serve_domain(self, event: bool) -> None:
         """Handles what the domain did."""
@@ -280,10 +280,12 @@ def main(domain: str, local_path: str, keys: str | None = None) -> NoReturn:
     try:
         daemon.run()
     except Fatal as fatal:
+        # As Qubes' daemon leaves: without closing, which is left to the kernel.
         log(f"FATAL: {fatal}")
-        sys.exit(1)
+        os._exit(1)
     finally:
         daemon.vchan.close()
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

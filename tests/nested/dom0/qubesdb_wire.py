@@ -6,7 +6,7 @@ The numbers and limits are those of core-qubesdb's qubesdb.h.
 import socket
 import struct
 
-READ, WRITE, MULTIREAD, LIST, RM = range(5)
+READ, WRITE, MULTIREAD, _, RM = range(5)
 OK, NOENT, ERROR, GOT, ENTRY = range(7, 12)
 
 # Type, path, three bytes of padding, length of the data.

@@ -35,7 +35,7 @@ class Vchan:
     def __init__(self, handle: int | None, what: str, server_path: str = "") -> None:
         if not handle:
             raise VchanFailed(f"{what}: errno {ctypes.get_errno()}")
-        self.handle = handle
+        self.handle: int | None = handle
         self.server_path = server_path
         flags = ctypes.c_uint8.from_address(handle + FLAGS_OFFSET)
         flags.value &= ~BLOCKING
@@ -49,7 +49,7 @@ class Vchan:
 
     @classmethod
     def client(cls, own_domain: int, port: int) -> "Vchan":
-        """Connects to dom0's server for that domain, and wakes it."""
+        """Connects to dom0's server for that domain, which learns of it by the first event."""
         path = f"/local/domain/0/data/vchan/{own_domain}/{port}"
         return cls(_xen.libxenvchan_client_init(None, 0, path.encode()), f"no connection to {path}")
 
@@ -94,7 +94,9 @@ class Vchan:
 
     def close(self) -> None:
         """Ends it for both sides."""
-        _xen.libxenvchan_close(self.handle)
+        if self.handle:
+            _xen.libxenvchan_close(self.handle)
+        self.handle = None
         self.hide()
 
     def _checked(self, result: int, what: str) -> int:
