@@ -342,35 +342,37 @@ uplink_device() { echo "vif$(id_of fw).0"; }
 # number_of NAME: takes down the number that a domain has now.
 number_of() { xl domid "$1" >"$WORK/$1.id"; }
 
-# tiny_client NAME ADDRESS: a client of 8 MB that does nothing but connect: a firewall with this one as its uplink.
+# tiny_client NAME ADDRESS [vif=no]: a client of 8 MB that does nothing but connect: a firewall with this one as its uplink.
 tiny_client() {
     {
         ravelin "$1" 8
-        echo "vif=['$(client_vif "$2")']"
+        [ "${3-}" = vif=no ] || echo "vif=['$(client_vif "$2")']"
         echo "extra='ipv4=$2/32 gateway=$GATEWAY'"
     } >"$WORK/$1.cfg"
     create "$1"
 }
 
-# second_firewall NAME: a firewall between dom0 and another one, whose clients are in 10.9.0.0/24.
+# second_firewall NAME [ADDRESS GATEWAY CLIENTS-GATEWAY]: a firewall between dom0 and another one, whose clients are in 10.9.0.0/24
+# if nothing else is said.
 second_firewall() {
     {
         ravelin "$1" 16
-        echo "extra='ipv4=$FIREWALL/24 gateway=$UPLINK client-gateway=10.9.0.1'"
-        echo "vif=['mac=00:16:3e:00:00:05,script=$RIG/dom0/vif-uplink']"
+        echo "extra='ipv4=${2-$FIREWALL}/24 gateway=${3-$UPLINK} client-gateway=${4-10.9.0.1}'"
+        echo "vif=['mac=00:16:3e:00:00:05,ip=${2-$FIREWALL},script=$RIG/dom0/vif-uplink']"
     } >"$WORK/$1.cfg"
     create "$1"
     await 30 "the uplink of $1 to be connected" vif_connected 0 "$1"
 }
 
-# qube_domain [memory=MB] [uplink=no] [kernelopts=WORDS]: creates `fw` as Qubes creates a firewall qube, up to the moment before
-# it is unpaused: its vif is there, its QubesDB daemon is started, once, and has no keys.
+# qube_domain [memory=MB] [vif=SETTINGS|no] [kernelopts=WORDS]: creates `fw` as Qubes creates a firewall qube, up to the moment
+# before it is unpaused: its vif is there (of dom0, if SETTINGS say nothing else), its QubesDB daemon is started, once, and has no
+# keys.
 qube_domain() {
-    local argument memory=32 uplink=yes kernelopts=''
+    local argument memory=32 kernelopts='' vif="ip=$FIREWALL,script=$RIG/dom0/vif-uplink"
     for argument; do
         case $argument in
         memory=*) memory=${argument#*=} ;;
-        uplink=*) uplink=${argument#*=} ;;
+        vif=*) vif=${argument#*=} ;;
         kernelopts=*) kernelopts=${argument#*=} ;;
         *) fail "qube_domain: unknown argument $argument" ;;
         esac
@@ -378,7 +380,7 @@ qube_domain() {
     {
         ravelin fw "$memory"
         echo "extra='$kernelopts'"
-        [ "$uplink" = no ] || echo "vif=['mac=00:16:3e:00:00:01,ip=$FIREWALL,script=$RIG/dom0/vif-uplink']"
+        [ "$vif" = no ] || echo "vif=['mac=00:16:3e:5e:6c:00,$vif']"
     } >"$WORK/fw.cfg"
     rm -f "$CONSOLES/guest-fw.log" "$WORK"/fw.qubesdb*
     xl create -p "$WORK/fw.cfg" || fail 'xl create -p fw'
@@ -410,27 +412,16 @@ qubesdb() {
 qubesdb_log() { grep -E -q -e "$2" "$WORK/$1.qubesdb-log"; }
 qubesdb_lives() { kill -0 "$(cat "$WORK/$1.qubesdb-pid")"; }
 
-# firewall_qube [SETTING=VALUE…]: creates `fw` as Qubes does and waits until its uplink is connected. What qube_domain does not
-# know, `create` of qubesd.py does; CLIENTS is what its QubesDB says of clients: a function that is called before it is unpaused.
+# firewall_qube [COMMAND…]: creates `fw` as Qubes does, with dom0 as its netvm; COMMAND writes what its QubesDB says of clients before
+# it is unpaused. Waits until its uplink is connected.
 firewall_qube() {
-    local argument domain='' keys="ip=$FIREWALL uplink=$UPLINK" uplink=yes clients=true
-    for argument; do
-        case $argument in
-        netvm=no) keys='' uplink=no domain="$domain uplink=no" ;;
-        memory=*) domain="$domain $argument" ;;
-        clients=*) clients=${argument#*=} ;;
-        *) fail "firewall_qube: unknown argument $argument" ;;
-        esac
-    done
-    # Without the two empty files of the kernel folder a qube gets these.
-    # shellcheck disable=SC2086 # one argument per word
-    qube_domain $domain "kernelopts=root=/dev/mapper/dmroot ro nomodeset console=hvc0 rd_NO_PLYMOUTH rd.plymouth.enable=0 plymouth.enable=0 xen_privcmd.unrestricted  swiotlb=2048"
-    # shellcheck disable=SC2086
-    qubesdb fw create "gateway=$GATEWAY" "dns=$UPLINK" $keys
+    # Without the two empty files of the kernel folder a qube gets these words.
+    qube_domain kernelopts='root=/dev/mapper/dmroot ro nomodeset console=hvc0 rd_NO_PLYMOUTH rd.plymouth.enable=0 plymouth.enable=0 xen_privcmd.unrestricted  swiotlb=2048'
+    qubesdb fw create "gateway=$GATEWAY" "ip=$FIREWALL" "uplink=$UPLINK" "servers=$UPLINK"
     qubesdb fw write /vm-config/ravelin-log info
-    $clients
+    "$@"
     xl unpause fw || fail 'xl unpause fw'
-    [ "$uplink" = no ] || await 30 'the uplink to be connected' vif_connected 0 fw
+    await 30 'the uplink to be connected' vif_connected 0 fw
 }
 
 # rules ADDRESS RULE…: gives a client of `fw` these rules as qubesd does, and waits until they are in force. $triggered is when the
