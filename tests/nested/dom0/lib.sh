@@ -417,7 +417,7 @@ qubesdb_lives() { kill -0 "$(cat "$WORK/$1.qubesdb-pid")"; }
 firewall_qube() {
     # Without the two empty files of the kernel folder a qube gets these words.
     qube_domain kernelopts='root=/dev/mapper/dmroot ro nomodeset console=hvc0 rd_NO_PLYMOUTH rd.plymouth.enable=0 plymouth.enable=0 xen_privcmd.unrestricted  swiotlb=2048'
-    qubesdb fw create "gateway=$GATEWAY" "ip=$FIREWALL" "uplink=$UPLINK" "servers=$UPLINK"
+    qubesdb fw create "gateway=$GATEWAY" "ip=$FIREWALL" "uplink=$UPLINK"
     qubesdb fw write /vm-config/ravelin-log info
     "$@"
     xl unpause fw || fail 'xl unpause fw'

@@ -17,14 +17,14 @@ import time
 
 from qubesdb_wire import Local
 
-# What `create` takes: what clients are told (gateway, dns), and the qube's own address, gateway and resolvers. Without `ip` it has no
-# netvm. In Qubes `servers` are what `dns` are; here they are to be servers that exist.
-SETTINGS = {"gateway": "10.137.0.1", "dns": "10.139.1.1,10.139.1.2", "ip": "", "uplink": "", "servers": ""}
+# What `create` takes: the gateway that clients are told, and the qube's own address and gateway. Without `ip` it has no netvm.
+SETTINGS = {"gateway": "10.137.0.1", "ip": "", "uplink": ""}
+# Every netvm up to the last one has the same.
+RESOLVERS = {"primary": "10.139.1.1", "secondary": "10.139.1.2"}
 
 
 def create(database: Local, settings: dict[str, str]) -> None:
     """create_qdb_entries. What extensions write comes after it."""
-    which = "primary", "secondary"
     write = database.write
     write("/name", "fw")
     write("/type", "StandaloneVM")
@@ -37,14 +37,14 @@ def create(database: Local, settings: dict[str, str]) -> None:
     write("/qubes-netvm-network", settings["gateway"])
     write("/qubes-netvm-gateway", settings["gateway"])
     write("/qubes-netvm-netmask", "255.255.255.255")
-    for name, address in zip(which, settings["dns"].split(","), strict=False):
+    for name, address in RESOLVERS.items():
         write(f"/qubes-netvm-{name}-dns", address)
     if settings["ip"]:
         write("/qubes-mac", "00:16:3e:5e:6c:00")
         write("/qubes-ip", settings["ip"])
         write("/qubes-netmask", "255.255.255.255")
         write("/qubes-gateway", settings["uplink"])
-        for name, address in zip(which, (settings["servers"] or settings["dns"]).split(","), strict=False):
+        for name, address in RESOLVERS.items():
             write(f"/qubes-{name}-dns", address)
     write("/qubes-timezone", "UTC")
     write("/qubes-block-devices", "")

@@ -10,7 +10,7 @@ attach_net() {
 }
 # write_all ADDRESS GATEWAY: all keys of the qube with that netvm, and the rules of the client that runs.
 write_all() {
-    qubesdb fw create "gateway=$GATEWAY" ${1+"ip=$1" "uplink=$2" "servers=$UPLINK"}
+    qubesdb fw create "gateway=$GATEWAY" ${1+"ip=$1" "uplink=$2"}
     qubesdb fw connected "$ALICE" "$BOB"
     qubesdb fw mapped "$ALICE"
     qubesdb fw rules "$ALICE" 'action=accept'

@@ -25,7 +25,7 @@ rules "$ALICE" 'action=accept specialtarget=dns' - 'action=accept proto=udp dstp
 in_client alice "ping -c 2 -w 20 -s 200 $UPLINK"
 await 20 'the ping to be captured' grep -q 'echo reply.*length 208' "$WORK/pings.seen"
 refuse 'no ping before the rules on the uplink' grep -F 'length 108' "$WORK/pings.seen"
-# The resolver that dom0 names to clients is the firewall's own one.
+# The resolvers are the same for clients and the firewall.
 in_client alice 'nslookup -type=a uplink.test 10.139.1.1'
 saw alice "^Address: $UPLINK$"
 
