@@ -19,11 +19,13 @@ pub mod flow;
 pub mod guard;
 pub mod kernel;
 pub mod nat;
+pub mod qubes;
 pub mod route;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod store;
 pub mod tables;
+pub mod vchan;
 pub mod vif;
 pub mod wire;
 pub mod xen;

@@ -1,0 +1,186 @@
+//! Entries of a database, each a key and a value, in two pieces of memory: all text in one, and an index in key order.
+//!
+//! What they cost is known to the byte and what they may cost is said by whoever puts an entry in, so that a peer cannot take
+//! more by many small values than by a few large ones. A dump comes in falling order and changes come in rising order:
+//! either way an entry costs a move of the index, eight bytes for each that it passes.
+
+use super::fault::ValueFault;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What the allocator takes for itself, for both pieces.
+const ALLOCATION_BYTES: usize = 32;
+
+/// Where an entry is in the text: its key, and right behind it its value.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: u32,
+    value_bytes: u16,
+    key_bytes: u8,
+    /// Of what cannot be used no value is kept.
+    is_text: bool,
+}
+
+/// What became of an entry that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is there, and was not or was another.
+    Changed,
+    /// It is there, as before.
+    Same,
+    /// There is no room for it: everything is as before.
+    NoRoom,
+}
+
+/// Keys with their values.
+#[derive(Debug, Default)]
+pub struct Entries {
+    text: String,
+    /// Sorted by key.
+    places: Vec<Place>,
+    /// Bytes of the text that no entry has any more.
+    dead: usize,
+}
+
+impl Entries {
+    /// How much memory they take beside the structure itself.
+    pub fn cost(&self) -> usize {
+        match self.places.capacity() {
+            0 => 0,
+            places => self.text.capacity() + places * size_of::<Place>() + ALLOCATION_BYTES,
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The keys in order, each with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Result<&str, ValueFault>)> {
+        self.places.iter().map(|&place| (self.key(place), self.value(place)))
+    }
+
+    /// The value of `key`.
+    pub fn get(&self, key: &str) -> Option<Result<&str, ValueFault>> {
+        let at = self.find(key).ok()?;
+        self.places.get(at).map(|&place| self.value(place))
+    }
+
+    /// Puts an entry in, or a value in the place of another. They may cost `most` bytes then.
+    pub fn put(&mut self, key: &str, value: &[u8], most: usize) -> Put {
+        let text = core::str::from_utf8(value).ok().filter(|text| !text.chars().any(char::is_control));
+        let value = text.unwrap_or_default();
+        let (at, is_new) = match self.find(key) {
+            Ok(at) => (at, false),
+            Err(at) => (at, true),
+        };
+        let before = self.places.get(at).copied().filter(|_| !is_new);
+        if before.is_some_and(|place| place.is_text == text.is_some() && self.value_text(place) == value) {
+            return Put::Same;
+        }
+        if !self.make_room(key.len() + value.len(), usize::from(is_new), most) {
+            return Put::NoRoom;
+        }
+        // Making room moves text, not places.
+        let before = self.places.get(at).copied().filter(|_| !is_new);
+        let place = Place {
+            at: self.text.len() as u32,
+            value_bytes: value.len() as u16,
+            key_bytes: key.len() as u8,
+            is_text: text.is_some(),
+        };
+        self.text.push_str(key);
+        self.text.push_str(value);
+        match (before, self.places.get_mut(at)) {
+            (Some(before), Some(entry)) => {
+                self.dead += bytes(before);
+                *entry = place;
+            }
+            _ => self.places.insert(at, place),
+        }
+        Put::Changed
+    }
+
+    /// Takes out the entries whose key is `key`, or begins so if `key` ends with a slash. Whether there was one.
+    pub fn remove(&mut self, key: &str) -> bool {
+        let before = self.places.len();
+        let (text, is_prefix) = (&self.text, key.ends_with('/'));
+        let mut dead = 0;
+        self.places.retain(|&place| {
+            let found = text_at(text, place.at, place.key_bytes.into());
+            let goes = if is_prefix { found.starts_with(key) } else { found == key };
+            dead += if goes { bytes(place) } else { 0 };
+            !goes
+        });
+        self.dead += dead;
+        if self.places.is_empty() {
+            *self = Self::default();
+        }
+        before > self.places.len()
+    }
+
+    fn key(&self, place: Place) -> &str {
+        text_at(&self.text, place.at, place.key_bytes.into())
+    }
+
+    fn value_text(&self, place: Place) -> &str {
+        text_at(&self.text, place.at + u32::from(place.key_bytes), place.value_bytes.into())
+    }
+
+    fn value(&self, place: Place) -> Result<&str, ValueFault> {
+        if place.is_text { Ok(self.value_text(place)) } else { Err(ValueFault::NotText) }
+    }
+
+    fn find(&self, key: &str) -> Result<usize, usize> {
+        self.places.binary_search_by(|&place| self.key(place).cmp(key))
+    }
+
+    /// Makes room for so many bytes of text and entries. Whether they then cost no more than `most`.
+    fn make_room(&mut self, text_bytes: usize, entries: usize, most: usize) -> bool {
+        let text = self.text.len() + text_bytes;
+        if text > self.text.capacity() && self.dead > 0 {
+            self.compact();
+        }
+        let (text, entries) = (self.text.len() + text_bytes, self.places.len() + entries);
+        let cost = |text: usize, entries: usize| text + entries * size_of::<Place>() + ALLOCATION_BYTES;
+        let capacity = |needed: usize, have: usize, step: usize| {
+            if needed > have { needed + needed / 8 + step } else { have }
+        };
+        let (wanted_text, wanted_entries) =
+            (capacity(text, self.text.capacity(), 32), capacity(entries, self.places.capacity(), 4));
+        let (text_capacity, entry_capacity) = if cost(wanted_text, wanted_entries) <= most {
+            (wanted_text, wanted_entries)
+        } else {
+            // Not as much as would be good, but enough.
+            (text.max(self.text.capacity()), entries.max(self.places.capacity()))
+        };
+        if cost(text_capacity, entry_capacity) > most || text_capacity > u32::MAX as usize {
+            return false;
+        }
+        self.text.reserve_exact(text_capacity - self.text.len());
+        self.places.reserve_exact(entry_capacity - self.places.len());
+        true
+    }
+
+    /// Leaves out of the text what no entry has any more.
+    fn compact(&mut self) {
+        let mut text = String::with_capacity(self.text.len() - self.dead);
+        for place in &mut self.places {
+            let entry = text_at(&self.text, place.at, bytes(*place));
+            place.at = text.len() as u32;
+            text.push_str(entry);
+        }
+        (self.text, self.dead) = (text, 0);
+    }
+}
+
+/// How many bytes of text an entry has.
+fn bytes(place: Place) -> usize {
+    usize::from(place.key_bytes) + usize::from(place.value_bytes)
+}
+
+fn text_at(text: &str, at: u32, bytes: usize) -> &str {
+    let at = at as usize;
+    text.get(at..at + bytes).unwrap_or_default()
+}

@@ -1,0 +1,125 @@
+//! What we write into the database, for people who look: how many triggers of each source were handled, and the addresses of
+//! names in rules.
+//!
+//! Nothing is ever taken out again. The daemon ends when it is to remove what it does not have, and also when it has no room
+//! in the ring for its answer just then, which depends on what dom0 writes meanwhile: nobody on our side can know. So a name
+//! that has no addresses any more gets an empty set instead.
+
+use super::message::MAX_VALUE;
+use super::path::{HANDLED, is_entry};
+use crate::base::text::decimal;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::net::Ipv4Addr;
+
+/// What entries may take.
+const BUDGET_BYTES: usize = 64 << 10;
+
+/// What an entry takes beside its text, with what the list and the allocator have in reserve.
+const ENTRY_BYTES: usize = size_of::<WrittenEntry>() * 3 / 2 + 32;
+
+/// How many addresses of a name are told.
+const MAX_ADDRESSES: usize = 32;
+
+/// The entries that are ours.
+#[derive(Debug, Default)]
+pub struct WrittenEntries {
+    /// Sorted by path.
+    entries: Vec<WrittenEntry>,
+    cost: usize,
+}
+
+#[derive(Debug)]
+struct WrittenEntry {
+    path: String,
+    value: String,
+    /// The daemon does not have it yet.
+    is_due: bool,
+}
+
+impl WrittenEntry {
+    fn cost(&self) -> usize {
+        ENTRY_BYTES + self.path.len() + self.value.len()
+    }
+}
+
+impl WrittenEntries {
+    /// The daemon has so many triggers of a source as handled.
+    pub fn found(&mut self, path: &str, value: &[u8]) {
+        let text = core::str::from_utf8(value).ok();
+        let there: u32 = text.and_then(decimal).unwrap_or(0);
+        if there > self.count(path) {
+            self.put(path, format!("{there}"), false);
+        }
+    }
+
+    /// One more trigger of the source is handled.
+    pub fn handled(&mut self, source: &str) {
+        let path = format!("{HANDLED}{source}");
+        let count = self.count(&path).saturating_add(1);
+        self.put(&path, format!("{count}"), true);
+    }
+
+    /// A name in the rules of a source has these addresses. A name that is too long for a path is left out.
+    pub fn name(&mut self, source: Ipv4Addr, host: &str, addresses: impl Iterator<Item = Ipv4Addr>) {
+        let path = format!("/dns/{source}/{host}");
+        // As Python writes a set.
+        let mut value = String::new();
+        for address in addresses.take(MAX_ADDRESSES) {
+            // Writing to memory does not fail.
+            let _ = write!(value, "{}'{address}/32'", if value.is_empty() { "{" } else { ", " });
+        }
+        value.push_str(if value.is_empty() { "set()" } else { "}" });
+        let is_same =
+            self.find(&path).ok().and_then(|at| self.entries.get(at)).is_some_and(|it| it.value == value);
+        if !is_same {
+            self.put(&path, value, true);
+        }
+    }
+
+    /// An entry that the daemon does not have yet; it counts as sent from now on.
+    pub fn next_due(&mut self) -> Option<(&str, &str)> {
+        let entry = self.entries.iter_mut().find(|entry| entry.is_due)?;
+        entry.is_due = false;
+        Some((&entry.path, &entry.value))
+    }
+
+    fn count(&self, path: &str) -> u32 {
+        let entry = self.find(path).ok().and_then(|at| self.entries.get(at));
+        entry.and_then(|entry| decimal(&entry.value)).unwrap_or(0)
+    }
+
+    fn put(&mut self, path: &str, value: String, is_due: bool) {
+        if !is_entry(path) || value.len() > MAX_VALUE {
+            return;
+        }
+        let entry = WrittenEntry { path: path.into(), value, is_due };
+        let at = self.find(path);
+        if let Ok(at) = at {
+            let before = self.entries.remove(at);
+            self.cost -= before.cost();
+        }
+        if self.cost + entry.cost() > BUDGET_BYTES {
+            self.forget_one();
+        }
+        if self.cost + entry.cost() <= BUDGET_BYTES {
+            self.cost += entry.cost();
+            let at = self.find(path).unwrap_or_else(|at| at);
+            self.entries.insert(at, entry);
+        }
+    }
+
+    /// Forgets an entry that the daemon has: what is counted in it begins anew.
+    fn forget_one(&mut self) {
+        if let Some(at) = self.entries.iter().position(|entry| !entry.is_due) {
+            let entry = self.entries.remove(at);
+            self.cost -= entry.cost();
+        }
+    }
+
+    fn find(&self, path: &str) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path))
+    }
+}
