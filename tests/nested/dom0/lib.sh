@@ -433,6 +433,11 @@ rules() {
     await 30 "the rules of $1 to be in force" handled_more "$1" "$count"
 }
 
-# handled ADDRESS: how many times `fw` says that it took up the rules of this client.
-handled() { qubesdb fw read "/qubes-firewall-handled/$1" || echo 0; }
+# handled ADDRESS: how many times `fw` says that it took up the rules of this client. From the daemon's log, as a new interpreter takes
+# a while.
+handled() {
+    local count
+    count=$(sed -n "s|.* write /qubes-firewall-handled/$1 ||p" "$WORK/fw.qubesdb-log" | tail -n 1)
+    echo "${count:-0}"
+}
 handled_more() { [ "$(handled "$1")" -gt "$2" ]; }

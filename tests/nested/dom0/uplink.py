@@ -61,6 +61,8 @@ class Files(http.server.BaseHTTPRequestHandler):
 def serve_udp(port: int, answer: Callable[[bytes], bytes | None], address: str = "") -> None:
     """Answers every datagram to `port` from a thread of its own."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # There may be one for all addresses besides.
+    udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     udp.bind((address, port))
 
     def run() -> None:
