@@ -392,7 +392,7 @@ qube_domain() {
 start_qubesdb() {
     python3 -S -E "$RIG/dom0/qubesdb.py" "$(id_of "$1")" "$WORK/$1.qubesdb" ${2+"$2"} >>"$WORK/$1.qubesdb-log" 2>&1 &
     echo $! >"$WORK/$1.qubesdb-pid"
-    await 30 "the QubesDB daemon of $1 to listen" test -S "$WORK/$1.qubesdb"
+    await 120 "the QubesDB daemon of $1 to listen" test -S "$WORK/$1.qubesdb"
 }
 
 # kill_qubesdb NAME: ends that daemon as a crash does.
@@ -430,7 +430,7 @@ rules() {
     local count
     count=$(handled "$1")
     triggered=$(qubesdb fw rules "$@") || fail "no rules for $1"
-    await 30 "the rules of $1 to be in force" handled_more "$1" "$count"
+    await 120 "the rules of $1 to be in force" handled_more "$1" "$count"
 }
 
 # handled ADDRESS: how many times `fw` says that it took up the rules of this client. From the daemon's log, as a new interpreter takes

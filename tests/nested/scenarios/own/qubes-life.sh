@@ -1,11 +1,11 @@
 # What happens to a firewall qube in its life, in the order of dom0's qubesd: it starts with ten clients waiting, gets another netvm,
 # its netvm is restarted, clients come and go, an address is used again, its netvm is taken away, it is shut down without uplink and
 # without QubesDB; it starts without a netvm and gets one later.
-# limit 1500
+# limit 2400
 DISPOSABLE=10.138.3.7
 attach_net() {
     xl network-attach fw mac=00:16:3e:5e:6c:00 "backend=$1" "ip=$2" script=/bin/true || fail 'xl network-attach fw'
-    await 30 'the uplink to be connected' vif_connected "$(id_of "$1")" fw
+    await 120 'the uplink to be connected' vif_connected "$(id_of "$1")" fw
     says fw "our address is $2"
 }
 # write_all ADDRESS GATEWAY: all keys of the qube with that netvm, and the rules of the client that runs.
@@ -42,9 +42,9 @@ for pid in $pids; do
 done
 echo "ten vifs answered within $(($(now) - begun)) ms after the start"
 for number in 1 2 3 4 5 6 7 8 9; do
-    await 60 "tiny$number to be connected" vif_connected "$(id_of fw)" "tiny$number"
+    await 120 "tiny$number to be connected" vif_connected "$(id_of fw)" "tiny$number"
 done
-await 30 'the uplink to be connected' vif_connected "$(id_of net)" fw
+await 120 'the uplink to be connected' vif_connected "$(id_of net)" fw
 in_client alice "ping -c 3 -w 30 $UPLINK"
 for number in 1 2 3 4 5 6 7 8 9; do
     xl destroy "tiny$number" || fail "xl destroy tiny$number"
@@ -60,7 +60,7 @@ xl destroy net || fail 'xl destroy net'
 
 # The netvm is destroyed, and comes back with the same values: nothing is written.
 xl destroy net2 || fail 'xl destroy net2'
-await 30 'the uplink to be disconnected' console fw 'uplink: disconnected'
+await 120 'the uplink to be disconnected' console fw 'uplink: disconnected'
 second_firewall net2 10.8.0.2 10.8.0.1 10.10.0.1
 xl network-detach fw 0 || fail 'xl network-detach fw'
 attach_net net2 10.10.0.2
@@ -71,7 +71,7 @@ in_client alice "ping -c 2 -w 30 $UPLINK"
 qubesdb fw connected "$ALICE" "$BOB"
 qubesdb fw mapped "$BOB"
 attach_client bob "$BOB"
-await 30 'the vif of bob to be connected' vif_connected "$(id_of fw)" bob
+await 120 'the vif of bob to be connected' vif_connected "$(id_of fw)" bob
 refuse 'no way out before the rules' in_client bob "ping -c 1 -w 3 $UPLINK"
 rules "$BOB" 'action=accept'
 in_client bob "ping -c 2 -w 20 $UPLINK"
@@ -81,7 +81,7 @@ in_client alice "ping -c 1 -w 20 $UPLINK"
 qubesdb fw connected "$ALICE" "$BOB"
 qubesdb fw mapped "$BOB"
 attach_client bob "$BOB"
-await 30 'the vif of bob to be connected' vif_connected "$(id_of fw)" bob
+await 120 'the vif of bob to be connected' vif_connected "$(id_of fw)" bob
 rules "$BOB" 'action=drop proto=icmp' 'action=accept'
 refuse 'the new rules to hold' in_client bob "ping -c 1 -w 5 $UPLINK"
 saw bob 'Packet filtered'
@@ -118,7 +118,7 @@ write_all
 qubesdb fw write /vm-config/ravelin-log info
 xl unpause fw || fail 'xl unpause fw'
 attach_client alice "$ALICE"
-await 30 'the vif of alice to be connected' vif_connected "$(id_of fw)" alice
+await 120 'the vif of alice to be connected' vif_connected "$(id_of fw)" alice
 in_client alice "ping -c 2 -w 20 $GATEWAY"
 refuse 'no way out' in_client alice "ping -c 1 -w 3 $UPLINK"
 write_all 10.10.0.2 10.10.0.1

@@ -2,7 +2,7 @@
 # what is refused now and nothing else, blocks the one client whose rules are wrong, keeps its rules while the daemon is away, takes
 # all of the next one at once, and shuts down as libxl of Qubes asks it to.
 # types pv pvh
-# limit 900
+# limit 1800
 passed() { grep -c "\.$1: UDP" "$WORK/flows.seen" || true; }
 passed_more() { [ "$(passed "$1")" -ge "$2" ]; }
 # mappings PORT: how many ports of the firewall's have been used towards that one.
@@ -34,11 +34,11 @@ capture flows udp
 in_client alice "for port in 7 9007; do
     (while :; do echo x; usleep 100000; done) 2>/dev/null | nc -u $UPLINK \$port >/tmp/\$port 2>/dev/null &
 done"
-await 60 'both flows' passed_more 7 5
-await 60 'both flows' passed_more 9007 5
+await 120 'both flows' passed_more 7 5
+await 120 'both flows' passed_more 9007 5
 rules "$ALICE" 'action=accept specialtarget=dns' - 'action=drop proto=udp dstports=7-7' 'action=drop proto=tcp dstports=81-81' 'action=accept'
 seen=$(passed 9007)
-await 60 'the other flow to go on' passed_more 9007 $((seen + 20))
+await 120 'the other flow to go on' passed_more 9007 $((seen + 20))
 took=$(awk -v from="$triggered" '/\.7: UDP/ { last = $1 } END { printf "%d", (last - from) * 1000 }' "$WORK/flows.seen")
 echo "the last packet of the refused flow passed $took ms after the trigger"
 expect "at most $((1000 * PATIENCE)) ms" [ "$took" -le $((1000 * PATIENCE)) ]
@@ -65,13 +65,13 @@ expect 'blocking to be counted, too' [ "$(handled "$BOB")" = 3 ]
 qubesdb fw list >"$WORK/keys"
 kill_qubesdb fw
 seen=$(passed 9007)
-await 60 'the flow to go on without a daemon' passed_more 9007 $((seen + 20))
+await 120 'the flow to go on without a daemon' passed_more 9007 $((seen + 20))
 in_client bob "ping -c 2 -w 20 $UPLINK"
 sed -i -e "/^\/qubes-firewall\/$BOB/d" -e 's/dstports=81-81/dstports=8080-8080/' "$WORK/keys"
 before=$(dumps)
 start_qubesdb fw "$WORK/keys"
-await 60 'the firewall to ask for everything' dumped_more "$before"
-await 60 'port 8080 to be refused' refused_8080
+await 120 'the firewall to ask for everything' dumped_more "$before"
+await 120 'port 8080 to be refused' refused_8080
 refuse 'bob to have no rules' in_client bob "ping -c 1 -w 3 $UPLINK"
 in_client alice "nc -v -z -w 20 $UPLINK 81"
 expect 'the flow to have kept its port' [ "$(mappings 9007)" = 1 ]
