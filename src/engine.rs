@@ -21,6 +21,7 @@ mod reconfigure;
 mod reply;
 pub(crate) mod revalidate;
 mod room;
+pub mod seed;
 pub mod settings;
 mod spared;
 mod transport;
@@ -41,6 +42,7 @@ use crate::base::time::{Moment, UnixSeconds};
 use crate::engine::counters::Counters;
 use crate::flow::fragments::Fragments;
 use crate::guard::RuleTable;
+use crate::guard::rule_update::RuleUpdate;
 use crate::nat::translation::Translation;
 use crate::route::segmentation::Segmented;
 use crate::tables::share::{Account, Membership};
@@ -147,6 +149,11 @@ impl<D: Packet> Engine<D> {
     /// Replaces the rules: flows that are now forbidden stop, those still allowed continue.
     pub fn set_rules(&mut self, rules: RuleTable, now: Moment) {
         self.datapath.set_rules(rules, now);
+    }
+
+    /// Takes up live rules: flows that are now forbidden stop, those still allowed continue.
+    pub fn update_rules(&mut self, update: RuleUpdate, now: Moment) {
+        self.datapath.update_rules(update, now);
     }
 
     /// Sets the MTU of `side`, in bytes of an IP packet; less than [`LEAST`](crate::wire::mtu::LEAST) or more than

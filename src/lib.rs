@@ -25,6 +25,7 @@ pub mod route;
 pub mod sim;
 pub mod store;
 pub mod tables;
+pub mod vchan;
 pub mod vif;
 pub mod wire;
 pub mod xen;

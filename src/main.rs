@@ -21,8 +21,9 @@ use ravelin::config::rule_config::RuleConfig;
 use ravelin::engine::Engine;
 use ravelin::guard::RuleTable;
 use ravelin::kernel::event::Event;
+use ravelin::kernel::qubesdb::QubesConnection;
 use ravelin::kernel::{Firewall, event_log, measure};
-use ravelin::store::{Nodes, Store, StoreRing};
+use ravelin::store::{Nodes, Store, StoreError, StoreRing};
 use ravelin::xen::metal::{self, Boot, Guest};
 use ravelin::xen::page::PAGE_BYTES;
 use ravelin::xen::{DomainId, Shutdown, Xen};
@@ -50,20 +51,28 @@ extern "C" fn kernel_main(guest: Guest, start_info: usize) -> ! {
 
 /// Configures the firewall and runs it to its end.
 fn forward(boot: Boot) -> Shutdown {
-    let Boot { mut xen, store, command_line, ramdisk, .. } = boot;
+    let Boot { mut xen, store: ring, command_line, ramdisk, .. } = boot;
+    let (port, store) = (ring.port(), Store::new(ring));
     introduce(boot.xen_version, boot.memory_bytes, xen.pages().total());
     let options = read_options(command_line);
     if let Some(crash) = options.debug {
         crash_as(crash, boot.page_table);
     }
     if let Some(Measurement::Copy) = options.measure {
-        measure_copies(&mut xen, &Store::new(store));
+        measure_copies(&mut xen, &store);
         return Shutdown::PowerOff;
     }
 
+    let memory_bytes = boot.memory_bytes as u64;
+    let qubes = match QubesConnection::find(&store, memory_bytes) {
+        Ok(qubes) => qubes,
+        Err(error) => return fail(&error),
+    };
     let rules = ramdisk.map_or(RuleConfig::None, |file| RuleConfig::File(file.into()));
-    let live = Live::boot(&options, rules, boot.memory_bytes as u64);
-    if live.route().is_none() {
+    // Whether this is a qube is decided here: how much the engine may take depends on it.
+    let boot_live = if qubes.is_announced() { Live::boot_qube } else { Live::boot };
+    let live = boot_live(&options, rules, memory_bytes);
+    if live.route().is_none() && !qubes.is_announced() {
         event_log::line(
             Level::Error,
             format_args!("without ipv4= and gateway= on the command line nothing goes to the uplink"),
@@ -74,8 +83,7 @@ fn forward(boot: Boot) -> Shutdown {
     let settings = live.settings();
     event_log::line(Level::Info, format_args!("room for {} flows", settings.flows));
     let engine = Engine::boot(settings, rules, entropy, xen.now());
-    let port = store.port();
-    match Firewall::new(xen, Store::new(store), port, live, engine) {
+    match Firewall::new(xen, store, port, live, engine, qubes) {
         Ok(firewall) => {
             // The domain ends with it: nothing is freed.
             let mut firewall = ManuallyDrop::new(firewall);
@@ -83,11 +91,14 @@ fn forward(boot: Boot) -> Shutdown {
             firewall.report();
             reason
         }
-        Err(error) => {
-            event_log::line(Level::Error, format_args!("XenStore: {error}"));
-            Shutdown::Crash
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// Says why nothing can be done without XenStore.
+fn fail(error: &StoreError) -> Shutdown {
+    event_log::line(Level::Error, format_args!("XenStore: {error}"));
+    Shutdown::Crash
 }
 
 /// Says what runs, and where.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each folder and the folders below it that it may use. A folder may use only what stands above it in this list.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("base", &[]),
     ("tables", &["base"]),
     ("wire", &["base"]),
@@ -20,16 +20,20 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("engine", &["base", "tables", "wire", "guard", "nat", "flow", "route"]),
     ("xen", &["base", "store"]),
     ("vif", &["base", "tables", "wire", "store", "guard", "route", "xen"]),
+    ("vchan", &["base", "xen"]),
     ("config", &["base", "tables", "guard", "engine"]),
     (
         "kernel",
-        &["base", "tables", "wire", "store", "qubes", "nat", "route", "engine", "xen", "vif", "config"],
+        &[
+            "base", "tables", "wire", "store", "qubes", "nat", "route", "engine", "xen", "vif", "vchan",
+            "config",
+        ],
     ),
     (
         "sim",
         &[
-            "base", "tables", "wire", "store", "qubes", "guard", "route", "engine", "xen", "vif", "config",
-            "kernel",
+            "base", "tables", "wire", "store", "qubes", "guard", "route", "engine", "xen", "vif", "vchan",
+            "config", "kernel",
         ],
     ),
 ];

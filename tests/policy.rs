@@ -56,12 +56,12 @@ fn a_client_that_no_rule_knows_is_dropped_silently() {
 
 /// How often the rule on `line` decided.
 fn hits(world: &World, line: u32) -> u64 {
-    world.engine.engine().rules().hits().of(RuledBy::Rule(RuleId::in_file(line)))
+    world.engine.engine().rules().count_of(RuledBy::Rule(RuleId::in_file(line)))
 }
 
 /// How often none did.
 fn hits_of_none(world: &World) -> u64 {
-    world.engine.engine().rules().hits().of(RuledBy::NoRule)
+    world.engine.engine().rules().count_of(RuledBy::NoRule)
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_rule_counts_what_it_decides_and_nothing_that_a_flow_carries() {
     world.out_u(ONE, udp((C1, 5000), (R, 53)));
     world.out_u(ONE, udp((C1, 5001), (R, 53)));
     assert_eq!((hits(&world, 1), hits(&world, 2), hits_of_none(&world)), (2, 3, 1));
-    let told = world.engine.engine().rules().hits().lines();
+    let told = world.engine.engine().rules().hit_lines();
     assert_eq!(told, ["judged: 1 by no rule, 2 by rules:1, 3 by rules:2"]);
     world.engine.set_rules(rules(&["action=accept"]), world.now);
     assert_eq!(hits(&world, 1), 0);
@@ -136,7 +136,7 @@ fn a_file_that_is_edited_leaves_the_counts_of_the_rules_that_stay() {
 fn what_a_blocked_client_asks_is_counted_apart() {
     let mut world = world(RuleTable::block_all());
     world.client_error(ONE, udp((C1, 5000), (R, 53)), DropReason::Rule);
-    assert_eq!(world.engine.engine().rules().hits().of(RuledBy::BlockedSection), 1);
+    assert_eq!(world.engine.engine().rules().count_of(RuledBy::BlockedSection), 1);
     assert_eq!(hits_of_none(&world), 0);
 }
 

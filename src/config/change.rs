@@ -2,10 +2,14 @@
 
 use crate::base::side::ClientSlot;
 use crate::config::host_address::RefusedAddress;
+use crate::config::mistake::OptionMistake;
+use crate::config::qube_rules::LiveRulesReport;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
+use crate::engine::seed::Seed;
 use crate::engine::settings::{Quotas, UplinkPings};
 use crate::guard::RuleTable;
+use crate::guard::rule_update::RuleUpdate;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -26,6 +30,10 @@ pub enum Change {
     ClientGateway(Ipv4Addr),
     /// The rules. Flows that they forbid end, others go on.
     Rules(Box<RuleTable>, Rc<RulesReport>),
+    /// Live rules, all at once. Flows that they forbid end, others go on.
+    LiveRules(Box<RuleUpdate>, Rc<LiveRulesReport>),
+    /// Random bytes for the choice of ports.
+    RandomSeed(Seed),
     /// What clients may take. Holds for what they take from now on.
     Quotas(Quotas),
     /// Whether our address on the uplink answers pings.
@@ -34,6 +42,8 @@ pub enum Change {
     LogLevel(LevelFilter),
     /// An address that was set cannot be: what was configured stays. One of the device's is not in effect.
     Refused(RefusedAddress),
+    /// The value of an option cannot be read: it is as if it were not there.
+    OptionRefused(OptionMistake),
     /// The uplink's backend has taken up the rings.
     UplinkConnected {
         /// Bytes of the largest IP packet that may go there.

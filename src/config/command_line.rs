@@ -8,9 +8,10 @@
 use super::host_address::{check_gateway, check_host, check_ours};
 use super::limits::ClientLimits;
 use super::mistake::{CommandLineError, OptionMistake, OptionName};
+use super::option_value::{limit, log_level, uplink_pings};
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::sort::sort_by_key;
-use crate::base::text::{Column, Excerpt, Word, decimal, words};
+use crate::base::text::{Column, Excerpt, Word, words};
 use crate::engine::settings::UplinkPings;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -118,6 +119,9 @@ impl OptionReader {
             Some((name, value))
         });
         let Some((name, value)) = option else {
+            if is_for_linux(word.text) {
+                return;
+            }
             return self.mistake(word.column, OptionMistake::UnknownOption(Excerpt::of(word.text)));
         };
         if self.seen.contains(&name) {
@@ -147,30 +151,18 @@ impl OptionReader {
             }
             OptionName::Dns => self.line.dns = resolvers(value)?,
             OptionName::ClientFlows => {
-                self.line.limits.flows = Some(quota(value.text).ok_or_else(malformed)?)
+                self.line.limits.flows = Some(limit(value.text).ok_or_else(malformed)?)
             }
             OptionName::ClientPorts => {
-                self.line.limits.ports = Some(quota(value.text).ok_or_else(malformed)?)
+                self.line.limits.ports = Some(limit(value.text).ok_or_else(malformed)?)
             }
             OptionName::ClientNewFlows => {
-                self.line.limits.new_flows = Some(quota(value.text).ok_or_else(malformed)?);
+                self.line.limits.new_flows = Some(limit(value.text).ok_or_else(malformed)?);
             }
             OptionName::UplinkPings => {
-                self.line.uplink_pings = match value.text {
-                    "answer" => UplinkPings::Answered,
-                    "ignore" => UplinkPings::Ignored,
-                    _ => return Err(malformed()),
-                }
+                self.line.uplink_pings = uplink_pings(value.text).ok_or_else(malformed)?;
             }
-            OptionName::Log => {
-                self.line.log = match value.text {
-                    "error" => LevelFilter::Error,
-                    "warn" => LevelFilter::Warn,
-                    "info" => LevelFilter::Info,
-                    "debug" => LevelFilter::Debug,
-                    _ => return Err(malformed()),
-                }
-            }
+            OptionName::Log => self.line.log = log_level(value.text).ok_or_else(malformed)?,
             OptionName::Debug => {
                 self.line.debug = Some(match value.text {
                     "panic" => ForcedCrash::Panic,
@@ -207,9 +199,13 @@ impl OptionReader {
     }
 }
 
-/// A quota of something: none of it at all is for the rules to say.
-fn quota(text: &str) -> Option<u32> {
-    decimal(text).filter(|quota| (1..=1_000_000).contains(quota))
+/// Whether a word is of those that Qubes passes to Linux kernels where nobody says otherwise (core-admin,
+/// `kernelopts_common` and `kernelopts`).
+fn is_for_linux(word: &str) -> bool {
+    let option = word.split_once('=').map_or(word, |(option, _)| option);
+    let module = option.split_once('.').map_or("", |(module, _)| module);
+    matches!(option, "root" | "ro" | "nomodeset" | "console" | "rd_NO_PLYMOUTH" | "swiotlb")
+        || matches!(module, "rd" | "plymouth" | "xen_privcmd" | "systemd")
 }
 
 /// Our address on the uplink and the network it is in.
@@ -286,6 +282,18 @@ mod tests {
     #[test]
     fn an_empty_line_is_the_default() {
         assert_eq!(accepted(" \t\n"), CommandLine::default());
+    }
+
+    #[test]
+    fn what_qubes_says_to_linux_is_passed_over_without_a_word() {
+        let line = accepted(
+            "systemd.machine_id=0123 root=/dev/mapper/dmroot ro nomodeset console=hvc0 rd_NO_PLYMOUTH \
+             rd.plymouth.enable=0 plymouth.enable=0 xen_privcmd.unrestricted swiotlb=2048 log=warn",
+        );
+        assert_eq!(line, CommandLine { log: LevelFilter::Warn, ..CommandLine::default() });
+        for word in ["rooted=1", "row", "rdx.a=1", "rd", "systemd", "swiotlbs=1", ".rd=1"] {
+            assert_eq!(refused(word).1.len(), 1, "{word}");
+        }
     }
 
     #[test]

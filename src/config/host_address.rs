@@ -44,6 +44,11 @@ pub enum AddressRole {
     Resolver,
 }
 
+impl AddressRole {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+}
+
 /// An address that cannot be what it was to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusedAddress {

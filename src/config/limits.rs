@@ -15,6 +15,16 @@ pub struct ClientLimits {
 }
 
 impl ClientLimits {
+    /// These limits, and where they say nothing those of `before`.
+    #[must_use]
+    pub fn over(self, before: Self) -> Self {
+        Self {
+            flows: self.flows.or(before.flows),
+            ports: self.ports.or(before.ports),
+            new_flows: self.new_flows.or(before.new_flows),
+        }
+    }
+
     /// `quotas` with these limits. A second's new flows may also come four times at once.
     pub fn of(&self, quotas: Quotas) -> Quotas {
         let new_flows =

@@ -10,17 +10,23 @@ use crate::config::change::{Change, ChangeQueue};
 use crate::config::command_line::{CommandLine, MAX_RESOLVERS};
 use crate::config::host_address::{AddressRole, RefusedAddress, check_device, check_host, check_ours};
 use crate::config::limits::ClientLimits;
+use crate::config::mistake::OptionMistake;
+use crate::config::qube_rules::{QubeRules, SectionsOf};
 use crate::config::rule_config::{RuleConfig, RulesReport};
 use crate::config::setting::{Setting, Source};
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::Settings;
+use crate::engine::seed::Seed;
 use crate::engine::settings::UplinkPings;
 use crate::guard::RuleTable;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::net::Ipv4Addr;
 use log::LevelFilter;
+
+mod qube;
 
 /// Name servers, none twice.
 pub type Resolvers = ArrayVec<Ipv4Addr, MAX_RESOLVERS>;
@@ -38,6 +44,16 @@ pub struct Live {
     limits: Setting<ClientLimits>,
     uplink_pings: Setting<UplinkPings>,
     log_level: Setting<LevelFilter>,
+    /// Whose sections count.
+    sections: SectionsOf,
+    /// What QubesDB says of rules.
+    qube_rules: QubeRules,
+    /// The random bytes that were taken in last.
+    seed: Option<Seed>,
+    /// What setters refused last, by the role of what was to be set.
+    refused: [Option<RefusedAddress>; AddressRole::COUNT],
+    /// Options with values that cannot be read.
+    refused_options: Vec<OptionMistake>,
     /// What nothing is said of.
     defaults: Settings,
 }
@@ -55,12 +71,25 @@ impl Live {
             limits: Setting::of_boot(Some(options.limits)),
             uplink_pings: Setting::of_boot(Some(options.uplink_pings)),
             log_level: Setting::of_boot(Some(options.log)),
+            sections: SectionsOf::File,
+            qube_rules: QubeRules::default(),
+            seed: None,
+            refused: [None; AddressRole::COUNT],
+            refused_options: Vec::new(),
             defaults: Settings::for_memory(memory_bytes, Ipv4Addr::UNSPECIFIED),
         }
     }
 
+    /// What a qube of `memory_bytes` was created with: only the sections of QubesDB count, and there is memory for what it
+    /// says.
+    pub fn boot_qube(options: &CommandLine, rules: RuleConfig, memory_bytes: u64) -> Self {
+        let beside = memory_bytes.saturating_sub(Settings::qubesdb_bytes(memory_bytes));
+        Self { sections: SectionsOf::QubesDb, ..Self::boot(options, rules, beside) }
+    }
+
     /// Our address on the uplink with its network, and who set it. An address of the toolstack's for the device goes
-    /// before a configured one, with the prefix length that [`check_device`] gives it; alone it is not enough.
+    /// before a configured one, with the prefix length that [`check_device`] gives it, but not before that of QubesDB; alone
+    /// it is not enough.
     pub fn address(&self) -> Option<(Ipv4Prefix, Source)> {
         let (&configured, source) = self.address.get()?;
         let given = self.check_device().and_then(Result::ok);
@@ -69,7 +98,10 @@ impl Live {
 
     /// What the device's address comes to beside what is configured, if there are both.
     fn check_device(&self) -> Option<Result<Ipv4Prefix, RefusedAddress>> {
-        let (device, &configured) = self.device_address.zip(self.address.value())?;
+        let (device, (&configured, source)) = self.device_address.zip(self.address.get())?;
+        if source == Source::QubesDb {
+            return None;
+        }
         let ours = check_device(device, configured, self.gateway.value().copied());
         Some(ours.map_err(|why| RefusedAddress { role: AddressRole::Device, address: device, why }))
     }
@@ -103,7 +135,15 @@ impl Live {
 
     /// Compiles the rules for the resolvers that are in effect.
     pub fn compile_rules(&self) -> (RuleTable, RulesReport) {
-        self.rules.value().unwrap_or(&RuleConfig::None).compile(self.resolvers())
+        let rules = self.rules.value().unwrap_or(&RuleConfig::None);
+        let (table, report) = rules.compile(self.resolvers());
+        match self.sections {
+            SectionsOf::QubesDb => {
+                let sections = table.file_sections();
+                (table.for_qube(), report.for_qube(sections))
+            }
+            SectionsOf::File | SectionsOf::Nobody => (table, report),
+        }
     }
 
     /// The engine's settings as everything is now.
@@ -114,14 +154,15 @@ impl Live {
                 (route.address().address(), route.address().length());
         }
         settings.client_gateway = self.client_gateway();
-        settings.quotas = self.limits.value().copied().unwrap_or_default().of(settings.quotas);
+        let limits = self.limits.all().fold(ClientLimits::default(), |before, limits| limits.over(before));
+        settings.quotas = limits.of(settings.quotas);
         settings.uplink_pings = self.uplink_pings.value().copied().unwrap_or_default();
         settings
     }
 
     /// Sets our address on the uplink and its network.
     pub fn set_address(&mut self, source: Source, address: Option<Ipv4Prefix>, changes: &mut ChangeQueue) {
-        self.change(changes, |live| live.address.set(source, address));
+        self.change(AddressRole::Uplink, changes, |live| live.address.set(source, address));
     }
 
     /// Sets our address on the uplink with its network, and who forwards to the world: together, where neither goes with
@@ -133,7 +174,7 @@ impl Live {
         gateway: Option<Ipv4Addr>,
         changes: &mut ChangeQueue,
     ) {
-        self.change(changes, |live| {
+        self.change(AddressRole::Uplink, changes, |live| {
             live.address.set(source, address);
             live.gateway.set(source, gateway);
         });
@@ -142,12 +183,12 @@ impl Live {
     /// Notes the address that the toolstack gave our network device. One that cannot be ours beside what is configured is
     /// said to be refused once, and waits for what it goes with.
     pub fn set_device_address(&mut self, address: Option<Ipv4Addr>, changes: &mut ChangeQueue) {
-        self.change(changes, |live| live.device_address = address);
+        self.change(AddressRole::Device, changes, |live| live.device_address = address);
     }
 
     /// Sets who forwards to the world.
     pub fn set_gateway(&mut self, source: Source, gateway: Option<Ipv4Addr>, changes: &mut ChangeQueue) {
-        self.change(changes, |live| live.gateway.set(source, gateway));
+        self.change(AddressRole::Gateway, changes, |live| live.gateway.set(source, gateway));
     }
 
     /// Sets the address that clients know us by.
@@ -157,23 +198,22 @@ impl Live {
         address: Option<Ipv4Addr>,
         changes: &mut ChangeQueue,
     ) {
-        self.change(changes, |live| live.client_gateway.set(source, address));
+        self.change(AddressRole::ClientGateway, changes, |live| live.client_gateway.set(source, address));
     }
 
     /// Sets the name servers. Rules that refer to them are compiled anew.
     pub fn set_resolvers(&mut self, source: Source, resolvers: Option<Resolvers>, changes: &mut ChangeQueue) {
         let unusable = |&address: &Ipv4Addr| Some((address, check_host(address).err()?));
         if let Some((address, why)) = resolvers.iter().flatten().find_map(unusable) {
-            return changes.push(Change::Refused(RefusedAddress {
-                role: AddressRole::Resolver,
-                address,
-                why,
-            }));
+            let role = AddressRole::Resolver;
+            return self.refuse(role, RefusedAddress { role, address, why }, changes);
         }
+        self.accept(AddressRole::Resolver);
         let before = self.resolvers.value().cloned().unwrap_or_default();
         self.resolvers.set(source, resolvers);
         if self.resolvers() != before.as_slice() {
             self.put_rules(changes);
+            self.put_rules_about_resolvers(changes);
         }
     }
 
@@ -188,7 +228,7 @@ impl Live {
 
     /// Sets what one client may take.
     pub fn set_limits(&mut self, source: Source, limits: Option<ClientLimits>, changes: &mut ChangeQueue) {
-        self.change(changes, |live| live.limits.set(source, limits));
+        self.put(changes, |live| live.limits.set(source, limits));
     }
 
     /// Sets whether our address on the uplink answers pings.
@@ -198,12 +238,12 @@ impl Live {
         pings: Option<UplinkPings>,
         changes: &mut ChangeQueue,
     ) {
-        self.change(changes, |live| live.uplink_pings.set(source, pings));
+        self.put(changes, |live| live.uplink_pings.set(source, pings));
     }
 
     /// Sets how much is said on the console.
     pub fn set_log_level(&mut self, source: Source, level: Option<LevelFilter>, changes: &mut ChangeQueue) {
-        self.change(changes, |live| live.log_level.set(source, level));
+        self.put(changes, |live| live.log_level.set(source, level));
     }
 
     fn put_rules(&self, changes: &mut ChangeQueue) {
@@ -228,16 +268,43 @@ impl Live {
         both.map_or(Ok(()), |(ours, gateway)| UplinkRoute::new(ours, gateway).map(drop))
     }
 
-    /// Runs `act`, and queues whatever is otherwise in effect after it. If a configured address then cannot be, all stay as
-    /// they were.
-    fn change(&mut self, changes: &mut ChangeQueue, act: impl FnOnce(&mut Self)) {
-        let (route, settings, level) = (self.route(), self.settings(), self.log_level());
-        let (before, device) = ((self.address, self.gateway, self.client_gateway), self.check_device());
-        act(self);
-        if let Err(refused) = self.check() {
-            (self.address, self.gateway, self.client_gateway) = before;
-            return changes.push(Change::Refused(refused));
+    /// Says that what was to be set as `role` cannot be, unless that was the last that was said of it.
+    fn refuse(&mut self, role: AddressRole, refused: RefusedAddress, changes: &mut ChangeQueue) {
+        let known = self.refused.get_mut(role as usize).and_then(|known| known.replace(refused));
+        if known != Some(refused) {
+            changes.push(Change::Refused(refused));
         }
+    }
+
+    /// What was set as `role` can be.
+    fn accept(&mut self, role: AddressRole) {
+        if let Some(known) = self.refused.get_mut(role as usize) {
+            *known = None;
+        }
+    }
+
+    /// Sets addresses by `act`, the first of them as `role`. If one of them then cannot be, all stay as they were.
+    fn change(&mut self, role: AddressRole, changes: &mut ChangeQueue, act: impl FnOnce(&mut Self)) {
+        let before = (self.address, self.gateway, self.client_gateway);
+        let mut refused = None;
+        self.put(changes, |live| {
+            act(live);
+            refused = live.check().err();
+            if refused.is_some() {
+                (live.address, live.gateway, live.client_gateway) = before;
+            }
+        });
+        match refused {
+            Some(refused) => self.refuse(role, refused, changes),
+            None => self.accept(role),
+        }
+    }
+
+    /// Runs `act`, and queues whatever is otherwise in effect after it.
+    fn put(&mut self, changes: &mut ChangeQueue, act: impl FnOnce(&mut Self)) {
+        let (route, settings, level) = (self.route(), self.settings(), self.log_level());
+        let device = self.check_device();
+        act(self);
         if let Some(Err(refused)) = self.check_device().filter(|now| device.as_ref() != Some(now)) {
             changes.push(Change::Refused(refused));
         }

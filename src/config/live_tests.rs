@@ -37,8 +37,13 @@ fn in_short(change: &Change) -> String {
         Change::ClientGateway(address) => format!("clients' gateway {address}"),
         Change::Rules(_, report) => match &**report {
             RulesReport::NoFile => "no rules".into(),
-            RulesReport::Read { bytes, problems } => {
-                format!("rules of {bytes} bytes, {} wrong", problems.list.len())
+            RulesReport::NoFileInQube => "no rules in a qube".into(),
+            RulesReport::Read { bytes, passed_over, problems } => {
+                let wrong = problems.list.len();
+                match passed_over {
+                    0 => format!("rules of {bytes} bytes, {wrong} wrong"),
+                    _ => format!("rules of {bytes} bytes, {wrong} wrong, {passed_over} sections passed over"),
+                }
             }
         },
         Change::LogLevel(level) => level.to_string(),
@@ -328,8 +333,8 @@ fn limits_are_set_at_run_time() {
     let mut changes = ChangeQueue::default();
     live.set_limits(Source::Toolstack, Some(limits), &mut changes);
     let Some(Change::Quotas(quotas)) = changes.pop() else { panic!("the limits are not told") };
-    let defaults = Settings::for_memory(MEMORY, Ipv4Addr::UNSPECIFIED).quotas;
-    assert_eq!((quotas.flows_per_client, quotas.ports_per_client), (7, defaults.ports_per_client));
+    // What is not said is as it was.
+    assert_eq!((quotas.flows_per_client, quotas.ports_per_client), (7, 200));
     assert_eq!(quotas.new_flows, Rate { per_second: 30, burst: 120 });
     assert_eq!(quotas, live.settings().quotas);
     live.set_limits(Source::Toolstack, None, &mut changes);

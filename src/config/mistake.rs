@@ -106,10 +106,25 @@ pub enum OptionMistake {
 
 impl core::error::Error for CommandLineError {}
 
+impl OptionMistake {
+    /// Which option it is about, if it is one of ours.
+    pub const fn option(&self) -> Option<OptionName> {
+        match self {
+            Self::UnknownOption(_) => None,
+            Self::Repeated(name) | Self::Malformed(name, _) | Self::Unusable(name, ..) => Some(*name),
+        }
+    }
+}
+
 impl fmt::Display for CommandLineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "command line, column {}: ", self.column)?;
-        match &self.mistake {
+        write!(f, "command line, column {}: {}", self.column, self.mistake)
+    }
+}
+
+impl fmt::Display for OptionMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             OptionMistake::UnknownOption(found) => {
                 write!(f, "unknown option {found}; expected one of")?;
                 OptionName::ALL.iter().try_for_each(|name| write!(f, " {}=", name.key()))

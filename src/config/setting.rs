@@ -7,11 +7,13 @@ pub enum Source {
     Boot,
     /// The toolstack, while the domain runs.
     Toolstack,
+    /// QubesDB, in a qube.
+    QubesDb,
 }
 
 impl Source {
     /// Every source, the one that goes before all others last.
-    const ALL: [Self; 2] = [Self::Boot, Self::Toolstack];
+    const ALL: [Self; 3] = [Self::Boot, Self::Toolstack, Self::QubesDb];
 }
 
 /// What each source has set.
@@ -23,14 +25,14 @@ pub struct Setting<T> {
 impl<T> Default for Setting<T> {
     /// Nobody has set it.
     fn default() -> Self {
-        Self { values: [None, None] }
+        Self { values: [None, None, None] }
     }
 }
 
 impl<T> Setting<T> {
     /// What the domain was created with, if that says anything.
     pub fn of_boot(value: Option<T>) -> Self {
-        Self { values: [value, None] }
+        Self { values: [value, None, None] }
     }
 
     /// Sets it for `source`; with `None` that source says nothing any more.
@@ -39,6 +41,16 @@ impl<T> Setting<T> {
         if let Some(place) = self.values.get_mut(source as usize) {
             *place = value;
         }
+    }
+
+    /// What `source` has set.
+    pub fn of(&self, source: Source) -> Option<&T> {
+        self.values.get(source as usize).and_then(Option::as_ref)
+    }
+
+    /// What is set, the word that goes before all others last.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        self.values.iter().flatten()
     }
 
     /// What is in effect, and who set it.
@@ -69,5 +81,14 @@ mod tests {
         assert_eq!(setting.get(), Some((&3, Source::Boot)));
         setting.set(Source::Boot, None);
         assert_eq!(setting.get(), None);
+    }
+
+    #[test]
+    fn qubesdb_s_word_goes_before_all_others() {
+        let mut setting = Setting::of_boot(Some(1));
+        setting.set(Source::QubesDb, Some(3));
+        setting.set(Source::Toolstack, Some(2));
+        assert_eq!(setting.get(), Some((&3, Source::QubesDb)));
+        assert_eq!(setting.of(Source::Toolstack), Some(&2));
     }
 }

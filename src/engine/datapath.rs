@@ -24,6 +24,7 @@ use crate::flow::freshness::Freshness;
 use crate::flow::record::{Flow, Generation};
 use crate::flow::table::FlowTable;
 use crate::guard::RuleTable;
+use crate::guard::rule_update::RuleUpdate;
 use crate::nat::ident::Idents;
 use crate::nat::mapping::MappingLimits;
 use crate::nat::mapping_table::Mappings;
@@ -296,11 +297,34 @@ impl Datapath {
             Entropy::Available => rules,
             Entropy::Missing => RuleTable::block_all(),
         };
-        rules.replace(&self.rules);
+        rules.replace(&mut self.rules);
         self.rules = rules;
         self.reserve_forwards();
         self.judge_all_again();
         self.plan_revalidation(now);
+    }
+
+    /// Takes up live rules: flows they forbid end, others go on. Where they are those of some clients, only flows of these
+    /// are judged again.
+    pub fn update_rules(&mut self, update: RuleUpdate, now: Moment) {
+        match &update {
+            RuleUpdate::Clients(clients) => {
+                self.begin_generation();
+                for client in clients {
+                    if let Some(number) = self.clients.slot_of(client.client()) {
+                        self.freshness.demand(number, self.generation);
+                    }
+                }
+                self.rules.update(update);
+                self.ask_for_walk(now);
+            }
+            RuleUpdate::Lines(..) => {
+                self.rules.update(update);
+                self.reserve_forwards();
+                self.judge_all_again();
+                self.plan_revalidation(now);
+            }
+        }
     }
 
     /// Keeps forwarded ports out of the pools, and a part of the flow table for what comes in by them.

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::datapath::Datapath;
+use super::seed::Seed;
 use super::settings::{Quotas, UplinkPings};
 use super::spared::Excess;
 use crate::wire::packet::Packet;
@@ -30,6 +31,11 @@ impl<D: Packet> Engine<D> {
     /// oldest, until it has what it may. The second of these is spared for a while if it is in use.
     pub fn set_quotas(&mut self, quotas: Quotas) {
         self.datapath.set_quotas(quotas);
+    }
+
+    /// Makes the choice of ports depend on random bytes, too. Mappings stay.
+    pub fn mix_seed(&mut self, seed: Seed) {
+        self.datapath.mappings.mix_seed(seed.0);
     }
 
     /// Says whether our address on the uplink answers pings.

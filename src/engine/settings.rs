@@ -116,6 +116,11 @@ impl Settings {
         }
     }
 
+    /// Bytes that are left to QubesDB, of `memory_bytes` of a domain that has one.
+    pub const fn qubesdb_bytes(memory_bytes: u64) -> u64 {
+        memory_bytes / 4
+    }
+
     /// The uplink's network.
     pub const fn network(&self) -> Network {
         Network { address: self.uplink, prefix_bits: self.uplink_prefix_bits }

@@ -2,6 +2,7 @@
 
 use super::port_range::PortRange;
 use super::rule_id::RuleId;
+use crate::base::bug::bug;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -87,6 +88,45 @@ impl PortForwards {
         self.sorted.insert(after, forward);
         self.add_endpoints(&forward);
         Ok(())
+    }
+
+    /// Adds those of its ports that do not lead anywhere yet.
+    pub(super) fn add_rest(&mut self, forward: PortForward) {
+        let mut first = forward.ports.first();
+        loop {
+            let taken = |port| self.next_taken(forward.protocol, port);
+            // Up to where `first` is free, and behind what.
+            let (last, behind) = match taken(first) {
+                Some(ports) if ports.first() <= first => (None, ports.last()),
+                Some(ports) => (Some(ports.first() - 1), ports.last()),
+                None => (Some(u16::MAX), u16::MAX),
+            };
+            if let Some(last) = last {
+                let part = PortRange::new(first, last.min(forward.ports.last()));
+                let to = forward.lead(first).map(|target| target.to);
+                let part = part.zip(to);
+                let part =
+                    part.and_then(|(part, to)| PortForward::new(forward.id, forward.protocol, part, to));
+                if part.is_none_or(|part| self.add(part).is_err()) {
+                    bug("ports that were free lead somewhere");
+                }
+            }
+            match behind.checked_add(1) {
+                Some(next) if next <= forward.ports.last() => first = next,
+                _ => return,
+            }
+        }
+    }
+
+    /// The ports of the first forward that ends at `port` or behind it.
+    fn next_taken(&self, protocol: u8, port: u16) -> Option<PortRange> {
+        let at = self.sorted.partition_point(|it| (it.protocol, it.ports.last()) < (protocol, port));
+        self.sorted.get(at).filter(|it| it.protocol == protocol).map(|it| it.ports)
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = PortForward> + '_ {
+        self.sorted.iter().copied()
     }
 
     /// Notes the client's ports that `forward` leads to and no other did.
@@ -189,6 +229,28 @@ mod tests {
         assert_eq!(forwards.add(forward(UDP, 100, 200, "10.0.0.7:1").unwrap()), Ok(()));
         assert_eq!(forwards.add(forward(TCP, 201, 300, "10.0.0.7:1").unwrap()), Ok(()));
         assert_eq!(forwards.add(forward(TCP, 1, 99, "10.0.0.7:1").unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn of_a_forward_the_ports_are_added_that_lead_nowhere_yet() {
+        let mut forwards = PortForwards::default();
+        for (first, last) in [(100, 110), (120, 120), (130, 65_535)] {
+            forwards.add(forward(TCP, first, last, "10.0.0.6:1").unwrap()).unwrap();
+        }
+        let before = forwards.clone();
+        forwards.add_rest(forward(TCP, 105, 65_535, "10.0.0.7:5").unwrap());
+        forwards.add_rest(forward(TCP, 90, 140, "10.0.0.8:90").unwrap());
+        for port in 1..=u16::MAX {
+            let expected = before.lead(TCP, port).map(|target| target.to).or(match port {
+                90..=99 => Some(SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 8), port)),
+                105..=140 => Some(SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 7), port - 100)),
+                _ => None,
+            });
+            assert_eq!(forwards.lead(TCP, port).map(|target| target.to), expected, "{port}");
+        }
+        let alone = forward(UDP, 1, u16::MAX, "10.0.0.7:1").unwrap();
+        forwards.add_rest(alone);
+        assert_eq!(forwards.ports().filter(|(protocol, _)| *protocol == UDP).count(), 65_535);
     }
 
     #[test]

@@ -20,8 +20,8 @@ const MAX_TOLD: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RuleHit {
     id: RuleId,
-    /// What the rule says, if it was read from a text.
-    text: Option<TextDigest>,
+    /// What the rule says; that of no text, if it was not read from one.
+    text: TextDigest,
     count: u64,
 }
 
@@ -39,7 +39,7 @@ pub struct RuleHits {
 impl RuleHits {
     /// The counts of these rules: as they are, of rules that were there before.
     pub(super) fn for_rules(&self, ids: impl Iterator<Item = RuleId>) -> Self {
-        let new = |id| RuleHit { id, text: None, count: 0 };
+        let new = |id| RuleHit { id, text: TextDigest::default(), count: 0 };
         let mut rules: Vec<RuleHit> =
             ids.map(|id| self.find(id).copied().unwrap_or_else(|| new(id))).collect();
         sort_by_key(&mut rules, |rule| rule.id.order());
@@ -51,7 +51,7 @@ impl RuleHits {
     pub(super) fn note_texts(&mut self, texts: &RuleTexts) {
         self.whole = Some(texts.whole());
         for rule in &mut self.rules {
-            rule.text = texts.of(rule.id);
+            rule.text = texts.of(rule.id).unwrap_or_default();
         }
     }
 
@@ -103,10 +103,13 @@ impl RuleHits {
         }
     }
 
-    /// What was counted, for the console: by rule, in the order of the ids, of the rules that decided most often. None
-    /// when nothing was; at most [`MAX_TOLD`] rules and their lines, whatever the number of rules.
-    pub fn lines(&self) -> Vec<String> {
-        let mut told: Vec<RuleHit> = self.rules.iter().copied().filter(|rule| rule.count > 0).collect();
+    /// What was counted here and in `others`, for the console: by rule, in the order of the ids, of the rules that decided
+    /// most often. None when nothing was; at most [`MAX_TOLD`] rules and their lines, whatever the number of rules.
+    pub(super) fn lines<'h>(&'h self, others: impl Iterator<Item = &'h Self>) -> Vec<String> {
+        let mut told: Vec<RuleHit> = Vec::new();
+        for hits in core::iter::once(self).chain(others) {
+            told.extend(hits.rules.iter().filter(|rule| rule.count > 0));
+        }
         sort_by_key(&mut told, |rule| u64::MAX - rule.count);
         let others = told.split_off(told.len().min(MAX_TOLD));
         sort_by_key(&mut told, |rule| rule.id.order());
@@ -123,8 +126,8 @@ impl RuleHits {
 
 /// What rules that were read from a text say, with their places: those that say the same together, in their order.
 fn by_text(rules: &[RuleHit]) -> Vec<(TextDigest, usize)> {
-    let places = rules.iter().enumerate();
-    let mut texts: Vec<_> = places.filter_map(|(place, rule)| Some((rule.text?, place))).collect();
+    let places = rules.iter().enumerate().filter(|(_, rule)| rule.text != TextDigest::default());
+    let mut texts: Vec<_> = places.map(|(place, rule)| (rule.text, place)).collect();
     sort_by_key(&mut texts, |(text, _)| text.order());
     texts
 }
@@ -150,14 +153,14 @@ mod tests {
         let counted = [rule(2), rule(3), rule(4), rule(5), RuledBy::NoRule, RuledBy::BlockedSection];
         assert_eq!(counted.map(|by| hits.of(by)), [0, 2, 1, 0, 2, 1]);
         assert_eq!(
-            hits.lines(),
+            hits.lines([].iter()),
             ["judged: 2 by no rule, 1 for a blocked section, 2 by rules:3, 1 by rules:4"]
         );
     }
 
     #[test]
     fn what_was_not_counted_is_not_told() {
-        assert_eq!(hits(1..9).lines(), [""; 0]);
+        assert_eq!(hits(1..9).lines([].iter()), [""; 0]);
     }
 
     #[test]
@@ -167,7 +170,7 @@ mod tests {
             rule.count = if rule.id.line > 32_700 { u64::MAX / 100 } else { 1 };
         }
         (hits.no_rule, hits.blocked) = (u64::MAX, u64::MAX);
-        let lines = hits.lines();
+        let lines = hits.lines([].iter());
         assert!(lines.len() <= 5 && lines.iter().all(|line| line.len() < 450), "{lines:?}");
         let text = lines.join("\n");
         assert_eq!(text.matches("by rules:327").count(), MAX_TOLD);

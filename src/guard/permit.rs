@@ -59,13 +59,14 @@ impl Permits {
         self.decisions.ids()
     }
 
-    pub(super) fn judge(&self, request: &FlowRequest) -> Ruling {
-        let Some(service) = ServiceNumber::of(request) else { return Ruling::REJECTED_BY_NO_RULE };
+    /// What the first that matches decides.
+    pub(super) fn decide(&self, request: &FlowRequest) -> Option<Ruling> {
+        let service = ServiceNumber::of(request)?;
         let indexes = self.sources.containing(request.source).filter_map(|place| self.indexes.get(place));
         let lifetimes = self.decisions.lifetimes();
         let first = indexes
             .filter_map(|index| index.first(request.destination, service, lifetimes, request.now))
             .min();
-        first.and_then(|rank| self.decisions.ruling(rank)).unwrap_or(Ruling::REJECTED_BY_NO_RULE)
+        first.and_then(|rank| self.decisions.ruling(rank))
     }
 }

@@ -22,7 +22,7 @@ pub enum RuleMistake {
     UnknownKey(Excerpt),
     /// The first key is another than `action`.
     ActionFirst,
-    /// There is nothing.
+    /// There is no `action`.
     NoAction,
     /// A key for the second time.
     Repeated(RuleKey),
@@ -48,7 +48,7 @@ impl fmt::Display for RuleMistake {
                  icmptype, expire or comment"
             ),
             Self::ActionFirst => f.write_str("the rule begins with another key; expected action= first"),
-            Self::NoAction => f.write_str("the rule is empty; expected action="),
+            Self::NoAction => f.write_str("the rule has no action; expected action="),
             Self::Repeated(key) => write!(f, "{}= for the second time; expected once", key.text()),
             Self::SecondDestination(key) => write!(
                 f,

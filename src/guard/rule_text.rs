@@ -1,13 +1,14 @@
 //! Reading a Qubes firewall rule: `action=accept proto=tcp dstports=443-443 dst4=10.0.0.0/8`.
 //!
-//! The same parser reads the static rule file and, later, QubesDB. Grammar and meaning are those of Qubes'
+//! The same parser reads the static rule file and QubesDB. Grammar and meaning are those of Qubes'
 //! API documentation ("vm-interface", firewall rules in 4.x) and of its Linux agent (qubesagent/firewall.py):
-//! `key=value` pairs between blanks, `action` first, every key at most once, one destination at most.
+//! `key=value` pairs between blanks, `action` first where a person writes them, every key at most once, one destination
+//! at most.
 
 use super::port_range::PortRange;
 use super::rule::{Destination, Protocol, Rule, RuleAction, SpecialTarget};
 use super::rule_error::{RuleError, RuleMistake};
-use super::rule_id::{RuleId, RuleSource};
+use super::rule_id::RuleId;
 use super::rule_key::RuleKey;
 use crate::base::bug::bug;
 use crate::base::text::{Column, Excerpt, Word, Words, decimal, words};
@@ -48,12 +49,12 @@ impl Rule {
             return Err(RuleError { column: rest.end(), mistake: RuleMistake::NoAction });
         }
         let mut draft = RuleDraft::new(id);
-        for word in rest {
+        for word in rest.by_ref() {
             if draft.pair(word)? == RuleKey::Comment {
                 break;
             }
         }
-        draft.finish()
+        draft.finish(rest.end())
     }
 }
 
@@ -78,8 +79,8 @@ impl RuleDraft {
         Self { rule, columns: KeyColumns::default() }
     }
 
-    fn is_from_qubesdb(&self) -> bool {
-        self.rule.id.source == RuleSource::QubesDb
+    const fn is_from_qubesdb(&self) -> bool {
+        self.rule.id.source.is_written_by_qubesd()
     }
 
     fn pair(&mut self, word: Word<'_>) -> Result<RuleKey, RuleError> {
@@ -91,7 +92,7 @@ impl RuleDraft {
         if self.is_from_qubesdb() && matches!(key, RuleKey::Expire | RuleKey::Comment) {
             return Err(at(RuleMistake::FileOnly(key)));
         }
-        if self.columns.0.is_empty() && key != RuleKey::Action {
+        if !self.is_from_qubesdb() && self.columns.0.is_empty() && key != RuleKey::Action {
             return Err(at(RuleMistake::ActionFirst));
         }
         if self.columns.of(key).is_some() {
@@ -130,7 +131,11 @@ impl RuleDraft {
         Some(())
     }
 
-    fn finish(self) -> Result<(Rule, KeyColumns), RuleError> {
+    /// The rule; `end` is where the line ends.
+    fn finish(self, end: Column) -> Result<(Rule, KeyColumns), RuleError> {
+        if self.columns.of(RuleKey::Action).is_none() {
+            return Err(RuleError { column: end, mistake: RuleMistake::NoAction });
+        }
         let unsaid = self.is_from_qubesdb() || self.rule.special_target.is_some();
         let ports_fine = match self.rule.protocol {
             Some(Protocol::Tcp | Protocol::Udp) => true,

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::base::prefix::Ipv4Prefix;
+use crate::guard::rule_id::RuleSource;
 use alloc::format;
 use alloc::string::String;
 use alloc::string::ToString;
 use core::net::Ipv4Addr;
 
-const IN_QUBESDB: RuleId = RuleId { source: RuleSource::QubesDb, line: 3 };
+const IN_QUBESDB: RuleId = RuleId { source: RuleSource::Client(Ipv4Addr::new(10, 137, 0, 5)), line: 3 };
 
 fn read(line: &str) -> Rule {
     Rule::parse(line, RuleId::in_file(1)).unwrap()
@@ -88,9 +89,9 @@ fn expire_and_comment_belong_to_the_file() {
 
 #[test]
 fn a_rule_says_where_it_and_its_keys_are() {
-    let id = RuleId { source: RuleSource::QubesDb, line: 7 };
+    let id = RuleId { line: 7, ..IN_QUBESDB };
     let (rule, columns) = Rule::from_words(words(" action=drop  dsthost=a proto=tcp"), id).unwrap();
-    assert_eq!((rule.id, rule.id.to_string().as_str()), (id, "qubesdb:7"));
+    assert_eq!((rule.id, rule.id.to_string().as_str()), (id, "/qubes-firewall/10.137.0.5/0007"));
     let keys = [RuleKey::Action, RuleKey::DstHost, RuleKey::Proto, RuleKey::Dst4];
     let columns = keys.map(|key| columns.of(key).map(|column| column.0));
     assert_eq!(columns, [Some(2), Some(15), Some(25), None]);
@@ -103,7 +104,7 @@ fn a_comment_takes_the_rest_of_the_line() {
 
 #[test]
 fn the_action_is_mandatory_and_first() {
-    assert_eq!(mistake("  "), "column 1: the rule is empty; expected action=");
+    assert_eq!(mistake("  "), "column 1: the rule has no action; expected action=");
     assert_eq!(
         mistake("proto=tcp action=accept"),
         "column 1: the rule begins with another key; expected action= first"

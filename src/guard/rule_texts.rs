@@ -4,7 +4,8 @@ use super::rule_id::RuleId;
 use alloc::vec::Vec;
 use siphasher::sip::SipHasher13;
 
-/// A digest of a text in its section. No more than a count depends on it: it need not withstand whoever writes rules.
+/// A digest of a text in its section; by default of none. No more than a count depends on it: it need not withstand
+/// whoever writes rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TextDigest(u64);
 

@@ -75,10 +75,11 @@ impl Section {
         rules.into_iter().flat_map(|(list, policy)| list.ids().chain(policy))
     }
 
-    /// What becomes of a packet to the outside.
-    pub(super) fn judge(&self, request: &FlowRequest) -> Ruling {
+    /// What becomes of a packet to the outside: the rules of `base` are asked first.
+    pub(super) fn judge(&self, base: &RuleList, request: &FlowRequest) -> Ruling {
         let SectionRules::Rules { list, policy } = &self.0 else { return Ruling::BLOCKED };
         let Some(service) = ServiceNumber::of(request) else { return Ruling::REJECTED_BY_NO_RULE };
-        list.decide(request.destination, service, request.now).unwrap_or_else(|| policy.ruling())
+        let decide = |rules: &RuleList| rules.decide(request.destination, service, request.now);
+        decide(base).or_else(|| decide(list)).unwrap_or_else(|| policy.ruling())
     }
 }

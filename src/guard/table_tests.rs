@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::base::time::UnixSeconds;
+use crate::guard::client_section::ClientSection;
 use crate::guard::compiled::{Compiled, CompiledRule, Destinations};
 use crate::guard::rule::{Destination, Protocol, Rule, SpecialTarget};
 use crate::guard::rule_id::RuleId;
+use crate::guard::rule_update::ClientUpdate;
 use crate::guard::ruling::Answer;
 use crate::guard::service::{ICMP, TCP, UDP};
 use alloc::format;
@@ -215,15 +217,24 @@ fn a_source_without_a_section_is_unknown() {
 
 #[test]
 fn sections_can_be_replaced_and_taken_away() {
-    let mut table = RuleTable::block_all();
-    let client = Ipv4Prefix::host(CLIENT);
-    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Reject);
-    table.set_section(client, Some(Section::new(&[], RuleAction::Accept)));
+    let mut table = RuleTable::allow_all().for_qube();
+    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Unknown);
+    let set = |section| {
+        let section = ClientSection::new(CLIENT, section, &RuleTexts::EMPTY);
+        RuleUpdate::Clients([ClientUpdate::Set(section)].into())
+    };
+    table.update(set(Section::new(&[], RuleAction::Accept)));
     assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Accept);
-    table.set_section(client, Some(Section::new(&compile(&["action=drop proto=tcp"]), RuleAction::Accept)));
+    table.update(set(Section::new(&compile(&["action=drop proto=tcp"]), RuleAction::Accept)));
     assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Reject);
     assert_eq!(table.outward(&to("1.1.1.1", UDP, 80)).answer, Answer::Accept);
-    table.set_section(client, None);
+    let of_another = FlowRequest { source: OTHER, ..to("1.1.1.1", UDP, 80) };
+    assert_eq!(table.outward(&of_another).answer, Answer::Unknown);
+    table.update(RuleUpdate::Clients([ClientUpdate::Gone(CLIENT)].into()));
+    assert_eq!(table.outward(&to("1.1.1.1", UDP, 80)).answer, Answer::Unknown);
+    // What cannot be read blocks everybody, whatever QubesDB says.
+    let mut table = RuleTable::block_all().for_qube();
+    table.update(set(Section::new(&[], RuleAction::Accept)));
     assert_eq!(table.outward(&to("1.1.1.1", UDP, 80)).answer, Answer::Reject);
 }
 
@@ -268,17 +279,21 @@ fn a_blocked_client_neither_reaches_nor_is_reached() {
         crate::guard::forward::PortForward::new(RuleId::in_file(9), TCP, ports, SocketAddrV4::new(OTHER, 80))
             .unwrap();
     forwards.add(lead).unwrap();
-    let mut table = RuleTable::new(RuleTableParts {
-        default: Some(Section::new(&[], RuleAction::Accept)),
-        permits: [permit("0.0.0.0/0", "0.0.0.0/0", "action=accept")].into(),
-        forwards,
-        ..RuleTableParts::default()
-    });
+    let table = |clients| {
+        RuleTable::new(RuleTableParts {
+            default: Some(Section::new(&[], RuleAction::Accept)),
+            clients,
+            permits: [permit("0.0.0.0/0", "0.0.0.0/0", "action=accept")].into(),
+            forwards: forwards.clone(),
+            ..RuleTableParts::default()
+        })
+    };
     let there = to("10.137.0.6", TCP, 22);
     let back = FlowRequest { source: OTHER, ..to("10.137.0.5", TCP, 22) };
-    assert_eq!([table.between(&there).answer, table.between(&back).answer], [Answer::Accept; 2]);
-    assert!(table.port_forward(TCP, 80).is_some());
-    table.set_section(Ipv4Prefix::host(OTHER), Some(Section::BLOCKED));
+    let open = table(Vec::new());
+    assert_eq!([open.between(&there).answer, open.between(&back).answer], [Answer::Accept; 2]);
+    assert!(open.port_forward(TCP, 80).is_some());
+    let table = table([(Ipv4Prefix::host(OTHER), Section::BLOCKED)].into());
     assert_eq!([table.between(&there).answer, table.between(&back).answer], [Answer::Reject; 2]);
     assert_eq!(table.port_forward(TCP, 80), None);
     assert_eq!(table.forwarded_ports().collect::<Vec<_>>(), [(TCP, 80)]);

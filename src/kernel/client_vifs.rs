@@ -29,8 +29,8 @@ use core::task::Poll;
 /// Clients that are offered an event channel per ring: Xen polls 128 ports at most, so the others share one.
 const SPLIT_CLIENTS: usize = 32;
 
-/// Ports of ours: XenStore's and two of the uplink.
-const OWN_PORTS: usize = 3;
+/// Ports of ours: XenStore's, two of the uplink, and QubesDB's.
+const OWN_PORTS: usize = 4;
 
 const _: () = assert!(MAX_CLIENTS + SPLIT_CLIENTS + OWN_PORTS <= 128);
 

@@ -7,6 +7,9 @@ use super::backend_devices::BACKENDS;
 use super::client_vifs::{ClientVifs, News};
 use super::event::{Event, StoreEvent};
 use super::event_log::EventLog;
+use super::qubes_announcement::QUBESDB;
+use super::qubes_config::Configured;
+use super::qubesdb::{Progress, QubesConnection};
 use super::requests::{self, Request, Requests, TakenRequest};
 use super::store_silence::StoreSilence;
 use super::uplink_search::{UPLINK, UplinkSearch};
@@ -38,6 +41,7 @@ pub struct ControlPlane<R: StoreRing> {
     pub(super) live: Live,
     /// What the data plane is to be told.
     pub(super) changes: ChangeQueue,
+    pub(super) qubes: QubesConnection,
     requests: Requests,
     pub(super) search: UplinkSearch,
     /// Pages that backends of the uplink have not let go yet.
@@ -75,7 +79,12 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     ///
     /// # Errors
     /// Those of XenStore.
-    pub fn new(store: Store<R>, store_port: Port, live: Live) -> Result<Self, StoreError> {
+    pub fn new(
+        store: Store<R>,
+        store_port: Port,
+        live: Live,
+        qubes: QubesConnection,
+    ) -> Result<Self, StoreError> {
         // There are no packets yet: the only time that XenStore is waited for.
         let refused = store.wait_for(async {
             let refused = requests::announce(&store).await?;
@@ -91,6 +100,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             store_port,
             live,
             changes: ChangeQueue::default(),
+            qubes,
             requests: Requests::default(),
             search: UplinkSearch::default(),
             held: DeferredPages::default(),
@@ -116,11 +126,16 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         while let Some(event) = self.store.next_event() {
             self.take_event(event, xen, vifs, now);
         }
+        let work = match self.look_at_qubesdb(xen, now) {
+            Progress::More => StoreWork::Done,
+            Progress::None => work,
+        };
         let mut news = if self.store.take_news() { News::Some } else { News::None };
         // Nodes that changed, but whose domain has used up its looks (`LookLimit`), are not due yet.
         let due = self.deadline(vifs).is_some_and(|due| due <= now)
             || self.requests.is_due(now)
             || self.search.is_due(now)
+            || self.qubes.is_due(now)
             || vifs.clients.wants_scan(now);
         if news == News::None && !due {
             // An event may have made us send a request: from now on its reply may be overdue.
@@ -131,6 +146,8 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         loop {
             self.advance_clients(news, xen, vifs, now);
             self.advance_uplink(news, xen, vifs, now);
+            let failed = self.qubes.search(&self.store, now).err();
+            self.note(failed);
             match self.requests.next(&self.store, now) {
                 Ok(Some(TakenRequest { request, unacknowledged })) => {
                     self.note(unacknowledged);
@@ -148,6 +165,12 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         self.events.advance(now);
         // There may be a new port to sleep on, which the next pass lists.
         StoreWork::Done
+    }
+
+    /// Takes what QubesDB says.
+    fn look_at_qubesdb<X: Xen>(&mut self, xen: &mut X, now: Moment) -> Progress {
+        let Self { qubes, live, changes, events, .. } = self;
+        qubes.look(xen, &mut Configured { live, changes, events }, now)
     }
 
     fn look_for_silence(&mut self, now: Moment) {
@@ -169,6 +192,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
                 look_at_uplink(vifs);
             }
             UPLINK => look_at_uplink(vifs),
+            QUBESDB => self.qubes.look_again(),
             token => vifs.clients.frontend_changed(token),
         }
     }
@@ -232,7 +256,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     pub fn deadline(&self, vifs: &Vifs) -> Option<Moment> {
         let clients = vifs.clients.deadline(&self.looks);
         let uplink = vifs.uplink.as_ref().and_then(Uplink::deadline);
-        let asked_again = [self.requests.deadline(), self.search.deadline()];
+        let asked_again = [self.requests.deadline(), self.search.deadline(), self.qubes.deadline()];
         [clients, uplink, self.held.deadline(), self.silence.deadline(), self.events.deadline()]
             .into_iter()
             .chain(asked_again)

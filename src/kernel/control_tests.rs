@@ -111,7 +111,11 @@ impl Rig {
     fn new() -> Self {
         let daemon = FakeXenstored::default();
         let live = Live::boot(&CommandLine::default(), RuleConfig::None, 16 << 20);
-        let control = ControlPlane::new(Store::new(daemon.ring()), Port(1), live).unwrap();
+        let control = {
+            let store = Store::new(daemon.ring());
+            let qubes = QubesConnection::find(&store, 16 << 20).unwrap();
+            ControlPlane::new(store, Port(1), live, qubes).unwrap()
+        };
         let xen = NoXen { now: START, pages: PagePool::with_capacity(0) };
         let mut rig = Self { daemon, control, xen, vifs: Vifs::default(), requested: Vec::new() };
         rig.settle();

@@ -65,10 +65,12 @@ impl DataPlane {
                 }
                 Change::ClientGateway(address) => self.engine.set_client_gateway(address),
                 Change::Rules(table, _) => self.engine.set_rules(*table, now),
+                Change::LiveRules(update, _) => self.engine.update_rules(*update, now),
+                Change::RandomSeed(seed) => self.engine.mix_seed(seed),
                 Change::Quotas(quotas) => self.engine.set_quotas(quotas),
                 Change::UplinkPings(pings) => self.engine.set_uplink_pings(pings),
                 // Only the console is told of these.
-                Change::LogLevel(_) | Change::Refused(_) => {}
+                Change::LogLevel(_) | Change::Refused(_) | Change::OptionRefused(_) => {}
                 Change::Ownership(change) => self.change_owner(change, pages, now),
             }
         }

@@ -5,10 +5,16 @@ use crate::base::side::ClientSlot;
 use crate::config::Change;
 use crate::config::change::Ownership;
 use crate::config::host_address::RefusedAddress;
+use crate::config::mistake::OptionMistake;
+use crate::config::qube_rules::LiveRulesReport;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
 use crate::store::StoreError;
+use crate::base::text::Excerpt;
+use crate::qubes::ProtocolFault;
+use crate::qubes::settings::SettingMistake;
+use crate::vchan::ConnectError;
 use crate::vif::event::VifEvent;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -36,6 +42,8 @@ pub enum Event {
     ClientGatewayChanged(Ipv4Addr),
     /// The rules.
     RulesReplaced(Rc<RulesReport>),
+    /// Rules that came from QubesDB.
+    LiveRulesChanged(Rc<LiveRulesReport>),
     /// What clients may take.
     QuotasChanged(Quotas),
     /// Whether our address on the uplink answers pings.
@@ -45,10 +53,51 @@ pub enum Event {
     /// An address that was set cannot be used: the one that was configured before stays in effect, or, if it is the
     /// device's, the configured one.
     AddressRefused(RefusedAddress),
+    /// The value of an option cannot be read.
+    OptionRefused(OptionMistake),
     /// Our connection to XenStore.
     Store(StoreEvent),
     /// Something about requests of the toolstack that does not work.
     RequestRefused(UnknownRequest),
+    /// Our connection to QubesDB, and what it says.
+    Qubes(QubesEvent),
+}
+
+/// Something happened to our connection to QubesDB, or what it says is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QubesEvent {
+    /// There is one.
+    Connected,
+    /// The whole database has come, with the rules of so many clients.
+    Loaded(usize),
+    /// It has ended.
+    Gone(LinkEnd),
+    /// What is announced cannot be taken up.
+    CannotConnect(ConnectError),
+    /// Something that it says is not in effect.
+    Wrong(QubesMistake),
+}
+
+/// Why a connection to QubesDB ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// Its server went.
+    Closed,
+    /// Its server broke the vchan.
+    Broken,
+    /// Its server sent what no server sends.
+    Protocol(ProtocolFault),
+}
+
+/// Something that QubesDB says and that is not in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QubesMistake {
+    /// A setting.
+    Setting(SettingMistake),
+    /// A feature that is none of ours, or no text.
+    Feature(Excerpt),
+    /// Rules of more clients than there is room for.
+    TooManySources,
 }
 
 /// Something happened to our connection to XenStore.
@@ -68,19 +117,22 @@ pub enum StoreEvent {
 }
 
 impl Event {
-    /// The event that tells of a change. `None` for the uplink's connection, of which the vif's own event tells.
+    /// The event that tells of a change. `None` for the uplink's connection, of which the vif's own event tells,
+    /// and for what nobody need know.
     pub fn of(change: &Change) -> Option<Self> {
         Some(match change {
             Change::Route { from, to } => Self::RouteChanged { from: *from, to: *to },
             Change::ClientGateway(address) => Self::ClientGatewayChanged(*address),
             Change::Rules(_, report) => Self::RulesReplaced(report.clone()),
+            Change::LiveRules(_, report) => Self::LiveRulesChanged(report.clone()),
             Change::Quotas(quotas) => Self::QuotasChanged(*quotas),
             Change::UplinkPings(pings) => Self::UplinkPingsChanged(*pings),
             Change::LogLevel(level) => Self::LogLevelChanged(*level),
+            Change::OptionRefused(mistake) => Self::OptionRefused(mistake.clone()),
             Change::Refused(refused) => Self::AddressRefused(*refused),
             Change::Ownership(Ownership::Gained(slot, address)) => Self::AddressTaken(*slot, *address),
             Change::Ownership(Ownership::Lost(slot)) => Self::AddressLost(*slot),
-            Change::UplinkConnected { .. } => return None,
+            Change::UplinkConnected { .. } | Change::RandomSeed(_) => return None,
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Where events become lines on the console: the one place that words them, and how many lines a client may cause.
 
-use super::event::{Event, StoreEvent};
+use super::event::{Event, LinkEnd, QubesEvent, QubesMistake, StoreEvent};
 use crate::base::time::Moment;
 use crate::config::host_address::AddressRole;
-use crate::config::rule_config::RulesReport;
+use crate::config::qube_rules::{ChangedClients, LiveRulesReport, RulesSubject};
+use crate::config::rule_config::{Problems, RulesReport};
 use crate::vif::device_id::DeviceId;
 use crate::vif::event::{ClientEvent, EventSink, UplinkEvent, VifEvent};
 use crate::vif::per_domain::PerDomain;
@@ -15,6 +16,12 @@ use log::{Level, LevelFilter};
 
 /// Lines about one domain in one `WINDOW`.
 const LINES: u32 = 10;
+
+/// Whose lines those about QubesDB are: no client is the domain of this number, which Xen keeps for each domain itself.
+const QUBESDB: DomainId = DomainId(0x7ff0);
+
+/// Lines about QubesDB in one `WINDOW`, which tells of all clients.
+const QUBESDB_LINES: u32 = 40;
 
 /// How long lines are counted. Then as many are allowed again, and the number of those left out is said.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -63,13 +70,18 @@ impl EventLog {
     /// As [`Self::note`], with `say` in place of the console. Lines about a domain that are less urgent than `shown`
     /// are neither written nor counted.
     fn note_to(&mut self, event: Event, shown: LevelFilter, say: &mut Say<'_>) {
-        match &event {
-            Event::Vif(VifEvent::Client(id, _)) => tell(&event, &mut |level, line| {
-                if level <= shown && self.may_say(id.domain, level, say) {
+        let account = match &event {
+            Event::Vif(VifEvent::Client(id, _)) => Some(id.domain),
+            Event::Qubes(_) | Event::LiveRulesChanged(_) => Some(QUBESDB),
+            _ => None,
+        };
+        match (account, &event) {
+            (Some(account), event) => tell(event, &mut |level, line| {
+                if level <= shown && self.may_say(account, level, say) {
                     say(level, line);
                 }
             }),
-            Event::Vif(VifEvent::QuotaUsedUp) => {
+            (None, Event::Vif(VifEvent::QuotaUsedUp)) => {
                 let last = self.quota_used_up.replace(self.now);
                 if last.is_none_or(|last| self.now >= last + WINDOW) {
                     tell(&event, say);
@@ -106,7 +118,7 @@ impl EventLog {
         if now >= budget.window + WINDOW {
             budget.open_window(domain, now, say);
         }
-        if budget.said < LINES {
+        if budget.said < if domain == QUBESDB { QUBESDB_LINES } else { LINES } {
             budget.said += 1;
             return true;
         }
@@ -137,12 +149,19 @@ impl LineBudget {
         let (domain, left_out) = (domain.0, self.left_out);
         if left_out > 0 {
             let seconds = now.since(self.window).as_secs();
+            if domain == QUBESDB.0 {
+                say(
+                    self.most_urgent,
+                    format_args!("QubesDB: {left_out} more lines about it in {seconds} s were left out"),
+                );
+            } else {
             say(
                 self.most_urgent,
                 format_args!(
                     "domain {domain}: {left_out} more lines about its vifs in {seconds} s were left out"
                 ),
             );
+            }
         }
         *self = Self::since(now);
     }
@@ -197,7 +216,12 @@ fn tell(event: &Event, say: &mut Say<'_>) {
             say(Level::Warn, format_args!("{refused}; {instead}"));
         }
         Event::RulesReplaced(report) => tell_rules(report, say),
+        Event::LiveRulesChanged(report) => tell_live_rules(report, say),
+        Event::OptionRefused(mistake) => {
+            say(Level::Warn, format_args!("{mistake}; it is as if it were not set"));
+        }
         Event::Store(event) => tell_store(event, say),
+        Event::Qubes(event) => tell_qubes(event, say),
         Event::RequestRefused(request) => say(Level::Warn, format_args!("{request}")),
         Event::AddressTaken(..)
         | Event::AddressLost(_)
@@ -271,15 +295,48 @@ fn tell_rules(report: &RulesReport, say: &mut Say<'_>) {
                 "no rule file: clients may open connections to the uplink, nothing else is permitted"
             ),
         ),
-        RulesReport::Read { bytes, problems } => {
-            for problem in &problems.list {
-                say(Level::Error, format_args!("{problem}"));
-            }
-            if problems.omitted > 0 {
-                say(Level::Error, format_args!("rules: {} more problems", problems.omitted));
+        RulesReport::NoFileInQube => {}
+        RulesReport::Read { bytes, passed_over, problems } => {
+            tell_problems(problems, say);
+            if *passed_over > 0 {
+                say(
+                    Level::Warn,
+                    format_args!(
+                        "rules: {passed_over} sections [default] or [client] do not count: this is a qube, \
+                         whose clients have the rules that Qubes gives them"
+                    ),
+                );
             }
             say(Level::Info, format_args!("rules: {bytes} bytes read"));
         }
+    }
+}
+
+fn tell_live_rules(report: &LiveRulesReport, say: &mut Say<'_>) {
+    tell_problems(&report.problems, say);
+    match report.subject {
+        RulesSubject::Clients(clients) => {
+            let ChangedClients { changed, gone, left_out } = clients;
+            say(Level::Info, format_args!("rules: new ones of {changed} clients, {gone} have none any more"));
+            if left_out > 0 {
+                say(
+                    Level::Error,
+                    format_args!("rules: {left_out} clients are too many: they are refused everything"),
+                );
+            }
+        }
+        RulesSubject::Lines(kind, count) => {
+            say(Level::Info, format_args!("rules: {count} lines of {}", kind.feature()));
+        }
+    }
+}
+
+fn tell_problems(problems: &Problems, say: &mut Say<'_>) {
+    for problem in &problems.list {
+        say(Level::Error, format_args!("{problem}"));
+    }
+    if problems.omitted > 0 {
+        say(Level::Error, format_args!("rules: {} more problems", problems.omitted));
     }
 }
 
@@ -294,6 +351,33 @@ fn tell_store(event: &StoreEvent, say: &mut Say<'_>) {
         }
         StoreEvent::Prompt => say(Level::Info, format_args!("xenstored answers promptly again")),
         StoreEvent::Failed(error) => say(Level::Error, format_args!("{error}")),
+    }
+}
+
+fn tell_qubes(event: &QubesEvent, say: &mut Say<'_>) {
+    match event {
+        QubesEvent::Connected => say(Level::Info, format_args!("QubesDB: connected")),
+        QubesEvent::Loaded(sources) => {
+            say(Level::Info, format_args!("QubesDB: read, with rules of {sources} clients"));
+        }
+        QubesEvent::Gone(end) => {
+            let what: &dyn fmt::Display = match end {
+                LinkEnd::Closed => &"its server is gone",
+                LinkEnd::Broken => &"its server broke the connection",
+                LinkEnd::Protocol(fault) => fault,
+            };
+            say(Level::Warn, format_args!("QubesDB: {what}: what it said last stays in effect"));
+        }
+        QubesEvent::CannotConnect(error) => say(Level::Warn, format_args!("QubesDB: cannot connect: {error}")),
+        QubesEvent::Wrong(QubesMistake::Setting(mistake)) => {
+            say(Level::Error, format_args!("QubesDB: {mistake}; it is not in effect"));
+        }
+        QubesEvent::Wrong(QubesMistake::Feature(name)) => {
+            say(Level::Error, format_args!("QubesDB: feature {name} is not in effect: no such name, or no text"));
+        }
+        QubesEvent::Wrong(QubesMistake::TooManySources) => {
+            say(Level::Error, format_args!("QubesDB: no room for the rules of so many clients: the others are refused everything"));
+        }
     }
 }
 

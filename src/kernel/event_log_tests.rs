@@ -147,7 +147,7 @@ fn rules_are_told_with_what_is_wrong_with_them() {
     );
     let (_, problems) = ruleset::read(b"[default]\nnonsense\n", &[]);
     let problem = format!("ERROR {}", problems.list[0]);
-    let report = Rc::new(RulesReport::Read { bytes: 19, problems });
+    let report = Rc::new(RulesReport::Read { bytes: 19, passed_over: 0, problems });
     assert_eq!(lines(Event::RulesReplaced(report)), [problem.as_str(), "INFO rules: 19 bytes read"]);
 }
 

@@ -94,7 +94,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
         for line in self.data.engine.counters().lines() {
             event_log::line(Level::Info, format_args!("{line}"));
         }
-        for line in self.data.engine.engine().rules().hits().lines() {
+        for line in self.data.engine.engine().rules().hit_lines() {
             event_log::line(Level::Info, format_args!("{line}"));
         }
         let mappings = self.data.engine.engine().mappings();

@@ -9,6 +9,7 @@ use super::control::{ControlPlane, StoreWork};
 use super::dataplane::DataPlane;
 use super::egress::Egress;
 use super::event::Event;
+use super::qubesdb::QubesConnection;
 use super::requests::Request;
 use crate::base::time::Moment;
 use crate::config::{ChangeQueue, Live};
@@ -40,6 +41,7 @@ pub(super) struct LoopStats {
 
 impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     /// Puts the parts together and sets the watches. `engine` is to be made of `live`'s settings and rules.
+    /// `qubes` is the way to QubesDB, looked for with this `store`.
     ///
     /// # Errors
     /// Those of XenStore.
@@ -49,10 +51,11 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         store_port: Port,
         live: Live,
         engine: Engine<Frame>,
+        qubes: QubesConnection,
     ) -> Result<Self, StoreError> {
         let route = live.route();
         Ok(Self {
-            control: ControlPlane::new(store, store_port, live)?,
+            control: ControlPlane::new(store, store_port, live, qubes)?,
             data: DataPlane::new(engine, route),
             now: xen.now(),
             xen,
@@ -168,6 +171,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
             self.xen.take_pending(port);
         }
         self.ports.push(self.control.store_port);
+        self.ports.extend(self.control.qubes.port());
     }
 
     /// Asks every ring to wake us. False if one has something already, or something is left for the next pass.

@@ -121,6 +121,11 @@ impl Mappings {
         self.records.set_membership(account, member);
     }
 
+    /// Makes the choice of ports depend on `seed`, too.
+    pub fn mix_seed(&mut self, seed: (u64, u64)) {
+        self.prf.mix(seed);
+    }
+
     /// Changes how many ports of one pool one client may hold. Whoever holds more keeps them: it is up to the caller to
     /// end the flows that use them.
     pub fn set_ports_per_client(&mut self, ports: u32) {

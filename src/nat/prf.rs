@@ -17,6 +17,19 @@ impl Prf {
         Prf { hasher: SipHasher13::new_with_keys(key.0, key.1), drawn: 0 }
     }
 
+    /// From now on numbers under a key that depends on the one before and on `seed`.
+    pub fn mix(&mut self, seed: (u64, u64)) {
+        let half = |number: u64| {
+            let mut input = [0; 24];
+            let parts = [seed.0, seed.1, number];
+            for (to, from) in input.iter_mut().zip(parts.iter().flat_map(|part| part.to_le_bytes())) {
+                *to = from;
+            }
+            self.hasher.hash(&input)
+        };
+        self.hasher = SipHasher13::new_with_keys(half(1), half(2));
+    }
+
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.drawn = self.drawn.wrapping_add(1);
@@ -27,5 +40,30 @@ impl Prf {
     pub fn below(&mut self, limit: u32) -> u32 {
         let high_bits = self.bits() >> 32;
         ((high_bits * u64::from(limit)) >> 32) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_depend_on_the_key_and_on_what_is_mixed_in() {
+        let numbers = |key, seed: Option<(u64, u64)>| {
+            let mut prf = Prf::new(key);
+            seed.into_iter().for_each(|seed| prf.mix(seed));
+            [prf.bits(), prf.bits()]
+        };
+        let all = [
+            numbers((1, 2), None),
+            numbers((1, 2), Some((0, 0))),
+            numbers((1, 2), Some((0, 1))),
+            numbers((1, 2), Some((1, 0))),
+            numbers((3, 2), Some((0, 1))),
+        ];
+        for (place, one) in all.iter().enumerate() {
+            assert!(all.iter().skip(place + 1).all(|other| other[0] != one[0] && other[1] != one[1]));
+        }
+        assert_eq!(numbers((1, 2), Some((0, 1))), all[2]);
     }
 }

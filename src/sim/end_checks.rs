@@ -65,7 +65,7 @@ pub(in crate::sim) fn check_balance(world: &SharedWorld, firewall: &mut Firewall
         ("mappings", machine.mappings_of(KERNEL), 0),
         ("grants", machine.ledger.grants.len(), 0),
         ("ports", ports, 1),
-        ("watches", machine.store.watches_of(KERNEL), 3),
+        ("watches", machine.store.watches_of(KERNEL), 4),
     ];
     for (what, held, expected) in checks {
         // What a hostile backend held on to comes back when the kernel next looks at its devices.

@@ -2,11 +2,13 @@
 
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::time::Moment;
-use crate::config::Live;
+use crate::config::qube_rules::SectionsOf;
+use crate::config::{ChangeQueue, Live};
 use crate::config::command_line::CommandLine;
 use crate::config::rule_config::{RuleConfig, RulesReport};
 use crate::engine::Engine;
 use crate::kernel::Firewall;
+use crate::kernel::qubesdb::QubesConnection;
 use crate::sim::cast::{
     CLIENT_GATEWAY, FIREWALL, FORBIDDEN, GATEWAY, SERVER, UPLINK, UPLINK_MAC, client_address, client_domain,
     client_mac,
@@ -354,14 +356,21 @@ pub(in crate::sim) fn populate(
 /// Puts the kernel together as `main` does.
 pub(in crate::sim) fn start_kernel(
     boot: KernelBoot,
-    live: Live,
+    mut live: Live,
 ) -> Result<Firewall<SimXen, SimRing>, StoreError> {
-    let KernelBoot { mut xen, store, .. } = boot;
+    let KernelBoot { mut xen, store: ring, .. } = boot;
+    let (port, store) = (ring.port(), Store::new(ring));
+    let qubes = QubesConnection::find(&store, MEMORY_BYTES)?;
+    if qubes.is_announced() {
+        live.set_sections(SectionsOf::QubesDb, &mut ChangeQueue::default());
+    }
     let (rules, _) = live.compile_rules();
     let engine = Engine::boot(live.settings(), rules, xen.entropy(), xen.now());
-    let port = store.port();
-    Firewall::new(xen, Store::new(store), port, live, engine)
+    Firewall::new(xen, store, port, live, engine, qubes)
 }
+
+/// What the simulated domain has: the engine's tables are small, so that they get full.
+pub(in crate::sim) const MEMORY_BYTES: u64 = 4 << 20;
 
 /// Boots the kernel as `main` does, runs it, and checks that it lets go of everything.
 pub(in crate::sim) fn boot_kernel(
@@ -379,7 +388,7 @@ pub(in crate::sim) fn boot_kernel(
         ..CommandLine::default()
     };
     let rules = RuleConfig::File(scenario.rules.file().into_bytes().into());
-    let live = Live::boot(&options, rules, 4 << 20);
+    let live = Live::boot(&options, rules, MEMORY_BYTES);
     if let (_, RulesReport::Read { problems, .. }) = live.compile_rules()
         && !problems.list.is_empty()
     {

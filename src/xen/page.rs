@@ -183,6 +183,16 @@ impl SharedPage {
         self.byte(offset).store(value, Ordering::Relaxed);
     }
 
+    /// Sets the bits of `mask` in the byte at `offset`.
+    pub fn set_byte_bits(&self, offset: usize, mask: u8) {
+        self.byte(offset).fetch_or(mask, Ordering::AcqRel);
+    }
+
+    /// Clears the bits of `mask` in the byte at `offset`; the value before.
+    pub fn clear_byte_bits(&self, offset: usize, mask: u8) -> u8 {
+        self.byte(offset).fetch_and(!mask, Ordering::AcqRel)
+    }
+
     /// Virtual address of the first byte.
     pub fn address(&self) -> usize {
         self.0.as_ptr().addr()

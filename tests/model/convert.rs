@@ -46,11 +46,11 @@ pub fn table_of(rules: &Rules) -> RuleTable {
             .unwrap();
     }
     RuleTable::new(RuleTableParts {
-        texts: None,
         default: Some(Section::new(&[], RuleAction::Accept)),
         clients,
         permits,
         forwards,
+        ..RuleTableParts::default()
     })
 }
 

@@ -21,6 +21,8 @@
 //! `[forward]` line forwards nothing. What makes it doubtful which clients are meant (a header that cannot be
 //! read, lines before the first header, bytes that are not UTF-8, too many rules) blocks everything.
 
+pub mod client_rules;
+pub mod feature_lines;
 mod forward_line;
 mod permit_line;
 pub(crate) mod problem;

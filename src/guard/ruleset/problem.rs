@@ -1,16 +1,18 @@
-//! What can be wrong with a rule file, what follows from it, and how the console says both.
+//! What can be wrong with rules, what follows from it, and how the console says both.
 
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::text::{Column, Excerpt};
 use crate::guard::compiled::RuleObstacle;
 use crate::guard::rule_error::RuleMistake;
+use crate::guard::rule_id::RuleId;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::Ipv4Addr;
 
 /// Problems that are kept to be shown; of more only the number is.
 pub const MAX_PROBLEMS: usize = 64;
 
-/// Everything that is wrong with a rule file, in the order of its lines.
+/// Everything that is wrong with a rule file or with what QubesDB says, in order.
 #[derive(Debug, Default)]
 pub struct Problems {
     /// The first 64.
@@ -20,7 +22,8 @@ pub struct Problems {
 }
 
 impl Problems {
-    pub(super) fn add(&mut self, problem: Problem) {
+    /// Adds one, if there is room.
+    pub fn add(&mut self, problem: Problem) {
         if self.list.len() < MAX_PROBLEMS {
             self.list.push(problem);
         } else {
@@ -32,14 +35,25 @@ impl Problems {
 /// One mistake, where it is, and what follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The line; the first is 1.
-    pub line: u32,
+    /// The line, or the key in QubesDB.
+    pub at: ProblemPlace,
     /// The place in the line.
     pub column: Column,
     /// What is wrong.
     pub mistake: RuleFileMistake,
     /// What is refused because of it.
     pub consequence: Consequence,
+}
+
+/// Where a mistake is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProblemPlace {
+    /// A rule.
+    Rule(RuleId),
+    /// All rules of a client.
+    Rules(Ipv4Addr),
+    /// What a feature of the qube says: `vm-config.` and this.
+    Feature(Excerpt),
 }
 
 /// Which clients a section is for.
@@ -51,7 +65,7 @@ pub enum SectionName {
     Client(Ipv4Prefix),
 }
 
-/// What can be wrong with a rule file.
+/// What can be wrong with rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleFileMistake {
     /// The bytes from here on are no text.
@@ -65,7 +79,7 @@ pub enum RuleFileMistake {
         /// The line of its other header.
         first_line: u32,
     },
-    /// A policy that is neither accept nor drop, or has something after it.
+    /// A policy that is neither accept nor drop, or has something after it in the file.
     Policy(Excerpt),
     /// A second policy in one section.
     RepeatedPolicy,
@@ -73,6 +87,14 @@ pub enum RuleFileMistake {
     Rule(RuleMistake),
     /// A rule that cannot be carried out.
     Obstacle(RuleObstacle),
+    /// A client's rules have no policy.
+    NoPolicy,
+    /// A client's rules have a key that is neither `policy` nor a number.
+    UnknownRule(Excerpt),
+    /// What a client's rules say is no text.
+    NotText,
+    /// A client's rules need more memory than there is for them.
+    TooLarge,
     /// Too many rules.
     TooManyRules {
         /// How many there may be.
@@ -108,6 +130,10 @@ pub enum Consequence {
     EverythingBlocked,
     /// The clients of this section begin no flow, and none is begun to them.
     SectionBlocked(SectionName),
+    /// This client begins no flow, and none is begun to it.
+    ClientBlocked(Ipv4Addr),
+    /// What the lines before this one do not decide is refused to all clients.
+    BaseRefuses,
     /// This rule never matches.
     RuleNeverMatches,
     /// This line counts as a refusal between these clients.
@@ -134,7 +160,17 @@ impl fmt::Display for SectionName {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rules:{}:{}: {}; {}", self.line, self.column, self.mistake, self.consequence)
+        write!(f, "{}:{}: {}; {}", self.at, self.column, self.mistake, self.consequence)
+    }
+}
+
+impl fmt::Display for ProblemPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(id) => id.fmt(f),
+            Self::Rules(client) => write!(f, "/qubes-firewall/{client}"),
+            Self::Feature(name) => write!(f, "vm-config {name}"),
+        }
     }
 }
 
@@ -157,6 +193,10 @@ impl fmt::Display for RuleFileMistake {
             Self::RepeatedPolicy => f.write_str("policy= for the second time; expected once"),
             Self::Rule(problem) => problem.fmt(f),
             Self::Obstacle(obstacle) => obstacle.fmt(f),
+            Self::NoPolicy => f.write_str("policy is missing"),
+            Self::UnknownRule(key) => write!(f, "{key} is no key of a rule; expected policy or four digits"),
+            Self::NotText => f.write_str("it cannot be read; expected text of a limited size"),
+            Self::TooLarge => f.write_str("there is no memory for so many rules"),
             Self::TooManyRules { most } => write!(f, "too many rules; expected at most {most}"),
             Self::MissingKey(key) => write!(f, "{key}= is missing"),
             Self::UnknownKey(found) => write!(f, "unknown key {found}; expected proto, dstports or to"),
@@ -179,6 +219,10 @@ impl fmt::Display for Consequence {
                 f.write_str("clients without a section of their own are blocked")
             }
             Self::SectionBlocked(name) => write!(f, "clients of {name} are blocked"),
+            Self::ClientBlocked(client) => write!(f, "{client} is blocked"),
+            Self::BaseRefuses => {
+                f.write_str("clients are refused what the base rules before this one do not decide")
+            }
             Self::RuleNeverMatches => f.write_str("this rule never matches"),
             Self::Refused { from, to } => write!(f, "refused from {from} to {to}"),
             Self::PermitsEnd => f.write_str("nothing is permitted from this line on"),

@@ -2,7 +2,7 @@
 
 use super::forward_line;
 use super::permit_line::{self, PermitFault};
-use super::problem::{Consequence, Problem, Problems, RuleFileMistake, SectionName};
+use super::problem::{Consequence, Problem, ProblemPlace, Problems, RuleFileMistake, SectionName};
 use super::section_draft::SectionDraft;
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::text::{Column, Excerpt, Word, Words, words};
@@ -73,7 +73,8 @@ impl<'r> RuleReader<'r> {
 
     fn report(&mut self, column: Column, mistake: RuleFileMistake, consequence: Consequence) {
         self.unreadable |= consequence == Consequence::EverythingBlocked;
-        self.problems.add(Problem { line: self.line, column, mistake, consequence });
+        let at = ProblemPlace::Rule(self.id());
+        self.problems.add(Problem { at, column, mistake, consequence });
     }
 
     /// Reports a file that is text only as far as `before`.

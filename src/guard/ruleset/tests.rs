@@ -413,8 +413,8 @@ fn a_rule_that_says_the_same_in_its_section_keeps_its_count_and_no_other_does() 
     };
     let kept = |text: &str| {
         let mut table = good(text);
-        table.replace(&counted());
-        [rule(2), rule(3), rule(4), RuledBy::NoRule].map(|by| table.hits().of(by))
+        table.replace(&mut counted());
+        [rule(2), rule(3), rule(4), RuledBy::NoRule].map(|by| table.count_of(by))
     };
     assert_eq!(kept(before), [1, 2, 1, 1]);
     // A comment is no part of a rule.
@@ -429,21 +429,21 @@ fn a_rule_that_says_the_same_in_its_section_keeps_its_count_and_no_other_does() 
     assert_eq!(kept("[default]\npolicy=drop\n[client 10.137.0.5]\naction=drop proto=icmp\n"), [1, 0, 0, 0]);
     // Where a file that cannot be read comes between, all begin anew.
     let (mut broken, mut again) = (bad("[default\n").0, good(before));
-    broken.replace(&counted());
-    again.replace(&broken);
-    assert_eq!([rule(2), rule(3), rule(4), RuledBy::NoRule].map(|by| again.hits().of(by)), [0; 4]);
+    broken.replace(&mut counted());
+    again.replace(&mut broken);
+    assert_eq!([rule(2), rule(3), rule(4), RuledBy::NoRule].map(|by| again.count_of(by)), [0; 4]);
 }
 
 #[test]
 fn of_rules_that_say_the_same_each_goes_on_from_the_one_in_its_order() {
     let rule = |line| RuledBy::Rule(RuleId::in_file(line));
     let same = "action=accept dst4=10.9.0.1\n";
-    let mut before = good(&format!("[default]\n{same}policy=drop\n{same}"));
-    [rule(2), rule(2), rule(3), rule(4)].into_iter().for_each(|by| before.count(by));
     let kept = |text: &str| {
+        let mut before = good(&format!("[default]\n{same}policy=drop\n{same}"));
+        [rule(2), rule(2), rule(3), rule(4)].into_iter().for_each(|by| before.count(by));
         let mut table = good(text);
-        table.replace(&before);
-        [rule(2), rule(3), rule(4), rule(5)].map(|by| table.hits().of(by))
+        table.replace(&mut before);
+        [rule(2), rule(3), rule(4), rule(5)].map(|by| table.count_of(by))
     };
     assert_eq!(kept(&format!("[default]\npolicy=drop\n{same}{same}{same}")), [1, 2, 1, 0]);
     assert_eq!(kept(&format!("[default]\n{same}policy=drop\n")), [2, 1, 0, 0]);

@@ -215,14 +215,27 @@ impl World {
             self.machine.woken.clear();
             return false;
         };
-        self.machine.woken.remove(&slot.peer.domain());
+        let domain = slot.peer.domain();
+        let was_woken = self.machine.woken.remove(&domain);
         self.machine.pass(Duration::from_nanos(100));
         slot.rest = slot.peer.step(&mut self.machine);
         let spawned = slot.peer.take_spawned();
+        if was_woken {
+            self.wake_others(domain, ready);
+        }
         self.machine.spread_store_events();
         self.peers.retain(|slot| slot.rest != NextRun::Gone);
         spawned.into_iter().for_each(|peer| self.add(peer));
         true
+    }
+
+    /// What woke one peer of `domain`, the one at `place`, is for all that run in it.
+    fn wake_others(&mut self, domain: DomainId, place: Option<usize>) {
+        for (at, slot) in self.peers.iter_mut().enumerate() {
+            if Some(at) != place && slot.peer.domain() == domain {
+                slot.rest = NextRun::Again;
+            }
+        }
     }
 
     /// `SCHEDOP_poll`: returns when a listed port is pending, at `until`, or when the world ends. With two or

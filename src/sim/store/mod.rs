@@ -86,6 +86,8 @@ impl StoreServer {
             let path = format!("{}{name}", home(domain));
             self.create_as(&path, "", DomainId(owner), &[domain]);
         }
+        let number = format!("{}", domain.0);
+        self.create_as(&format!("{}/domid", home(domain)), &number, DomainId(0), &[domain]);
     }
 
     /// Forgets a domain's watches and transactions.

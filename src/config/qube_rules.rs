@@ -1,0 +1,284 @@
+//! What QubesDB last said of rules: the text of each client and of each kind of line, to be compared and compiled again.
+//!
+//! The rules of a client may take what is guaranteed to each client, and beyond that what is left of what all share. One
+//! whose rules would take more is blocked, and takes nothing from the others. What counts is the text and what comes of it
+//! in the rule table.
+
+use crate::base::text::Column;
+use crate::guard::client_section::ClientSection;
+use crate::guard::keyed_lines::KeyedLines;
+use crate::guard::rule_update::{ClientUpdate, RuleUpdate};
+use crate::guard::ruleset::client_rules::read_client;
+use crate::guard::ruleset::feature_lines::read_lines;
+use crate::guard::ruleset::problem::{Consequence, Problem, ProblemPlace, Problems, RuleFileMistake};
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+pub use crate::guard::ruleset::feature_lines::FeatureLines;
+pub use crate::guard::table::SectionsOf;
+
+/// What a rule takes in the table at most, beside its text: measured (`tests/live_rules.rs`).
+const RULE_BYTES: usize = 320;
+
+/// What a client takes, beside its rules.
+const CLIENT_BYTES: usize = 512;
+
+/// What each client may take.
+const GUARANTEED_BYTES: usize = 4 << 10;
+
+/// What all clients may take together beyond that.
+const SHARED_BYTES: usize = 5 << 20;
+
+/// Clients there may be. Those that left long ago count, too: nobody takes their rules away.
+const MAX_CLIENTS: usize = 1024;
+
+/// Of which clients something is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Of all that there are: the others have no rules any more.
+    All,
+    /// Of these: the others stay as they are.
+    These,
+}
+
+/// What is said of the rules of a client.
+#[derive(Clone, Copy, Debug)]
+pub enum ClientRules<L> {
+    /// Lines with their keys, in the order of these: `policy` and four digits.
+    Lines(L),
+    /// They are too large to be held, or no text: it is blocked.
+    Unreadable,
+    /// It has none: nothing is known of it.
+    None,
+}
+
+/// What is kept of a client's rules.
+#[derive(Debug, PartialEq, Eq)]
+enum KeptRules {
+    Lines(KeyedLines),
+    NotText,
+    TooLarge,
+}
+
+impl KeptRules {
+    fn bytes(&self) -> usize {
+        let rules = match self {
+            Self::Lines(lines) => lines.bytes() + lines.count() * RULE_BYTES,
+            Self::NotText | Self::TooLarge => 0,
+        };
+        CLIENT_BYTES + rules
+    }
+
+    /// What it takes of what all share.
+    fn shared_bytes(&self) -> usize {
+        self.bytes().saturating_sub(GUARANTEED_BYTES)
+    }
+}
+
+/// What of the live rules is otherwise, and what is wrong with it.
+#[derive(Debug)]
+pub struct LiveRulesReport {
+    /// What is otherwise.
+    pub subject: RulesSubject,
+    /// What is wrong with it.
+    pub problems: Problems,
+}
+
+/// Of which live rules something is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RulesSubject {
+    /// Those of clients.
+    Clients(ChangedClients),
+    /// The lines of one kind, and how many there are now.
+    Lines(FeatureLines, usize),
+}
+
+/// What of the clients' rules is otherwise, for the console.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangedClients {
+    /// Clients that have other rules.
+    pub changed: usize,
+    /// Clients that have none any more.
+    pub gone: usize,
+    /// Clients that nothing is known of as there are too many of them.
+    pub left_out: usize,
+}
+
+/// What QubesDB last said.
+#[derive(Debug, Default)]
+pub struct QubeRules {
+    /// By address.
+    clients: Vec<(Ipv4Addr, KeptRules)>,
+    /// What the clients take of what they share.
+    shared_taken: usize,
+    /// There was no place for a client, and that was said.
+    is_full: bool,
+    base: KeyedLines,
+    permits: KeyedLines,
+    forwards: KeyedLines,
+}
+
+impl QubeRules {
+    /// Notes what is said of the rules of clients; returns whose are otherwise, in order, and how many clients there was
+    /// no place for if that is new.
+    pub(super) fn set_clients<'t, L: Iterator<Item = (&'t str, &'t str)>>(
+        &mut self,
+        scope: Scope,
+        said: Vec<(Ipv4Addr, ClientRules<L>)>,
+    ) -> (Vec<Ipv4Addr>, usize) {
+        let mut changed = Vec::new();
+        if scope == Scope::All {
+            let mut there: Vec<Ipv4Addr> = said.iter().map(|(client, _)| *client).collect();
+            there.sort_unstable();
+            let gone = self.clients.iter().map(|(client, _)| *client);
+            changed.extend(gone.filter(|client| there.binary_search(client).is_err()));
+            changed.iter().for_each(|client| self.remove(*client));
+        }
+        let mut left_out = 0;
+        for (client, rules) in said {
+            match self.set_client(client, rules) {
+                Kept::Otherwise => changed.push(client),
+                Kept::Same => {}
+                Kept::NoPlace => left_out += 1,
+            }
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        let was_full = self.is_full;
+        self.is_full = left_out > 0 || was_full && scope == Scope::These;
+        (changed, if was_full { 0 } else { left_out })
+    }
+
+    fn place(&self, client: Ipv4Addr) -> Result<usize, usize> {
+        self.clients.binary_search_by_key(&client, |(client, _)| *client)
+    }
+
+    /// Whether there are rules of this client.
+    pub(super) fn has(&self, client: Ipv4Addr) -> bool {
+        self.place(client).is_ok()
+    }
+
+    fn remove(&mut self, client: Ipv4Addr) {
+        if let Ok(place) = self.place(client) {
+            let (_, before) = self.clients.remove(place);
+            self.shared_taken -= before.shared_bytes();
+        }
+    }
+
+    fn set_client<'t>(
+        &mut self,
+        client: Ipv4Addr,
+        rules: ClientRules<impl Iterator<Item = (&'t str, &'t str)>>,
+    ) -> Kept {
+        let place = self.place(client);
+        let rules = match rules {
+            ClientRules::Lines(lines) => KeyedLines::of(lines).map_or(KeptRules::NotText, KeptRules::Lines),
+            ClientRules::Unreadable => KeptRules::NotText,
+            ClientRules::None => {
+                self.remove(client);
+                return if place.is_ok() { Kept::Otherwise } else { Kept::Same };
+            }
+        };
+        if place.is_err() && self.clients.len() >= MAX_CLIENTS {
+            return Kept::NoPlace;
+        }
+        let before = place.ok().and_then(|place| self.clients.get(place)).map(|(_, before)| before);
+        let others = self.shared_taken - before.map_or(0, KeptRules::shared_bytes);
+        let fits = others + rules.shared_bytes() <= SHARED_BYTES;
+        let rules = if fits { rules } else { KeptRules::TooLarge };
+        if before == Some(&rules) {
+            return Kept::Same;
+        }
+        self.shared_taken = others + rules.shared_bytes();
+        match place {
+            Ok(place) => {
+                if let Some((_, kept)) = self.clients.get_mut(place) {
+                    *kept = rules;
+                }
+            }
+            Err(place) => self.clients.insert(place, (client, rules)),
+        }
+        Kept::Otherwise
+    }
+
+    /// Makes the rules of these clients ready, each of which is there once. `resolvers` are the addresses that
+    /// `specialtarget=dns` stands for.
+    pub(super) fn compile_clients(
+        &self,
+        clients: &[Ipv4Addr],
+        resolvers: &[Ipv4Addr],
+        problems: &mut Problems,
+    ) -> RuleUpdate {
+        let compile = |client: &Ipv4Addr| self.compile_client(*client, resolvers, problems);
+        RuleUpdate::Clients(clients.iter().map(compile).collect())
+    }
+
+    fn compile_client(
+        &self,
+        client: Ipv4Addr,
+        resolvers: &[Ipv4Addr],
+        problems: &mut Problems,
+    ) -> ClientUpdate {
+        let kept = self.place(client).ok().and_then(|place| self.clients.get(place));
+        let mistake = match kept.map(|(_, rules)| rules) {
+            None => return ClientUpdate::Gone(client),
+            Some(KeptRules::Lines(lines)) => {
+                return ClientUpdate::Set(read_client(client, lines, resolvers, problems));
+            }
+            Some(KeptRules::NotText) => RuleFileMistake::NotText,
+            Some(KeptRules::TooLarge) => RuleFileMistake::TooLarge,
+        };
+        let (at, consequence) = (ProblemPlace::Rules(client), Consequence::ClientBlocked(client));
+        problems.add(Problem { at, column: Column(1), mistake, consequence });
+        ClientUpdate::Set(ClientSection::blocked(client))
+    }
+
+    /// The clients whose rules have `words` in them.
+    pub(super) fn clients_that_mention(&self, words: &str) -> Vec<Ipv4Addr> {
+        let mention = |rules: &KeptRules| matches!(rules, KeptRules::Lines(lines) if lines.mention(words));
+        self.clients.iter().filter(|(_, rules)| mention(rules)).map(|(client, _)| *client).collect()
+    }
+
+    /// Notes the lines of one kind. Whether they are otherwise.
+    pub(super) fn set_lines(&mut self, kind: FeatureLines, lines: KeyedLines) -> bool {
+        let kept = match kind {
+            FeatureLines::Base => &mut self.base,
+            FeatureLines::Permit => &mut self.permits,
+            FeatureLines::Forward => &mut self.forwards,
+        };
+        if *kept == lines {
+            return false;
+        }
+        *kept = lines;
+        true
+    }
+
+    /// The lines of one kind.
+    pub(super) const fn lines(&self, kind: FeatureLines) -> &KeyedLines {
+        match kind {
+            FeatureLines::Base => &self.base,
+            FeatureLines::Permit => &self.permits,
+            FeatureLines::Forward => &self.forwards,
+        }
+    }
+
+    /// Makes the lines of one kind ready.
+    pub(super) fn compile_lines(
+        &self,
+        kind: FeatureLines,
+        resolvers: &[Ipv4Addr],
+        problems: &mut Problems,
+    ) -> RuleUpdate {
+        read_lines(kind, self.lines(kind), resolvers, problems)
+    }
+}
+
+/// What became of what is said of a client.
+enum Kept {
+    /// It is otherwise than before.
+    Otherwise,
+    /// It is as before.
+    Same,
+    /// There are too many clients: nothing is known of it.
+    NoPlace,
+}
