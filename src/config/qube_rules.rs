@@ -46,8 +46,10 @@ pub enum Scope {
 pub enum ClientRules<L> {
     /// Lines with their keys, in the order of these: `policy` and four digits.
     Lines(L),
-    /// They are too large to be held, or no text: it is blocked.
+    /// They are no text: it is blocked.
     Unreadable,
+    /// They are too large to be held: it is blocked.
+    TooLarge,
     /// It has none: nothing is known of it.
     None,
 }
@@ -174,6 +176,7 @@ impl QubeRules {
         let rules = match rules {
             ClientRules::Lines(lines) => KeyedLines::of(lines).map_or(KeptRules::NotText, KeptRules::Lines),
             ClientRules::Unreadable => KeptRules::NotText,
+            ClientRules::TooLarge => KeptRules::TooLarge,
             ClientRules::None => {
                 self.remove(client);
                 return if place.is_ok() { Kept::Otherwise } else { Kept::Same };

@@ -9,7 +9,7 @@ use super::event::{Event, StoreEvent};
 use super::event_log::EventLog;
 use super::qubes_announcement::QUBESDB;
 use super::qubes_config::Configured;
-use super::qubesdb::{Progress, QubesConnection};
+use super::qubesdb::{QubesConnection, QubesWork};
 use super::requests::{self, Request, Requests, TakenRequest};
 use super::store_silence::StoreSilence;
 use super::uplink_search::{UPLINK, UplinkSearch};
@@ -127,8 +127,8 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             self.take_event(event, xen, vifs, now);
         }
         let work = match self.look_at_qubesdb(xen, now) {
-            Progress::More => StoreWork::Done,
-            Progress::None => work,
+            QubesWork::More => StoreWork::Done,
+            QubesWork::None => work,
         };
         let mut news = if self.store.take_news() { News::Some } else { News::None };
         // Nodes that changed, but whose domain has used up its looks (`LookLimit`), are not due yet.
@@ -168,7 +168,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     }
 
     /// Takes what QubesDB says.
-    fn look_at_qubesdb<X: Xen>(&mut self, xen: &mut X, now: Moment) -> Progress {
+    fn look_at_qubesdb<X: Xen>(&mut self, xen: &mut X, now: Moment) -> QubesWork {
         let Self { qubes, live, changes, events, .. } = self;
         qubes.look(xen, &mut Configured { live, changes, events }, now)
     }

@@ -2,6 +2,7 @@
 
 use super::requests::UnknownRequest;
 use crate::base::side::ClientSlot;
+use crate::base::text::Excerpt;
 use crate::config::Change;
 use crate::config::change::Ownership;
 use crate::config::host_address::RefusedAddress;
@@ -10,10 +11,9 @@ use crate::config::qube_rules::LiveRulesReport;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
-use crate::store::StoreError;
-use crate::base::text::Excerpt;
 use crate::qubes::ProtocolFault;
 use crate::qubes::settings::SettingMistake;
+use crate::store::StoreError;
 use crate::vchan::ConnectError;
 use crate::vif::event::VifEvent;
 use alloc::rc::Rc;

@@ -155,12 +155,12 @@ impl LineBudget {
                     format_args!("QubesDB: {left_out} more lines about it in {seconds} s were left out"),
                 );
             } else {
-            say(
-                self.most_urgent,
-                format_args!(
-                    "domain {domain}: {left_out} more lines about its vifs in {seconds} s were left out"
-                ),
-            );
+                say(
+                    self.most_urgent,
+                    format_args!(
+                        "domain {domain}: {left_out} more lines about its vifs in {seconds} s were left out"
+                    ),
+                );
             }
         }
         *self = Self::since(now);
@@ -368,15 +368,25 @@ fn tell_qubes(event: &QubesEvent, say: &mut Say<'_>) {
             };
             say(Level::Warn, format_args!("QubesDB: {what}: what it said last stays in effect"));
         }
-        QubesEvent::CannotConnect(error) => say(Level::Warn, format_args!("QubesDB: cannot connect: {error}")),
+        QubesEvent::CannotConnect(error) => {
+            say(Level::Warn, format_args!("QubesDB: cannot connect: {error}"))
+        }
         QubesEvent::Wrong(QubesMistake::Setting(mistake)) => {
             say(Level::Error, format_args!("QubesDB: {mistake}; it is not in effect"));
         }
         QubesEvent::Wrong(QubesMistake::Feature(name)) => {
-            say(Level::Error, format_args!("QubesDB: feature {name} is not in effect: no such name, or no text"));
+            say(
+                Level::Error,
+                format_args!("QubesDB: feature {name} is not in effect: no such name, or no text"),
+            );
         }
         QubesEvent::Wrong(QubesMistake::TooManySources) => {
-            say(Level::Error, format_args!("QubesDB: no room for the rules of so many clients: the others are refused everything"));
+            say(
+                Level::Error,
+                format_args!(
+                    "QubesDB: no room for the rules of so many clients: the others are refused everything"
+                ),
+            );
         }
     }
 }

@@ -31,10 +31,9 @@ impl QubesAnnouncement {
     async fn read<R: StoreRing>(directory: String, store: Store<R>) -> Result<Option<Self>, StoreError> {
         let values = store.read_children(&directory, ["ring-ref", "event-channel"]).await?;
         let [reference, port] = values.map(|value| value.as_deref().and_then(decimal));
-        Ok(reference.zip(port).map(|(reference, port)| Self {
-            reference: Gref(reference),
-            port: RemotePort(port),
-        }))
+        Ok(reference
+            .zip(port)
+            .map(|(reference, port)| Self { reference: Gref(reference), port: RemotePort(port) }))
     }
 }
 

@@ -109,15 +109,13 @@ impl QubesConfig {
 fn wrong_options(database: &Database) -> impl Iterator<Item = QubesMistake> {
     database.options().filter_map(|(name, value)| {
         let is_known = OPTIONS.iter().any(|option| option.key() == name);
-        (!is_known || value.is_err()).then(|| QubesMistake::Feature(Excerpt::of(&format!("vm-config.ravelin-{name}"))))
+        (!is_known || value.is_err())
+            .then(|| QubesMistake::Feature(Excerpt::of(&format!("vm-config.ravelin-{name}"))))
     })
 }
 
 /// The rules of a client. Who has none is blocked, as its rules say nothing.
-fn rules_of(
-    database: &Database,
-    source: Ipv4Addr,
-) -> ClientRules<impl Iterator<Item = (&str, &str)>> {
+fn rules_of(database: &Database, source: Ipv4Addr) -> ClientRules<impl Iterator<Item = (&str, &str)>> {
     match database.rules_of(source) {
         Err(SourceFault::NotText) => ClientRules::Unreadable,
         Err(SourceFault::TooLarge) => ClientRules::TooLarge,

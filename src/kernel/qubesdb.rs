@@ -13,13 +13,13 @@ use super::reconnect_pause::ReconnectPause;
 use crate::base::time::Moment;
 use crate::qubes::{QubesDb, Update};
 use crate::store::{Store, StoreError, StoreRing};
-use crate::vchan::{Readiness, Vchan, Wanted};
+use crate::vchan::{Readiness, Vchan, VchanBroken, Wish};
 use crate::xen::event::Port;
 use crate::xen::{DomainId, Xen};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::time::Duration;
 use core::net::Ipv4Addr;
+use core::time::Duration;
 
 /// Who serves QubesDB.
 const DOM0: DomainId = DomainId(0);
@@ -41,7 +41,7 @@ const NOT_READ_YET: Duration = Duration::from_secs(60);
 
 /// Whether there is more to do without an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum QubesWork {
     /// There is, or there is a new port to sleep on.
     More,
     /// There is not.
@@ -82,7 +82,7 @@ struct OpenLink {
     chunk: [u8; CHUNK_BYTES],
     filled: usize,
     taken: usize,
-    /// Something may have come.
+    /// Something may have come, or is to be sent.
     is_stale: bool,
 }
 
@@ -151,7 +151,8 @@ impl QubesConnection {
 
     /// Whether [`Self::search`] has something to ask.
     pub(super) fn is_due(&self, now: Moment) -> bool {
-        matches!(self.link, QubesLink::Absent(_)) && self.search.as_ref().is_some_and(|search| search.is_due(now))
+        matches!(self.link, QubesLink::Absent(_))
+            && self.search.as_ref().is_some_and(|search| search.is_due(now))
     }
 
     /// Asks XenStore for the announcement where that is needed.
@@ -172,10 +173,13 @@ impl QubesConnection {
     }
 
     /// Takes what has come, and sends what is to be said. Called in each turn, after the data plane has taken up changes.
-    pub(super) fn look(&mut self, xen: &mut impl Xen, to: &mut Configured<'_>, now: Moment) -> Progress {
-        if to.changes.is_empty() {
-            // What was queued in earlier turns is in effect.
+    pub(super) fn look(&mut self, xen: &mut impl Xen, to: &mut Configured<'_>, now: Moment) -> QubesWork {
+        // Without changes in the queue, what was queued in earlier turns is in effect.
+        if to.changes.is_empty() && !self.on_their_way.is_empty() {
             self.on_their_way.drain(..).for_each(|source| self.database.handled(source));
+            if let QubesLink::Open(open) = &mut self.link {
+                open.is_stale = true;
+            }
         }
         if self.settings_due.is_some_and(|due| due <= now) {
             self.settings_due = None;
@@ -184,14 +188,14 @@ impl QubesConnection {
         match &mut self.link {
             QubesLink::Absent(announced) => match announced.take() {
                 Some(announced) => self.connect(announced, xen, to.events, now),
-                None => Progress::None,
+                None => QubesWork::None,
             },
             QubesLink::Paused(until) if *until <= now => {
                 self.link = QubesLink::Absent(None);
                 self.look_again();
-                Progress::More
+                QubesWork::More
             }
-            QubesLink::Paused(_) => Progress::None,
+            QubesLink::Paused(_) => QubesWork::None,
             QubesLink::Open(open) => {
                 open.is_stale |= xen.take_pending(open.vchan.port());
                 self.exchange(xen, to, now)
@@ -209,7 +213,7 @@ impl QubesConnection {
         xen: &mut impl Xen,
         events: &mut EventLog,
         now: Moment,
-    ) -> Progress {
+    ) -> QubesWork {
         match Vchan::connect(xen, DOM0, announced.reference, announced.port) {
             Ok(vchan) => {
                 self.database.connected();
@@ -221,27 +225,26 @@ impl QubesConnection {
                 if let QubesLink::Open(open) = &mut self.link {
                     let _ = open.send(&mut self.database, xen);
                 }
-                Progress::More
+                QubesWork::More
             }
             // Whoever serves it next will announce that.
             Err(error) => {
                 events.note(Event::Qubes(QubesEvent::CannotConnect(error)));
-                Progress::None
+                QubesWork::None
             }
         }
     }
 
     /// Goes on with a connection that works.
-    fn exchange(&mut self, xen: &mut impl Xen, to: &mut Configured<'_>, now: Moment) -> Progress {
-        let QubesLink::Open(open) = &mut self.link else { return Progress::None };
-        let wants_to_send = !self.database.output().is_empty();
-        if !open.is_stale && !wants_to_send {
-            return Progress::None;
+    fn exchange(&mut self, xen: &mut impl Xen, to: &mut Configured<'_>, now: Moment) -> QubesWork {
+        let QubesLink::Open(open) = &mut self.link else { return QubesWork::None };
+        if !open.is_stale {
+            return QubesWork::None;
         }
         for _ in 0..CHUNKS {
             match open.take_chunk(&mut self.database, xen) {
-                Ok(Taken::Nothing) => break,
-                Ok(Taken::Some) => {}
+                Ok(ChunkWork::Nothing) => break,
+                Ok(ChunkWork::Some) => {}
                 Err(end) => return self.give_up(end, to.events, now),
             }
             while let Some(update) = self.database.next_update() {
@@ -262,29 +265,31 @@ impl QubesConnection {
         if !open.vchan.is_open() {
             return self.server_is_gone(xen, to.events, now);
         }
-        let wanted =
-            if self.database.output().is_empty() { Wanted::Bytes } else { Wanted::BytesOrRoom };
-        open.is_stale = open.vchan.arm(wanted) == Readiness::MoreToDo || open.taken < open.filled;
-        if open.is_stale { Progress::More } else { Progress::None }
+        let wanted = if self.database.output().is_empty() { Wish::Bytes } else { Wish::BytesOrRoom };
+        match open.vchan.arm(wanted) {
+            Ok(readiness) => open.is_stale = readiness == Readiness::MoreToDo || open.taken < open.filled,
+            Err(VchanBroken) => return self.give_up(LinkEnd::Broken, to.events, now),
+        }
+        if open.is_stale { QubesWork::More } else { QubesWork::None }
     }
 
     /// The server has gone, and may be another one soon.
-    fn server_is_gone(&mut self, xen: &mut impl Xen, events: &mut EventLog, now: Moment) -> Progress {
+    fn server_is_gone(&mut self, xen: &mut impl Xen, events: &mut EventLog, now: Moment) -> QubesWork {
         let QubesLink::Open(open) = core::mem::replace(&mut self.link, QubesLink::Absent(None)) else {
-            return Progress::None;
+            return QubesWork::None;
         };
         let again_at = self.pause.after(open.since, now);
         open.vchan.close(xen);
         self.database.disconnected();
         self.link = QubesLink::Paused(again_at);
         events.note(Event::Qubes(QubesEvent::Gone(LinkEnd::Closed)));
-        Progress::More
+        QubesWork::More
     }
 
     /// The connection makes no sense any more.
-    fn give_up(&mut self, end: LinkEnd, events: &mut EventLog, now: Moment) -> Progress {
+    fn give_up(&mut self, end: LinkEnd, events: &mut EventLog, now: Moment) -> QubesWork {
         let QubesLink::Open(open) = core::mem::replace(&mut self.link, QubesLink::Absent(None)) else {
-            return Progress::None;
+            return QubesWork::None;
         };
         let again_at = self.pause.after(open.since, now);
         self.link = QubesLink::Ending(EndingLink {
@@ -294,49 +299,49 @@ impl QubesConnection {
             is_broken: end == LinkEnd::Broken,
         });
         events.note(Event::Qubes(QubesEvent::Gone(end)));
-        Progress::More
+        QubesWork::More
     }
 
     /// Closes a connection that makes no sense, when that does no harm.
-    fn end(&mut self, xen: &mut impl Xen, now: Moment) -> Progress {
-        let QubesLink::Ending(ending) = &mut self.link else { return Progress::None };
+    fn end(&mut self, xen: &mut impl Xen, now: Moment) -> QubesWork {
+        let QubesLink::Ending(ending) = &mut self.link else { return QubesWork::None };
         let is_open = ending.vchan.is_open();
         if is_open && ending.close_at > now {
-            return Progress::None;
+            return QubesWork::None;
         }
         if is_open && !ending.is_broken && !self.database.may_close() {
             ending.close_at = now + NOT_READ_YET;
-            return Progress::None;
+            return QubesWork::None;
         }
         let again_at = ending.again_at;
         if let QubesLink::Ending(ending) = core::mem::replace(&mut self.link, QubesLink::Paused(again_at)) {
             ending.vchan.close(xen);
         }
         self.database.disconnected();
-        Progress::More
+        QubesWork::More
     }
 }
 
 /// Whether something was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taken {
+enum ChunkWork {
     Some,
     Nothing,
 }
 
 impl OpenLink {
     /// Takes what was read, or reads more and takes that, up to an update.
-    fn take_chunk(&mut self, database: &mut QubesDb, xen: &mut impl Xen) -> Result<Taken, LinkEnd> {
+    fn take_chunk(&mut self, database: &mut QubesDb, xen: &mut impl Xen) -> Result<ChunkWork, LinkEnd> {
         if self.taken == self.filled {
             self.taken = 0;
             self.filled = self.vchan.read(xen, &mut self.chunk).map_err(|_| LinkEnd::Broken)?;
         }
         let rest = self.chunk.get(self.taken..self.filled).unwrap_or_default();
         if rest.is_empty() {
-            return Ok(Taken::Nothing);
+            return Ok(ChunkWork::Nothing);
         }
         self.taken += database.take(rest).map_err(LinkEnd::Protocol)?;
-        Ok(Taken::Some)
+        Ok(ChunkWork::Some)
     }
 
     /// Sends what there is room for.

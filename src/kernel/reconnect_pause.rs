@@ -46,7 +46,9 @@ mod tests {
     #[test]
     fn one_that_held_for_a_minute_is_made_again_soon() {
         let mut pause = ReconnectPause::default();
-        (0..6).for_each(|_| drop(pause.after(at(10), at(10))));
+        for _ in 0..6 {
+            pause.after(at(10), at(10));
+        }
         assert_eq!(pause.after(at(100), at(159)), at(159 + 60));
         assert_eq!(pause.after(at(200), at(260)), at(261));
     }

@@ -18,6 +18,7 @@ pub mod machine;
 pub mod oracle;
 pub mod peer;
 pub(crate) mod prng;
+pub mod qube;
 pub mod reconfigure;
 pub mod run;
 pub mod scenario;

@@ -126,7 +126,7 @@ pub fn reconfigure(setup: Setup, act: impl FnOnce(&mut Live, &mut ChangeQueue)) 
     Story { before, after, events, violations }
 }
 
-fn run_until(
+pub(in crate::sim) fn run_until(
     world: &SharedWorld,
     firewall: &mut Firewall<SimXen, SimRing>,
     until: Moment,
@@ -145,7 +145,7 @@ fn run_until(
 }
 
 /// What there was so far.
-fn look(world: &SharedWorld, firewall: &Firewall<SimXen, SimRing>) -> Seen {
+pub(in crate::sim) fn look(world: &SharedWorld, firewall: &Firewall<SimXen, SimRing>) -> Seen {
     let world = world.borrow();
     let answered = |service| world.machine.ledger.of(client_domain(0), service).answered;
     let table = firewall.engine().engine().flows();
@@ -160,7 +160,8 @@ fn look(world: &SharedWorld, firewall: &Firewall<SimXen, SimRing>) -> Seen {
     }
 }
 
-fn populate(
+/// Fills a world with xenstored, an uplink with a router, and a client.
+pub(in crate::sim) fn populate(
     world: &SharedWorld,
     setup: Setup,
     prng: &mut Prng,

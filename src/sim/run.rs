@@ -2,10 +2,10 @@
 
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::time::Moment;
-use crate::config::qube_rules::SectionsOf;
-use crate::config::{ChangeQueue, Live};
 use crate::config::command_line::CommandLine;
+use crate::config::qube_rules::SectionsOf;
 use crate::config::rule_config::{RuleConfig, RulesReport};
+use crate::config::{ChangeQueue, Live};
 use crate::engine::Engine;
 use crate::kernel::Firewall;
 use crate::kernel::qubesdb::QubesConnection;

@@ -47,7 +47,7 @@ impl fmt::Display for ConnectError {
 
 /// What is waited for, besides that the server goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Wish {
     /// Bytes of the server's.
     Bytes,
     /// Those, or room for ours.
@@ -172,17 +172,21 @@ impl Vchan {
         if fits { self.write(xen, message) } else { Ok(0) }
     }
 
-    /// Asks the server to notify us. There is more to do also when it is gone or has broken the channel.
-    pub fn arm(&self, wanted: Wanted) -> Readiness {
+    /// Asks the server to notify us. There is more to do also when it is gone.
+    ///
+    /// # Errors
+    /// The server broke the channel, in either direction.
+    pub fn arm(&self, wanted: Wish) -> Result<Readiness, VchanBroken> {
         let interface = self.pages.interface();
         let acts: &[Act] = match wanted {
-            Wanted::Bytes => &[Act::Written],
-            Wanted::BytesOrRoom => &[Act::Written, Act::Read],
+            Wish::Bytes => &[Act::Written],
+            Wish::BytesOrRoom => &[Act::Written, Act::Read],
         };
         interface.ask(acts);
-        let bytes = self.read_end.waiting(interface) != Ok(0);
-        let room = wanted == Wanted::BytesOrRoom && self.write_end.room(interface) != Ok(0);
-        if bytes || room || !self.is_open() { Readiness::MoreToDo } else { Readiness::Asked }
+        let (bytes, room) = (self.read_end.waiting(interface)?, self.write_end.room(interface)?);
+        let has_room = wanted == Wish::BytesOrRoom && room > 0;
+        let more = bytes > 0 || has_room || !self.is_open();
+        Ok(if more { Readiness::MoreToDo } else { Readiness::Asked })
     }
 
     /// Ends it: the server is told, nothing stays mapped or bound.

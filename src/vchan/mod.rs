@@ -11,5 +11,5 @@ mod interface;
 mod read_end;
 mod write_end;
 
-pub use channel::{ConnectError, Readiness, Vchan, Wanted};
+pub use channel::{ConnectError, Readiness, Vchan, Wish};
 pub use interface::VchanBroken;

@@ -90,6 +90,7 @@ impl QubesDbDaemon {
 
     fn obey(&mut self, machine: &mut Machine, order: DaemonOrder) {
         match order {
+            DaemonOrder::Write(..) | DaemonOrder::Remove(_) if self.is_hostile => {}
             DaemonOrder::Write(path, value) => self.server.write(&path, value.as_bytes()),
             DaemonOrder::Remove(path) => drop(self.server.remove(&path)),
             DaemonOrder::Die => self.stop(machine),
@@ -100,6 +101,7 @@ impl QubesDbDaemon {
             }
             DaemonOrder::BreakIndex(how) => {
                 self.is_hostile = true;
+                self.server.output().clear();
                 if let Some(vchan) = &self.vchan {
                     vchan.break_index(machine, how);
                 }
@@ -139,9 +141,11 @@ impl QubesDbDaemon {
         if self.is_hostile && self.server.output().is_empty() {
             return false;
         }
-        let bytes = vchan.read(machine, PIECE);
-        let room = (1 << ORDERS.1) - vchan.unread(machine) as usize;
-        self.server.receive(&bytes, room);
+        if !self.is_hostile {
+            let bytes = vchan.read(machine, PIECE);
+            let room = (1 << ORDERS.1) - vchan.unread(machine) as usize;
+            self.server.receive(&bytes, room);
+        }
         let most = machine.prng.between(1, 3000) as usize;
         let piece: Vec<u8> = self.server.output().iter().copied().take(most).collect();
         let moved = vchan.write(machine, &piece);
@@ -186,7 +190,9 @@ impl Peer for QubesDbDaemon {
     }
 
     fn check_idle(&self, machine: &mut Machine) {
-        let Some(vchan) = self.vchan.as_ref().filter(|_| self.is_connected && !self.is_hostile) else { return };
+        let Some(vchan) = self.vchan.as_ref().filter(|_| self.is_connected && !self.is_hostile) else {
+            return;
+        };
         let unread = vchan.unread(machine);
         if unread > 0 && vchan.is_open(machine) {
             machine.violate("lost-wakeup", format!("the kernel sleeps before {unread} bytes of QubesDB"));

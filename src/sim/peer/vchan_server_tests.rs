@@ -7,7 +7,7 @@ use crate::sim::machine::kernel_domain::SimXen;
 use crate::sim::machine::world::{Interleaving, NextRun, Peer, SharedWorld, World};
 use crate::sim::prng::Prng;
 use crate::sim::trace::Recording;
-use crate::vchan::{ConnectError, Readiness, Vchan, VchanBroken, Wanted};
+use crate::vchan::{ConnectError, Readiness, Vchan, VchanBroken, Wish};
 use crate::xen::event::RemotePort;
 use crate::xen::grant::Gref;
 use crate::xen::{Xen, touch};
@@ -95,8 +95,8 @@ fn all_bytes_come_back_in_order_and_nobody_sleeps_for_ever_whatever_the_order_of
             unsent = unsent.get(moved..).unwrap();
             let read = vchan.read(&mut xen, &mut buffer).unwrap();
             received.extend_from_slice(buffer.get(..read).unwrap());
-            let wanted = if unsent.is_empty() { Wanted::Bytes } else { Wanted::BytesOrRoom };
-            if read == 0 && moved == 0 && vchan.arm(wanted) == Readiness::Asked {
+            let wanted = if unsent.is_empty() { Wish::Bytes } else { Wish::BytesOrRoom };
+            if read == 0 && moved == 0 && vchan.arm(wanted) == Ok(Readiness::Asked) {
                 xen.wait(&[vchan.port()], None);
                 xen.take_pending(vchan.port());
             }
@@ -142,7 +142,7 @@ fn indices_that_cannot_be_break_the_channel_and_nothing_is_read_or_written() {
         let server = start(&world, QUBES);
         let mut vchan = connect(&world, &mut xen).unwrap();
         server.break_index(&mut world.borrow_mut().machine, how);
-        assert_eq!(vchan.arm(Wanted::Bytes), Readiness::MoreToDo);
+        assert_eq!(vchan.arm(Wish::Bytes), Err(VchanBroken));
         assert_eq!(vchan.read(&mut xen, &mut [0; 100]), Err(VchanBroken));
         vchan.close(&mut xen);
         server.stop(&mut world.borrow_mut().machine);
@@ -152,6 +152,7 @@ fn indices_that_cannot_be_break_the_channel_and_nothing_is_read_or_written() {
         let mut vchan = connect(&world, &mut xen).unwrap();
         assert_eq!(vchan.write(&mut xen, b"abc"), Ok(3));
         server.break_index(&mut world.borrow_mut().machine, how);
+        assert_eq!(vchan.arm(Wish::Bytes), Err(VchanBroken));
         assert_eq!(vchan.write(&mut xen, b"abc"), Err(VchanBroken));
         vchan.close(&mut xen);
         server.stop(&mut world.borrow_mut().machine);
@@ -170,7 +171,7 @@ fn a_server_that_goes_wakes_us_and_is_seen_to_be_gone() {
         !world.borrow().machine.store.exists(&format!("{}/ring-ref", vchan_node(TOOLSTACK, KERNEL, NUMBER)))
     );
     xen.take_pending(vchan.port());
-    assert_eq!(vchan.arm(Wanted::Bytes), Readiness::Asked);
+    assert_eq!(vchan.arm(Wish::Bytes), Ok(Readiness::Asked));
     server.write(&mut world.borrow_mut().machine, b"last words");
     server.stop(&mut world.borrow_mut().machine);
     let before = world.borrow().machine.now;
@@ -178,7 +179,7 @@ fn a_server_that_goes_wakes_us_and_is_seen_to_be_gone() {
     assert!(xen.wait(&[vchan.port()], Some(until)) < until);
     let mut bytes = [0; 16];
     assert_eq!((vchan.is_open(), vchan.read(&mut xen, &mut bytes)), (false, Ok(10)));
-    assert_eq!(vchan.arm(Wanted::Bytes), Readiness::MoreToDo);
+    assert_eq!(vchan.arm(Wish::Bytes), Ok(Readiness::MoreToDo));
     vchan.close(&mut xen);
     holds_nothing(&xen);
     touch::listen(None);
