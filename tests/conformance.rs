@@ -85,3 +85,36 @@ fn every_requirement_has_a_test_of_its_name_and_every_such_test_is_listed() {
         }
     }
 }
+
+/// The rows about Qubes OS: an id, the rule, and what shows it (tests and nested scenarios) or why nothing does.
+fn qubes_rows() -> BTreeMap<u32, String> {
+    let page = fs::read_to_string("docs/conformance.md").unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| Z-"));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_end_matches(" |").split(" | ").collect();
+        let [id, _rule, shown] = cells[..] else { panic!("three cells: {row}") };
+        (id.parse().unwrap(), shown.to_string())
+    })
+    .collect()
+}
+
+#[test]
+fn every_rule_of_qubes_is_shown_by_something_that_exists_or_says_why_not() {
+    let (rows, tests) = (qubes_rows(), tests());
+    let own = Path::new("tests/nested/scenarios/own");
+    let shared = Path::new("tests/nested/scenarios/shared");
+    for (number, (id, shown)) in (1..).zip(&rows) {
+        assert_eq!(*id, number, "the ids are counted without a gap");
+        let names: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
+        for name in &names {
+            let exists = if name.ends_with(".sh") {
+                own.join(name).exists() || shared.join(name).exists()
+            } else {
+                tests.contains(*name)
+            };
+            assert!(exists, "Z-{id}: there is no {name}");
+        }
+        let excused = ["open: ", "deviation: "].iter().any(|word| shown.starts_with(word));
+        assert_eq!(names.is_empty(), excused, "Z-{id} is shown by something or says why not: {shown}");
+    }
+}

@@ -133,6 +133,12 @@ impl Database {
         self.settings.get(path).filter(|value| *value != Ok(""))
     }
 
+    /// What it takes of memory.
+    pub(super) fn cost(&self) -> usize {
+        [&self.settings, &self.config, &self.mapped].map(Entries::cost).iter().sum::<usize>()
+            + self.rules.cost()
+    }
+
     /// Takes in an entry. Whether a setting, a feature or a visible address is another now.
     pub(super) fn put(&mut self, path: &str, value: &[u8]) -> bool {
         let put = match meaning(path) {

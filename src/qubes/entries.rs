@@ -184,3 +184,62 @@ fn text_at(text: &str, at: u32, bytes: usize) -> &str {
     let at = at as usize;
     text.get(at..at + bytes).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use proptest::prelude::*;
+
+    const KEYS: [&str; 6] = ["a", "a/", "a/b", "a/c", "b", ""];
+
+    proptest! {
+        #[test]
+        fn are_a_map_that_takes_no_more_than_it_may(
+            steps in prop::collection::vec((0..6usize, prop::collection::vec(32u8..127, 0..40), 0..4u8), 0..200),
+            most in 64..400usize,
+        ) {
+            let (mut entries, mut map) = (Entries::default(), BTreeMap::new());
+            for (key, value, act) in steps {
+                let key = KEYS[key];
+                if act == 0 {
+                    let before = map.len();
+                    map.retain(|found: &&str, _| if key.ends_with('/') { !found.starts_with(key) } else { *found != key });
+                    prop_assert_eq!(entries.remove(key), map.len() < before);
+                } else {
+                    let put = entries.put(key, &value, most);
+                    let expected = if map.get(key) == Some(&value) { Put::Same } else { Put::Changed };
+                    prop_assert!(put == expected || put == Put::NoRoom && expected == Put::Changed);
+                    if put == Put::Changed {
+                        map.insert(key, value);
+                    }
+                }
+                prop_assert!(entries.cost() <= most);
+                let seen: Vec<_> = entries.iter().map(|(key, value)| (key, value.unwrap().as_bytes().to_vec())).collect();
+                prop_assert_eq!(seen, map.clone().into_iter().collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_replaced_for_ever_takes_no_more_room() {
+        let mut entries = Entries::default();
+        for number in 0..1000 {
+            let value = [b'0' + (number % 10) as u8; 100];
+            assert_eq!(entries.put("key", &value, 700), Put::Changed, "{number}");
+            assert_eq!(entries.put("key", &value, 700), Put::Same);
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_there_without_a_value() {
+        let mut entries = Entries::default();
+        for wrong in [&b"a\xff"[..], b"a\0", b"a\nb", b"\x7f"] {
+            entries.put("key", b"", 1000);
+            assert_eq!(entries.put("key", wrong, 1000), Put::Changed);
+            assert_eq!(entries.get("key"), Some(Err(ValueFault::NotText)));
+        }
+        assert_eq!(entries.put("key", "é".as_bytes(), 1000), Put::Changed);
+        assert_eq!(entries.get("key"), Some(Ok("é")));
+    }
+}

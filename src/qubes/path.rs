@@ -107,3 +107,44 @@ fn trigger_source(text: &str) -> Option<TriggerSource<'_>> {
     let is_ipv6 = text.len() <= MAX_IPV6 && text.bytes().all(allowed) && text.matches(':').nth(1).is_some();
     is_ipv6.then_some(TriggerSource::Ipv6(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_is_a_source_and_nothing_behind_it() {
+        let source = Ipv4Addr::new(10, 137, 0, 5);
+        for (path, expected) in [
+            ("/qubes-firewall/10.137.0.5", Meaning::Trigger(TriggerSource::Ipv4(source))),
+            ("/qubes-firewall/fd09::a89:5", Meaning::Trigger(TriggerSource::Ipv6("fd09::a89:5"))),
+            ("/qubes-firewall/10.137.0.5/", Meaning::Rule(source, "")),
+            ("/qubes-firewall/10.137.0.5/0001", Meaning::Rule(source, "0001")),
+            ("/qubes-firewall/10.137.0.5/0001/x", Meaning::Nothing),
+            ("/qubes-firewall/10.137.0", Meaning::Nothing),
+            ("/qubes-firewall/010.137.0.5", Meaning::Nothing),
+            ("/qubes-firewall/", Meaning::Nothing),
+            ("/qubes-firewall/fe80:1", Meaning::Nothing),
+            ("/qubes-firewall", Meaning::Nothing),
+            ("/qubes-firewall-handled/10.137.0.5", Meaning::Handled),
+            ("/qubes-ip", Meaning::Setting),
+            ("/qubes-ip6", Meaning::Nothing),
+            ("/vm-config/ravelin-log", Meaning::Config),
+            ("/vm-config/other", Meaning::Nothing),
+            ("/mapped-ip/10.137.0.5/visible-ip", Meaning::Mapped),
+        ] {
+            assert_eq!(meaning(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_what_the_daemon_takes_for_one() {
+        for (path, is) in
+            [("/a", true), ("/a:@._-B9", true), ("a", false), ("/a/", false), ("", false), ("/a b", false)]
+        {
+            assert_eq!(is_entry(path), is, "{path}");
+        }
+        assert!(is_entry(&"/x".repeat(31)));
+        assert!(!is_entry(&"/x".repeat(32)));
+    }
+}

@@ -201,6 +201,12 @@ impl QubesDb {
         self.session.written.handled(&format!("{source}"));
     }
 
+    /// What databases take of memory just now.
+    pub fn database_bytes(&self) -> usize {
+        let Session { database, aside, .. } = &self.session;
+        database.cost() + aside.as_ref().map_or(0, |aside| aside.cost())
+    }
+
     /// A name in the rules of a source has these addresses.
     pub fn name(&mut self, source: Ipv4Addr, host: &str, addresses: impl Iterator<Item = Ipv4Addr>) {
         self.session.written.name(source, host, addresses);

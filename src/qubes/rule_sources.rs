@@ -136,8 +136,7 @@ impl RuleSources {
         (self.shared_taken, self.guaranteed, self.is_full) = (0, 0, false);
     }
 
-    /// What all of them take, by the allocator's measure.
-    #[cfg(any(test, feature = "sim"))]
+    /// What all of them take.
     pub fn cost(&self) -> usize {
         let rules: usize = self.sources.iter().map(|source| source.rules.cost()).sum();
         rules + self.sources.capacity() * size_of::<SourceRules>()

@@ -9,6 +9,7 @@
 pub mod cast;
 pub(crate) mod clock;
 pub mod competition;
+pub(crate) mod dom0_plan;
 pub(crate) mod end_checks;
 pub mod frame;
 pub mod host;

@@ -9,10 +9,12 @@ use crate::config::{ChangeQueue, Live};
 use crate::engine::Engine;
 use crate::kernel::Firewall;
 use crate::kernel::qubesdb::QubesConnection;
+use crate::qubes::QubesDb;
 use crate::sim::cast::{
     CLIENT_GATEWAY, FIREWALL, FORBIDDEN, GATEWAY, SERVER, UPLINK, UPLINK_MAC, client_address, client_domain,
     client_mac,
 };
+use crate::sim::dom0_plan::add_dom0;
 use crate::sim::end_checks::{KernelSummary, check_balance, check_forwarding, check_service};
 use crate::sim::host::Host;
 use crate::sim::host::apps::{Datagrams, Pace, Pings, Probes, Transfers};
@@ -349,6 +351,9 @@ pub(in crate::sim) fn populate(
     let backend = BackendConfig { attacks_until: traffic_ends, ..scenario.backend };
     world.machine.ledger.uplink_is_honest = backend.attacks_per_mille == 0;
     world.machine.ledger.uplink_is_narrow = backend.link.is_some();
+    if let Some(qube) = scenario.qube {
+        add_dom0(&mut world, scenario, qube, prng, traffic_ends);
+    }
     world.add(Box::new(UplinkBackend::new(backend, network)));
     world.add(Box::new(toolstack));
 }
@@ -372,6 +377,12 @@ pub(in crate::sim) fn start_kernel(
 /// What the simulated domain has: the engine's tables are small, so that they get full.
 pub(in crate::sim) const MEMORY_BYTES: u64 = 4 << 20;
 
+/// What a qube may take more: its database, and while a dump comes another one; the rules as text, and compiled.
+fn qubes_bytes(scenario: &Scenario) -> i64 {
+    let database = QubesDb::budget(MEMORY_BYTES) as i64;
+    if scenario.qube.is_some() { 4 * database } else { 0 }
+}
+
 /// Boots the kernel as `main` does, runs it, and checks that it lets go of everything.
 pub(in crate::sim) fn boot_kernel(
     world: &SharedWorld,
@@ -381,11 +392,15 @@ pub(in crate::sim) fn boot_kernel(
 ) -> Option<Shutdown> {
     let _kernel = meter::charge(Payer::Kernel);
     meter::reset();
-    let options = CommandLine {
-        ipv4: Ipv4Prefix::new(FIREWALL, 24),
-        gateway: Some(GATEWAY),
-        client_gateway: Some(CLIENT_GATEWAY),
-        ..CommandLine::default()
+    let options = match scenario.qube {
+        // All of it comes by QubesDB; that the rule file has rules for all clients must not matter.
+        Some(_) => CommandLine::default(),
+        None => CommandLine {
+            ipv4: Ipv4Prefix::new(FIREWALL, 24),
+            gateway: Some(GATEWAY),
+            client_gateway: Some(CLIENT_GATEWAY),
+            ..CommandLine::default()
+        },
     };
     let rules = RuleConfig::File(scenario.rules.file().into_bytes().into());
     let live = Live::boot(&options, rules, MEMORY_BYTES);
@@ -402,7 +417,7 @@ pub(in crate::sim) fn boot_kernel(
             return None;
         }
     };
-    let memory = MemoryOracle::begin();
+    let memory = MemoryOracle::begin(qubes_bytes(scenario));
     let mut oracles = TurnOracles::default();
     loop {
         let reason = firewall.turn();
@@ -413,7 +428,7 @@ pub(in crate::sim) fn boot_kernel(
         }
         if reason.is_some() {
             let _world = meter::charge(Payer::World);
-            check_balance(world, &mut firewall);
+            check_balance(world, &mut firewall, scenario);
             return reason;
         }
         if world.borrow().is_over() {

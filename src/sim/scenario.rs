@@ -7,6 +7,7 @@ use crate::sim::machine::world::Interleaving;
 use crate::sim::oracle::rules::SlowRules;
 use crate::sim::peer::backend_config::{BackendConfig, LinkLimit};
 use crate::sim::peer::console::ConsoleReader;
+use crate::sim::peer::dom0::DaemonAttack;
 use crate::sim::peer::hostile::AttackRates;
 use crate::sim::peer::nic::FrontendConfig;
 use crate::sim::peer::storm::{Storm, StormWrites};
@@ -46,6 +47,19 @@ pub enum Attacker {
     Storm(ClientShape, Storm),
 }
 
+/// What makes the firewall of a scenario a qube: dom0 says by QubesDB what is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct QubeShape {
+    /// Clients get their rules some time after their vifs, and others now and then.
+    pub rules_change: bool,
+    /// The same rules, and the same settings, are written again about so often.
+    pub rewrites_every: Duration,
+    /// The daemon ends so often, and another one begins.
+    pub restarts: u64,
+    /// What it does before it ends, if it is hostile.
+    pub attack: Option<DaemonAttack>,
+}
+
 /// A whole run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -83,6 +97,8 @@ pub struct Scenario {
     pub store_refusals: u64,
     /// How long xenstored takes to answer.
     pub store_latency: Duration,
+    /// The firewall is a qube.
+    pub qube: Option<QubeShape>,
 }
 
 impl Scenario {
@@ -138,11 +154,20 @@ impl Scenario {
             store_noise: *prng.pick(&[0, 20, 200]),
             store_refusals: 0,
             store_latency: Duration::from_micros(*prng.pick(&[0, 0, 100, 1_000, 20_000])),
+            qube: None,
         };
         if prng.chance(150) {
             scenario.narrow(&mut prng);
         }
         scenario.store_refusals = *prng.pick(&[0, 0, 20]);
+        if scenario.backend.link.is_none() && prng.chance(350) {
+            scenario.qube = Some(QubeShape {
+                rules_change: !calm && prng.chance(600),
+                rewrites_every: Duration::from_millis(*prng.pick(&[100, 1_000, 10_000])),
+                restarts: prng.below(4),
+                attack: prng.chance(300).then(|| *prng.pick(&DaemonAttack::ALL)),
+            });
+        }
         scenario
     }
 
@@ -166,6 +191,7 @@ impl Scenario {
             store_noise: 0,
             store_refusals: 0,
             store_latency: Duration::ZERO,
+            qube: None,
         }
     }
 
@@ -236,6 +262,18 @@ impl Scenario {
         if self.flaky_every.is_some() || self.outside_every.is_some() {
             with(&mut |scenario| (scenario.flaky_every, scenario.outside_every) = (None, None));
         }
+        if let Some(qube) = self.qube {
+            with(&mut |scenario| scenario.qube = None);
+            if qube.rules_change {
+                with(&mut |scenario| scenario.qube = Some(QubeShape { rules_change: false, ..qube }));
+            }
+            if qube.restarts > 0 {
+                with(&mut |scenario| scenario.qube = Some(QubeShape { restarts: 0, ..qube }));
+            }
+            if qube.attack.is_some() {
+                with(&mut |scenario| scenario.qube = Some(QubeShape { attack: None, ..qube }));
+            }
+        }
         if self.clock_faults_every.is_some() || self.destroyed > 0 {
             with(&mut |scenario| (scenario.clock_faults_every, scenario.destroyed) = (None, 0));
         }
@@ -253,6 +291,7 @@ impl Scenario {
     pub fn is_steady(&self) -> bool {
         self.backend.attacks_per_mille == 0
             && self.backend.link.is_none()
+            && self.qube.is_none_or(|qube| !qube.rules_change)
             && self.backend.loss_per_mille == 0
             && self.clients.iter().all(|client| client.reload_every.is_none())
             && self.flaky_every.is_none()

@@ -4,6 +4,7 @@ pub mod excuse;
 pub(crate) mod exposure;
 pub(crate) mod fairness;
 mod fingerprint;
+pub(crate) mod given_rules;
 pub(crate) mod grant_oracle;
 pub(crate) mod ledger;
 pub(crate) mod marks;

@@ -10,6 +10,7 @@ use super::fingerprint::{Fingerprint, Near, echoed, look};
 use crate::base::time::Moment;
 use crate::sim::cast::{CLIENT_GATEWAY, FORBIDDEN, NONSENSE_NETWORK};
 use crate::sim::frame::{PlainPacket, is_arp};
+use crate::sim::oracle::given_rules::GivenRules;
 use crate::sim::oracle::rules::SlowRules;
 use crate::xen::DomainId;
 use alloc::collections::BTreeMap;
@@ -74,6 +75,8 @@ impl Phase {
 pub struct Model {
     /// The rules, if the model is to judge.
     pub rules: Option<SlowRules>,
+    /// In a qube what dom0 has given to whom, which counts in their place.
+    pub given: Option<GivenRules>,
     /// Our address on the uplink.
     pub firewall: Option<Ipv4Addr>,
     /// The kernel had to give up ports before their quarantine was over: another client may have them then.
@@ -156,9 +159,12 @@ impl Model {
         for (print, list) in &self.outward {
             let port = matches!(print.protocol, 6 | 17).then_some(print.far_port);
             let is_private = print.far == CLIENT_GATEWAY;
-            if !is_private && rules.accept(print.far, print.protocol, port) {
-                lost += list.iter().filter(|sent| sent.ttl > 1 && counts(sent.at)).count();
-            }
+            let accepted = |sent: &SentPacket| match (&self.given, self.clients.get(&sent.client)) {
+                (Some(given), Some(own)) => given.must_accept(*own, print.far, print.protocol, port),
+                _ => rules.accept(print.far, print.protocol, port),
+            };
+            let is_lost = |sent: &&SentPacket| sent.ttl > 1 && counts(sent.at) && accepted(sent);
+            lost += if is_private { 0 } else { list.iter().filter(is_lost).count() };
         }
         for (print, list) in &self.inward {
             let expected = |&&(outer, at): &&(u16, Moment)| {
@@ -192,7 +198,10 @@ impl Model {
             *asked -= 1;
             return Ok(None);
         }
-        let is_open = rules.accept(to, packet.protocol(), None);
+        let is_open = match &self.given {
+            Some(given) => given.anybody_may(to, packet.protocol()),
+            None => rules.accept(to, packet.protocol(), None),
+        };
         if !is_open && to == FORBIDDEN {
             return Err(format!("protocol {} to {to}, which the rules refuse", packet.protocol()));
         }
@@ -208,7 +217,7 @@ impl Model {
         let outer: OuterEnd = (print.protocol, outer_port, print.far, print.far_port);
         let sent = self.take_sent(print, outer, ttl, now)?;
         let port = matches!(print.protocol, 6 | 17).then_some(print.far_port);
-        if !self.rules.as_ref().is_some_and(|rules| rules.accept(print.far, print.protocol, port)) {
+        if !self.may(sent.client, print, port) {
             return Err(format!(
                 "protocol {} to {to}:{}, which the rules refuse",
                 print.protocol, print.far_port
@@ -216,6 +225,14 @@ impl Model {
         }
         self.bind(print, outer, sent, &packet, now);
         Ok(None)
+    }
+
+    /// Whether the client's rules may allow this.
+    fn may(&self, client: DomainId, print: Fingerprint, port: Option<u16>) -> bool {
+        match (&self.given, self.clients.get(&client)) {
+            (Some(given), Some(&own)) => given.may_accept(own, print.far, print.protocol, port),
+            _ => self.rules.as_ref().is_some_and(|rules| rules.accept(print.far, print.protocol, port)),
+        }
     }
 
     /// The packet of a client that left as this one, one hop further; it can leave only once.

@@ -20,6 +20,20 @@ pub struct RuleLine {
     expiry: RuleExpiry,
 }
 
+impl RuleLine {
+    /// All but when it ends.
+    fn text(&self) -> String {
+        let action = if self.accepts { "accept" } else { "drop" };
+        let mask = if self.bits == 0 { 0 } else { u32::MAX << (32 - u32::from(self.bits)) };
+        let network = Ipv4Addr::from_bits(self.network.to_bits() & mask);
+        let mut text = format!("action={action} dst4={network}/{}", self.bits);
+        if let Some((protocol, low, high)) = self.service {
+            text += &format!(" proto={} dstports={low}-{high}", if protocol == 6 { "tcp" } else { "udp" });
+        }
+        text
+    }
+}
+
 /// What every client's rules have.
 const REFUSED: RuleLine =
     RuleLine { accepts: false, network: FORBIDDEN, bits: 24, service: None, expiry: RuleExpiry::None };
@@ -86,14 +100,7 @@ impl SlowRules {
     pub fn file(&self) -> String {
         let mut text = String::from("[default]\npolicy=accept\n");
         for line in &self.lines {
-            let action = if line.accepts { "accept" } else { "drop" };
-            let mask = if line.bits == 0 { 0 } else { u32::MAX << (32 - u32::from(line.bits)) };
-            let network = Ipv4Addr::from_bits(line.network.to_bits() & mask);
-            text += &format!("action={action} dst4={network}/{}", line.bits);
-            if let Some((protocol, low, high)) = line.service {
-                text +=
-                    &format!(" proto={} dstports={low}-{high}", if protocol == 6 { "tcp" } else { "udp" });
-            }
+            text += &line.text();
             match line.expiry {
                 RuleExpiry::None => {}
                 RuleExpiry::Past => text += &format!(" expire={}", Clock::ALWAYS_PAST),
@@ -102,6 +109,13 @@ impl SlowRules {
             text += "\n";
         }
         text
+    }
+
+    /// The rules as dom0 numbers and writes them: those that have ended are left out.
+    pub fn numbered(&self) -> impl Iterator<Item = (usize, String)> {
+        let lines = self.lines.iter().enumerate().filter(|(_, line)| line.expiry != RuleExpiry::Past);
+        let all = (self.lines.len(), String::from("action=accept"));
+        lines.map(|(number, line)| (number, line.text())).chain([all])
     }
 
     /// Whether a client may begin this.

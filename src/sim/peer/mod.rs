@@ -4,6 +4,7 @@ mod backend_attacks;
 pub mod backend_config;
 pub(crate) mod buffers;
 pub mod console;
+pub mod dom0;
 pub(crate) mod frontend;
 pub(crate) mod hostile;
 pub(crate) mod malformed_slots;

@@ -241,13 +241,18 @@ crashed() { xl list "$1" | grep -E -q ' ....c. '; }
 # cpu_seconds NAME: the processor time that a domain has used.
 cpu_seconds() { xl list "$1" | awk 'END { print $NF }'; }
 
-# destroy_all: no domain but dom0 is left. The firewall goes first: what is left of its vifs then goes with it.
+# destroy_all: no domain but dom0 is left. The firewall goes first: what is left of its vifs then goes with it. So do
+# daemons of QubesDB.
 destroy_all() {
     local name names
     names=$(xl list | awk 'NR > 2 { if ($1 == "fw") first = $1; else rest = rest " " $1 } END { print first rest }')
     for name in $names; do
         xl destroy "$name" || fail "xl destroy $name"
     done
+    for name in "$WORK"/*.qubesdb-pid; do
+        [ ! -e "$name" ] || kill "$(cat "$name")" 2>/dev/null || true
+    done
+    rm -f "$WORK"/*.qubesdb*
     rm -f "$WORK"/*.id "$WORK"/*.seen "$CONSOLES"/guest-*.log
 }
 
@@ -268,6 +273,11 @@ evidence() {
         [ -e "$log" ] || continue
         echo "--- captured: $(basename "$log" .seen), last lines"
         tail -n 30 "$log"
+    done
+    for log in "$WORK"/*.qubesdb-log; do
+        [ -e "$log" ] || continue
+        echo "--- QubesDB of $(basename "$log" .qubesdb-log), last lines"
+        tail -n 40 "$log"
     done
     for log in "$CONSOLES"/guest-*.log; do
         [ -e "$log" ] || continue
@@ -332,23 +342,102 @@ uplink_device() { echo "vif$(id_of fw).0"; }
 # number_of NAME: takes down the number that a domain has now.
 number_of() { xl domid "$1" >"$WORK/$1.id"; }
 
-# tiny_client NAME ADDRESS: a client of 8 MB that does nothing but connect: a firewall with this one as its uplink.
+# tiny_client NAME ADDRESS [vif=no]: a client of 8 MB that does nothing but connect: a firewall with this one as its uplink.
 tiny_client() {
     {
         ravelin "$1" 8
-        echo "vif=['$(client_vif "$2")']"
+        [ "${3-}" = vif=no ] || echo "vif=['$(client_vif "$2")']"
         echo "extra='ipv4=$2/32 gateway=$GATEWAY'"
     } >"$WORK/$1.cfg"
     create "$1"
 }
 
-# second_firewall NAME: a firewall between dom0 and another one, whose clients are in 10.9.0.0/24.
+# second_firewall NAME [ADDRESS GATEWAY CLIENTS-GATEWAY]: a firewall between dom0 and another one, whose clients are in 10.9.0.0/24
+# if nothing else is said.
 second_firewall() {
     {
         ravelin "$1" 16
-        echo "extra='ipv4=$FIREWALL/24 gateway=$UPLINK client-gateway=10.9.0.1'"
-        echo "vif=['mac=00:16:3e:00:00:05,script=$RIG/dom0/vif-uplink']"
+        echo "extra='ipv4=${2-$FIREWALL}/24 gateway=${3-$UPLINK} client-gateway=${4-10.9.0.1}'"
+        echo "vif=['mac=00:16:3e:00:00:05,ip=${2-$FIREWALL},script=$RIG/dom0/vif-uplink']"
     } >"$WORK/$1.cfg"
     create "$1"
     await 30 "the uplink of $1 to be connected" vif_connected 0 "$1"
 }
+
+# qube_domain [memory=MB] [vif=SETTINGS|no] [kernelopts=WORDS]: creates `fw` as Qubes creates a firewall qube, up to the moment
+# before it is unpaused: its vif is there (of dom0, if SETTINGS say nothing else), its QubesDB daemon is started, once, and has no
+# keys.
+qube_domain() {
+    local argument memory=32 kernelopts='' vif="ip=$FIREWALL,script=$RIG/dom0/vif-uplink"
+    for argument; do
+        case $argument in
+        memory=*) memory=${argument#*=} ;;
+        vif=*) vif=${argument#*=} ;;
+        kernelopts=*) kernelopts=${argument#*=} ;;
+        *) fail "qube_domain: unknown argument $argument" ;;
+        esac
+    done
+    {
+        ravelin fw "$memory"
+        echo "extra='$kernelopts'"
+        [ "$vif" = no ] || echo "vif=['mac=00:16:3e:5e:6c:00,$vif']"
+    } >"$WORK/fw.cfg"
+    rm -f "$CONSOLES/guest-fw.log" "$WORK"/fw.qubesdb*
+    xl create -p "$WORK/fw.cfg" || fail 'xl create -p fw'
+    xl domid fw >"$WORK/fw.id"
+    start_qubesdb fw
+}
+
+# start_qubesdb NAME [KEYS]: starts the QubesDB daemon of a domain, with the lines "PATH VALUE" of the file KEYS in it.
+start_qubesdb() {
+    python3 -S -E "$RIG/dom0/qubesdb.py" "$(id_of "$1")" "$WORK/$1.qubesdb" ${2+"$2"} >>"$WORK/$1.qubesdb-log" 2>&1 &
+    echo $! >"$WORK/$1.qubesdb-pid"
+    await 120 "the QubesDB daemon of $1 to listen" test -S "$WORK/$1.qubesdb"
+}
+
+# kill_qubesdb NAME: ends that daemon as a crash does.
+kill_qubesdb() {
+    kill -KILL "$(cat "$WORK/$1.qubesdb-pid")" || fail "no QubesDB daemon of $1"
+    rm -f "$WORK/$1.qubesdb"
+}
+
+# qubesdb NAME VERB…: what dom0's qubesd does to the QubesDB of a domain: see qubesd.py.
+qubesdb() {
+    local name="$1"
+    shift
+    python3 -S -E "$RIG/dom0/qubesd.py" "$WORK/$name.qubesdb" "$@"
+}
+
+# qubesdb_log NAME PATTERN: the daemon has said so (grep -E). qubesdb_lives NAME: it runs.
+qubesdb_log() { grep -E -q -e "$2" "$WORK/$1.qubesdb-log"; }
+qubesdb_lives() { kill -0 "$(cat "$WORK/$1.qubesdb-pid")"; }
+
+# firewall_qube [COMMAND…]: creates `fw` as Qubes does, with dom0 as its netvm; COMMAND writes what its QubesDB says of clients before
+# it is unpaused. Waits until its uplink is connected.
+firewall_qube() {
+    # Without the two empty files of the kernel folder a qube gets these words.
+    qube_domain kernelopts='root=/dev/mapper/dmroot ro nomodeset console=hvc0 rd_NO_PLYMOUTH rd.plymouth.enable=0 plymouth.enable=0 xen_privcmd.unrestricted  swiotlb=2048'
+    qubesdb fw create "gateway=$GATEWAY" "ip=$FIREWALL" "uplink=$UPLINK"
+    qubesdb fw write /vm-config/ravelin-log info
+    "$@"
+    xl unpause fw || fail 'xl unpause fw'
+    await 30 'the uplink to be connected' vif_connected 0 fw
+}
+
+# rules ADDRESS RULE…: gives a client of `fw` these rules as qubesd does, and waits until they are in force. $triggered is when the
+# trigger was written, by the seconds of dom0's clock.
+rules() {
+    local count
+    count=$(handled "$1")
+    triggered=$(qubesdb fw rules "$@") || fail "no rules for $1"
+    await 120 "the rules of $1 to be in force" handled_more "$1" "$count"
+}
+
+# handled ADDRESS: how many times `fw` says that it took up the rules of this client. From the daemon's log, as a new interpreter takes
+# a while.
+handled() {
+    local count
+    count=$(sed -n "s|.* write /qubes-firewall-handled/$1 ||p" "$WORK/fw.qubesdb-log" | tail -n 1)
+    echo "${count:-0}"
+}
+handled_more() { [ "$(handled "$1")" -gt "$2" ]; }

@@ -16,6 +16,8 @@ from collections.abc import Callable
 HTTP_PORTS = (80, 81, 8080)
 UDP_ECHO_PORTS = (7, 9007)
 DNS_PORT = 53
+# Where clients of a Qubes system ask; what comes to an address of its own is answered from there.
+QUBES_RESOLVER = "10.139.1.1"
 CLOSED_AT_ONCE_PORT = 9
 NAMES = {b"\x06uplink\x04test\x00": "10.0.0.1"}
 SERVED = pathlib.Path("/srv")
@@ -56,10 +58,12 @@ class Files(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def serve_udp(port: int, answer: Callable[[bytes], bytes | None]) -> None:
+def serve_udp(port: int, answer: Callable[[bytes], bytes | None], address: str = "") -> None:
     """Answers every datagram to `port` from a thread of its own."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.bind(("", port))
+    # There may be one for all addresses besides.
+    udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    udp.bind((address, port))
 
     def run() -> None:
         while True:
@@ -99,6 +103,7 @@ def main() -> None:
     for port in UDP_ECHO_PORTS:
         serve_udp(port, lambda query: query)
     serve_udp(DNS_PORT, resolve)
+    serve_udp(DNS_PORT, resolve, QUBES_RESOLVER)
     close_at_once(CLOSED_AT_ONCE_PORT)
     # Not http.server.HTTPServer, which asks the DNS for our own name first.
     servers = [socketserver.ThreadingTCPServer(("", port), Files) for port in HTTP_PORTS]
