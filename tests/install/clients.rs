@@ -8,7 +8,7 @@ fn clients_are_taken_and_return_to_what_they_had() {
     dom0.add("other", Some("sys-net"));
     dom0.write("work", "running", "");
     dom0.succeeds("1", &["create"]);
-    dom0.succeeds("1", &["take-clients", "--without-rules", "sys-firewall"]);
+    dom0.succeeds("1", &["take-clients", "sys-firewall"]);
     let netvm = |qube| dom0.read(qube, "prefs/netvm");
     for client in ["work", "vault"] {
         assert_eq!(netvm(client).as_deref(), Some("sys-ravelin"), "{client}");
@@ -29,23 +29,11 @@ fn what_cannot_be_moved_is_named_and_the_others_move() {
     let dom0 = Dom0::new();
     dom0.succeeds("1", &["create", "--netvm=sys-firewall"]);
     // The firewall of the firewall cannot be its client.
-    dom0.fails("1", &["take-clients", "--without-rules", "sys-net"], "not moved: sys-firewall");
+    dom0.fails("1", &["take-clients", "sys-net"], "not moved: sys-firewall");
     assert_eq!(dom0.read("sys-firewall", "prefs/netvm").as_deref(), Some("sys-net"));
     assert_eq!(dom0.read("sys-firewall", "features/ravelin-former-netvm"), None);
-    dom0.succeeds("1", &["take-clients", "--without-rules", "sys-firewall"]);
+    dom0.succeeds("1", &["take-clients", "sys-firewall"]);
     assert_eq!(dom0.read("sys-ravelin", "prefs/netvm").as_deref(), Some("sys-firewall"));
-}
-
-#[test]
-fn clients_lose_no_rules_without_being_told() {
-    let dom0 = Dom0::new();
-    dom0.succeeds("1", &["create"]);
-    dom0.fails(
-        "1",
-        &["take-clients", "sys-firewall"],
-        "rules of qvm-firewall do not hold behind Ravelin yet",
-    );
-    assert_eq!(dom0.read("work", "prefs/netvm"), None);
 }
 
 #[test]
@@ -53,7 +41,7 @@ fn what_follows_a_default_that_is_none_returns_to_no_network() {
     let dom0 = Dom0::new();
     dom0.write("work", "running", "");
     dom0.succeeds("1", &["create"]);
-    dom0.succeeds("1", &["take-clients", "--without-rules", "sys-firewall"]);
+    dom0.succeeds("1", &["take-clients", "sys-firewall"]);
     dom0.default_netvm("");
     let said = dom0.succeeds("1", &["return-clients"]);
     assert!(said.contains("work: back from sys-ravelin to no network, as is the default"), "{said}");
@@ -64,7 +52,7 @@ fn what_follows_a_default_that_is_none_returns_to_no_network() {
 fn what_follows_a_default_that_is_the_firewall_itself_is_not_said_to_be_back() {
     let dom0 = Dom0::new();
     dom0.succeeds("1", &["create"]);
-    dom0.succeeds("1", &["take-clients", "--without-rules", "sys-firewall"]);
+    dom0.succeeds("1", &["take-clients", "sys-firewall"]);
     dom0.default_netvm("sys-ravelin");
     let said = dom0.fails("1", &["return-clients"], "not moved: work");
     assert!(
@@ -82,6 +70,6 @@ fn commands_of_dom0_that_fail_are_not_taken_for_an_empty_answer() {
     dom0.succeeds("1", &["create"]);
     dom0.fails_at("qvm-ls*");
     assert!(!dom0.before_removal("1").status.success());
-    dom0.fails("1", &["take-clients", "--without-rules", "sys-firewall"], "qvm-ls does not work");
+    dom0.fails("1", &["take-clients", "sys-firewall"], "qvm-ls does not work");
     dom0.fails("1", &["return-clients"], "qvm-ls does not work");
 }

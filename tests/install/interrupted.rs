@@ -94,7 +94,7 @@ fn a_client_is_noted_as_long_as_it_is_behind_the_firewall() {
         ] {
             let dom0 = Dom0::with_shell(shell);
             dom0.succeeds("1", &["create"]);
-            interrupted(&dom0, "INT", pattern, "1", &["take-clients", "--without-rules", "sys-firewall"]);
+            interrupted(&dom0, "INT", pattern, "1", &["take-clients", "sys-firewall"]);
             let state =
                 || [dom0.read("work", "prefs/netvm"), dom0.read("work", "features/ravelin-former-netvm")];
             assert_eq!(state(), [netvm.map(String::from), noted.map(String::from)], "{shell:?} {pattern}");
@@ -103,7 +103,7 @@ fn a_client_is_noted_as_long_as_it_is_behind_the_firewall() {
         }
         let dom0 = Dom0::with_shell(shell);
         dom0.succeeds("1", &["create"]);
-        dom0.succeeds("1", &["take-clients", "--without-rules", "sys-firewall"]);
+        dom0.succeeds("1", &["take-clients", "sys-firewall"]);
         interrupted(&dom0, "INT", "qvm-prefs --default work netvm", "1", &["return-clients"]);
         assert_eq!(dom0.read("work", "features/ravelin-former-netvm"), None);
     }
