@@ -34,7 +34,7 @@ pub enum DaemonOrder {
     Die,
     /// One is started, with these entries.
     Start(BTreeMap<String, Vec<u8>>),
-    /// Hostile: an index is moved to where it cannot be.
+    /// Hostile: an index of a connection is moved to where it cannot be.
     BreakIndex(BadIndex),
     /// Hostile: bytes that are no message.
     Nonsense(Vec<u8>),
@@ -102,7 +102,7 @@ impl QubesDbDaemon {
             DaemonOrder::BreakIndex(how) => {
                 self.is_hostile = true;
                 self.server.output().clear();
-                if let Some(vchan) = &self.vchan {
+                if let Some(vchan) = self.vchan.as_ref().filter(|_| self.is_connected) {
                     vchan.break_index(machine, how);
                 }
             }
