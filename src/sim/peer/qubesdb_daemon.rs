@@ -65,7 +65,7 @@ pub struct QubesDbDaemon {
     server: QubesDbServer,
     vchan: Option<VchanServer>,
     is_connected: bool,
-    /// What it sent made no sense: the kernel may do as it likes.
+    /// What it sent on this connection made no sense: the kernel may do as it likes.
     is_hostile: bool,
     reproaches: usize,
 }
@@ -125,7 +125,7 @@ impl QubesDbDaemon {
             if !vchan.look_for_client(machine) {
                 return false;
             }
-            self.is_connected = true;
+            (self.is_connected, self.is_hostile) = (true, false);
             self.server.connected();
             self.desk.borrow_mut().connections += 1;
         }
