@@ -43,8 +43,11 @@ fn take_up(table: &mut RuleTable, changes: &mut ChangeQueue) {
     }
 }
 
+/// The rule of a number.
+type Shape = fn(u32) -> String;
+
 /// How rules look that take much memory, and how people write them.
-const SHAPES: [(&str, fn(u32) -> String); 6] = [
+const SHAPES: [(&str, Shape); 6] = [
     ("as people write them", |n| {
         format!(
             "action=accept dst4=10.{}.{}.0/24 proto=tcp dstports={}-{}",

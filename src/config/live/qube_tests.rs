@@ -131,9 +131,9 @@ fn what_is_said_again_is_no_change() {
     assert_eq!(qube.rules(ALICE, WEB), [""; 0]);
     assert_eq!(qube.lines(FeatureLines::Base, &[("lan", "action=drop dst4=10.0.0.0/8")]), [""; 0]);
     let gone = |live: &mut Live, changes: &mut ChangeQueue| {
-        let none: [(Ipv4Addr, ClientRules<core::iter::Empty<(&str, &str)>>); 1] =
-            [(Ipv4Addr::new(10, 137, 0, 9), ClientRules::None)];
-        live.set_client_rules(Scope::These, none.into_iter(), changes);
+        let none: ClientRules<core::iter::Empty<(&str, &str)>> = ClientRules::None;
+        let unknown = Ipv4Addr::new(10, 137, 0, 9);
+        live.set_client_rules(Scope::These, [(unknown, none)].into_iter(), changes);
     };
     assert_eq!(qube.told(gone), [""; 0]);
 }
@@ -310,7 +310,7 @@ fn other_resolvers_compile_what_is_about_them_and_nothing_else() {
 fn a_client_with_too_many_rules_is_blocked_and_takes_nothing_from_others() {
     let mut qube = Qube::new("");
     let many: Vec<(String, String)> = (0..9_999)
-        .map(|number| (format!("{number:04}"), "action=accept dst4=192.0.2.1 ".repeat(1) + &" ".repeat(300)))
+        .map(|number| (format!("{number:04}"), format!("action=accept dst4=192.0.2.1{:300}", "")))
         .collect();
     let mut greedy: Vec<(&str, &str)> =
         many.iter().map(|(key, line)| (key.as_str(), line.as_str())).collect();
