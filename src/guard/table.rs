@@ -236,6 +236,7 @@ impl RuleTable {
     }
 
     /// Gathers the names in the rules that are in effect.
+    #[inline(never)]
     fn note_names(&mut self) {
         let from_file = self.sections != SectionsOf::QubesDb;
         let file = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));

@@ -26,11 +26,13 @@ impl NameService {
     }
 
     /// Asks these servers from now on; none, while nothing can be sent.
+    #[inline(never)]
     pub fn set_servers(&mut self, servers: &[Ipv4Addr], now: Moment) {
         self.resolver.set_servers(servers, now);
     }
 
     /// Asks for the names in the rules of `engine` from now on.
+    #[inline(never)]
     pub fn set_names<D: Packet>(&mut self, engine: &Engine<D>, now: Moment) {
         let wanted = engine.engine().rules().names().wanted();
         self.resolver.set_names(wanted.map(|name| (name.host.clone(), NameSource(name.source))), now);

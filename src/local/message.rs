@@ -176,6 +176,7 @@ fn is_name(message: &DnsMessage<'_>, bytes: &[u8], name: &HostName) -> bool {
 }
 
 /// Whether two names of the message are the same.
+#[inline(never)]
 fn is_same(message: &DnsMessage<'_>, one: &[u8], other: &[u8]) -> bool {
     core::ptr::eq(one, other)
         || are_equal(message.parse_name(one).map(Result::ok), message.parse_name(other).map(Result::ok))
@@ -205,6 +206,7 @@ struct Records<'m> {
 impl<'m> Iterator for Records<'m> {
     type Item = Option<DnsRecord<'m>>;
 
+    #[inline(never)]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         match DnsRecord::parse(self.rest) {

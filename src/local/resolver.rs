@@ -238,6 +238,7 @@ impl Resolver {
         Reception::Taken
     }
 
+    #[inline(never)]
     fn place_of(&self, host: &HostName) -> Option<usize> {
         self.names.binary_search_by(|known| known.host.cmp(host)).ok()
     }
@@ -257,6 +258,7 @@ impl Resolver {
     }
 
     /// Notes when there is something to do for a name. While no more questions may begin, none is waited for.
+    #[inline(never)]
     fn plan(&mut self, now: Moment) {
         let may_ask = !self.servers.is_empty() && !self.questions.is_full();
         let due = |name: &KnownName| match name.asking {
@@ -279,6 +281,7 @@ impl Resolver {
     }
 
     /// A question has failed.
+    #[inline(never)]
     fn fail(&mut self, place: usize, now: Moment) {
         let random = self.random.bits();
         if let Some(name) = self.end(place) {
@@ -288,6 +291,7 @@ impl Resolver {
     }
 
     /// Ends a question; its name, if it is still one.
+    #[inline(never)]
     fn end(&mut self, place: usize) -> Option<&mut KnownName> {
         let question = (place < self.questions.len()).then(|| self.questions.swap_remove(place))?;
         close(&mut self.closed_ports, question.sent);
