@@ -16,7 +16,7 @@ CARGO_IMAGE := --target $(BARE) --features kernel --bin kernel
 RIG := /usr/bin/python3 tests/nested/rig.py
 # What is run on every Xen before a release: what the hypervisor and its toolstack do for us, once each.
 RELEASE_SCENARIOS := ping idle dns tcp-download tcp-upload udp port-forward attach-client destroy-client uplink-changes \
-	hostile-rings panic page-fault write-page-table stack-overflow memory shutdown
+	hostile-rings panic page-fault write-page-table stack-overflow memory shutdown qubesdb-daemon qubes
 
 .DEFAULT_GOAL := all
 .PHONY: all help test test-host reproduce model bench-engine simulate mutants miri lifecycle test-nested test-release soak demo bench dist clean rust rig
