@@ -64,8 +64,8 @@ fn knows_what_the_daemon_has_after_any_order_of_events() {
                 4 if restarts > 0 && random.one_in(restarts / 8) => pair.restart(),
                 5 if restarts > 0 && random.one_in(restarts / 8) => pair.client_closes(),
                 6 if !pair.is_connected => pair.connect(),
-                7..10 => pair.to_client(1 + random.below(most) as usize),
-                10 => pair.to_daemon(1 + random.below(most) as usize),
+                7..10 => pair.feed_client(1 + random.below(most) as usize),
+                10 => pair.feed_daemon(1 + random.below(most) as usize),
                 _ => {}
             }
         }
@@ -152,7 +152,7 @@ fn what_is_not_for_us_is_answered_and_forgotten() {
     let mut answers = 0;
     while !pair.client.output().is_empty() {
         assert_eq!((pair.client.output().len(), pair.client.output()[0]), (72, 7));
-        pair.to_daemon(72);
+        pair.feed_daemon(72);
         answers += 1;
     }
     assert_eq!(answers, 5);
@@ -193,8 +193,8 @@ fn a_daemon_that_comes_back_with_less_is_believed_and_until_then_nothing_changes
     pair.server.remove("/qubes-firewall/10.137.0.5/");
     pair.connect();
     for _ in 0..5 {
-        pair.to_daemon(72);
-        pair.to_client(100);
+        pair.feed_daemon(72);
+        pair.feed_client(100);
         assert_eq!(view(&pair.client), before, "only half of it is there");
     }
     pair.settle();
@@ -243,11 +243,11 @@ fn a_connection_may_be_closed_when_the_daemon_has_read_the_request() {
     let mut pair = Pair::new(at_start());
     assert!(!pair.client.may_close());
     pair.connect();
-    pair.to_daemon(71);
+    pair.feed_daemon(71);
     assert!(!pair.client.may_close());
-    pair.to_daemon(1);
+    pair.feed_daemon(1);
     assert!(!pair.client.may_close(), "it is sent, but nobody knows whether it was read");
-    pair.to_client(1);
+    pair.feed_client(1);
     assert!(pair.client.may_close());
     pair.client_closes();
     assert!(!pair.client.may_close());

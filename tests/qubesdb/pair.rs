@@ -106,7 +106,7 @@ impl Pair {
     }
 
     /// The daemon moves some bytes into its ring, and the client reads some.
-    pub fn to_client(&mut self, count: usize) {
+    pub fn feed_client(&mut self, count: usize) {
         let room = (RING - self.ring.len()).min(count);
         let output = self.server.output();
         let moved = room.min(output.len());
@@ -155,7 +155,7 @@ impl Pair {
     }
 
     /// The client sends some bytes.
-    pub fn to_daemon(&mut self, count: usize) {
+    pub fn feed_daemon(&mut self, count: usize) {
         let output = self.client.output();
         let bytes = output[..count.min(output.len())].to_vec();
         self.client.sent(bytes.len());
@@ -172,8 +172,8 @@ impl Pair {
             self.connect();
         }
         for _ in 0..100_000 {
-            self.to_client(RING);
-            self.to_daemon(RING);
+            self.feed_client(RING);
+            self.feed_daemon(RING);
             if self.ring.is_empty() && self.server.output().is_empty() && self.client.output().is_empty() {
                 assert_eq!(view(&self.client), expected(self.server.entries()));
                 return;
