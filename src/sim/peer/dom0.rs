@@ -276,7 +276,8 @@ fn settings<'a>(clients: impl Iterator<Item = &'a Ipv4Addr>) -> Vec<(String, Str
         ("/qubes-netvm-netmask", "255.255.255.255".to_string()),
         ("/qubes-netvm-primary-dns", "10.139.1.1".to_string()),
         ("/qubes-ip", FIREWALL.to_string()),
-        ("/qubes-netmask", "255.255.255.255".to_string()),
+        // dom0 says /32. As in other scenarios, the uplink's network is to be one that can be scanned.
+        ("/qubes-netmask", "255.255.255.0".to_string()),
         ("/qubes-gateway", GATEWAY.to_string()),
         ("/qubes-primary-dns", GATEWAY.to_string()),
         ("/qubes-secondary-dns", SERVER.to_string()),
