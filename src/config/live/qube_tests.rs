@@ -325,13 +325,16 @@ fn a_client_with_too_many_rules_is_blocked_and_takes_nothing_from_others() {
     assert_eq!(qube.rules(BOB, OPEN).len(), 1);
     assert_eq!(qube.asks(BOB, "192.0.2.1", 80), Answer::Accept);
     // What others took from what all share, a client with a part of its own has all the same.
-    let rules = greedy.len() / 4;
-    let (mut third, policy) = (greedy[..rules].to_vec(), ("policy", "accept"));
-    third.push(policy);
-    for number in 10..20 {
-        qube.rules(Ipv4Addr::new(10, 137, 0, number), &third);
+    let mut clients = (1..).map(|number| Ipv4Addr::from_bits(BOB.to_bits() + number));
+    for rules in [2_500, 1_000, 300, 100, 30, 20, 15, 13, 5, 2, 1, 0] {
+        let lines = [&greedy[..rules], &[("policy", "accept")]].concat();
+        for client in clients.by_ref().take(8) {
+            if qube.rules(client, &lines).len() > 1 {
+                break;
+            }
+        }
     }
-    let late = Ipv4Addr::new(10, 137, 0, 99);
+    let late = Ipv4Addr::new(10, 138, 0, 99);
     assert_eq!(qube.rules(late, WEB).len(), 1);
     assert_eq!(qube.asks(late, "192.0.2.1", 80), Answer::Accept);
 }
