@@ -17,7 +17,7 @@ const MOST: u64 = 4;
 const REST: Duration = Duration::from_secs(4);
 
 /// Watches that the kernel sets at boot. Before they are there nothing is refused: a kernel without them does not start.
-const AT_BOOT: usize = 3;
+const AT_BOOT: usize = 4;
 
 /// When requests are refused, and why.
 #[derive(Debug, Default)]
