@@ -161,7 +161,7 @@ fn another_netvm_gives_other_addresses_all_at_once() {
     qube.run(seconds(2));
     qube.detach_uplink();
     qube.run(seconds(2));
-    qube.write(&[("/qubes-ip", "10.0.5.7"), ("/qubes-netmask", "255.255.255.255")]);
+    qube.write(&[("/qubes-ip", "10.0.5.7"), ("/qubes-netmask", "255.255.0.0")]);
     qube.write(&[("/qubes-gateway", "10.0.0.1"), ("/qubes-primary-dns", "10.0.0.1")]);
     write_rules(&mut qube, &["action=accept"]);
     qube.run(seconds(1));
@@ -267,4 +267,39 @@ fn what_is_announced_and_not_there_is_taken_up_when_it_is() {
         assert!(is_full(&seen), "{how:?}: {seen:#?}");
         check(&qube);
     }
+}
+
+#[test]
+fn a_trigger_is_counted_when_its_rules_are_in_effect_and_not_before() {
+    let mut qube = Qube::boot(SETUP, Some(accept_all()));
+    qube.run(seconds(2));
+    for round in 1..=40 {
+        let rule = if round % 2 == 0 { "action=accept" } else { "action=accept proto=icmp" };
+        write_rules(&mut qube, &[rule]);
+        let count = format!("{round}");
+        let is_counted = |qube: &Qube| qube.daemon().text(HANDLED).as_deref() == Some(count.as_str());
+        assert!(qube.run_until(seconds(1), is_counted), "{round}");
+        // The event is that of the data plane's taking them up.
+        let taken_up = |event: &Event| matches!(event, Event::LiveRulesChanged(_));
+        assert!(qube.events.iter().any(taken_up), "{round}");
+    }
+    check(&qube);
+}
+
+#[test]
+fn a_daemon_that_breaks_each_connection_gets_ever_fewer() {
+    let mut qube = Qube::boot(SETUP, Some(accept_all()));
+    let mut turns = 0;
+    for _ in 0..40 {
+        qube.run(seconds(1));
+        turns += qube.turns;
+        qube.order(DaemonOrder::BreakIndex(BadIndex::Written(5000)));
+    }
+    // After one second, two, four, eight and sixteen.
+    let connections = qube.daemon().connections;
+    assert!((4..=6).contains(&connections), "{connections}");
+    assert!(turns < 40_000, "{turns}");
+    let seen = qube.run(seconds(5));
+    assert!(is_full(&seen), "{seen:#?}");
+    check(&qube);
 }

@@ -72,7 +72,7 @@ impl Live {
             uplink_pings: Setting::of_boot(Some(options.uplink_pings)),
             log_level: Setting::of_boot(Some(options.log)),
             sections: SectionsOf::File,
-            qube_rules: QubeRules::default(),
+            qube_rules: QubeRules::in_domain(memory_bytes),
             seed: None,
             refused: [None; AddressRole::COUNT],
             refused_options: Vec::new(),
@@ -84,7 +84,11 @@ impl Live {
     /// says.
     pub fn boot_qube(options: &CommandLine, rules: RuleConfig, memory_bytes: u64) -> Self {
         let beside = memory_bytes.saturating_sub(Settings::qubesdb_bytes(memory_bytes));
-        Self { sections: SectionsOf::QubesDb, ..Self::boot(options, rules, beside) }
+        Self {
+            sections: SectionsOf::QubesDb,
+            qube_rules: QubeRules::in_domain(memory_bytes),
+            ..Self::boot(options, rules, beside)
+        }
     }
 
     /// Our address on the uplink with its network, and who set it. An address of the toolstack's for the device goes
@@ -212,7 +216,8 @@ impl Live {
         let before = self.resolvers.value().cloned().unwrap_or_default();
         self.resolvers.set(source, resolvers);
         if self.resolvers() != before.as_slice() {
-            self.put_rules(changes);
+            let (table, report) = self.compile_rules();
+            changes.push(Change::Rules(Box::new(table), Rc::new(report.again())));
             self.put_rules_about_resolvers(changes);
         }
     }
@@ -302,29 +307,53 @@ impl Live {
 
     /// Runs `act`, and queues whatever is otherwise in effect after it.
     fn put(&mut self, changes: &mut ChangeQueue, act: impl FnOnce(&mut Self)) {
-        let (route, settings, level) = (self.route(), self.settings(), self.log_level());
-        let device = self.check_device();
+        let before = self.in_effect();
         act(self);
-        if let Some(Err(refused)) = self.check_device().filter(|now| device.as_ref() != Some(now)) {
-            changes.push(Change::Refused(refused));
-        }
-        let now = self.settings();
-        if self.route() != route {
-            changes.push(Change::Route { from: route, to: self.route() });
-        }
-        if now.client_gateway != settings.client_gateway {
-            changes.push(Change::ClientGateway(now.client_gateway));
-        }
-        if now.quotas != settings.quotas {
-            changes.push(Change::Quotas(now.quotas));
-        }
-        if now.uplink_pings != settings.uplink_pings {
-            changes.push(Change::UplinkPings(now.uplink_pings));
-        }
-        if self.log_level() != level {
-            changes.push(Change::LogLevel(self.log_level()));
+        self.queue_changes(&before, changes);
+    }
+
+    /// What setters may change. Called and not inlined, as is what follows: there are many setters.
+    #[inline(never)]
+    fn in_effect(&self) -> InEffect {
+        InEffect {
+            route: self.route(),
+            settings: self.settings(),
+            log_level: self.log_level(),
+            device: self.check_device(),
         }
     }
+
+    #[inline(never)]
+    fn queue_changes(&self, before: &InEffect, changes: &mut ChangeQueue) {
+        let InEffect { route, settings, log_level, device } = self.in_effect();
+        if let Some(Err(refused)) = device.filter(|now| before.device.as_ref() != Some(now)) {
+            changes.push(Change::Refused(refused));
+        }
+        if route != before.route {
+            changes.push(Change::Route { from: before.route, to: route });
+        }
+        if settings.client_gateway != before.settings.client_gateway {
+            changes.push(Change::ClientGateway(settings.client_gateway));
+        }
+        if settings.quotas != before.settings.quotas {
+            changes.push(Change::Quotas(settings.quotas));
+        }
+        if settings.uplink_pings != before.settings.uplink_pings {
+            changes.push(Change::UplinkPings(settings.uplink_pings));
+        }
+        if log_level != before.log_level {
+            changes.push(Change::LogLevel(log_level));
+        }
+    }
+}
+
+/// What is in effect of all that setters may change but for rules.
+struct InEffect {
+    route: Option<UplinkRoute>,
+    settings: Settings,
+    log_level: LevelFilter,
+    /// What the device's address comes to.
+    device: Option<Result<Ipv4Prefix, RefusedAddress>>,
 }
 
 #[cfg(test)]

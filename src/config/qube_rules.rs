@@ -1,9 +1,10 @@
 //! What QubesDB last said of rules: the text of each client and of each kind of line, to be compared and compiled again.
 //!
-//! The rules of a client may take what is guaranteed to each client, and beyond that what is left of what all share. One
-//! whose rules would take more is blocked, and takes nothing from the others. What counts is the text and what comes of it
-//! in the rule table.
+//! All of it may take so much memory, of which a quarter is guaranteed in equal parts to the first clients and all share the
+//! rest. A client whose rules would take more is blocked, and takes nothing from the others. What counts is the text and
+//! what comes of it in the rule table.
 
+use crate::base::sort::sort_by_key;
 use crate::base::text::Column;
 use crate::guard::client_section::ClientSection;
 use crate::guard::keyed_lines::KeyedLines;
@@ -11,26 +12,24 @@ use crate::guard::rule_update::{ClientUpdate, RuleUpdate};
 use crate::guard::ruleset::client_rules::read_client;
 use crate::guard::ruleset::feature_lines::read_lines;
 use crate::guard::ruleset::problem::{Consequence, Problem, ProblemPlace, Problems, RuleFileMistake};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 pub use crate::guard::ruleset::feature_lines::FeatureLines;
 pub use crate::guard::table::SectionsOf;
 
-/// What a rule takes in the table at most, beside its text: measured (`tests/live_rules.rs`).
-const RULE_BYTES: usize = 320;
+/// What a rule takes in the table, beside its text: that, and what is below, is measured in `tests/live_rules/cost.rs`.
+const RULE_BYTES: usize = 150;
 
 /// What a client takes, beside its rules.
-const CLIENT_BYTES: usize = 512;
+const CLIENT_BYTES: usize = 300;
 
-/// What each client may take.
-const GUARANTEED_BYTES: usize = 4 << 10;
+/// Clients that have a part of their own. Those that left long ago count, too: nobody takes their rules away.
+const GUARANTEED: usize = 128;
 
-/// What all clients may take together beyond that.
-const SHARED_BYTES: usize = 5 << 20;
-
-/// Clients there may be. Those that left long ago count, too: nobody takes their rules away.
-const MAX_CLIENTS: usize = 1024;
+/// Memory that a domain needs for all else, whatever its size.
+const NEEDED_BYTES: u64 = 8 << 20;
 
 /// Of which clients something is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +56,8 @@ pub enum ClientRules<L> {
 /// What is kept of a client's rules.
 #[derive(Debug, PartialEq, Eq)]
 enum KeptRules {
+    /// Nothing was said yet.
+    Nothing,
     Lines(KeyedLines),
     NotText,
     TooLarge,
@@ -66,14 +67,29 @@ impl KeptRules {
     fn bytes(&self) -> usize {
         let rules = match self {
             Self::Lines(lines) => lines.bytes() + lines.count() * RULE_BYTES,
-            Self::NotText | Self::TooLarge => 0,
+            Self::Nothing | Self::NotText | Self::TooLarge => 0,
         };
         CLIENT_BYTES + rules
     }
+}
 
-    /// What it takes of what all share.
-    fn shared_bytes(&self) -> usize {
-        self.bytes().saturating_sub(GUARANTEED_BYTES)
+/// A client that something is said of.
+#[derive(Debug)]
+struct KeptClient {
+    client: Ipv4Addr,
+    rules: KeptRules,
+    /// What is guaranteed to it.
+    part_bytes: usize,
+}
+
+impl KeptClient {
+    /// What it takes of what all share, with such rules.
+    fn shared_with(&self, rules: &KeptRules) -> usize {
+        rules.bytes().saturating_sub(self.part_bytes)
+    }
+
+    fn shared(&self) -> usize {
+        self.shared_with(&self.rules)
     }
 }
 
@@ -107,11 +123,16 @@ pub struct ChangedClients {
 }
 
 /// What QubesDB last said.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct QubeRules {
     /// By address.
-    clients: Vec<(Ipv4Addr, KeptRules)>,
-    /// What the clients take of what they share.
+    clients: Vec<KeptClient>,
+    /// What is guaranteed to each of the first clients.
+    part_bytes: usize,
+    /// How many clients have such a part.
+    guaranteed: usize,
+    /// What there is beyond the guaranteed parts, and what of it is taken.
+    shared_bytes: usize,
     shared_taken: usize,
     /// There was no place for a client, and that was said.
     is_full: bool,
@@ -121,6 +142,23 @@ pub struct QubeRules {
 }
 
 impl QubeRules {
+    /// Nothing was said yet, to a domain of so much memory.
+    pub(super) fn in_domain(memory_bytes: u64) -> Self {
+        let budget = (memory_bytes.saturating_sub(NEEDED_BYTES) / 8).clamp(512 << 10, 16 << 20) as usize;
+        let part_bytes = budget / 4 / GUARANTEED;
+        Self {
+            clients: Vec::new(),
+            part_bytes,
+            guaranteed: 0,
+            shared_bytes: budget - part_bytes * GUARANTEED,
+            shared_taken: 0,
+            is_full: false,
+            base: KeyedLines::default(),
+            permits: KeyedLines::default(),
+            forwards: KeyedLines::default(),
+        }
+    }
+
     /// Notes what is said of the rules of clients; returns whose are otherwise, in order, and how many clients there was
     /// no place for if that is new.
     pub(super) fn set_clients<'t, L: Iterator<Item = (&'t str, &'t str)>>(
@@ -128,11 +166,12 @@ impl QubeRules {
         scope: Scope,
         said: Vec<(Ipv4Addr, ClientRules<L>)>,
     ) -> (Vec<Ipv4Addr>, usize) {
+        let order = |client: &Ipv4Addr| u64::from(client.to_bits());
         let mut changed = Vec::new();
         if scope == Scope::All {
             let mut there: Vec<Ipv4Addr> = said.iter().map(|(client, _)| *client).collect();
-            there.sort_unstable();
-            let gone = self.clients.iter().map(|(client, _)| *client);
+            sort_by_key(&mut there, order);
+            let gone = self.clients.iter().map(|kept| kept.client);
             changed.extend(gone.filter(|client| there.binary_search(client).is_err()));
             changed.iter().for_each(|client| self.remove(*client));
         }
@@ -144,7 +183,7 @@ impl QubeRules {
                 Kept::NoPlace => left_out += 1,
             }
         }
-        changed.sort_unstable();
+        sort_by_key(&mut changed, order);
         changed.dedup();
         let was_full = self.is_full;
         self.is_full = left_out > 0 || was_full && scope == Scope::These;
@@ -152,7 +191,7 @@ impl QubeRules {
     }
 
     fn place(&self, client: Ipv4Addr) -> Result<usize, usize> {
-        self.clients.binary_search_by_key(&client, |(client, _)| *client)
+        self.clients.binary_search_by_key(&client, |kept| kept.client)
     }
 
     /// Whether there are rules of this client.
@@ -162,8 +201,9 @@ impl QubeRules {
 
     fn remove(&mut self, client: Ipv4Addr) {
         if let Ok(place) = self.place(client) {
-            let (_, before) = self.clients.remove(place);
-            self.shared_taken -= before.shared_bytes();
+            let before = self.clients.remove(place);
+            self.shared_taken -= before.shared();
+            self.guaranteed -= usize::from(before.part_bytes > 0);
         }
     }
 
@@ -182,26 +222,29 @@ impl QubeRules {
                 return if place.is_ok() { Kept::Otherwise } else { Kept::Same };
             }
         };
-        if place.is_err() && self.clients.len() >= MAX_CLIENTS {
-            return Kept::NoPlace;
-        }
-        let before = place.ok().and_then(|place| self.clients.get(place)).map(|(_, before)| before);
-        let others = self.shared_taken - before.map_or(0, KeptRules::shared_bytes);
-        let fits = others + rules.shared_bytes() <= SHARED_BYTES;
+        let Some(place) = place.ok().or_else(|| self.insert(client)) else { return Kept::NoPlace };
+        let Some(kept) = self.clients.get_mut(place) else { return Kept::NoPlace };
+        let others = self.shared_taken - kept.shared();
+        let fits = others + kept.shared_with(&rules) <= self.shared_bytes;
         let rules = if fits { rules } else { KeptRules::TooLarge };
-        if before == Some(&rules) {
-            return Kept::Same;
+        let before = core::mem::replace(&mut kept.rules, rules);
+        self.shared_taken = others + kept.shared();
+        // One that was just taken in says nothing yet, not even that it has no policy.
+        if before == kept.rules { Kept::Same } else { Kept::Otherwise }
+    }
+
+    /// Takes in a client, of which nothing is said yet, if there is room. Where it is.
+    fn insert(&mut self, client: Ipv4Addr) -> Option<usize> {
+        let part_bytes = if self.guaranteed < GUARANTEED { self.part_bytes } else { 0 };
+        let kept = KeptClient { client, rules: KeptRules::Nothing, part_bytes };
+        if self.shared_taken + kept.shared() > self.shared_bytes {
+            return None;
         }
-        self.shared_taken = others + rules.shared_bytes();
-        match place {
-            Ok(place) => {
-                if let Some((_, kept)) = self.clients.get_mut(place) {
-                    *kept = rules;
-                }
-            }
-            Err(place) => self.clients.insert(place, (client, rules)),
-        }
-        Kept::Otherwise
+        let Err(place) = self.place(client) else { return None };
+        self.shared_taken += kept.shared();
+        self.guaranteed += usize::from(part_bytes > 0);
+        self.clients.insert(place, kept);
+        Some(place)
     }
 
     /// Makes the rules of these clients ready, each of which is there once. `resolvers` are the addresses that
@@ -223,23 +266,23 @@ impl QubeRules {
         problems: &mut Problems,
     ) -> ClientUpdate {
         let kept = self.place(client).ok().and_then(|place| self.clients.get(place));
-        let mistake = match kept.map(|(_, rules)| rules) {
-            None => return ClientUpdate::Gone(client),
+        let mistake = match kept.map(|kept| &kept.rules) {
+            None | Some(KeptRules::Nothing) => return ClientUpdate::Gone(client),
             Some(KeptRules::Lines(lines)) => {
-                return ClientUpdate::Set(read_client(client, lines, resolvers, problems));
+                return ClientUpdate::Set(Box::new(read_client(client, lines, resolvers, problems)));
             }
             Some(KeptRules::NotText) => RuleFileMistake::NotText,
             Some(KeptRules::TooLarge) => RuleFileMistake::TooLarge,
         };
         let (at, consequence) = (ProblemPlace::Rules(client), Consequence::ClientBlocked(client));
         problems.add(Problem { at, column: Column(1), mistake, consequence });
-        ClientUpdate::Set(ClientSection::blocked(client))
+        ClientUpdate::Set(Box::new(ClientSection::blocked(client)))
     }
 
     /// The clients whose rules have `words` in them.
     pub(super) fn clients_that_mention(&self, words: &str) -> Vec<Ipv4Addr> {
         let mention = |rules: &KeptRules| matches!(rules, KeptRules::Lines(lines) if lines.mention(words));
-        self.clients.iter().filter(|(_, rules)| mention(rules)).map(|(client, _)| *client).collect()
+        self.clients.iter().filter(|kept| mention(&kept.rules)).map(|kept| kept.client).collect()
     }
 
     /// Notes the lines of one kind. Whether they are otherwise.

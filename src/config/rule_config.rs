@@ -48,6 +48,15 @@ pub enum RulesReport {
 }
 
 impl RulesReport {
+    /// What is to be said when the same rules are compiled again.
+    #[must_use]
+    pub fn again(self) -> Self {
+        match self {
+            Self::Read { bytes, problems, .. } => Self::Read { bytes, passed_over: 0, problems },
+            other => other,
+        }
+    }
+
     /// What is to be said in a qube, where this many sections do not count.
     #[must_use]
     pub fn for_qube(self, sections: usize) -> Self {

@@ -159,6 +159,18 @@ mod tests {
     }
 
     #[test]
+    fn a_qube_has_half_the_flows_and_a_quarter_of_its_memory_for_qubesdb() {
+        let beside = |mebibytes: u64| {
+            let memory = mebibytes << 20;
+            let settings =
+                Settings::for_memory(memory - Settings::qubesdb_bytes(memory), Ipv4Addr::LOCALHOST);
+            (settings.flows, settings.table_bytes() >> 10)
+        };
+        assert_eq!([16, 32, 64].map(|mebibytes| beside(mebibytes).0), [16_384, 32_768, 65_536]);
+        assert!(beside(32).1 <= 4_100, "{} KiB", beside(32).1);
+    }
+
+    #[test]
     fn a_flow_takes_no_more_than_128_bytes_with_its_mapping_and_index() {
         assert!(settings(16).table_bytes() / 32_768 <= 128);
         assert!(settings(64).table_bytes() / 262_144 <= 128);

@@ -3,6 +3,7 @@
 use super::hits::RuleHits;
 use super::rule_texts::RuleTexts;
 use super::section::Section;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
@@ -31,41 +32,42 @@ impl ClientSection {
 /// Those of all clients.
 #[derive(Debug, Default)]
 pub(super) struct ClientSections {
-    /// By address.
-    sorted: Vec<ClientSection>,
+    /// By address. Each apart, so that one more moves little.
+    sorted: Vec<(Ipv4Addr, Box<ClientSection>)>,
 }
 
 impl ClientSections {
     fn place(&self, client: Ipv4Addr) -> Result<usize, usize> {
-        self.sorted.binary_search_by_key(&client, |it| it.client)
+        self.sorted.binary_search_by_key(&client, |(client, _)| *client)
     }
 
     /// That of this client.
     pub(super) fn of(&self, client: Ipv4Addr) -> Option<&ClientSection> {
-        self.place(client).ok().and_then(|place| self.sorted.get(place))
+        let place = self.place(client).ok()?;
+        self.sorted.get(place).map(|(_, section)| &**section)
     }
 
     /// Where what its rules decide is counted.
     pub(super) fn hits_mut(&mut self, client: Ipv4Addr) -> Option<&mut RuleHits> {
         let place = self.place(client).ok()?;
-        self.sorted.get_mut(place).map(|it| &mut it.hits)
+        self.sorted.get_mut(place).map(|(_, section)| &mut section.hits)
     }
 
     /// All counts.
     pub(super) fn hits(&self) -> impl Iterator<Item = &RuleHits> {
-        self.sorted.iter().map(|it| &it.hits)
+        self.sorted.iter().map(|(_, section)| &section.hits)
     }
 
     /// Takes one in, in the place of the one before it: rules that stay keep their counts.
-    pub(super) fn set(&mut self, mut section: ClientSection) {
+    pub(super) fn set(&mut self, mut section: Box<ClientSection>) {
         match self.place(section.client) {
             Ok(place) => {
-                if let Some(before) = self.sorted.get_mut(place) {
+                if let Some((_, before)) = self.sorted.get_mut(place) {
                     section.hits.go_on_from(&before.hits);
                     *before = section;
                 }
             }
-            Err(place) => self.sorted.insert(place, section),
+            Err(place) => self.sorted.insert(place, (section.client, section)),
         }
     }
 

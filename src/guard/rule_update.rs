@@ -5,6 +5,7 @@ use super::compiled::CompiledRule;
 use super::forward::PortForwards;
 use super::permit::Permit;
 use super::rule_texts::RuleTexts;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
@@ -12,7 +13,7 @@ use core::net::Ipv4Addr;
 #[derive(Debug)]
 pub enum ClientUpdate {
     /// These.
-    Set(ClientSection),
+    Set(Box<ClientSection>),
     /// It has none any more: nothing is known of it.
     Gone(Ipv4Addr),
 }

@@ -221,7 +221,7 @@ fn sections_can_be_replaced_and_taken_away() {
     assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Unknown);
     let set = |section| {
         let section = ClientSection::new(CLIENT, section, &RuleTexts::EMPTY);
-        RuleUpdate::Clients([ClientUpdate::Set(section)].into())
+        RuleUpdate::Clients([ClientUpdate::Set(section.into())].into())
     };
     table.update(set(Section::new(&[], RuleAction::Accept)));
     assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Accept);

@@ -9,6 +9,8 @@ use crate::vif::device_id::DeviceId;
 use crate::vif::event::{ClientEvent, EventSink, UplinkEvent, VifEvent};
 use crate::vif::per_domain::PerDomain;
 use crate::xen::DomainId;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -118,7 +120,8 @@ impl EventLog {
         if now >= budget.window + WINDOW {
             budget.open_window(domain, now, say);
         }
-        if budget.said < if domain == QUBESDB { QUBESDB_LINES } else { LINES } {
+        let most = if domain == QUBESDB { QUBESDB_LINES } else { LINES };
+        if budget.said < most {
             budget.said += 1;
             return true;
         }
@@ -146,22 +149,17 @@ impl LineBudget {
 
     /// Begins to count lines anew, and says how many were left out, on the level of the most urgent of them.
     fn open_window(&mut self, domain: DomainId, now: Moment, say: &mut Say<'_>) {
-        let (domain, left_out) = (domain.0, self.left_out);
+        let left_out = self.left_out;
         if left_out > 0 {
             let seconds = now.since(self.window).as_secs();
-            if domain == QUBESDB.0 {
-                say(
-                    self.most_urgent,
-                    format_args!("QubesDB: {left_out} more lines about it in {seconds} s were left out"),
-                );
-            } else {
-                say(
-                    self.most_urgent,
-                    format_args!(
-                        "domain {domain}: {left_out} more lines about its vifs in {seconds} s were left out"
-                    ),
-                );
-            }
+            let (whose, what) = match domain {
+                QUBESDB => (String::from("QubesDB"), "it"),
+                DomainId(domain) => (format!("domain {domain}"), "its vifs"),
+            };
+            say(
+                self.most_urgent,
+                format_args!("{whose}: {left_out} more lines about {what} in {seconds} s were left out"),
+            );
         }
         *self = Self::since(now);
     }

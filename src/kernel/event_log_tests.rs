@@ -7,7 +7,10 @@ use crate::config::uplink_route::UplinkRoute;
 use crate::guard::antispoof::Identity;
 use crate::guard::ruleset;
 use crate::kernel::requests::UnknownRequest;
+use crate::qubes::ProtocolFault;
+use crate::qubes::settings::SettingMistake;
 use crate::store::StoreError;
+use crate::vchan::ConnectError;
 use crate::vif::{netback, netfront};
 use crate::wire::ethernet::Mac;
 use crate::xen::XenError;
@@ -247,4 +250,46 @@ fn that_the_quota_is_used_up_is_said_again_when_it_has_sufficed_for_a_minute() {
         assert_eq!(log.happened().len(), 1);
     }
     assert_eq!(said, [0, 160]);
+}
+
+#[test]
+fn what_becomes_of_qubesdb_is_told() {
+    let qubes = |event| lines(Event::Qubes(event));
+    assert_eq!(qubes(QubesEvent::Connected), ["INFO QubesDB: connected"]);
+    assert_eq!(qubes(QubesEvent::Loaded(3)), ["INFO QubesDB: read, with rules of 3 clients"]);
+    let kept = "what it said last stays in effect";
+    let gone = |end| qubes(QubesEvent::Gone(end)).remove(0);
+    assert_eq!(gone(LinkEnd::Closed), format!("WARN QubesDB: its server is gone: {kept}"));
+    assert_eq!(gone(LinkEnd::Broken), format!("WARN QubesDB: its server broke the connection: {kept}"));
+    let fault = ProtocolFault::Type(99);
+    assert_eq!(gone(LinkEnd::Protocol(fault)), format!("WARN QubesDB: {fault}: {kept}"));
+    let error = ConnectError::NotServed;
+    assert_eq!(qubes(QubesEvent::CannotConnect(error)), [format!("WARN QubesDB: cannot connect: {error}")]);
+    let mistake = SettingMistake { path: "/qubes-ip", value: Some(Excerpt::of("x")) };
+    assert_eq!(
+        qubes(QubesEvent::Wrong(QubesMistake::Setting(mistake))),
+        ["ERROR QubesDB: /qubes-ip cannot be \"x\"; it is not in effect"]
+    );
+    let feature = Excerpt::of("vm-config.ravelin-lag");
+    assert_eq!(
+        qubes(QubesEvent::Wrong(QubesMistake::Feature(feature))),
+        ["ERROR QubesDB: feature \"vm-config.ravelin-lag\" is not in effect: no such name, or no text"]
+    );
+    assert_eq!(qubes(QubesEvent::Wrong(QubesMistake::TooManySources)).len(), 1);
+}
+
+#[test]
+fn lines_about_qubesdb_are_counted_on_an_account_of_their_own() {
+    let mut log = EventLog::default();
+    let mut told = Vec::new();
+    let mut say = |level: Level, line: fmt::Arguments<'_>| told.push(format!("{level} {line}"));
+    log.begin_turn(START);
+    for _ in 0..100 {
+        log.note_to(Event::Qubes(QubesEvent::Connected), LevelFilter::Info, &mut say);
+        log.note_to(Event::Vif(VifEvent::Client(ID, ClientEvent::Connected)), LevelFilter::Info, &mut say);
+    }
+    log.advance_to(START + WINDOW, &mut say);
+    let of = |start: &str| told.iter().filter(|line| line.starts_with(start)).count();
+    assert_eq!((of("INFO QubesDB: connected"), of("INFO vif7.0: connected")), (40, 10));
+    assert!(told.contains(&"INFO QubesDB: 60 more lines about it in 60 s were left out".to_owned()));
 }

@@ -82,8 +82,9 @@ impl QubesConfig {
         let resolvers = (!resolvers.is_empty()).then_some(resolvers);
         live.set_resolvers(Source::QubesDb, resolvers, changes);
         for (kind, lines) in LINES {
-            let named = |name| if name == "" { LEFT_OUT } else { name };
-            let all = database.config_lines(kind).map(|(name, line)| (named(name), line.ok()));
+            let lines_of_kind = database.config_lines(kind);
+            let all =
+                lines_of_kind.map(|(name, line)| (if name.is_empty() { LEFT_OUT } else { name }, line.ok()));
             live.set_lines(lines, all, changes);
         }
         for option in OPTIONS {

@@ -80,7 +80,7 @@ pub struct MessageReader {
 
 impl MessageReader {
     /// Nothing has come.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { bytes: Vec::with_capacity(HEADER_BYTES + MAX_VALUE), whole: None }
     }
 

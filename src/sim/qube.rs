@@ -141,6 +141,20 @@ impl Qube {
         }
     }
 
+    /// Runs until `is_so`, which is asked after each turn, and not for longer than `most`. Whether it came to that.
+    pub fn run_until(&mut self, most: Duration, is_so: impl Fn(&Self) -> bool) -> bool {
+        let until = self.world.borrow().machine.now + most;
+        self.events.clear();
+        while !is_so(self) {
+            if self.world.borrow().machine.now >= until || self.world.borrow().is_over() {
+                return false;
+            }
+            self.ended = self.firewall.turn();
+            self.events.extend_from_slice(self.firewall.events());
+        }
+        true
+    }
+
     /// What must not have happened, and did.
     pub fn violations(&self) -> Vec<OracleViolation> {
         self.world.borrow().machine.violations.clone()

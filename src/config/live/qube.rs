@@ -147,3 +147,7 @@ impl Live {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "qube_tests.rs"]
+mod tests;

@@ -34,7 +34,7 @@ pub enum DaemonOrder {
     Die,
     /// One is started, with these entries.
     Start(BTreeMap<String, Vec<u8>>),
-    /// Hostile: an index is moved to where it cannot be.
+    /// Hostile: an index of a connection is moved to where it cannot be.
     BreakIndex(BadIndex),
     /// Hostile: bytes that are no message.
     Nonsense(Vec<u8>),
@@ -65,7 +65,7 @@ pub struct QubesDbDaemon {
     server: QubesDbServer,
     vchan: Option<VchanServer>,
     is_connected: bool,
-    /// What it sent made no sense: the kernel may do as it likes.
+    /// What it sent on this connection made no sense: the kernel may do as it likes.
     is_hostile: bool,
     reproaches: usize,
 }
@@ -102,7 +102,7 @@ impl QubesDbDaemon {
             DaemonOrder::BreakIndex(how) => {
                 self.is_hostile = true;
                 self.server.output().clear();
-                if let Some(vchan) = &self.vchan {
+                if let Some(vchan) = self.vchan.as_ref().filter(|_| self.is_connected) {
                     vchan.break_index(machine, how);
                 }
             }
@@ -125,7 +125,7 @@ impl QubesDbDaemon {
             if !vchan.look_for_client(machine) {
                 return false;
             }
-            self.is_connected = true;
+            (self.is_connected, self.is_hostile) = (true, false);
             self.server.connected();
             self.desk.borrow_mut().connections += 1;
         }
