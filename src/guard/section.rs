@@ -80,6 +80,7 @@ impl Section {
         let SectionRules::Rules { list, policy } = &self.0 else { return Ruling::BLOCKED };
         let Some(service) = ServiceNumber::of(request) else { return Ruling::REJECTED_BY_NO_RULE };
         let decide = |rules: &RuleList| rules.decide(request.destination, service, request.now);
-        decide(base).or_else(|| decide(list)).unwrap_or_else(|| policy.ruling())
+        let based = if base.is_empty() { None } else { decide(base) };
+        based.or_else(|| decide(list)).unwrap_or_else(|| policy.ruling())
     }
 }
