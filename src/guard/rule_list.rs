@@ -29,6 +29,11 @@ impl RuleList {
         Self { decisions, index, named: NamedRules::new(rules) }
     }
 
+    /// Whether there is no rule in it.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.decisions.lifetimes().is_empty()
+    }
+
     /// When rules of it stop counting.
     pub(super) fn expiries(&self) -> impl Iterator<Item = UnixSeconds> + '_ {
         self.decisions.expiries()

@@ -97,11 +97,12 @@ impl Section {
         age: FlowAge,
     ) -> Ruling {
         let SectionRules::Rules { list, policy } = &self.0 else { return Ruling::BLOCKED };
-        if base.lacks_names(names) || list.lacks_names(names) {
+        if list.lacks_names(names) || !base.is_empty() && base.lacks_names(names) {
             return Ruling::BLOCKED;
         }
         let Some(service) = ServiceNumber::of(request) else { return Ruling::REJECTED_BY_NO_RULE };
         let decide = |rules: &RuleList| rules.decide(request.destination, service, request.now, names, age);
-        decide(base).or_else(|| decide(list)).unwrap_or_else(|| policy.ruling())
+        let based = if base.is_empty() { None } else { decide(base) };
+        based.or_else(|| decide(list)).unwrap_or_else(|| policy.ruling())
     }
 }
