@@ -160,8 +160,10 @@ impl Dom0 {
     /// Runs a script where these commands are.
     pub fn shell(&self, script: &Path, arguments: &[&str]) -> Output {
         let path = format!("{}:{}", self.place.join("bin").display(), std::env::var("PATH").unwrap());
-        Command::new(self.shell[0])
-            .args(&self.shell[1..])
+        // A shell cannot trap a signal that it was started to ignore, as whoever runs the tests in the background is.
+        Command::new("env")
+            .arg("--default-signal=HUP,INT,TERM")
+            .args(self.shell)
             .arg(script)
             .args(arguments)
             .env("PATH", path)
