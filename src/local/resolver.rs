@@ -149,8 +149,11 @@ impl Resolver {
         self.closed_ports.pop()
     }
 
-    /// When there is something to do.
+    /// When there is something to do. What an answer says is fetched at once: its question's port is closed with it.
     pub fn deadline(&self) -> Option<Moment> {
+        if !self.closed_ports.is_empty() {
+            return Some(Moment::default());
+        }
         let waits =
             self.questions.iter().map(|question| question.sent.map_or(Moment::default(), |it| it.until));
         let next = waits.chain([self.names_due]).min();

@@ -195,6 +195,8 @@ impl Trial {
                     table.replace(&mut self.table);
                     self.table = *table;
                 }
+                // Only what asks for names is told of these.
+                Change::Resolvers(_) => {}
                 other => panic!("{other:?}"),
             }
         }
