@@ -130,6 +130,16 @@ impl QubesConnection {
         }
     }
 
+    /// A name in the rules of a client stands for these addresses, which dom0 may look at.
+    pub(super) fn tell_name(
+        &mut self,
+        client: Ipv4Addr,
+        host: &str,
+        addresses: impl Iterator<Item = Ipv4Addr>,
+    ) {
+        self.database.name(client, host, addresses);
+    }
+
     /// The announcement may have changed.
     pub(super) fn look_again(&mut self) {
         // A pause ends with a look.

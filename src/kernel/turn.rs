@@ -82,6 +82,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         // Rules expire by the same clock as flows.
         self.data.engine.set_wall_clock(now, self.xen.unix_time(now));
         self.pass(now);
+        self.tell_names();
         let mut work = self.control.look(&mut self.xen, &mut self.data.egress.vifs, now);
         while let StoreWork::Requested(request) = work {
             match request {
@@ -161,6 +162,16 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         data.judge_arrivals(xen, now);
         data.advance(xen.pages(), now);
         data.send_to_uplink(xen);
+    }
+
+    /// Tells QubesDB what names in the rules of clients stand for.
+    fn tell_names(&mut self) {
+        while let Some(host) = self.data.names.next_resolved() {
+            let rules = self.data.engine.engine().rules();
+            for client in rules.clients_that_name(&host) {
+                self.control.qubes.tell_name(client, host.text(), rules.names().of(&host).iter().copied());
+            }
+        }
     }
 
     /// Clears the pending bits of all rings: this pass finds what they announced, and what comes later sets them again.
