@@ -335,3 +335,18 @@ fn an_address_of_a_client_that_is_switched_off_is_nobody_s_on_the_uplink() {
     assert!(is_full(&qube.run(seconds(5))));
     check(&qube);
 }
+
+#[test]
+fn what_a_daemon_said_last_before_it_died_counts() {
+    let mut qube = Qube::boot(SETUP, Some(accept_all()));
+    assert!(is_full(&qube.run(seconds(5))));
+    // More triggers than are taken in one turn, the last of them with rules that refuse everything.
+    for _ in 0..30 {
+        write_rules(&mut qube, &["action=accept"]);
+    }
+    write_rules(&mut qube, &[]);
+    qube.order(DaemonOrder::Die);
+    qube.run(seconds(1));
+    assert!(is_silent(&qube.run(seconds(5))));
+    check(&qube);
+}

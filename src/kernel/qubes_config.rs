@@ -31,8 +31,8 @@ const LINES: [(ConfigKind, FeatureLines); 3] = [
     (ConfigKind::Forward, FeatureLines::Forward),
 ];
 
-/// What stands for the name of features that there was no room for.
-const LEFT_OUT: &str = "(left-out)";
+/// What stands for the name of features that there was no room for: behind all names that there are.
+const LEFT_OUT: &str = "~left-out";
 
 /// What is configured, and where it is told.
 pub(super) struct Configured<'a> {
@@ -123,7 +123,8 @@ fn take_addresses(database: &Database, live: &mut Live, changes: &mut ChangeQueu
         .collect();
     let is_believed =
         |address| visible.iter().any(|(client, seen)| *client != address && seen.address == address);
-    let inside = database.connected().filter(|address| !is_believed(*address));
+    let is_real = |address| database.rule_sources().any(|source| source == address);
+    let inside = database.connected().filter(|address| is_real(*address) || !is_believed(*address));
     live.set_inside_addresses(
         InsideAddresses::new(inside.chain(visible.iter().map(|(client, _)| *client))),
         changes,

@@ -69,6 +69,8 @@ enum QubesLink {
     Absent(Option<QubesAnnouncement>),
     /// It is looked for from then on.
     Paused(Moment),
+    /// What is announced could not be taken up: it is looked at again then, or when it changes.
+    Refused(Moment),
     Open(Box<OpenLink>),
     Ending(EndingLink),
 }
@@ -126,7 +128,7 @@ impl QubesConnection {
         match &self.link {
             QubesLink::Open(open) => Some(open.vchan.port()),
             QubesLink::Ending(ending) => Some(ending.vchan.port()),
-            QubesLink::Absent(_) | QubesLink::Paused(_) => None,
+            QubesLink::Absent(_) | QubesLink::Paused(_) | QubesLink::Refused(_) => None,
         }
     }
 
@@ -138,11 +140,17 @@ impl QubesConnection {
         addresses: impl Iterator<Item = Ipv4Addr>,
     ) {
         self.database.name(client, host, addresses);
+        if let QubesLink::Open(open) = &mut self.link {
+            open.is_stale = true;
+        }
     }
 
     /// The announcement may have changed.
     pub(super) fn look_again(&mut self) {
         // A pause ends with a look.
+        if let QubesLink::Refused(_) = self.link {
+            self.link = QubesLink::Absent(None);
+        }
         if let (Some(search), QubesLink::Absent(_)) = (&mut self.search, &self.link) {
             search.look_again();
         }
@@ -152,7 +160,7 @@ impl QubesConnection {
     pub(super) fn deadline(&self) -> Option<Moment> {
         let of_link = match &self.link {
             QubesLink::Absent(_) => self.search.as_ref().and_then(AnnouncementSearch::deadline),
-            QubesLink::Paused(until) => Some(*until),
+            QubesLink::Paused(until) | QubesLink::Refused(until) => Some(*until),
             QubesLink::Open(_) => None,
             QubesLink::Ending(ending) => Some(ending.close_at),
         };
@@ -200,12 +208,12 @@ impl QubesConnection {
                 Some(announced) => self.connect(announced, xen, to.events, now),
                 None => QubesWork::None,
             },
-            QubesLink::Paused(until) if *until <= now => {
+            QubesLink::Paused(until) | QubesLink::Refused(until) if *until <= now => {
                 self.link = QubesLink::Absent(None);
                 self.look_again();
                 QubesWork::More
             }
-            QubesLink::Paused(_) => QubesWork::None,
+            QubesLink::Paused(_) | QubesLink::Refused(_) => QubesWork::None,
             QubesLink::Open(open) => {
                 open.is_stale |= xen.take_pending(open.vchan.port());
                 self.exchange(xen, to, now)
@@ -237,10 +245,11 @@ impl QubesConnection {
                 }
                 QubesWork::More
             }
-            // Whoever serves it next will announce that.
+            // What is announced may be out of date, or there is no room for it just now.
             Err(error) => {
+                self.link = QubesLink::Refused(self.pause.after(now, now));
                 events.note(Event::Qubes(QubesEvent::CannotConnect(error)));
-                QubesWork::None
+                QubesWork::More
             }
         }
     }
@@ -251,9 +260,13 @@ impl QubesConnection {
         if !open.is_stale {
             return QubesWork::None;
         }
+        let mut is_drained = false;
         for _ in 0..CHUNKS {
             match open.take_chunk(&mut self.database, xen) {
-                Ok(ChunkWork::Nothing) => break,
+                Ok(ChunkWork::Nothing) => {
+                    is_drained = true;
+                    break;
+                }
                 Ok(ChunkWork::Some) => {}
                 Err(end) => return self.give_up(end, to.events, now),
             }
@@ -272,15 +285,20 @@ impl QubesConnection {
         if let Err(end) = open.send(&mut self.database, xen) {
             return self.give_up(end, to.events, now);
         }
-        if !open.vchan.is_open() {
+        // What the server wrote before it went is taken first.
+        if is_drained && !open.vchan.is_open() {
             return self.server_is_gone(xen, to.events, now);
         }
-        let wanted = if self.database.output().is_empty() { Wish::Bytes } else { Wish::BytesOrRoom };
+        let wanted = match self.database.output().len() {
+            0 => Wish::Bytes,
+            bytes => Wish::BytesOrRoom(bytes),
+        };
         match open.vchan.arm(wanted) {
             Ok(readiness) => open.is_stale = readiness == Readiness::MoreToDo || open.taken < open.filled,
             Err(VchanBroken) => return self.give_up(LinkEnd::Broken, to.events, now),
         }
-        if open.is_stale { QubesWork::More } else { QubesWork::None }
+        // Rules that say nothing new change nothing that would be taken up, and count all the same.
+        if open.is_stale || !self.on_their_way.is_empty() { QubesWork::More } else { QubesWork::None }
     }
 
     /// The server has gone, and may be another one soon.

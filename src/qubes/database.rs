@@ -152,7 +152,13 @@ impl Database {
                 }
                 put
             }
-            Meaning::Mapped => self.mapped.put(path, value, self.budget_bytes / 16),
+            Meaning::Mapped => {
+                let put = self.mapped.put(path, value, self.budget_bytes / 16);
+                if put == Put::NoRoom {
+                    self.mapped.remove(path);
+                }
+                put
+            }
             Meaning::Rule(source, name) => {
                 self.rules.put(source, name, value);
                 return false;

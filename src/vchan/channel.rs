@@ -50,8 +50,8 @@ impl fmt::Display for ConnectError {
 pub enum Wish {
     /// Bytes of the server's.
     Bytes,
-    /// Those, or room for ours.
-    BytesOrRoom,
+    /// Those, or room for so many of ours; for a whole ring at most.
+    BytesOrRoom(usize),
 }
 
 /// Whether it is safe to sleep.
@@ -180,11 +180,14 @@ impl Vchan {
         let interface = self.pages.interface();
         let acts: &[Act] = match wanted {
             Wish::Bytes => &[Act::Written],
-            Wish::BytesOrRoom => &[Act::Written, Act::Read],
+            Wish::BytesOrRoom(_) => &[Act::Written, Act::Read],
         };
         interface.ask(acts);
         let (bytes, room) = (self.read_end.waiting(interface)?, self.write_end.room(interface)?);
-        let has_room = wanted == Wish::BytesOrRoom && room > 0;
+        let has_room = match wanted {
+            Wish::Bytes => false,
+            Wish::BytesOrRoom(bytes) => room as usize >= bytes.min(self.write_end.capacity() as usize),
+        };
         let more = bytes > 0 || has_room || !self.is_open();
         Ok(if more { Readiness::MoreToDo } else { Readiness::Asked })
     }

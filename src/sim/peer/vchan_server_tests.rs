@@ -95,7 +95,7 @@ fn all_bytes_come_back_in_order_and_nobody_sleeps_for_ever_whatever_the_order_of
             unsent = unsent.get(moved..).unwrap();
             let read = vchan.read(&mut xen, &mut buffer).unwrap();
             received.extend_from_slice(buffer.get(..read).unwrap());
-            let wanted = if unsent.is_empty() { Wish::Bytes } else { Wish::BytesOrRoom };
+            let wanted = if unsent.is_empty() { Wish::Bytes } else { Wish::BytesOrRoom(1) };
             if read == 0 && moved == 0 && vchan.arm(wanted) == Ok(Readiness::Asked) {
                 xen.wait(&[vchan.port()], None);
                 xen.take_pending(vchan.port());
@@ -106,6 +106,21 @@ fn all_bytes_come_back_in_order_and_nobody_sleeps_for_ever_whatever_the_order_of
         holds_nothing(&xen);
         touch::listen(None);
     }
+}
+
+#[test]
+fn room_that_is_too_small_is_not_waited_for_in_a_loop() {
+    let (world, mut xen) = world(1);
+    let _server = start(&world, QUBES);
+    let mut vchan = connect(&world, &mut xen).unwrap();
+    let message = [7; 72];
+    while vchan.write_message(&mut xen, &message) == Ok(message.len()) {}
+    assert_eq!(vchan.write_message(&mut xen, &message), Ok(0));
+    // 4096 bytes have room for 56 messages and some bytes more.
+    assert_eq!(vchan.arm(Wish::BytesOrRoom(message.len())), Ok(Readiness::Asked));
+    assert_eq!(vchan.arm(Wish::BytesOrRoom(64)), Ok(Readiness::MoreToDo));
+    assert_eq!(vchan.arm(Wish::BytesOrRoom(100_000)), Ok(Readiness::Asked));
+    touch::listen(None);
 }
 
 #[test]
