@@ -107,7 +107,8 @@ impl NameAddresses {
         known.present.extend(addresses.take(MAX_ADDRESSES));
         let present = &known.present;
         // While it stood for nothing, rules refused what it stood for last.
-        let was_refused = |address| before.contains(address) || before.is_empty() && known.former.contains(address);
+        let was_refused =
+            |address| before.contains(address) || before.is_empty() && known.former.contains(address);
         let is_new = present.iter().any(|address| !was_refused(address));
         known.former.extend(before.iter().filter(|address| !present.contains(address)));
         known.former.retain(|address| !present.contains(address));
@@ -145,6 +146,12 @@ impl NameAddresses {
     /// Whether anything was ever said of a name.
     pub(super) fn is_known(&self, host: &HostName) -> bool {
         self.place(host).and_then(|place| self.names.get(place)).is_some_and(|known| known.is_known)
+    }
+
+    /// Whether a rule refuses a name of which nothing was ever said.
+    pub(super) fn is_missed(&self, host: &HostName) -> bool {
+        let known = self.place(host).and_then(|place| self.names.get(place));
+        known.is_some_and(|known| known.name.refuses && !known.is_known)
     }
 
     /// What this name stands for.
@@ -262,9 +269,11 @@ mod tests {
         let mut table = NameAddresses::default();
         table.set_names(wanted(&["a", "b"], true));
         assert!(!table.is_known(&host("a")));
-        let news = |table: &mut NameAddresses| table.set(&host("a"), core::iter::empty()).map(|news| news.is_first);
+        let news =
+            |table: &mut NameAddresses| table.set(&host("a"), core::iter::empty()).map(|news| news.is_first);
         assert_eq!((news(&mut table), news(&mut table)), (Some(true), Some(false)));
         assert!(table.is_known(&host("a")) && !table.is_known(&host("b")));
+        assert!(!table.is_missed(&host("a")) && table.is_missed(&host("b")));
         assert_eq!(table.set(&host("c"), core::iter::empty()), None);
     }
 }

@@ -269,7 +269,7 @@ impl RuleTable {
 
     /// Whom a name keeps from beginning flows; `None` of one that is known, or that nobody's rules refuse.
     pub fn blocked_by(&self, host: &HostName) -> Option<Blocked> {
-        if self.names.is_known(host) {
+        if !self.names.is_missed(host) {
             return None;
         }
         let refuse = |names: &RuleNames| names.refuse(host);

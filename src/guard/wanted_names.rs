@@ -114,7 +114,8 @@ mod tests {
         refusing.add_refused(&HostName::parse("same3").unwrap());
         same.push(refusing);
         let wanted = wanted_names(&RuleNames::default(), same.iter());
-        let refused: Vec<_> = wanted.iter().filter(|name| name.refuses).map(|name| name.host.text()).collect();
+        let refused: Vec<_> =
+            wanted.iter().filter(|name| name.refuses).map(|name| name.host.text()).collect();
         assert_eq!(refused, ["same3"]);
     }
 }

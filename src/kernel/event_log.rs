@@ -349,7 +349,9 @@ fn tell_problems(problems: &Problems, say: &mut Say<'_>) {
 fn tell_blocking_name(host: &HostName, blocked: Blocked, say: &mut Say<'_>) {
     let (whose, more) = match blocked {
         Blocked::All => (String::from("all clients"), 0),
-        Blocked::Clients { first, more } if first.length() == 32 => (format!("client {}", first.address()), more),
+        Blocked::Clients { first, more } if first.length() == 32 => {
+            (format!("client {}", first.address()), more)
+        }
         Blocked::Clients { first, more } => (format!("clients {first}"), more),
     };
     let others = if more > 0 { format!(" and {more} others") } else { String::new() };
