@@ -100,7 +100,7 @@ fn a_name_that_is_refused_blocks_its_source_until_it_is_known() {
 fn an_open_flow_is_judged_as_if_a_name_that_is_not_known_stood_for_nothing() {
     let mut table = table(
         "[client 10.137.0.5]\naction=drop dsthost=a\naction=drop dst4=192.0.2.1\naction=accept\n[default]\naction=accept\n\
-         [permit]\naction=accept from=10.137.0.6 to=10.137.0.5\n[forward]\nproto=tcp dstports=80 to=10.137.0.5:80\n",
+         [permit]\nfrom=10.137.0.6 to=10.137.0.5 action=accept\n[forward]\nproto=tcp dstports=80 to=10.137.0.5:80\n",
     );
     let to_it = FlowRequest {
         source: Ipv4Addr::new(10, 137, 0, 6),
