@@ -47,8 +47,12 @@ impl<D: Packet> Engine<D> {
 
     /// A name in the rules stands for these addresses from now on. Flows by those that it stood for go on.
     pub fn set_addresses(&mut self, host: &HostName, addresses: impl Iterator<Item = Ipv4Addr>) {
-        if self.datapath.rules.set_addresses(host, addresses) == FlowsConcerned::Some {
-            self.datapath.judge_all_again();
+        match self.datapath.rules.set_addresses(host, addresses) {
+            FlowsConcerned::None => {}
+            FlowsConcerned::OfThoseWhoRefuse => {
+                self.datapath.judge_again_of(|rules, client| rules.refuses(client, host));
+            }
+            FlowsConcerned::All => self.datapath.judge_all_again(),
         }
     }
 }

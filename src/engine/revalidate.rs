@@ -4,18 +4,19 @@
 //! without packets are judged again by [`Datapath::advance`], some at a time, which also takes out the flows of clients
 //! that have left.
 
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
 use super::datapath::Datapath;
 use crate::base::bug::OrBug;
+use crate::base::side::ClientSlot;
 use crate::base::tick::Tick;
 use crate::base::time::Moment;
 use crate::flow::record::{Flow, FlowKind};
 use crate::flow::table::DueFlow;
 use crate::guard::name_addresses::FlowAge;
 use crate::guard::rule::RuleAction;
-use crate::guard::{Answer, FlowRequest, Ruling};
+use crate::guard::{Answer, FlowRequest, RuleTable, Ruling};
 use crate::tables::slab::Id;
 use crate::wire::ipv4::protocol;
 
@@ -33,6 +34,19 @@ impl Datapath {
     pub(super) fn judge_all_again(&mut self) {
         self.begin_generation();
         self.freshness.demand_of_all(self.generation);
+        if !self.flows.is_empty() {
+            self.walks.ask();
+        }
+    }
+
+    /// Makes flows of these clients be judged anew.
+    pub(super) fn judge_again_of(&mut self, concerns: impl Fn(&RuleTable, Ipv4Addr) -> bool) {
+        self.begin_generation();
+        for number in (0..=u8::MAX).map(ClientSlot) {
+            if self.clients.get(number).is_some_and(|client| concerns(&self.rules, client.address)) {
+                self.freshness.demand(number, self.generation);
+            }
+        }
         if !self.flows.is_empty() {
             self.walks.ask();
         }
@@ -104,7 +118,7 @@ impl Datapath {
             now: self.unix(now),
         };
         let forward = || {
-            let target = self.rules.port_forward(flow.protocol, flow.outer_port);
+            let target = self.rules.port_forward_at(flow.protocol, flow.outer_port, age);
             target.filter(|target| target.to == SocketAddrV4::new(near.address, flow.near_port))
         };
         match flow.kind {
@@ -117,7 +131,7 @@ impl Datapath {
             }
             FlowKind::Outbound => self.rules.outward_at(&request, age),
             FlowKind::ClientToClient(peer) if self.clients.slot_of(flow.far) == Some(peer) => {
-                self.rules.between(&request)
+                self.rules.between_at(&request, age)
             }
             FlowKind::ClientToClient(_) => Ruling::REJECTED_BY_NO_RULE,
             FlowKind::PortForward => match forward() {

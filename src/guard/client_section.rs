@@ -1,6 +1,7 @@
 //! The rules that QubesDB has of one client, made ready, with their counts.
 
 use super::hits::RuleHits;
+use super::rule_names::RuleNames;
 use super::rule_texts::RuleTexts;
 use super::section::Section;
 use alloc::boxed::Box;
@@ -56,6 +57,11 @@ impl ClientSections {
     /// All sections, each with its client.
     pub(super) fn sections(&self) -> impl Iterator<Item = (Ipv4Addr, &Section)> + Clone {
         self.sorted.iter().map(|(client, it)| (*client, &it.section))
+    }
+
+    /// The names in all sections, to note what becomes known of them.
+    pub(super) fn names_mut(&mut self) -> impl Iterator<Item = &mut RuleNames> {
+        self.sorted.iter_mut().filter_map(|(_, it)| it.section.names_mut())
     }
 
     /// All counts.

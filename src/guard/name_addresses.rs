@@ -38,8 +38,19 @@ pub(super) enum Standing {
 pub enum FlowsConcerned {
     /// All go on.
     None,
-    /// Some may be refused from now on.
-    Some,
+    /// Those of clients whose rules refuse the name may be refused from now on.
+    OfThoseWhoRefuse,
+    /// Anybody's may be refused from now on.
+    All,
+}
+
+/// What is new since a name was noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NameNews {
+    /// Nothing was known of it before.
+    pub(super) is_first: bool,
+    /// A rule refuses it, and it stands for an address to which flows may have begun.
+    pub(super) refuses_more: bool,
 }
 
 /// A name, and what is known of it.
@@ -50,6 +61,8 @@ struct NamedAddresses {
     present: Vec<Ipv4Addr>,
     /// What it stood for before, the oldest first.
     former: Vec<Ipv4Addr>,
+    /// Whether anything was ever said of it, and be it that it stands for nothing.
+    is_known: bool,
 }
 
 /// Names and their addresses.
@@ -68,8 +81,10 @@ impl NameAddresses {
         for name in names {
             while before.next_if(|known| known.name.host < name.host).is_some() {}
             let known = before.next_if(|known| known.name.host == name.host);
-            let (present, former) = known.map_or((Vec::new(), Vec::new()), |it| (it.present, it.former));
-            self.names.push(NamedAddresses { name, present, former });
+            self.names.push(match known {
+                Some(known) => NamedAddresses { name, ..known },
+                None => NamedAddresses { name, present: Vec::new(), former: Vec::new(), is_known: false },
+            });
         }
         self.by_address.clear();
         for (place, known) in (0..).zip(&self.names) {
@@ -79,14 +94,22 @@ impl NameAddresses {
         sort_by_key(&mut self.by_address, |entry| order(*entry));
     }
 
-    /// Notes what a name stands for. Of a name that no rule has nothing is noted.
-    pub fn set(&mut self, host: &HostName, addresses: impl Iterator<Item = Ipv4Addr>) -> FlowsConcerned {
-        let Some(place) = self.place(host) else { return FlowsConcerned::None };
-        let Some(known) = self.names.get_mut(place) else { return FlowsConcerned::None };
+    /// Notes what a name stands for, which may be nothing. `None` for a name that no rule has.
+    pub(super) fn set(
+        &mut self,
+        host: &HostName,
+        addresses: impl Iterator<Item = Ipv4Addr>,
+    ) -> Option<NameNews> {
+        let place = self.place(host)?;
+        let known = self.names.get_mut(place)?;
+        let is_first = !core::mem::replace(&mut known.is_known, true);
         let before = core::mem::take(&mut known.present);
         known.present.extend(addresses.take(MAX_ADDRESSES));
         let present = &known.present;
-        let is_new = present.iter().any(|address| !before.contains(address));
+        // While it stood for nothing, rules refused what it stood for last.
+        let was_refused =
+            |address| before.contains(address) || before.is_empty() && known.former.contains(address);
+        let is_new = present.iter().any(|address| !was_refused(address));
         known.former.extend(before.iter().filter(|address| !present.contains(address)));
         known.former.retain(|address| !present.contains(address));
         let too_many = known.former.len().saturating_sub(MAX_ADDRESSES);
@@ -94,14 +117,14 @@ impl NameAddresses {
 
         let place = place as u32;
         let entries: Vec<_> = present.iter().chain(&known.former).map(|address| (*address, place)).collect();
-        let refuses = known.name.refuses;
+        let refuses_more = is_new && known.name.refuses;
         self.by_address.retain(|(_, other)| *other != place);
         for entry in entries {
             if let Err(at) = self.by_address.binary_search_by_key(&order(entry), |other| order(*other)) {
                 self.by_address.insert(at, entry);
             }
         }
-        if is_new && refuses { FlowsConcerned::Some } else { FlowsConcerned::None }
+        Some(NameNews { is_first, refuses_more })
     }
 
     /// The names that stand or stood for `address`.
@@ -120,10 +143,15 @@ impl NameAddresses {
         })
     }
 
-    /// Whether it is known what a name stands for, or stood for when it was last heard of.
+    /// Whether anything was ever said of a name.
     pub(super) fn is_known(&self, host: &HostName) -> bool {
+        self.place(host).and_then(|place| self.names.get(place)).is_some_and(|known| known.is_known)
+    }
+
+    /// Whether a rule refuses a name of which nothing was ever said.
+    pub(super) fn is_missed(&self, host: &HostName) -> bool {
         let known = self.place(host).and_then(|place| self.names.get(place));
-        known.is_some_and(|known| !known.present.is_empty() || !known.former.is_empty())
+        known.is_some_and(|known| known.name.refuses && !known.is_known)
     }
 
     /// What this name stands for.
@@ -163,8 +191,10 @@ mod tests {
         Ipv4Addr::new(192, 0, 2, last)
     }
 
-    fn set(table: &mut NameAddresses, name: &str, last: &[u8]) -> FlowsConcerned {
-        table.set(&host(name), last.iter().map(|last| address(*last)))
+    /// Whether flows are concerned.
+    fn set(table: &mut NameAddresses, name: &str, last: &[u8]) -> bool {
+        let news = table.set(&host(name), last.iter().map(|last| address(*last)));
+        news.is_some_and(|news| news.refuses_more)
     }
 
     fn names_of(table: &NameAddresses, last: u8) -> Vec<(&str, Standing)> {
@@ -205,7 +235,7 @@ mod tests {
     fn of_addresses_that_were_so_many_are_remembered() {
         let mut table = NameAddresses::default();
         table.set_names(wanted(&["a"], false));
-        (0..100).for_each(|last| assert_eq!(set(&mut table, "a", &[last]), FlowsConcerned::None));
+        (0..100).for_each(|last| assert!(!set(&mut table, "a", &[last])));
         assert_eq!(table.by_address.len(), 1 + MAX_ADDRESSES);
         assert_eq!((names_of(&table, 66).len(), names_of(&table, 67).len()), (0, 1));
         set(&mut table, "a", &(100..200).collect::<Vec<u8>>());
@@ -214,12 +244,36 @@ mod tests {
 
     #[test]
     fn flows_are_concerned_by_a_new_address_of_a_name_that_is_refused() {
-        for (refuses, concerned) in [(false, FlowsConcerned::None), (true, FlowsConcerned::Some)] {
+        for refuses in [false, true] {
             let mut table = NameAddresses::default();
             table.set_names(wanted(&["a"], refuses));
-            assert_eq!(set(&mut table, "a", &[1, 2]), concerned);
-            assert_eq!(set(&mut table, "a", &[2]), FlowsConcerned::None);
-            assert_eq!(set(&mut table, "a", &[1, 2]), concerned);
+            assert_eq!(set(&mut table, "a", &[1, 2]), refuses);
+            assert!(!set(&mut table, "a", &[2]));
+            // Meanwhile flows may have begun.
+            assert_eq!(set(&mut table, "a", &[1, 2]), refuses);
         }
+    }
+
+    #[test]
+    fn flows_are_not_concerned_by_an_address_that_was_refused_all_along() {
+        let mut table = NameAddresses::default();
+        table.set_names(wanted(&["a"], true));
+        assert!(set(&mut table, "a", &[1, 2]));
+        assert!(!set(&mut table, "a", &[2, 1]));
+        assert!(!set(&mut table, "a", &[]) && !set(&mut table, "a", &[2]));
+        assert!(set(&mut table, "a", &[2, 3]));
+    }
+
+    #[test]
+    fn a_name_is_known_once_anything_was_said_of_it() {
+        let mut table = NameAddresses::default();
+        table.set_names(wanted(&["a", "b"], true));
+        assert!(!table.is_known(&host("a")));
+        let news =
+            |table: &mut NameAddresses| table.set(&host("a"), core::iter::empty()).map(|news| news.is_first);
+        assert_eq!((news(&mut table), news(&mut table)), (Some(true), Some(false)));
+        assert!(table.is_known(&host("a")) && !table.is_known(&host("b")));
+        assert!(!table.is_missed(&host("a")) && table.is_missed(&host("b")));
+        assert_eq!(table.set(&host("c"), core::iter::empty()), None);
     }
 }

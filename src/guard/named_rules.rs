@@ -83,9 +83,9 @@ impl NamedRules {
         &self.names
     }
 
-    /// Whether a rule refuses a name of which is not known what it stands for.
-    pub(super) fn lack(&self, addresses: &NameAddresses) -> bool {
-        self.names.refused().iter().any(|host| !addresses.is_known(host))
+    /// The same, to note what becomes known of them.
+    pub(super) const fn names_mut(&mut self) -> &mut RuleNames {
+        &mut self.names
     }
 
     /// The first rule that matches and of which `counts` holds.

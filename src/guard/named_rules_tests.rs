@@ -97,6 +97,56 @@ fn a_name_that_is_refused_blocks_its_source_until_it_is_known() {
 }
 
 #[test]
+fn an_open_flow_is_judged_as_if_a_name_that_is_not_known_stood_for_nothing() {
+    let mut table = table(
+        "[client 10.137.0.5]\naction=drop dsthost=a\naction=drop dst4=192.0.2.1\naction=accept\n[default]\naction=accept\n\
+         [permit]\nfrom=10.137.0.6 to=10.137.0.5 action=accept\n[forward]\nproto=tcp dstports=80 to=10.137.0.5:80\n",
+    );
+    let to_it = FlowRequest {
+        source: Ipv4Addr::new(10, 137, 0, 6),
+        destination: Ipv4Addr::new(10, 137, 0, 5),
+        ..ask(9, 443)
+    };
+    let judge = |table: &RuleTable, age| {
+        let outward = [1, 9].map(|last| table.outward_at(&ask(last, 443), age).answer == Answer::Accept);
+        let between = table.between_at(&to_it, age).answer == Answer::Accept;
+        (outward, between, table.port_forward_at(TCP, 80, age).is_some())
+    };
+    assert_eq!(judge(&table, FlowAge::New), ([false, false], false, false));
+    assert_eq!(judge(&table, FlowAge::Open), ([false, true], true, true));
+    set(&mut table, "a", &[9]);
+    assert_eq!(judge(&table, FlowAge::Open), ([false, false], true, true));
+}
+
+#[test]
+fn a_name_that_stands_for_nothing_is_known_and_refuses_nothing() {
+    let mut table = table("[default]\naction=drop dsthost=a\naction=drop dsthost=b\naction=accept\n");
+    set(&mut table, "a", &[]);
+    assert_eq!(table.outward(&ask(9, 443)), Ruling::BLOCKED);
+    set(&mut table, "a", &[]);
+    assert_eq!(table.outward(&ask(9, 443)), Ruling::BLOCKED);
+    set(&mut table, "b", &[]);
+    assert!(accepts(&table, 9));
+}
+
+#[test]
+fn a_judgement_takes_as_long_however_many_names_are_refused() {
+    let time = |names: u32| {
+        let lines = (0..names).map(|name| format!("action=drop dsthost=n{name}.example\n"));
+        let mut table = table(&format!("[default]\n{}action=accept\n", lines.collect::<Vec<_>>().concat()));
+        (0..names).for_each(|name| set(&mut table, &format!("n{name}.example"), &[1]));
+        let quickest = (0..20).map(|_| {
+            let begin = std::time::Instant::now();
+            (0..20).for_each(|_| assert!(accepts(&table, 9)));
+            begin.elapsed()
+        });
+        quickest.min().unwrap()
+    };
+    let (few, many) = (time(1), time(1000));
+    assert!(many < few * 20, "{few:?} {many:?}");
+}
+
+#[test]
 fn a_flow_goes_on_when_its_name_stands_for_others() {
     let mut table = table("[default]\naction=accept dsthost=a\n");
     set(&mut table, "a", &[1]);

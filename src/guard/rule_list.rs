@@ -49,10 +49,14 @@ impl RuleList {
         self.named.names()
     }
 
-    /// Whether a rule refuses a name of which is not known what it stands for: whatever else matches, nothing may be
-    /// accepted.
-    pub(super) fn lacks_names(&self, names: &NameAddresses) -> bool {
-        self.named.lack(names)
+    /// The same, to note what becomes known of them.
+    pub(super) const fn names_mut(&mut self) -> &mut RuleNames {
+        self.named.names_mut()
+    }
+
+    /// Whether a rule refuses a name of which is not known what it stands for: whatever else matches, nothing may begin.
+    pub(super) const fn lacks_names(&self) -> bool {
+        self.names().lack()
     }
 
     /// What the first rule that matches and counts at `now` decides. `names` are what names stand for.

@@ -1,5 +1,6 @@
 //! Which names a list of rules has.
 
+use super::name_addresses::NameAddresses;
 use crate::base::host_name::HostName;
 use alloc::vec::Vec;
 
@@ -10,6 +11,8 @@ pub struct RuleNames {
     all: Vec<HostName>,
     /// Those of them that a rule refuses, by name.
     refused: Vec<HostName>,
+    /// How many of these are not known.
+    unknown: usize,
 }
 
 impl RuleNames {
@@ -18,9 +21,21 @@ impl RuleNames {
         &self.all
     }
 
-    /// The names that a rule refuses.
-    pub(super) fn refused(&self) -> &[HostName] {
-        &self.refused
+    /// Whether a name that a rule refuses is not known.
+    pub(super) const fn lack(&self) -> bool {
+        self.unknown > 0
+    }
+
+    /// Counts anew which names that a rule refuses are not known.
+    pub(super) fn count_unknown(&mut self, addresses: &NameAddresses) {
+        self.unknown = self.refused.iter().filter(|host| !addresses.is_known(host)).count();
+    }
+
+    /// This name has become known.
+    pub(super) fn note_known(&mut self, host: &HostName) {
+        if self.refuse(host) {
+            self.unknown = self.unknown.saturating_sub(1);
+        }
     }
 
     /// Whether a rule refuses this name.
@@ -36,5 +51,6 @@ impl RuleNames {
     /// Adds a name that a rule refuses, which comes after those that are there.
     pub(super) fn add_refused(&mut self, host: &HostName) {
         self.refused.push(host.clone());
+        self.unknown += 1;
     }
 }

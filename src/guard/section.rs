@@ -54,11 +54,12 @@ impl Section {
         Self(SectionRules::Rules { list: RuleList::new(rules), policy: policy.into() })
     }
 
-    /// Whether its rules are wrong, or refuse a name of which is not known what it stands for.
-    pub fn is_blocked(&self, names: &NameAddresses) -> bool {
+    /// Whether its rules are wrong, or refuse a name of which is not known what it stands for. The latter ends no flow that
+    /// is open.
+    pub fn is_blocked(&self, age: FlowAge) -> bool {
         match &self.0 {
             SectionRules::Blocked => true,
-            SectionRules::Rules { list, .. } => list.lacks_names(names),
+            SectionRules::Rules { list, .. } => age == FlowAge::New && list.lacks_names(),
         }
     }
 
@@ -67,6 +68,14 @@ impl Section {
         match &self.0 {
             SectionRules::Blocked => None,
             SectionRules::Rules { list, .. } => Some(list.names()),
+        }
+    }
+
+    /// The same, to note what becomes known of them.
+    pub(super) const fn names_mut(&mut self) -> Option<&mut RuleNames> {
+        match &mut self.0 {
+            SectionRules::Blocked => None,
+            SectionRules::Rules { list, .. } => Some(list.names_mut()),
         }
     }
 
@@ -97,7 +106,7 @@ impl Section {
         age: FlowAge,
     ) -> Ruling {
         let SectionRules::Rules { list, policy } = &self.0 else { return Ruling::BLOCKED };
-        if list.lacks_names(names) || !base.is_empty() && base.lacks_names(names) {
+        if age == FlowAge::New && (list.lacks_names() || base.lacks_names()) {
             return Ruling::BLOCKED;
         }
         let Some(service) = ServiceNumber::of(request) else { return Ruling::REJECTED_BY_NO_RULE };

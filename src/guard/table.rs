@@ -14,6 +14,7 @@ use super::name_addresses::{FlowAge, FlowsConcerned, NameAddresses};
 use super::permit::{Permit, Permits};
 use super::prefix_index::{PrefixIndex, sort_by_network};
 use super::rule::RuleAction;
+use super::rule_names::RuleNames;
 use super::rule_texts::RuleTexts;
 use super::rule_update::RuleUpdate;
 use super::ruling::{FlowRequest, RuledBy, Ruling};
@@ -38,6 +39,20 @@ pub enum SectionsOf {
     QubesDb,
     /// Nobody's, as the rule file cannot be read: everything is refused.
     Nobody,
+}
+
+/// Whom a name that is refused and not known keeps from beginning flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// All clients, or all without rules of their own.
+    All,
+    /// These.
+    Clients {
+        /// One of them.
+        first: Ipv4Prefix,
+        /// How many rule sections there are besides.
+        more: usize,
+    },
 }
 
 /// What a table is made of.
@@ -145,9 +160,14 @@ impl RuleTable {
 
     /// Whether a client may begin this flow to another client.
     pub fn between(&self, request: &FlowRequest) -> Ruling {
+        self.between_at(request, FlowAge::New)
+    }
+
+    /// Whether a flow to another client that a client has begun, or wants to begin, may be.
+    pub fn between_at(&self, request: &FlowRequest, age: FlowAge) -> Ruling {
         match self.section_of(request.source) {
             None => Ruling::UNKNOWN,
-            Some(section) if section.is_blocked(&self.names) || self.is_blocked(request.destination) => {
+            Some(section) if section.is_blocked(age) || self.is_blocked(request.destination, age) => {
                 Ruling::BLOCKED
             }
             Some(_) => {
@@ -166,7 +186,12 @@ impl RuleTable {
     /// Where an uplink port leads; `protocol` is the IPv4 header's. A client whose section is blocked is not
     /// reached.
     pub fn port_forward(&self, protocol: u8, uplink_port: u16) -> Option<ForwardTarget> {
-        self.forwards.lead(protocol, uplink_port).filter(|target| !self.is_blocked(*target.to.ip()))
+        self.port_forward_at(protocol, uplink_port, FlowAge::New)
+    }
+
+    /// Where an uplink port leads to a flow that is there, or is to begin.
+    pub fn port_forward_at(&self, protocol: u8, uplink_port: u16, age: FlowAge) -> Option<ForwardTarget> {
+        self.forwards.lead(protocol, uplink_port).filter(|target| !self.is_blocked(*target.to.ip(), age))
     }
 
     /// The uplink port that leads to a client's endpoint, if one does: its mapping.
@@ -219,13 +244,45 @@ impl RuleTable {
         &self.names
     }
 
-    /// A name stands for these addresses from now on.
+    /// A name stands for these addresses from now on, or for nothing.
     pub fn set_addresses(
         &mut self,
         host: &HostName,
         addresses: impl Iterator<Item = Ipv4Addr>,
     ) -> FlowsConcerned {
-        self.names.set(host, addresses)
+        let Some(news) = self.names.set(host, addresses) else { return FlowsConcerned::None };
+        if news.is_first {
+            self.all_names_mut().1.for_each(|names| names.note_known(host));
+        }
+        match news.refuses_more {
+            false => FlowsConcerned::None,
+            true if self.live.base.rules.names().refuse(host) => FlowsConcerned::All,
+            true => FlowsConcerned::OfThoseWhoRefuse,
+        }
+    }
+
+    /// Whether the rules of this client itself refuse a name.
+    pub fn refuses(&self, client: Ipv4Addr, host: &HostName) -> bool {
+        let names = self.section_of(client).and_then(Section::names);
+        names.is_some_and(|names| names.refuse(host))
+    }
+
+    /// Whom a name keeps from beginning flows; `None` of one that is known, or that nobody's rules refuse.
+    pub fn blocked_by(&self, host: &HostName) -> Option<Blocked> {
+        if !self.names.is_missed(host) {
+            return None;
+        }
+        let refuse = |names: &RuleNames| names.refuse(host);
+        let section = |section: &Section| section.names().is_some_and(refuse);
+        let of_all = self.sections == SectionsOf::File && self.default.as_ref().is_some_and(section);
+        if of_all || refuse(self.live.base.rules.names()) {
+            return Some(Blocked::All);
+        }
+        let live = self.live.clients.sections().filter(|_| self.sections == SectionsOf::QubesDb);
+        let live = live.filter(|(_, it)| section(it)).map(|(client, _)| Ipv4Prefix::host(client));
+        let file = self.clients.iter().filter(|_| self.sections == SectionsOf::File);
+        let mut blocked = file.filter(|(_, it)| section(it)).map(|(network, _)| *network).chain(live);
+        blocked.next().map(|first| Blocked::Clients { first, more: blocked.count() })
     }
 
     /// The clients whose rules in QubesDB have this name.
@@ -242,9 +299,18 @@ impl RuleTable {
         let file = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
         let live = self.live.clients.sections().map(|(_, section)| section);
         let sections = file.filter(|_| from_file).chain(live.filter(|_| !from_file));
-        let base = core::iter::once(self.live.base.rules.names());
-        let names = wanted_names(base.chain(sections.filter_map(Section::names)));
+        let names = wanted_names(self.live.base.rules.names(), sections.filter_map(Section::names));
         self.names.set_names(names);
+        let (known, all) = self.all_names_mut();
+        all.for_each(|names| names.count_unknown(known));
+    }
+
+    /// What names stand for, and the names in all lists of rules, to note what becomes known of them.
+    fn all_names_mut(&mut self) -> (&NameAddresses, impl Iterator<Item = &mut RuleNames>) {
+        let file = self.default.iter_mut().chain(self.clients.iter_mut().map(|(_, section)| section));
+        let file = file.filter_map(Section::names_mut);
+        let base = core::iter::once(self.live.base.rules.names_mut());
+        (&self.names, base.chain(file).chain(self.live.clients.names_mut()))
     }
 
     /// Takes up live rules.
@@ -311,8 +377,8 @@ impl RuleTable {
         }
     }
 
-    fn is_blocked(&self, client: Ipv4Addr) -> bool {
-        self.section_of(client).is_some_and(|section| section.is_blocked(&self.names))
+    fn is_blocked(&self, client: Ipv4Addr, age: FlowAge) -> bool {
+        self.section_of(client).is_some_and(|section| section.is_blocked(age))
     }
 }
 

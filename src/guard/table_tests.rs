@@ -6,7 +6,7 @@ use crate::guard::client_section::ClientSection;
 use crate::guard::compiled::{Compiled, CompiledRule, Destinations};
 use crate::guard::rule::{Destination, Protocol, Rule, SpecialTarget};
 use crate::guard::rule_id::RuleId;
-use crate::guard::rule_update::ClientUpdate;
+use crate::guard::rule_update::{ClientUpdate, LinesUpdate};
 use crate::guard::ruling::Answer;
 use crate::guard::service::{ICMP, TCP, UDP};
 use alloc::format;
@@ -236,6 +236,38 @@ fn sections_can_be_replaced_and_taken_away() {
     let mut table = RuleTable::block_all().for_qube();
     table.update(set(Section::new(&[], RuleAction::Accept)));
     assert_eq!(table.outward(&to("1.1.1.1", UDP, 80)).answer, Answer::Reject);
+}
+
+#[test]
+fn a_name_concerns_those_whose_rules_refuse_it() {
+    let host = |name: &str| HostName::parse(name).unwrap();
+    let section = |client, lines: &[&str]| {
+        let section = Section::new(&compile(lines), RuleAction::Accept);
+        ClientUpdate::Set(ClientSection::new(client, section, &RuleTexts::EMPTY).into())
+    };
+    let mut table = RuleTable::allow_all().for_qube();
+    let refusing = section(CLIENT, &["action=drop dsthost=a", "action=drop dsthost=b"]);
+    let accepting = section(OTHER, &["action=accept dsthost=a", "action=accept dsthost=c"]);
+    table.update(RuleUpdate::Clients([refusing, accepting].into()));
+    table.update(RuleUpdate::Lines(LinesUpdate::Base(compile(&["action=drop dsthost=b"])), RuleTexts::EMPTY));
+    assert_eq!([CLIENT, OTHER].map(|client| table.refuses(client, &host("a"))), [true, false]);
+    let of_client = Blocked::Clients { first: Ipv4Prefix::host(CLIENT), more: 0 };
+    let blocked = ["a", "b", "c", "d"].map(|name| table.blocked_by(&host(name)));
+    assert_eq!(blocked, [Some(of_client), Some(Blocked::All), None, None]);
+
+    let ask = |table: &RuleTable, source| {
+        table.outward(&FlowRequest { source, ..to("1.1.1.1", TCP, 80) }).answer == Answer::Accept
+    };
+    let mut set = |name: &str| table.set_addresses(&host(name), [Ipv4Addr::new(192, 0, 2, 1)].into_iter());
+    assert_eq!(["a", "c"].map(&mut set), [FlowsConcerned::OfThoseWhoRefuse, FlowsConcerned::None]);
+    assert_eq!([CLIENT, OTHER].map(|client| ask(&table, client)), [false, false]);
+    assert_eq!(table.set_addresses(&host("b"), [].into_iter()), FlowsConcerned::None);
+    assert_eq!([CLIENT, OTHER].map(|client| ask(&table, client)), [true, true]);
+    let address = [Ipv4Addr::new(192, 0, 2, 2)];
+    assert_eq!(table.set_addresses(&host("b"), address.into_iter()), FlowsConcerned::All);
+    // Of rules that come later what is known counts at once.
+    table.update(RuleUpdate::Clients([section(OTHER, &["action=drop dsthost=c"])].into()));
+    assert!(ask(&table, OTHER));
 }
 
 #[test]

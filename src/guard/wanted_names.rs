@@ -1,4 +1,5 @@
-//! Which names of all rules are resolved: so many at most, and each section has its part.
+//! Which names of all rules are resolved: so many at most, those of the rules for all clients first, and of the others each section
+//! has its part.
 
 use super::rule_names::RuleNames;
 use crate::base::host_name::HostName;
@@ -12,42 +13,48 @@ pub const MAX_NAMES: usize = 1024;
 pub struct WantedName {
     /// The name.
     pub host: HostName,
-    /// The number of a section that has it. Sections that have the name, too, and come later are not named.
+    /// The number of a section that has it, and for which it is resolved; that of the rules for all clients is 0.
     pub source: u32,
     /// Whether a rule refuses it.
     pub refuses: bool,
 }
 
-/// The names that are to be resolved, in order. If there are too many, none of a section's first ones is left out for
-/// another section's later ones: as many are taken of each as fit when as many are taken of all. Those that are left out stay
-/// unresolved.
-pub(super) fn wanted_names<'s>(sections: impl Iterator<Item = &'s RuleNames> + Clone) -> Vec<WantedName> {
-    let sum = |part: usize| sections.clone().map(|names| names.all().len().min(part)).sum::<usize>();
-    let mut part = MAX_NAMES;
-    if sum(part) > MAX_NAMES {
-        // The largest part that fits lies in between.
-        let (mut fits, mut too_large) = (0, part);
-        while too_large - fits > 1 {
-            let middle = fits.midpoint(too_large);
-            if sum(middle) <= MAX_NAMES { fits = middle } else { too_large = middle }
-        }
-        part = fits;
-    }
+/// The names that are to be resolved, in order. Each counts once, whoever else has it, too. If there are too many, the names of
+/// `base` go before those of all others, and of these none of a section's first ones is left out for another section's later ones:
+/// one of each is taken, then the next of each. Those that are left out stay unresolved.
+pub(super) fn wanted_names<'s>(
+    base: &RuleNames,
+    sections: impl Iterator<Item = &'s RuleNames>,
+) -> Vec<WantedName> {
     let mut wanted: Vec<WantedName> = Vec::new();
-    for (source, names) in (0..).zip(sections) {
-        for host in names.all().iter().take(part) {
-            let refuses = names.refuse(host);
-            match wanted.binary_search_by(|known| known.host.cmp(host)) {
-                Ok(place) => {
-                    if let Some(known) = wanted.get_mut(place) {
-                        known.refuses |= refuses;
-                    }
-                }
-                Err(place) => wanted.insert(place, WantedName { host: host.clone(), source, refuses }),
+    base.all().iter().for_each(|host| want(&mut wanted, host, 0, base));
+    let mut left: Vec<_> = (1..).zip(sections).map(|(source, names)| (source, names, names.all())).collect();
+    while !left.is_empty() {
+        left.retain_mut(|(source, names, hosts)| match hosts.split_first() {
+            Some((host, rest)) => {
+                want(&mut wanted, host, *source, names);
+                *hosts = rest;
+                true
             }
-        }
+            None => false,
+        });
     }
     wanted
+}
+
+/// Adds a name of a section's, if there is room for it.
+fn want(wanted: &mut Vec<WantedName>, host: &HostName, source: u32, names: &RuleNames) {
+    match wanted.binary_search_by(|known| known.host.cmp(host)) {
+        Ok(place) => {
+            if let Some(known) = wanted.get_mut(place) {
+                known.refuses |= names.refuse(host);
+            }
+        }
+        Err(place) if wanted.len() < MAX_NAMES => {
+            wanted.insert(place, WantedName { host: host.clone(), source, refuses: names.refuse(host) });
+        }
+        Err(_) => {}
+    }
 }
 
 #[cfg(test)]
@@ -72,8 +79,7 @@ mod tests {
         let mut refusing = names("a", 1);
         refusing.add(&HostName::parse("a1").unwrap());
         refusing.add_refused(&HostName::parse("a1").unwrap());
-        let sections = [names("a", 3), names("b", 2), refusing];
-        let wanted = wanted_names(sections.iter());
+        let wanted = wanted_names(&names("a", 3), [names("b", 2), refusing].iter());
         let found: Vec<_> = wanted.iter().map(|name| (name.host.text(), name.source, name.refuses)).collect();
         let expected =
             [("a0", 0, false), ("a1", 0, true), ("a2", 0, false), ("b0", 1, false), ("b1", 1, false)];
@@ -83,11 +89,33 @@ mod tests {
     #[test]
     fn a_section_with_many_names_leaves_the_others_theirs() {
         let sections = [names("a", 5000), names("b", 10), names("c", 900)];
-        let wanted = wanted_names(sections.iter());
+        let wanted = wanted_names(&RuleNames::default(), sections.iter());
         assert_eq!(["a", "b", "c"].map(|prefix| count_of(&wanted, prefix)), [507, 10, 507]);
-        assert!(wanted.is_sorted_by(|a, b| a.host < b.host) && wanted.len() <= MAX_NAMES);
+        assert!(wanted.is_sorted_by(|a, b| a.host < b.host) && wanted.len() == MAX_NAMES);
         assert!(wanted.iter().any(|name| name.host.text() == "a506"));
+    }
+
+    #[test]
+    fn names_of_the_rules_for_all_clients_go_before_those_of_however_many_sections() {
         let many: Vec<_> = (0..2000).map(|number| names(&format!("s{number}x"), 1)).collect();
-        assert!(wanted_names(many.iter()).len() <= MAX_NAMES);
+        let wanted = wanted_names(&names("base", 900), many.iter());
+        assert_eq!((count_of(&wanted, "base"), count_of(&wanted, "s")), (900, 124));
+        assert_eq!(count_of(&wanted_names(&names("base", 2000), many.iter()), "base"), MAX_NAMES);
+    }
+
+    #[test]
+    fn sections_that_have_the_same_names_take_one_part_together() {
+        let mut same: Vec<_> = (0..2000).map(|_| names("same", 10)).collect();
+        same.push(names("other", 1000));
+        let wanted = wanted_names(&RuleNames::default(), same.iter());
+        assert_eq!((count_of(&wanted, "same"), count_of(&wanted, "other")), (10, 1000));
+        let mut refusing = RuleNames::default();
+        refusing.add(&HostName::parse("same3").unwrap());
+        refusing.add_refused(&HostName::parse("same3").unwrap());
+        same.push(refusing);
+        let wanted = wanted_names(&RuleNames::default(), same.iter());
+        let refused: Vec<_> =
+            wanted.iter().filter(|name| name.refuses).map(|name| name.host.text()).collect();
+        assert_eq!(refused, ["same3"]);
     }
 }

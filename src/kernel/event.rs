@@ -1,6 +1,7 @@
 //! What happens, as values: for the console ([`super::event_log`]) and for tests.
 
 use super::requests::UnknownRequest;
+use crate::base::host_name::HostName;
 use crate::base::side::ClientSlot;
 use crate::base::text::Excerpt;
 use crate::config::Change;
@@ -11,6 +12,7 @@ use crate::config::qube_rules::LiveRulesReport;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
+use crate::guard::table::Blocked;
 use crate::qubes::ProtocolFault;
 use crate::qubes::settings::SettingMistake;
 use crate::store::StoreError;
@@ -57,6 +59,8 @@ pub enum Event {
     OptionRefused(OptionMistake),
     /// Our connection to XenStore.
     Store(StoreEvent),
+    /// No server says anything of a name that rules refuse, and whom that keeps from beginning flows.
+    NameUnknown(HostName, Blocked),
     /// Something about requests of the toolstack that does not work.
     RequestRefused(UnknownRequest),
     /// Our connection to QubesDB, and what it says.

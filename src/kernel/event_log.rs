@@ -1,10 +1,12 @@
 //! Where events become lines on the console: the one place that words them, and how many lines a client may cause.
 
 use super::event::{Event, LinkEnd, QubesEvent, QubesMistake, StoreEvent};
+use crate::base::host_name::HostName;
 use crate::base::time::Moment;
 use crate::config::host_address::AddressRole;
 use crate::config::qube_rules::{ChangedClients, LiveRulesReport, RulesSubject};
 use crate::config::rule_config::{Problems, RulesReport};
+use crate::guard::table::Blocked;
 use crate::vif::device_id::DeviceId;
 use crate::vif::event::{ClientEvent, EventSink, UplinkEvent, VifEvent};
 use crate::vif::per_domain::PerDomain;
@@ -21,6 +23,9 @@ const LINES: u32 = 10;
 
 /// Whose lines those about QubesDB are: no client is the domain of this number, which Xen keeps for each domain itself.
 const QUBESDB: DomainId = DomainId(0x7ff0);
+
+/// Whose lines those about names in rules are: another such number.
+const NAMES: DomainId = DomainId(0x7ff1);
 
 /// Lines about QubesDB in one `WINDOW`, which tells of all clients.
 const QUBESDB_LINES: u32 = 40;
@@ -75,6 +80,7 @@ impl EventLog {
         let account = match &event {
             Event::Vif(VifEvent::Client(id, _)) => Some(id.domain),
             Event::Qubes(_) | Event::LiveRulesChanged(_) => Some(QUBESDB),
+            Event::NameUnknown(..) => Some(NAMES),
             _ => None,
         };
         match (account, &event) {
@@ -154,6 +160,7 @@ impl LineBudget {
             let seconds = now.since(self.window).as_secs();
             let (whose, what) = match domain {
                 QUBESDB => (String::from("QubesDB"), "it"),
+                NAMES => (String::from("rules"), "names"),
                 DomainId(domain) => (format!("domain {domain}"), "its vifs"),
             };
             say(
@@ -220,6 +227,7 @@ fn tell(event: &Event, say: &mut Say<'_>) {
         }
         Event::Store(event) => tell_store(event, say),
         Event::Qubes(event) => tell_qubes(event, say),
+        Event::NameUnknown(host, blocked) => tell_blocking_name(host, *blocked, say),
         Event::RequestRefused(request) => say(Level::Warn, format_args!("{request}")),
         Event::AddressTaken(..)
         | Event::AddressLost(_)
@@ -336,6 +344,24 @@ fn tell_problems(problems: &Problems, say: &mut Say<'_>) {
     if problems.omitted > 0 {
         say(Level::Error, format_args!("rules: {} more problems", problems.omitted));
     }
+}
+
+fn tell_blocking_name(host: &HostName, blocked: Blocked, say: &mut Say<'_>) {
+    let (whose, more) = match blocked {
+        Blocked::All => (String::from("all clients"), 0),
+        Blocked::Clients { first, more } if first.length() == 32 => {
+            (format!("client {}", first.address()), more)
+        }
+        Blocked::Clients { first, more } => (format!("clients {first}"), more),
+    };
+    let others = if more > 0 { format!(" and {more} others") } else { String::new() };
+    say(
+        Level::Error,
+        format_args!(
+            "rules for {whose}{others} refuse {host}, of which no name server says anything: until one does, they may \
+             begin no flow"
+        ),
+    );
 }
 
 fn tell_store(event: &StoreEvent, say: &mut Say<'_>) {

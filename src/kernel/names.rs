@@ -4,6 +4,7 @@ use crate::base::host_name::HostName;
 use crate::base::time::Moment;
 use crate::engine::own_datagram::OwnDatagram;
 use crate::engine::{Engine, Output};
+use crate::guard::table::Blocked;
 use crate::local::resolver::{NameSource, Resolver};
 use crate::wire::packet::Packet;
 use arrayvec::ArrayVec;
@@ -17,12 +18,14 @@ pub struct NameService {
     resolver: Resolver,
     /// Names that stand for other addresses than before.
     resolved: ArrayVec<HostName, MAX_TOLD>,
+    /// Names that rules refuse and of which nobody said anything in time, with whom they block.
+    blocking: ArrayVec<(HostName, Blocked), MAX_TOLD>,
 }
 
 impl NameService {
     /// Without names and servers. The `key` must be random.
     pub fn new(key: (u64, u64)) -> Self {
-        Self { resolver: Resolver::new(key), resolved: ArrayVec::new() }
+        Self { resolver: Resolver::new(key), resolved: ArrayVec::new(), blocking: ArrayVec::new() }
     }
 
     /// Asks these servers from now on; none, while nothing can be sent.
@@ -59,6 +62,18 @@ impl NameService {
                 self.resolved.try_push(host).ok();
             }
         }
+        let rules = engine.engine().rules();
+        while !self.blocking.is_full()
+            && let Some(host) = self.resolver.next_overdue(now, |host| rules.blocked_by(host).is_some())
+        {
+            let blocked = rules.blocked_by(&host);
+            self.blocking.extend(blocked.map(|blocked| (host, blocked)));
+        }
+    }
+
+    /// The next name that has to be known and is not, and whom it blocks.
+    pub fn next_blocking(&mut self) -> Option<(HostName, Blocked)> {
+        self.blocking.pop_at(0)
     }
 
     /// The next name that stands for other addresses than before; which, the rule table says.

@@ -314,6 +314,45 @@ fn q_6_a_name_in_a_drop_blocks_its_source_until_it_is_resolved() {
 }
 
 #[test]
+fn q_6_a_refused_name_that_stands_for_nothing_blocks_nobody() {
+    let mut world = World::new(DROP);
+    let asked = world.asked();
+    let mut nothing = asked.message.clone();
+    (nothing[2], nothing[3]) = (0x81, 0x83);
+    let (from, to) = (SocketAddrV4::new(asked.server, 53), SocketAddrV4::new(OURS, asked.port));
+    assert_eq!(world.uplink(from, to, &nothing), None);
+    assert!(world.passes(1000, 9));
+    (0..60).for_each(|_| drop(world.wait(Duration::from_secs(1))));
+    assert_eq!(world.names.next_blocking(), None);
+}
+
+#[test]
+fn q_6_a_name_that_blocks_is_told_once_with_whom_it_blocks() {
+    let mut world =
+        World::new("[client 10.137.0.5]\naction=drop dsthost=www.example\naction=accept dsthost=b\n");
+    assert_eq!(world.names.next_blocking(), None);
+    let mut told = Vec::new();
+    for _ in 0..600 {
+        world.wait(Duration::from_secs(1));
+        told.extend(world.names.next_blocking());
+    }
+    let client = Blocked::Clients { first: "10.137.0.5/32".parse().unwrap(), more: 0 };
+    assert_eq!(told, [(HostName::parse("www.example").unwrap(), client)]);
+    assert!(!world.passes(1000, 9));
+}
+
+#[test]
+fn q_6_a_flow_goes_on_while_a_refused_name_is_not_known_and_ends_when_it_stands_for_its_address() {
+    let mut world = World::new("[default]\naction=accept\n");
+    assert!(world.passes(1000, 9) && world.passes(1001, 8));
+    world.set_rules(DROP);
+    let asked = world.asked();
+    assert!(world.passes(1000, 9) && world.passes(1001, 8) && !world.passes(1002, 8));
+    world.answer(&asked, &[9]);
+    assert!(!world.passes(1000, 9) && world.passes(1001, 8) && world.passes(1002, 8));
+}
+
+#[test]
 fn q_6_flows_to_a_new_address_of_a_name_that_is_refused_end() {
     let mut world = World::new(DROP);
     let asked = world.asked();

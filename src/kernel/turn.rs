@@ -161,6 +161,9 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         }
         data.judge_arrivals(xen, now);
         data.advance(xen.pages(), now);
+        while let Some((host, blocked)) = data.names.next_blocking() {
+            control.events.note(Event::NameUnknown(host, blocked));
+        }
         data.send_to_uplink(xen);
     }
 

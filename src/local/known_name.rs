@@ -23,6 +23,9 @@ pub const LONGEST: Duration = Duration::from_secs(3600);
 /// How long after a question that failed the next one waits, which doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
+/// A name of which nothing was said for so long is worth a word: every server was asked twice, or there is none.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// How long it waits at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -39,6 +42,17 @@ pub(super) enum Asking {
     From(Moment),
 }
 
+/// Whether anything was said of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// Not since this moment, in which it was first to be asked for.
+    Nothing(Moment),
+    /// No, and whoever waits for it knows.
+    NothingAndTold,
+    /// It was, and be it that it stands for nothing.
+    Answer,
+}
+
 /// A name, and what it stands for.
 #[derive(Debug)]
 pub(super) struct KnownName {
@@ -51,6 +65,7 @@ pub(super) struct KnownName {
     pub(super) failures: u8,
     /// Whether it stands for other addresses than whoever uses it was told.
     pub(super) is_changed: bool,
+    heard: Heard,
 }
 
 /// A moment after `now`: after three to four quarters of `span`, by the chance `random`.
@@ -63,7 +78,8 @@ impl KnownName {
     /// A name of which nothing is known: it is to be asked for at once.
     pub(super) const fn new(host: HostName, source: NameSource, now: Moment) -> Self {
         let asking = Asking::From(now);
-        Self { host, source, addresses: Vec::new(), asking, failures: 0, is_changed: false }
+        let heard = Heard::Nothing(now);
+        Self { host, source, addresses: Vec::new(), asking, failures: 0, is_changed: false, heard }
     }
 
     /// The addresses that count.
@@ -94,8 +110,10 @@ impl KnownName {
         self.answered(ttl, random, now);
     }
 
-    /// A server answered, and what it said is said for so long.
+    /// A server answered, and what it said is said for so long. That is news the first time, whatever it said.
     pub(super) fn answered(&mut self, ttl: Duration, random: u64, now: Moment) {
+        self.is_changed |= self.heard != Heard::Answer;
+        self.heard = Heard::Answer;
         self.failures = 0;
         self.asking = Asking::From(within(now, ttl.clamp(SHORTEST, LONGEST), random));
     }
@@ -127,6 +145,19 @@ impl KnownName {
     /// When the next address counts no more.
     pub(super) fn next_expiry(&self) -> Option<Moment> {
         self.addresses.iter().map(|(_, until)| *until).min()
+    }
+
+    /// When somebody is to be told that nothing was said of it.
+    pub(super) fn overdue(&self) -> Option<Moment> {
+        match self.heard {
+            Heard::Nothing(since) => Some(since + PATIENCE),
+            Heard::NothingAndTold | Heard::Answer => None,
+        }
+    }
+
+    /// It was told that nothing was said of it.
+    pub(super) const fn note_told(&mut self) {
+        self.heard = Heard::NothingAndTold;
     }
 
     /// Since when it is to be asked for, if it is at `now`.

@@ -144,6 +144,14 @@ impl Resolver {
         Some((name.host.clone(), name.addresses()))
     }
 
+    /// A name that is `awaited` and of which nobody has said anything in some time: each once, until somebody does.
+    pub fn next_overdue(&mut self, now: Moment, awaited: impl Fn(&HostName) -> bool) -> Option<HostName> {
+        let is_overdue = |name: &KnownName| name.overdue().is_some_and(|overdue| overdue <= now);
+        let name = self.names.iter_mut().find(|name| is_overdue(name) && awaited(&name.host))?;
+        name.note_told();
+        Some(name.host.clone())
+    }
+
     /// A port that is ours no longer.
     pub fn next_closed_port(&mut self) -> Option<u16> {
         self.closed_ports.pop()
@@ -268,7 +276,9 @@ impl Resolver {
             Asking::From(due) if may_ask => Some(due.max(now)),
             _ => None,
         };
-        let names = self.names.iter().flat_map(|name| due(name).into_iter().chain(name.next_expiry()));
+        let overdue = |name: &KnownName| name.overdue().filter(|overdue| *overdue > now);
+        let next = |name| due(name).into_iter().chain(name.next_expiry()).chain(overdue(name));
+        let names = self.names.iter().flat_map(next);
         self.names_due = names.min().unwrap_or(Moment::END);
     }
 

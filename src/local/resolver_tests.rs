@@ -147,9 +147,9 @@ fn a_name_is_asked_for_ahead_and_stands_for_what_is_answered() {
 }
 
 #[test]
-fn without_servers_nothing_is_asked_and_nothing_is_due() {
+fn without_servers_nothing_is_asked() {
     let mut bench = Bench::new(&[], &["www.example"]);
-    assert_eq!((bench.queries().len(), bench.resolver.deadline()), (0, None));
+    assert_eq!(bench.queries().len(), 0);
     bench.resolver.set_servers(&[SECOND], bench.now);
     bench.pass(NEW_SERVERS);
     assert_eq!(bench.query().to, SocketAddrV4::new(SECOND, 53));
@@ -311,6 +311,47 @@ fn what_is_not_there_is_asked_for_again_and_takes_no_address_away() {
     assert_eq!(bench.take(&query, &code(&query, 3)), Reception::Taken);
     assert_eq!(bench.addresses("www.example"), [1]);
     assert!((45..60).contains(&bench.seconds_to_deadline()));
+}
+
+#[test]
+fn that_a_name_stands_for_nothing_is_news_once_and_that_a_server_failed_is_none() {
+    for (answer, is_news) in [(0, true), (3, true), (2, false), (5, false)] {
+        let mut bench = Bench::new(&[FIRST], &["www.example"]);
+        let query = bench.query();
+        assert_eq!(bench.take(&query, &code(&query, answer)), Reception::Taken);
+        let news = bench.resolver.next_update().map(|(host, found)| (host.to_string(), found.count()));
+        assert_eq!(news, is_news.then(|| ("www.example".to_string(), 0)), "{answer}");
+        assert!(bench.resolver.next_update().is_none());
+        if is_news {
+            bench.pass(SHORTEST);
+            let query = bench.query();
+            bench.take(&query, &code(&query, answer));
+            assert!(bench.resolver.next_update().is_none());
+        }
+    }
+}
+
+#[test]
+fn that_nobody_says_anything_of_a_name_is_told_once() {
+    for servers in [&[][..], &[FIRST, SECOND]] {
+        let mut bench = Bench::new(servers, &["a.example", "b.example", "c.example"]);
+        let overdue = |bench: &mut Bench| {
+            let next = bench.resolver.next_overdue(bench.now, |host| host.text() != "b.example");
+            next.map(|host| host.to_string())
+        };
+        for query in bench.queries().iter().filter(|query| asked(query) == "a.example") {
+            bench.take(query, &code(query, 3));
+        }
+        assert_eq!(overdue(&mut bench), None);
+        let mut told = Vec::new();
+        while bench.resolver.deadline().is_some() && bench.now < Moment::from_nanoseconds(2_000_000_000_000) {
+            bench.now = bench.resolver.deadline().unwrap();
+            bench.queries();
+            told.extend(core::iter::from_fn(|| overdue(&mut bench)));
+        }
+        let expected: &[&str] = if servers.is_empty() { &["a.example", "c.example"] } else { &["c.example"] };
+        assert_eq!(told, expected);
+    }
 }
 
 #[test]
