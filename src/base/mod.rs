@@ -6,6 +6,7 @@ pub(crate) mod bug;
 pub mod drop_reason;
 pub(crate) mod host_name;
 pub mod prefix;
+pub mod rule_owners;
 pub mod side;
 pub(crate) mod sort;
 pub(crate) mod text;

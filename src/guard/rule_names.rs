@@ -1,6 +1,5 @@
 //! Which names a list of rules has.
 
-use super::name_addresses::NameAddresses;
 use crate::base::host_name::HostName;
 use alloc::vec::Vec;
 
@@ -27,8 +26,8 @@ impl RuleNames {
     }
 
     /// Counts anew which names that a rule refuses are not known.
-    pub(super) fn count_unknown(&mut self, addresses: &NameAddresses) {
-        self.unknown = self.refused.iter().filter(|host| !addresses.is_known(host)).count();
+    pub(super) fn count_unknown(&mut self, is_known: impl Fn(&HostName) -> bool) {
+        self.unknown = self.refused.iter().filter(|host| !is_known(host)).count();
     }
 
     /// This name has become known.

@@ -22,6 +22,7 @@ use super::section::Section;
 use super::wanted_names::wanted_names;
 use crate::base::host_name::HostName;
 use crate::base::prefix::Ipv4Prefix;
+use crate::base::rule_owners::RuleOwners;
 use crate::base::sort::sort_by_key;
 use crate::base::time::UnixSeconds;
 use alloc::boxed::Box;
@@ -39,20 +40,6 @@ pub enum SectionsOf {
     QubesDb,
     /// Nobody's, as the rule file cannot be read: everything is refused.
     Nobody,
-}
-
-/// Whom a name that is refused and not known keeps from beginning flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blocked {
-    /// All clients, or all without rules of their own.
-    All,
-    /// These.
-    Clients {
-        /// One of them.
-        first: Ipv4Prefix,
-        /// How many rule sections there are besides.
-        more: usize,
-    },
 }
 
 /// What a table is made of.
@@ -268,7 +255,8 @@ impl RuleTable {
     }
 
     /// Whom a name keeps from beginning flows; `None` of one that is known, or that nobody's rules refuse.
-    pub fn blocked_by(&self, host: &HostName) -> Option<Blocked> {
+    #[inline(never)]
+    pub fn blocked_by(&self, host: &HostName) -> Option<RuleOwners> {
         if !self.names.is_missed(host) {
             return None;
         }
@@ -276,13 +264,13 @@ impl RuleTable {
         let section = |section: &Section| section.names().is_some_and(refuse);
         let of_all = self.sections == SectionsOf::File && self.default.as_ref().is_some_and(section);
         if of_all || refuse(self.live.base.rules.names()) {
-            return Some(Blocked::All);
+            return Some(RuleOwners::All);
         }
         let live = self.live.clients.sections().filter(|_| self.sections == SectionsOf::QubesDb);
         let live = live.filter(|(_, it)| section(it)).map(|(client, _)| Ipv4Prefix::host(client));
         let file = self.clients.iter().filter(|_| self.sections == SectionsOf::File);
         let mut blocked = file.filter(|(_, it)| section(it)).map(|(network, _)| *network).chain(live);
-        blocked.next().map(|first| Blocked::Clients { first, more: blocked.count() })
+        blocked.next().map(|first| RuleOwners::Clients { first, more: blocked.count() })
     }
 
     /// The clients whose rules in QubesDB have this name.
@@ -302,7 +290,7 @@ impl RuleTable {
         let names = wanted_names(self.live.base.rules.names(), sections.filter_map(Section::names));
         self.names.set_names(names);
         let (known, all) = self.all_names_mut();
-        all.for_each(|names| names.count_unknown(known));
+        all.for_each(|names| names.count_unknown(|host| known.is_known(host)));
     }
 
     /// What names stand for, and the names in all lists of rules, to note what becomes known of them.

@@ -251,9 +251,9 @@ fn a_name_concerns_those_whose_rules_refuse_it() {
     table.update(RuleUpdate::Clients([refusing, accepting].into()));
     table.update(RuleUpdate::Lines(LinesUpdate::Base(compile(&["action=drop dsthost=b"])), RuleTexts::EMPTY));
     assert_eq!([CLIENT, OTHER].map(|client| table.refuses(client, &host("a"))), [true, false]);
-    let of_client = Blocked::Clients { first: Ipv4Prefix::host(CLIENT), more: 0 };
+    let of_client = RuleOwners::Clients { first: Ipv4Prefix::host(CLIENT), more: 0 };
     let blocked = ["a", "b", "c", "d"].map(|name| table.blocked_by(&host(name)));
-    assert_eq!(blocked, [Some(of_client), Some(Blocked::All), None, None]);
+    assert_eq!(blocked, [Some(of_client), Some(RuleOwners::All), None, None]);
 
     let ask = |table: &RuleTable, source| {
         table.outward(&FlowRequest { source, ..to("1.1.1.1", TCP, 80) }).answer == Answer::Accept

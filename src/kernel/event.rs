@@ -2,6 +2,7 @@
 
 use super::requests::UnknownRequest;
 use crate::base::host_name::HostName;
+use crate::base::rule_owners::RuleOwners;
 use crate::base::side::ClientSlot;
 use crate::base::text::Excerpt;
 use crate::config::Change;
@@ -12,7 +13,6 @@ use crate::config::qube_rules::LiveRulesReport;
 use crate::config::rule_config::RulesReport;
 use crate::config::uplink_route::UplinkRoute;
 use crate::engine::settings::{Quotas, UplinkPings};
-use crate::guard::table::Blocked;
 use crate::qubes::ProtocolFault;
 use crate::qubes::settings::SettingMistake;
 use crate::store::StoreError;
@@ -60,7 +60,7 @@ pub enum Event {
     /// Our connection to XenStore.
     Store(StoreEvent),
     /// No server says anything of a name that rules refuse, and whom that keeps from beginning flows.
-    NameUnknown(HostName, Blocked),
+    NameUnknown(HostName, RuleOwners),
     /// Something about requests of the toolstack that does not work.
     RequestRefused(UnknownRequest),
     /// Our connection to QubesDB, and what it says.

@@ -2,11 +2,11 @@
 
 use super::event::{Event, LinkEnd, QubesEvent, QubesMistake, StoreEvent};
 use crate::base::host_name::HostName;
+use crate::base::rule_owners::RuleOwners;
 use crate::base::time::Moment;
 use crate::config::host_address::AddressRole;
 use crate::config::qube_rules::{ChangedClients, LiveRulesReport, RulesSubject};
 use crate::config::rule_config::{Problems, RulesReport};
-use crate::guard::table::Blocked;
 use crate::vif::device_id::DeviceId;
 use crate::vif::event::{ClientEvent, EventSink, UplinkEvent, VifEvent};
 use crate::vif::per_domain::PerDomain;
@@ -346,13 +346,13 @@ fn tell_problems(problems: &Problems, say: &mut Say<'_>) {
     }
 }
 
-fn tell_blocking_name(host: &HostName, blocked: Blocked, say: &mut Say<'_>) {
+fn tell_blocking_name(host: &HostName, blocked: RuleOwners, say: &mut Say<'_>) {
     let (whose, more) = match blocked {
-        Blocked::All => (String::from("all clients"), 0),
-        Blocked::Clients { first, more } if first.length() == 32 => {
+        RuleOwners::All => (String::from("all clients"), 0),
+        RuleOwners::Clients { first, more } if first.length() == 32 => {
             (format!("client {}", first.address()), more)
         }
-        Blocked::Clients { first, more } => (format!("clients {first}"), more),
+        RuleOwners::Clients { first, more } => (format!("clients {first}"), more),
     };
     let others = if more > 0 { format!(" and {more} others") } else { String::new() };
     say(

@@ -159,8 +159,8 @@ fn a_name_that_blocks_is_told_with_whom_it_blocks() {
     let of = |blocked| lines(Event::NameUnknown(HostName::parse("t.example").unwrap(), blocked)).remove(0);
     let rest =
         "refuse t.example, of which no name server says anything: until one does, they may begin no flow";
-    assert_eq!(of(Blocked::All), format!("ERROR rules for all clients {rest}"));
-    let clients = |first: &str, more| of(Blocked::Clients { first: first.parse().unwrap(), more });
+    assert_eq!(of(RuleOwners::All), format!("ERROR rules for all clients {rest}"));
+    let clients = |first: &str, more| of(RuleOwners::Clients { first: first.parse().unwrap(), more });
     assert_eq!(clients("10.137.0.5/32", 0), format!("ERROR rules for client 10.137.0.5 {rest}"));
     assert_eq!(
         clients("10.137.0.0/24", 2),
@@ -175,7 +175,7 @@ fn lines_about_names_are_counted_on_an_account_of_their_own() {
     let mut say = |level: Level, line: fmt::Arguments<'_>| told.push(format!("{level} {line}"));
     log.begin_turn(START);
     for _ in 0..100 {
-        let event = Event::NameUnknown(HostName::parse("t.example").unwrap(), Blocked::All);
+        let event = Event::NameUnknown(HostName::parse("t.example").unwrap(), RuleOwners::All);
         log.note_to(event, LevelFilter::Info, &mut say);
     }
     log.advance_to(START + WINDOW, &mut say);

@@ -1,10 +1,10 @@
 //! What the names in rules stand for: the resolver, with the engine that sends for it and judges by what it finds.
 
 use crate::base::host_name::HostName;
+use crate::base::rule_owners::RuleOwners;
 use crate::base::time::Moment;
 use crate::engine::own_datagram::OwnDatagram;
 use crate::engine::{Engine, Output};
-use crate::guard::table::Blocked;
 use crate::local::resolver::{NameSource, Resolver};
 use crate::wire::packet::Packet;
 use arrayvec::ArrayVec;
@@ -19,7 +19,7 @@ pub struct NameService {
     /// Names that stand for other addresses than before.
     resolved: ArrayVec<HostName, MAX_TOLD>,
     /// Names that rules refuse and of which nobody said anything in time, with whom they block.
-    blocking: ArrayVec<(HostName, Blocked), MAX_TOLD>,
+    blocking: ArrayVec<(HostName, RuleOwners), MAX_TOLD>,
 }
 
 impl NameService {
@@ -72,7 +72,7 @@ impl NameService {
     }
 
     /// The next name that has to be known and is not, and whom it blocks.
-    pub fn next_blocking(&mut self) -> Option<(HostName, Blocked)> {
+    pub fn next_blocking(&mut self) -> Option<(HostName, RuleOwners)> {
         self.blocking.pop_at(0)
     }
 

@@ -328,17 +328,20 @@ fn q_6_a_refused_name_that_stands_for_nothing_blocks_nobody() {
 
 #[test]
 fn q_6_a_name_that_blocks_is_told_once_with_whom_it_blocks() {
-    let mut world =
-        World::new("[client 10.137.0.5]\naction=drop dsthost=www.example\naction=accept dsthost=b\n");
-    assert_eq!(world.names.next_blocking(), None);
-    let mut told = Vec::new();
-    for _ in 0..600 {
-        world.wait(Duration::from_secs(1));
-        told.extend(world.names.next_blocking());
+    for servers in [&[][..], &[FIRST, SECOND]] {
+        let mut world =
+            World::new("[client 10.137.0.5]\naction=drop dsthost=www.example\naction=accept dsthost=b\n");
+        world.names.set_servers(servers, world.now);
+        assert_eq!(world.names.next_blocking(), None);
+        let mut told = Vec::new();
+        for _ in 0..600 {
+            world.wait(Duration::from_secs(1));
+            told.extend(world.names.next_blocking());
+        }
+        let client = RuleOwners::Clients { first: "10.137.0.5/32".parse().unwrap(), more: 0 };
+        assert_eq!(told, [(HostName::parse("www.example").unwrap(), client)]);
+        assert!(!world.passes(1000, 9));
     }
-    let client = Blocked::Clients { first: "10.137.0.5/32".parse().unwrap(), more: 0 };
-    assert_eq!(told, [(HostName::parse("www.example").unwrap(), client)]);
-    assert!(!world.passes(1000, 9));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(super) enum Asking {
 
 /// Whether anything was said of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Heard {
+enum LastWord {
     /// Not since this moment, in which it was first to be asked for.
     Nothing(Moment),
     /// No, and whoever waits for it knows.
@@ -65,7 +65,7 @@ pub(super) struct KnownName {
     pub(super) failures: u8,
     /// Whether it stands for other addresses than whoever uses it was told.
     pub(super) is_changed: bool,
-    heard: Heard,
+    last_word: LastWord,
 }
 
 /// A moment after `now`: after three to four quarters of `span`, by the chance `random`.
@@ -78,8 +78,8 @@ impl KnownName {
     /// A name of which nothing is known: it is to be asked for at once.
     pub(super) const fn new(host: HostName, source: NameSource, now: Moment) -> Self {
         let asking = Asking::From(now);
-        let heard = Heard::Nothing(now);
-        Self { host, source, addresses: Vec::new(), asking, failures: 0, is_changed: false, heard }
+        let last_word = LastWord::Nothing(now);
+        Self { host, source, addresses: Vec::new(), asking, failures: 0, is_changed: false, last_word }
     }
 
     /// The addresses that count.
@@ -112,8 +112,8 @@ impl KnownName {
 
     /// A server answered, and what it said is said for so long. That is news the first time, whatever it said.
     pub(super) fn answered(&mut self, ttl: Duration, random: u64, now: Moment) {
-        self.is_changed |= self.heard != Heard::Answer;
-        self.heard = Heard::Answer;
+        self.is_changed |= self.last_word != LastWord::Answer;
+        self.last_word = LastWord::Answer;
         self.failures = 0;
         self.asking = Asking::From(within(now, ttl.clamp(SHORTEST, LONGEST), random));
     }
@@ -149,15 +149,15 @@ impl KnownName {
 
     /// When somebody is to be told that nothing was said of it.
     pub(super) fn overdue(&self) -> Option<Moment> {
-        match self.heard {
-            Heard::Nothing(since) => Some(since + PATIENCE),
-            Heard::NothingAndTold | Heard::Answer => None,
+        match self.last_word {
+            LastWord::Nothing(since) => Some(since + PATIENCE),
+            LastWord::NothingAndTold | LastWord::Answer => None,
         }
     }
 
     /// It was told that nothing was said of it.
     pub(super) const fn note_told(&mut self) {
-        self.heard = Heard::NothingAndTold;
+        self.last_word = LastWord::NothingAndTold;
     }
 
     /// Since when it is to be asked for, if it is at `now`.

@@ -332,29 +332,6 @@ fn that_a_name_stands_for_nothing_is_news_once_and_that_a_server_failed_is_none(
 }
 
 #[test]
-fn that_nobody_says_anything_of_a_name_is_told_once() {
-    for servers in [&[][..], &[FIRST, SECOND]] {
-        let mut bench = Bench::new(servers, &["a.example", "b.example", "c.example"]);
-        let overdue = |bench: &mut Bench| {
-            let next = bench.resolver.next_overdue(bench.now, |host| host.text() != "b.example");
-            next.map(|host| host.to_string())
-        };
-        for query in bench.queries().iter().filter(|query| asked(query) == "a.example") {
-            bench.take(query, &code(query, 3));
-        }
-        assert_eq!(overdue(&mut bench), None);
-        let mut told = Vec::new();
-        while bench.resolver.deadline().is_some() && bench.now < Moment::from_nanoseconds(2_000_000_000_000) {
-            bench.now = bench.resolver.deadline().unwrap();
-            bench.queries();
-            told.extend(core::iter::from_fn(|| overdue(&mut bench)));
-        }
-        let expected: &[&str] = if servers.is_empty() { &["a.example", "c.example"] } else { &["c.example"] };
-        assert_eq!(told, expected);
-    }
-}
-
-#[test]
 fn an_alias_is_followed_with_the_shortest_time_on_the_way() {
     let mut bench = Bench::new(&[FIRST], &["www.example"]);
     let query = bench.query();
