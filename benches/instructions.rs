@@ -23,7 +23,7 @@ const SCENES: [(&str, u64); 21] = [
     ("inward/1024", 600),
     ("inward/32768", 600),
     ("inward/262144", 600),
-    ("open_and_close/1024", 6_100),
+    ("open_and_close/1024", 6_300),
     ("open_and_close/262144", 6_000),
     ("rules/10", 500),
     ("rules/1000", 500),

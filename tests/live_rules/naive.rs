@@ -26,6 +26,8 @@ enum Says {
     Nothing,
     /// It is wrong.
     Wrong,
+    /// It drops what is sent to a name of which nothing is known.
+    Unknown,
 }
 
 impl Said {
@@ -37,6 +39,11 @@ impl Said {
             Says::Wrong => Says::Drop,
             says => says,
         });
+        let base: Vec<Says> = base.collect();
+        if base.contains(&Says::Unknown) {
+            return Answer::Reject;
+        }
+        let base = base.into_iter();
         let own = own.iter().filter(|(key, _)| key != "policy");
         let own = own.map(|(_, line)| self.rule(line, asked, Writer::Qubesd));
         answer(base.chain(own).find(|says| *says != Says::Nothing).unwrap_or(policy))
@@ -102,7 +109,9 @@ impl Said {
                 ("policy", "accept") => policy = Some(Says::Accept),
                 ("policy", "drop") => policy = Some(Says::Drop),
                 ("policy", _) => return None,
-                _ if self.rule(line, &any, Writer::Qubesd) == Says::Wrong => return None,
+                _ if matches!(self.rule(line, &any, Writer::Qubesd), Says::Wrong | Says::Unknown) => {
+                    return None;
+                }
                 _ => {}
             }
         }
@@ -164,8 +173,13 @@ impl Said {
             place => place.flatten(),
         };
         // Nothing is known of a name, and of resolvers if there are none: never accepted.
-        if value("dsthost").is_some() || dns.is_some() && self.resolvers.is_empty() {
-            return if says == Says::Drop { Says::Wrong } else { Says::Nothing };
+        let unknown = match (value("dsthost").is_some(), dns.is_some() && self.resolvers.is_empty()) {
+            (true, false) => Some(Says::Unknown),
+            (_, true) => Some(Says::Wrong),
+            (false, false) => None,
+        };
+        if let Some(unknown) = unknown {
+            return if says == Says::Drop { unknown } else { Says::Nothing };
         }
         let is_dns = asked.destination_port == Some(53) && self.resolvers.contains(&asked.destination);
         let number = number.or(kind.map(|_| 1));
