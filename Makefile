@@ -19,7 +19,7 @@ RELEASE_SCENARIOS := ping idle dns tcp-download tcp-upload udp port-forward atta
 	hostile-rings panic page-fault write-page-table stack-overflow memory shutdown qubesdb-daemon qubes
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host reproduce model bench-engine simulate mutants miri lifecycle test-nested test-release soak demo bench dist clean rust rig
+.PHONY: all help test test-host check reproduce model bench-engine simulate mutants miri lifecycle test-nested test-release soak demo bench dist clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
 	@printf '%s: %s bytes, commit %s, build id %.8s, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" \
@@ -37,16 +37,21 @@ help: ## list the targets
 	@echo '           REPEATS=3 (bench: so often), QUICK=1 (bench: once and short), TARGET=local (bench: in this very dom0),'
 	@echo '           ACCEL=kvm (test-nested, demo, bench: use KVM), KERNEL=FILE (the same: boot this image instead)'
 
-test: test-host reproduce ## everything: what runs on this machine, then what runs on Xen, with PV and PVH firewalls
-	$(MAKE) test-nested TYPE='pv pvh'
+# QEMU's two processors are seldom busy both.
+test: check $(IMAGE) rig ## everything: what runs on Xen, with PV and PVH firewalls, and beside it what runs on this machine alone
+	@echo 'Host tests run beside the nested ones: build/host-tests.log'
+	@tools/beside build/host-tests.log $(MAKE) --no-print-directory test-host reproduce -- \
+		$(MAKE) --no-print-directory test-nested TYPE='pv pvh'
 
-test-host: rust ## formatting, lints, unit and property tests, the simulated Xen
+test-host: check ## formatting, lints, unit and property tests, the simulated Xen
+	cargo test --features sim
+
+check: rust ## formatting and lints
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --all-targets --features sim -- -D warnings
 	cargo clippy $(CARGO_IMAGE) -- -D warnings
 	@for mutant in tests/mutants/*.patch; do git apply --check $$mutant || exit 1; done
-	cargo test --features sim
 
 reproduce: $(IMAGE) ## is the image the same, bit for bit, when others build it elsewhere?
 	tools/reproduce $(IMAGE) "$(RAVELIN_COMMIT)"

@@ -22,7 +22,7 @@ transfer() {
                 printf %08d \$number
                 cat /tmp/block
             done
-        } | nc -w 20 $UPLINK 80 | tail -n 1 && echo
+        } | nc -w 100 $UPLINK 80 | tail -n 1 && echo
         timeout 60 wget -q -O - http://$UPLINK/offloads | sha256sum"
     expect "the same contents up and down with $1" [ "$(grep -c "^${sum%% *}" "$WORK/alice.answer")" = 2 ]
 }

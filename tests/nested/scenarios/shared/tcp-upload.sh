@@ -11,5 +11,5 @@ in_client alice "{
         printf %08d \$number
         cat /tmp/block
     done
-} | nc -w 20 $UPLINK 80"
+} | nc -w 100 $UPLINK 80"
 saw alice "^$(cat /srv/large.sha256)$"
