@@ -1,4 +1,4 @@
-# 20 times detached and attached again while it runs: each detach succeeds within 5 s and takes the directory along, and
+# 20 times detached and attached again while it runs: each detach succeeds before libxl gives up and takes the directory along, and
 # in the end nothing is held that was not held before.
 # limit 420
 firewall
@@ -12,7 +12,8 @@ while [ "$round" -lt 20 ]; do
     xl network-detach alice 0 || fail "detach number $round"
     took=$(($(now) - begun))
     echo "detach number $round took $took ms"
-    expect 'at most 5000 ms' [ "$took" -le 5000 ]
+    # A backend that does not answer is given up after 10 s.
+    expect 'at most 9000 ms' [ "$took" -le 9000 ]
     refuse 'no backend directory' xenstore-exists "$backend"
     refuse 'nothing of the vif in XenStore' vif_traces alice
     attach_client alice "$ALICE"

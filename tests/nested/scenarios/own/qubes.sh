@@ -9,6 +9,15 @@ passed_more() { [ "$(passed "$1")" -ge "$2" ]; }
 mappings() { sed -n "s/.*: $FIREWALL\.\([0-9]*\) > .*\.$1: UDP.*/\1/p" "$WORK/flows.seen" | sort -u | wc -l; }
 dumps() { grep -c ' dumped ' "$WORK/fw.qubesdb-log" || true; }
 dumped_more() { [ "$(dumps)" -gt "$1" ]; }
+# many_rules ADDRESS: gives this client 200 rules.
+many_rules() {
+    local address="$1" number=0
+    set --
+    while [ $((number += 1)) -lt 200 ]; do
+        set -- "$@" "action=drop proto=tcp dst4=10.99.0.$number/32 dstports=81-81"
+    done
+    rules "$address" "$@" 'action=accept'
+}
 refused_8080() { ! in_client alice "nc -v -z -w 10 $UPLINK 8080"; }
 
 firewall_qube qubesdb fw connected "$ALICE" "$BOB"
@@ -60,6 +69,14 @@ in_client alice "ping -c 1 -w 20 $UPLINK"
 rules "$BOB" 'action=accept'
 in_client bob "ping -c 2 -w 20 $UPLINK"
 expect 'blocking to be counted, too' [ "$(handled "$BOB")" = 3 ]
+
+# While rules of one client are taken up nobody else loses a packet.
+in_client alice "ping -i 0.02 $UPLINK >/tmp/ping 2>&1 &"
+many_rules "$BOB"
+many_rules "$BOB"
+rules "$BOB" 'action=accept'
+stop_ping alice
+expect 'no packet to be lost' [ "$lost" = 0 ]
 
 # The daemon dies: the rules stay. The next one has other rules and no more of bob's: both hold at once.
 qubesdb fw list >"$WORK/keys"
