@@ -49,8 +49,9 @@ pub(super) struct QubesConfig {
 }
 
 impl QubesConfig {
-    /// Takes over what `update` is about. What belongs together is in effect at once: all changes of one call are.
+    /// Takes over what `update` is about, and who is there. What belongs together is in effect at once: all changes of one call are.
     pub(super) fn take_over(&mut self, update: Update, database: &Database, to: &mut Configured<'_>) {
+        to.live.set_present(database.present(), to.changes);
         match update {
             Update::Everything => {
                 to.live.set_sections(SectionsOf::QubesDb, to.changes);

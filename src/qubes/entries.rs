@@ -102,6 +102,11 @@ impl Entries {
         Put::Changed
     }
 
+    /// Puts in an entry that cannot be read, as [`Self::put`].
+    pub fn put_unreadable(&mut self, key: &str, most: usize) -> Put {
+        self.put(key, &[0], most)
+    }
+
     /// Takes out the entries whose key is `key`, or begins so if `key` ends with a slash. Whether there was one.
     pub fn remove(&mut self, key: &str) -> bool {
         let before = self.places.len();

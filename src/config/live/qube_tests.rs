@@ -10,7 +10,6 @@ use crate::guard::ruling::{Answer, FlowRequest};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 
 const ALICE: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 5);
 const BOB: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 6);
