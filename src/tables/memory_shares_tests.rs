@@ -90,7 +90,7 @@ proptest! {
                 prop_assert!(shares.most(it.owner) >= PART);
             }
             // Of those who are there nobody was forgotten.
-            for it in before.iter().filter(|it| shares.is_present(it.owner) && !subject.contains(&it.owner)) {
+            for it in before.iter().filter(|it| shares.is_present(it.owner) && subject != Some(it.owner)) {
                 prop_assert_eq!(shares.find(it.owner).ok().and_then(|at| shares.at(at)).map(|it| it.bytes), Some(it.bytes));
             }
         }
@@ -113,7 +113,7 @@ fn those_that_left_are_forgotten_the_longest_silent_first_and_for_nobody_that_le
     shares.set_present(those_there(1..=4));
     (1..=3).for_each(|number| assert_eq!(take(&mut shares, number, third), third));
     shares.set_present(those_there([4, 5]));
-    assert_eq!(forget(&mut shares), [], "there is room for all of them");
+    assert!(forget(&mut shares).is_empty(), "there is room for all of them");
     take(&mut shares, 1, third);
     assert_eq!(take(&mut shares, 6, third), 0, "it is not there");
     shares.hear_of(owner(4));
