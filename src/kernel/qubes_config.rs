@@ -133,7 +133,7 @@ fn take_addresses(database: &Database, live: &mut Live, changes: &mut ChangeQueu
     live.set_visible_addresses(VisibleAddresses::new(visible.iter().copied()), changes);
 }
 
-/// Features that are no option, or no text.
+/// Features that are no option, no text, or that there was no room for.
 fn wrong_options(database: &Database) -> impl Iterator<Item = QubesMistake> {
     database.options().filter_map(|(name, value)| {
         let is_known = OPTIONS.iter().any(|option| option.key() == name);
