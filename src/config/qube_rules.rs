@@ -145,6 +145,7 @@ impl QubeRules {
     }
 
     /// Takes out whoever has to go for what others were given.
+    #[inline(never)]
     fn forget(&mut self, forgotten: &mut Vec<Ipv4Addr>) {
         while let Some(client) = self.memory.next_to_forget() {
             self.remove(client);
@@ -192,6 +193,7 @@ impl QubeRules {
         self.place(client).is_ok()
     }
 
+    #[inline(never)]
     fn remove(&mut self, client: Ipv4Addr) {
         self.memory.leave(client);
         if let Ok(place) = self.place(client) {

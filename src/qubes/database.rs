@@ -92,6 +92,7 @@ impl Database {
     }
 
     /// The same qubes by the addresses that their rules are kept under; `None` if that was not said.
+    #[inline(never)]
     pub fn present(&self) -> Option<Vec<Ipv4Addr>> {
         self.settings.get(CONNECTED)?.ok()?;
         let mut present: Vec<Ipv4Addr> = self.connected().collect();

@@ -42,6 +42,7 @@ impl RuleSources {
     }
 
     /// Says which sources are there; `None` if nobody knows.
+    #[inline(never)]
     pub fn set_present(&mut self, present: Option<Vec<Ipv4Addr>>) {
         self.memory.set_present(present);
         self.forget();
@@ -77,6 +78,7 @@ impl RuleSources {
     }
 
     /// Puts in a rule of a source, or its policy, by its name.
+    #[inline(never)]
     pub fn put(&mut self, address: Ipv4Addr, name: &str, value: &[u8]) {
         self.memory.hear_of(address);
         self.put_in(address, name, value);
@@ -116,6 +118,7 @@ impl RuleSources {
     }
 
     /// Takes out whoever has to go for what others were given.
+    #[inline(never)]
     fn forget(&mut self) {
         while let Some(gone) = self.memory.next_to_forget() {
             self.remove_all_of(gone);
@@ -136,6 +139,7 @@ impl RuleSources {
     }
 
     /// Takes out all rules of a source.
+    #[inline(never)]
     pub fn remove_all_of(&mut self, address: Ipv4Addr) {
         self.memory.leave(address);
         if let Ok(at) = self.find(address) {

@@ -63,6 +63,7 @@ impl MemoryShares {
     }
 
     /// Says who is there; `None` if nobody knows. [`Self::next_to_forget`] is to be asked after that.
+    #[inline(never)]
     pub fn set_present(&mut self, mut present: Option<Vec<Ipv4Addr>>) {
         if let Some(present) = &mut present {
             sort_by_key(present, |owner| u64::from(owner.to_bits()));
@@ -71,20 +72,20 @@ impl MemoryShares {
             return;
         }
         self.present = present;
-        for at in 0..self.holdings.len() {
-            if self.at(at).is_some_and(|holding| !self.is_present(holding.owner)) {
-                self.set_membership(at, Membership::Guest);
-            }
-        }
-        for at in 0..self.holdings.len() {
-            if self.members < PARTS && self.at(at).is_some_and(|holding| self.is_present(holding.owner)) {
-                self.set_membership(at, Membership::Member);
+        // First who is not there, so that there are parts for those who are.
+        for member in [Membership::Guest, Membership::Member] {
+            for at in 0..self.holdings.len() {
+                let is_present = self.at(at).is_some_and(|holding| self.is_present(holding.owner));
+                if is_present == (member == Membership::Member) && (!is_present || self.members < PARTS) {
+                    self.set_membership(at, member);
+                }
             }
         }
     }
 
     /// Notes that something is said of `owner`, which has an account from now on. [`Self::next_to_forget`] is to be asked
     /// before the next one is heard of.
+    #[inline(never)]
     pub fn hear_of(&mut self, owner: Ipv4Addr) {
         self.heard += 1;
         let at = self.find(owner).unwrap_or_else(|at| {
@@ -109,6 +110,7 @@ impl MemoryShares {
     }
 
     /// How many bytes `owner` may hold. Whoever has to be forgotten for that, [`Self::next_to_forget`] says when it does.
+    #[inline(never)]
     pub fn most(&self, owner: Ipv4Addr) -> usize {
         let holding = self.find(owner).ok().and_then(|at| self.at(at));
         let (own, member) =
@@ -121,6 +123,7 @@ impl MemoryShares {
     }
 
     /// Notes what `owner` holds now: no more than [`Self::most`], or than before.
+    #[inline(never)]
     pub fn hold(&mut self, owner: Ipv4Addr, bytes: usize) {
         let found = self.find(owner).ok().and_then(|at| Some((at, self.at(at)?)));
         if let Some((at, holding)) = found.or_bug("memory is held without an account") {
@@ -129,6 +132,7 @@ impl MemoryShares {
     }
 
     /// `owner` holds nothing any more, and its account is closed.
+    #[inline(never)]
     pub fn leave(&mut self, owner: Ipv4Addr) {
         if let Ok(at) = self.find(owner) {
             self.book(at, 0, Membership::Guest);
@@ -143,6 +147,7 @@ impl MemoryShares {
     }
 
     /// Who has to leave, as more is held than there is. To be asked until it is nobody.
+    #[inline(never)]
     pub fn next_to_forget(&self) -> Option<Ipv4Addr> {
         if self.beyond_parts + self.lent <= self.shared_bytes {
             return None;
@@ -169,6 +174,7 @@ impl MemoryShares {
         self.present.as_ref().is_none_or(|present| present.binary_search(&owner).is_ok())
     }
 
+    #[inline(never)]
     fn longest_silent(&self, member: Membership) -> Option<usize> {
         let those = self.holdings.iter().enumerate().filter(|(_, holding)| holding.member == member);
         those.min_by_key(|(_, holding)| holding.heard).map(|(at, _)| at)
@@ -188,6 +194,7 @@ impl MemoryShares {
     }
 
     /// Changes what the account at a place holds, and as what.
+    #[inline(never)]
     fn book(&mut self, at: usize, bytes: usize, member: Membership) {
         let Some(holding) = self.holdings.get_mut(at) else { return };
         let before = core::mem::replace(holding, AddressHolding { bytes, member, ..*holding });
