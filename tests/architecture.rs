@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("tables", &["base"]),
     ("wire", &["base"]),
     ("store", &["base"]),
-    ("qubes", &["base"]),
+    ("qubes", &["base", "tables"]),
     ("guard", &["base", "wire"]),
     ("nat", &["base", "tables", "wire"]),
     ("flow", &["base", "tables", "wire", "nat"]),

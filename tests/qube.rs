@@ -3,7 +3,7 @@
 //! Needs `--features sim`.
 #![cfg(feature = "sim")]
 
-use ravelin::kernel::event::{Event, LinkEnd, QubesEvent};
+use ravelin::kernel::event::{Event, LinkEnd, QubesEvent, QubesMistake};
 use ravelin::sim::peer::qubesdb_daemon::DaemonOrder;
 use ravelin::sim::peer::vchan_server::{BadIndex, FalseAnnouncement};
 use ravelin::sim::qube::{Qube, QubesEntries};
@@ -348,5 +348,33 @@ fn what_a_daemon_said_last_before_it_died_counts() {
     qube.order(DaemonOrder::Die);
     qube.run(seconds(1));
     assert!(is_silent(&qube.run(seconds(5))));
+    check(&qube);
+}
+
+#[test]
+fn features_of_ours_with_a_name_that_does_not_exist_are_said_and_change_nothing() {
+    let names = ["base", "bsae-1", "permits-1", "Log", ""];
+    let path = |name: &str| format!("/vm-config/ravelin-{name}");
+    let mut all = accept_all();
+    all.extend(names.map(|name| (path(name), b"action=drop".to_vec())));
+    // These are none of ours.
+    all.extend(["/vm-config/ravelin", "/vm-config/raveline-base-1"].map(|name| (name.into(), b"x".to_vec())));
+    let mut qube = Qube::boot(SETUP, Some(all));
+    qube.run(seconds(2));
+    let said = |qube: &Qube, name: &str| {
+        let name = format!("\"vm-config.ravelin-{name}\"");
+        let is_it = |event: &&Event| matches!(event, Event::Qubes(QubesEvent::Wrong(QubesMistake::Feature(it))) if it.to_string() == name);
+        qube.events.iter().filter(is_it).count()
+    };
+    assert_eq!(names.map(|name| said(&qube, name)), [1; 5], "{:#?}", qube.events);
+    let wrong = |event: &&Event| matches!(event, Event::Qubes(QubesEvent::Wrong(_)));
+    assert_eq!(qube.events.iter().filter(wrong).count(), 5, "{:#?}", qube.events);
+    let seen = qube.run(seconds(5));
+    assert!(is_full(&seen), "{seen:#?}");
+    qube.write(&[(&path("base-"), "action=drop")]);
+    qube.write(&[(&path("forward"), "x")]);
+    qube.run(seconds(1));
+    assert_eq!(said(&qube, "forward"), 1);
+    assert!(is_silent(&qube.run(seconds(3))), "one without a word behind it is a base line all the same");
     check(&qube);
 }

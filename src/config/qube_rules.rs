@@ -1,8 +1,8 @@
 //! What QubesDB last said of rules: the text of each client and of each kind of line, to be compared and compiled again.
 //!
-//! All of it may take so much memory, of which a quarter is guaranteed in equal parts to the first clients and all share the
-//! rest. A client whose rules would take more is blocked, and takes nothing from the others. What counts is the text and
-//! what comes of it in the rule table.
+//! The clients' may take so much memory, which they share ([`MemoryShares`]). A client whose rules would take more than it may
+//! is blocked, and takes nothing from the others. One that is not there is forgotten when another one needs the room: nothing
+//! is known of it until its rules are said again. What counts is the text and what comes of it in the rule table.
 
 use crate::base::sort::sort_by_key;
 use crate::base::text::Column;
@@ -12,6 +12,7 @@ use crate::guard::rule_update::{ClientUpdate, RuleUpdate};
 use crate::guard::ruleset::client_rules::read_client;
 use crate::guard::ruleset::feature_lines::read_lines;
 use crate::guard::ruleset::problem::{Consequence, Problem, ProblemPlace, Problems, RuleFileMistake};
+use crate::tables::memory_shares::MemoryShares;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
@@ -24,9 +25,6 @@ const RULE_BYTES: usize = 150;
 
 /// What a client takes, beside its rules.
 const CLIENT_BYTES: usize = 300;
-
-/// Clients that have a part of their own. Those that left long ago count, too: nobody takes their rules away.
-const GUARANTEED: usize = 128;
 
 /// Memory that a domain needs for all else, whatever its size.
 const NEEDED_BYTES: u64 = 8 << 20;
@@ -78,19 +76,6 @@ impl KeptRules {
 struct KeptClient {
     client: Ipv4Addr,
     rules: KeptRules,
-    /// What is guaranteed to it.
-    part_bytes: usize,
-}
-
-impl KeptClient {
-    /// What it takes of what all share, with such rules.
-    fn shared_with(&self, rules: &KeptRules) -> usize {
-        rules.bytes().saturating_sub(self.part_bytes)
-    }
-
-    fn shared(&self) -> usize {
-        self.shared_with(&self.rules)
-    }
 }
 
 /// What of the live rules is otherwise, and what is wrong with it.
@@ -116,7 +101,7 @@ pub enum RulesSubject {
 pub struct ChangedClients {
     /// Clients that have other rules.
     pub changed: usize,
-    /// Clients that have none any more.
+    /// Clients that have none any more, or whose rules were forgotten as others need the room.
     pub gone: usize,
     /// Clients that nothing is known of as there are too many of them.
     pub left_out: usize,
@@ -127,13 +112,7 @@ pub struct ChangedClients {
 pub struct QubeRules {
     /// By address.
     clients: Vec<KeptClient>,
-    /// What is guaranteed to each of the first clients.
-    part_bytes: usize,
-    /// How many clients have such a part.
-    guaranteed: usize,
-    /// What there is beyond the guaranteed parts, and what of it is taken.
-    shared_bytes: usize,
-    shared_taken: usize,
+    memory: MemoryShares,
     /// There was no place for a client, and that was said.
     is_full: bool,
     base: KeyedLines,
@@ -145,17 +124,32 @@ impl QubeRules {
     /// Nothing was said yet, to a domain of so much memory.
     pub(super) fn in_domain(memory_bytes: u64) -> Self {
         let budget = (memory_bytes.saturating_sub(NEEDED_BYTES) / 8).clamp(512 << 10, 16 << 20) as usize;
-        let part_bytes = budget / 4 / GUARANTEED;
         Self {
             clients: Vec::new(),
-            part_bytes,
-            guaranteed: 0,
-            shared_bytes: budget - part_bytes * GUARANTEED,
-            shared_taken: 0,
+            memory: MemoryShares::new(budget),
             is_full: false,
             base: KeyedLines::default(),
             permits: KeyedLines::default(),
             forwards: KeyedLines::default(),
+        }
+    }
+
+    /// Notes which clients are there; `None` if nobody knows. Returns who has no rules any more as others need the room, in
+    /// order.
+    pub(super) fn set_present(&mut self, present: Option<Vec<Ipv4Addr>>) -> Vec<Ipv4Addr> {
+        self.memory.set_present(present);
+        let mut forgotten = Vec::new();
+        self.forget(&mut forgotten);
+        sort_by_key(&mut forgotten, order);
+        forgotten
+    }
+
+    /// Takes out whoever has to go for what others were given.
+    #[inline(never)]
+    fn forget(&mut self, forgotten: &mut Vec<Ipv4Addr>) {
+        while let Some(client) = self.memory.next_to_forget() {
+            self.remove(client);
+            forgotten.push(client);
         }
     }
 
@@ -166,7 +160,6 @@ impl QubeRules {
         scope: Scope,
         said: Vec<(Ipv4Addr, ClientRules<L>)>,
     ) -> (Vec<Ipv4Addr>, usize) {
-        let order = |client: &Ipv4Addr| u64::from(client.to_bits());
         let mut changed = Vec::new();
         if scope == Scope::All {
             let mut there: Vec<Ipv4Addr> = said.iter().map(|(client, _)| *client).collect();
@@ -182,6 +175,7 @@ impl QubeRules {
                 Kept::Same => {}
                 Kept::NoPlace => left_out += 1,
             }
+            self.forget(&mut changed);
         }
         sort_by_key(&mut changed, order);
         changed.dedup();
@@ -199,11 +193,11 @@ impl QubeRules {
         self.place(client).is_ok()
     }
 
+    #[inline(never)]
     fn remove(&mut self, client: Ipv4Addr) {
+        self.memory.leave(client);
         if let Ok(place) = self.place(client) {
-            let before = self.clients.remove(place);
-            self.shared_taken -= before.shared();
-            self.guaranteed -= usize::from(before.part_bytes > 0);
+            self.clients.remove(place);
         }
     }
 
@@ -212,39 +206,35 @@ impl QubeRules {
         client: Ipv4Addr,
         rules: ClientRules<impl Iterator<Item = (&'t str, &'t str)>>,
     ) -> Kept {
-        let place = self.place(client);
         let rules = match rules {
             ClientRules::Lines(lines) => KeyedLines::of(lines).map_or(KeptRules::NotText, KeptRules::Lines),
             ClientRules::Unreadable => KeptRules::NotText,
             ClientRules::TooLarge => KeptRules::TooLarge,
             ClientRules::None => {
+                let was_there = self.has(client);
                 self.remove(client);
-                return if place.is_ok() { Kept::Otherwise } else { Kept::Same };
+                return if was_there { Kept::Otherwise } else { Kept::Same };
             }
         };
-        let Some(place) = place.ok().or_else(|| self.insert(client)) else { return Kept::NoPlace };
+        self.memory.hear_of(client);
+        let most = self.memory.most(client);
+        let place = match self.place(client) {
+            Ok(place) => place,
+            Err(_) if most < CLIENT_BYTES => {
+                self.memory.leave(client);
+                return Kept::NoPlace;
+            }
+            Err(place) => {
+                self.clients.insert(place, KeptClient { client, rules: KeptRules::Nothing });
+                place
+            }
+        };
         let Some(kept) = self.clients.get_mut(place) else { return Kept::NoPlace };
-        let others = self.shared_taken - kept.shared();
-        let fits = others + kept.shared_with(&rules) <= self.shared_bytes;
-        let rules = if fits { rules } else { KeptRules::TooLarge };
+        let rules = if rules.bytes() <= most { rules } else { KeptRules::TooLarge };
         let before = core::mem::replace(&mut kept.rules, rules);
-        self.shared_taken = others + kept.shared();
+        self.memory.hold(client, kept.rules.bytes());
         // One that was just taken in says nothing yet, not even that it has no policy.
         if before == kept.rules { Kept::Same } else { Kept::Otherwise }
-    }
-
-    /// Takes in a client, of which nothing is said yet, if there is room. Where it is.
-    fn insert(&mut self, client: Ipv4Addr) -> Option<usize> {
-        let part_bytes = if self.guaranteed < GUARANTEED { self.part_bytes } else { 0 };
-        let kept = KeptClient { client, rules: KeptRules::Nothing, part_bytes };
-        if self.shared_taken + kept.shared() > self.shared_bytes {
-            return None;
-        }
-        let Err(place) = self.place(client) else { return None };
-        self.shared_taken += kept.shared();
-        self.guaranteed += usize::from(part_bytes > 0);
-        self.clients.insert(place, kept);
-        Some(place)
     }
 
     /// Makes the rules of these clients ready, each of which is there once. `resolvers` are the addresses that
@@ -317,6 +307,10 @@ impl QubeRules {
     ) -> RuleUpdate {
         read_lines(kind, self.lines(kind), resolvers, problems)
     }
+}
+
+fn order(client: &Ipv4Addr) -> u64 {
+    u64::from(client.to_bits())
 }
 
 /// What became of what is said of a client.

@@ -171,7 +171,7 @@ impl RuleTable {
     }
 
     /// Where an uplink port leads; `protocol` is the IPv4 header's. A client whose section is blocked is not
-    /// reached.
+    /// reached, nor in a qube one of which nothing is known.
     pub fn port_forward(&self, protocol: u8, uplink_port: u16) -> Option<ForwardTarget> {
         self.port_forward_at(protocol, uplink_port, FlowAge::New)
     }
@@ -365,8 +365,11 @@ impl RuleTable {
         }
     }
 
+    /// Whether nobody may begin a flow to this client. In a qube nothing is known of one whose rules have not come yet, or
+    /// that there was no room for: they may be wrong.
     fn is_blocked(&self, client: Ipv4Addr, age: FlowAge) -> bool {
-        self.section_of(client).is_some_and(|section| section.is_blocked(age))
+        let section = self.section_of(client);
+        section.map_or(self.sections == SectionsOf::QubesDb, |section| section.is_blocked(age))
     }
 }
 

@@ -98,7 +98,7 @@ pub enum LinkEnd {
 pub enum QubesMistake {
     /// A setting.
     Setting(SettingMistake),
-    /// A feature that is none of ours, or no text.
+    /// A feature that is none of ours, no text, or that there is no room for.
     Feature(Excerpt),
     /// Rules of more clients than there is room for.
     TooManySources,

@@ -401,14 +401,15 @@ fn tell_qubes(event: &QubesEvent, say: &mut Say<'_>) {
         QubesEvent::Wrong(QubesMistake::Feature(name)) => {
             say(
                 Level::Error,
-                format_args!("QubesDB: feature {name} is not in effect: no such name, or no text"),
+                format_args!("QubesDB: feature {name} is not in effect: no such name, no text, or no room"),
             );
         }
         QubesEvent::Wrong(QubesMistake::TooManySources) => {
             say(
                 Level::Error,
                 format_args!(
-                    "QubesDB: no room for the rules of so many clients: the others are refused everything"
+                    "QubesDB: no room for the rules of so many clients: some of those that are not there are refused \
+                     everything until theirs come again"
                 ),
             );
         }

@@ -302,7 +302,9 @@ fn what_becomes_of_qubesdb_is_told() {
     let feature = Excerpt::of("vm-config.ravelin-lag");
     assert_eq!(
         qubes(QubesEvent::Wrong(QubesMistake::Feature(feature))),
-        ["ERROR QubesDB: feature \"vm-config.ravelin-lag\" is not in effect: no such name, or no text"]
+        [
+            "ERROR QubesDB: feature \"vm-config.ravelin-lag\" is not in effect: no such name, no text, or no room"
+        ]
     );
     assert_eq!(qubes(QubesEvent::Wrong(QubesMistake::TooManySources)).len(), 1);
 }

@@ -49,8 +49,9 @@ pub(super) struct QubesConfig {
 }
 
 impl QubesConfig {
-    /// Takes over what `update` is about. What belongs together is in effect at once: all changes of one call are.
+    /// Takes over what `update` is about, and who is there. What belongs together is in effect at once: all changes of one call are.
     pub(super) fn take_over(&mut self, update: Update, database: &Database, to: &mut Configured<'_>) {
+        to.live.set_present(database.present(), to.changes);
         match update {
             Update::Everything => {
                 to.live.set_sections(SectionsOf::QubesDb, to.changes);
@@ -132,7 +133,7 @@ fn take_addresses(database: &Database, live: &mut Live, changes: &mut ChangeQueu
     live.set_visible_addresses(VisibleAddresses::new(visible.iter().copied()), changes);
 }
 
-/// Features that are no option, or no text.
+/// Features that are no option, no text, or that there was no room for.
 fn wrong_options(database: &Database) -> impl Iterator<Item = QubesMistake> {
     database.options().filter_map(|(name, value)| {
         let is_known = OPTIONS.iter().any(|option| option.key() == name);

@@ -5,9 +5,10 @@
 
 use super::entries::{Entries, Put};
 use super::fault::{SourceFault, ValueFault};
-use super::path::{CONFIG, FIREWALL, MAPPED, Meaning, meaning};
+use super::path::{CONFIG, CONNECTED, FIREWALL, MAPPED, Meaning, meaning};
 use super::rule_sources::RuleSources;
 use super::settings::QubesSettings;
+use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 /// What is always there for settings: each with the longest value, twice while one is replaced.
@@ -41,11 +42,14 @@ impl ConfigKind {
 #[derive(Debug)]
 pub struct Database {
     settings: Entries,
+    /// One that there was no room for is there, and cannot be read.
     config: Entries,
-    /// A feature was left out, as there was no room for it.
+    /// There was no room for that either.
     config_is_full: bool,
     mapped: Entries,
     rules: RuleSources,
+    /// The rules have not been told yet who is there now.
+    presence_is_stale: bool,
     budget_bytes: usize,
 }
 
@@ -58,8 +62,17 @@ impl Database {
             config_is_full: false,
             mapped: Entries::default(),
             rules: RuleSources::new(budget_bytes / 8 * 7),
+            presence_is_stale: false,
             budget_bytes,
         }
+    }
+
+    /// Nothing, to be filled by a dump. As long as that does not say who is there, those are who are there now: rules come
+    /// before.
+    pub(super) fn for_dump(&self) -> Self {
+        let mut empty = Self::new(self.budget_bytes);
+        empty.rules.set_present(self.present());
+        empty
     }
 
     /// The settings, as far as they make sense.
@@ -78,6 +91,20 @@ impl Database {
         text.split(' ').filter_map(|address| address.parse().ok())
     }
 
+    /// The same qubes by the addresses that their rules are kept under; `None` if that was not said.
+    #[inline(never)]
+    pub fn present(&self) -> Option<Vec<Ipv4Addr>> {
+        self.settings.get(CONNECTED)?.ok()?;
+        let mut present: Vec<Ipv4Addr> = self.connected().collect();
+        let visible = present.len();
+        for (real, name, address) in self.mapped() {
+            if name == "visible-ip" && present.iter().take(visible).any(|seen| *seen == address) {
+                present.push(real);
+            }
+        }
+        Some(present)
+    }
+
     /// What clients with another visible address look like: the real address, `visible-ip` or `visible-gateway`, and that.
     /// What makes no sense is passed over.
     pub fn mapped(&self) -> impl Iterator<Item = (Ipv4Addr, &str, Ipv4Addr)> {
@@ -92,9 +119,9 @@ impl Database {
         self.rules.addresses()
     }
 
-    /// Whether sources were left out for want of room.
-    pub fn has_too_many_sources(&self) -> bool {
-        self.rules.is_full()
+    /// Whether sources were left out or forgotten for want of room.
+    pub const fn has_too_many_sources(&self) -> bool {
+        self.rules.is_incomplete()
     }
 
     /// The rules of a source (`0000`, `0001`, …) and its `policy`, each with its value, in the order of their names.
@@ -105,8 +132,8 @@ impl Database {
         self.rules.rules_of(address)
     }
 
-    /// The features of one kind that are not empty, each with its name behind `vm-config.` as people write it. If some were
-    /// left out for want of room, one without a name says so at the end.
+    /// The features of one kind that are not empty, each with its name behind `vm-config.` as people write it. If some are
+    /// missing, one without a name says so at the end.
     pub fn config_lines(&self, kind: ConfigKind) -> impl Iterator<Item = (&str, Result<&str, ValueFault>)> {
         let of_kind = move |name: &str| {
             name.strip_prefix("ravelin-").is_some_and(|name| name.starts_with(kind.prefix()))
@@ -142,17 +169,13 @@ impl Database {
     /// Takes in an entry. Whether a setting, a feature or a visible address is another now.
     pub(super) fn put(&mut self, path: &str, value: &[u8]) -> bool {
         let put = match meaning(path) {
-            Meaning::Setting => self.settings.put(path, value, SETTINGS_BYTES),
-            Meaning::Config => {
-                let put = self.config.put(path, value, self.budget_bytes / 16);
-                if put == Put::NoRoom {
-                    // An older value does not count either.
-                    self.config.remove(path);
-                    self.config_is_full = true;
-                }
-                put
+            Meaning::Setting => {
+                self.presence_is_stale = true;
+                self.settings.put(path, value, SETTINGS_BYTES)
             }
+            Meaning::Config => self.put_config(path, value),
             Meaning::Mapped => {
+                self.presence_is_stale = true;
                 let put = self.mapped.put(path, value, self.budget_bytes / 16);
                 if put == Put::NoRoom {
                     self.mapped.remove(path);
@@ -160,12 +183,36 @@ impl Database {
                 put
             }
             Meaning::Rule(source, name) => {
+                self.tell_who_is_there();
                 self.rules.put(source, name, value);
                 return false;
             }
             Meaning::Trigger(_) | Meaning::Handled | Meaning::Nothing => return false,
         };
         put != Put::Same
+    }
+
+    /// Takes in a feature. Of one that there is no room for the name stays: no older value counts, and nobody takes what is
+    /// there for all. Names have a quarter of the room that values do not take.
+    fn put_config(&mut self, path: &str, value: &[u8]) -> Put {
+        let most = self.budget_bytes / 16;
+        let put = self.config.put(path, value, most / 4 * 3);
+        if put != Put::NoRoom {
+            return put;
+        }
+        self.config.remove(path);
+        if self.config.put_unreadable(path, most) == Put::NoRoom {
+            self.config_is_full = true;
+        }
+        Put::NoRoom
+    }
+
+    fn tell_who_is_there(&mut self) {
+        if core::mem::take(&mut self.presence_is_stale)
+            && let Some(present) = self.present()
+        {
+            self.rules.set_present(Some(present));
+        }
     }
 
     /// Takes out an entry, or all below a path that ends with a slash. Whether one of those that [`Self::put`] tells of went.
@@ -176,11 +223,13 @@ impl Database {
             self.rules.remove(source, name);
         }
         let config = self.config.remove(path);
-        // Whether there is room for what was left out is known when it comes again.
+        // What was left out without a name is known to be gone when all are.
         if path.ends_with('/') && CONFIG.starts_with(path) {
             self.config_is_full = false;
         }
-        self.settings.remove(path) | config | self.mapped.remove(path)
+        let presence = self.settings.remove(path) | self.mapped.remove(path);
+        self.presence_is_stale |= presence;
+        presence | config
     }
 
     fn remove_rules_below(&mut self, path: &str) {

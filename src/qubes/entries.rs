@@ -102,6 +102,11 @@ impl Entries {
         Put::Changed
     }
 
+    /// Puts in an entry that cannot be read, as [`Self::put`].
+    pub fn put_unreadable(&mut self, key: &str, most: usize) -> Put {
+        self.put(key, &[0], most)
+    }
+
     /// Takes out the entries whose key is `key`, or begins so if `key` ends with a slash. Whether there was one.
     pub fn remove(&mut self, key: &str) -> bool {
         let before = self.places.len();
@@ -138,12 +143,14 @@ impl Entries {
 
     /// Makes room for so many bytes of text and entries. Whether they then cost no more than `most`.
     fn make_room(&mut self, text_bytes: usize, entries: usize, most: usize) -> bool {
-        let text = self.text.len() + text_bytes;
-        if text > self.text.capacity() && self.dead > 0 {
+        let entries = self.places.len() + entries;
+        let cost = |text: usize, entries: usize| text + entries * size_of::<Place>() + ALLOCATION_BYTES;
+        let is_full = self.text.len() + text_bytes > self.text.capacity();
+        // It may also have more in reserve than it may have now.
+        if self.dead > 0 && (is_full || cost(self.text.capacity(), entries) > most) {
             self.compact();
         }
-        let (text, entries) = (self.text.len() + text_bytes, self.places.len() + entries);
-        let cost = |text: usize, entries: usize| text + entries * size_of::<Place>() + ALLOCATION_BYTES;
+        let text = self.text.len() + text_bytes;
         let capacity = |needed: usize, have: usize, step: usize| {
             if needed > have { needed + needed / 8 + step } else { have }
         };

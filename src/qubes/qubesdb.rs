@@ -68,7 +68,6 @@ struct Session {
     database: Database,
     /// What a dump has brought so far.
     aside: Option<Box<Database>>,
-    budget_bytes: usize,
     output: SendQueue,
     written: WrittenEntries,
     /// Something that we wrote was not answered yet.
@@ -89,7 +88,6 @@ impl QubesDb {
                 request_left: 0,
                 database: Database::new(budget_bytes),
                 aside: None,
-                budget_bytes,
                 output: SendQueue::default(),
                 written: WrittenEntries::default(),
                 waits: false,
@@ -109,7 +107,7 @@ impl QubesDb {
         self.disconnected();
         let session = &mut self.session;
         session.phase = ConnectionPhase::Dump;
-        session.aside = Some(Box::new(Database::new(session.budget_bytes)));
+        session.aside = Some(Box::new(session.database.for_dump()));
         session.output.push(MessageType::MultiRead, "", "");
         session.request_left = session.output.first().len();
     }

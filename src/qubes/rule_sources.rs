@@ -1,66 +1,51 @@
-//! The rules that the daemon has for each source, within a bound on what all of them take.
+//! The rules that the daemon has for each source, within a bound on what all of them take ([`MemoryShares`]).
 //!
-//! A quarter of the memory is guaranteed in equal parts to the first sources that have rules; the rest is for whoever comes
-//! first. So one source with too many rules takes nothing from the others. It is marked, and of its rules nothing is kept,
-//! because half a list could allow what the whole forbids; the mark goes with the subtree.
+//! A source with too many rules takes nothing from the others. It is marked, and of its rules nothing is kept, because half a
+//! list could allow what the whole forbids; the mark goes with the subtree. A source that is not there may be forgotten when
+//! another one needs the room: dom0 writes all its rules again before it is there again. For the same reason as above one
+//! whose list then goes on without a beginning, which is the policy, is marked as well.
 
 use super::entries::{Entries, Put};
 use super::fault::SourceFault;
-use crate::base::bug::bug;
+use crate::tables::memory_shares::MemoryShares;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
-/// How many sources have a part that is guaranteed.
-const GUARANTEED: usize = 128;
+/// What dom0 writes first of a source's rules.
+const POLICY: &str = "policy";
 
-/// The sources, and what they may take.
+/// The sources, and what they take.
 #[derive(Debug)]
 pub struct RuleSources {
     /// Sorted by address.
     sources: Vec<SourceRules>,
-    /// What is guaranteed to each of the first sources.
-    part_bytes: usize,
-    /// What there is beyond the guaranteed parts.
-    shared_bytes: usize,
-    /// What of that is taken.
-    shared_taken: usize,
-    /// How many sources have a guaranteed part.
-    guaranteed: usize,
-    /// A source was left out, as there was no room to note that it has rules.
-    is_full: bool,
+    memory: MemoryShares,
+    /// A source was left out or forgotten: whoever has no rules here may have some.
+    is_incomplete: bool,
 }
 
 #[derive(Debug)]
 struct SourceRules {
     address: Ipv4Addr,
     rules: Entries,
-    /// Its guaranteed part.
-    part_bytes: usize,
     is_too_large: bool,
 }
 
 /// What a source takes beside its rules, with what the list of sources has in reserve.
-const SOURCE_BYTES: usize = size_of::<SourceRules>() + size_of::<SourceRules>() / 8;
-
-impl SourceRules {
-    /// What it takes of what all share.
-    fn shared(&self) -> usize {
-        (SOURCE_BYTES + self.rules.cost()).saturating_sub(self.part_bytes)
-    }
-}
+const SOURCE_BYTES: usize =
+    size_of::<SourceRules>() + size_of::<SourceRules>() / 8 + MemoryShares::ACCOUNT_BYTES;
 
 impl RuleSources {
     /// No source; together they may take `budget_bytes`.
-    pub fn new(budget_bytes: usize) -> Self {
-        let part_bytes = budget_bytes / 4 / GUARANTEED;
-        Self {
-            sources: Vec::new(),
-            part_bytes,
-            shared_bytes: budget_bytes - part_bytes * GUARANTEED,
-            shared_taken: 0,
-            guaranteed: 0,
-            is_full: false,
-        }
+    pub const fn new(budget_bytes: usize) -> Self {
+        Self { sources: Vec::new(), memory: MemoryShares::new(budget_bytes), is_incomplete: false }
+    }
+
+    /// Says which sources are there; `None` if nobody knows.
+    #[inline(never)]
+    pub fn set_present(&mut self, present: Option<Vec<Ipv4Addr>>) {
+        self.memory.set_present(present);
+        self.forget();
     }
 
     /// The sources that have rules, in order.
@@ -68,9 +53,9 @@ impl RuleSources {
         self.sources.iter().map(|source| source.address)
     }
 
-    /// Whether a source was left out: whoever has no rules here may have some.
-    pub fn is_full(&self) -> bool {
-        self.is_full
+    /// Whether a source was left out or forgotten for want of room.
+    pub const fn is_incomplete(&self) -> bool {
+        self.is_incomplete
     }
 
     /// The rules of a source and its policy, each with its name, in the order of their names.
@@ -78,12 +63,12 @@ impl RuleSources {
     /// # Errors
     /// Why it is to be blocked.
     pub fn rules_of(&self, address: Ipv4Addr) -> Result<impl Iterator<Item = (&str, &str)>, SourceFault> {
-        let absent = if self.is_full { SourceFault::TooLarge } else { SourceFault::NoPolicy };
+        let absent = if self.is_incomplete { SourceFault::TooLarge } else { SourceFault::NoPolicy };
         let source = self.find(address).ok().and_then(|at| self.sources.get(at)).ok_or(absent)?;
         if source.is_too_large {
             return Err(SourceFault::TooLarge);
         }
-        if source.rules.get("policy").is_none() {
+        if source.rules.get(POLICY).is_none() {
             return Err(SourceFault::NoPolicy);
         }
         if source.rules.iter().any(|(_, value)| value.is_err()) {
@@ -93,73 +78,85 @@ impl RuleSources {
     }
 
     /// Puts in a rule of a source, or its policy, by its name.
+    #[inline(never)]
     pub fn put(&mut self, address: Ipv4Addr, name: &str, value: &[u8]) {
-        let Some(at) = self.find(address).ok().or_else(|| self.insert(address)) else {
-            self.is_full = true;
-            return;
+        self.memory.hear_of(address);
+        self.put_in(address, name, value);
+        self.forget();
+    }
+
+    fn put_in(&mut self, address: Ipv4Addr, name: &str, value: &[u8]) {
+        let most = self.memory.most(address);
+        let at = match self.find(address) {
+            Ok(at) => at,
+            Err(_) if most < SOURCE_BYTES => {
+                self.memory.leave(address);
+                self.is_incomplete = true;
+                return;
+            }
+            Err(at) => {
+                self.insert(at, address, name);
+                at
+            }
         };
-        let Some(source) = self.sources.get_mut(at).filter(|source| !source.is_too_large) else {
-            return;
-        };
-        let others = self.shared_taken.saturating_sub(source.shared());
-        let most = source.part_bytes + self.shared_bytes.saturating_sub(others);
-        if source.rules.put(name, value, most.saturating_sub(SOURCE_BYTES)) == Put::NoRoom {
+        let Some(source) = self.sources.get_mut(at) else { return };
+        if !source.is_too_large
+            && source.rules.put(name, value, most.saturating_sub(SOURCE_BYTES)) == Put::NoRoom
+        {
             (source.rules, source.is_too_large) = (Entries::default(), true);
         }
-        self.shared_taken = others + source.shared();
+        self.memory.hold(address, SOURCE_BYTES + source.rules.cost());
+    }
+
+    fn insert(&mut self, at: usize, address: Ipv4Addr, first_name: &str) {
+        if self.sources.len() == self.sources.capacity() {
+            self.sources.reserve_exact(self.sources.len() / 8 + 1);
+        }
+        // What stood before it may have been forgotten.
+        let is_too_large = self.is_incomplete && first_name != POLICY;
+        self.sources.insert(at, SourceRules { address, rules: Entries::default(), is_too_large });
+    }
+
+    /// Takes out whoever has to go for what others were given.
+    #[inline(never)]
+    fn forget(&mut self) {
+        while let Some(gone) = self.memory.next_to_forget() {
+            self.remove_all_of(gone);
+            self.is_incomplete = true;
+        }
     }
 
     /// Takes out one rule of a source. One that has too many keeps that mark.
     pub fn remove(&mut self, address: Ipv4Addr, name: &str) {
         let found = self.find(address).ok().and_then(|at| self.sources.get_mut(at));
         let Some(source) = found.filter(|source| !source.is_too_large) else { return };
-        let before = source.shared();
         source.rules.remove(name);
-        let is_empty = source.rules.is_empty();
-        self.shared_taken = self.shared_taken.saturating_sub(before) + source.shared();
+        let (is_empty, bytes) = (source.rules.is_empty(), SOURCE_BYTES + source.rules.cost());
+        self.memory.hold(address, bytes);
         if is_empty {
             self.remove_all_of(address);
         }
     }
 
     /// Takes out all rules of a source.
+    #[inline(never)]
     pub fn remove_all_of(&mut self, address: Ipv4Addr) {
-        let Ok(at) = self.find(address) else { return };
-        let source = self.sources.remove(at);
-        self.shared_taken = self.shared_taken.saturating_sub(source.shared());
-        self.guaranteed -= usize::from(source.part_bytes > 0);
+        self.memory.leave(address);
+        if let Ok(at) = self.find(address) {
+            self.sources.remove(at);
+        }
     }
 
     /// Takes out all rules of all sources.
     pub fn remove_all(&mut self) {
-        self.sources = Vec::new();
-        (self.shared_taken, self.guaranteed, self.is_full) = (0, 0, false);
+        self.memory.leave_all();
+        (self.sources, self.is_incomplete) = (Vec::new(), false);
     }
 
     /// What all of them take.
     pub fn cost(&self) -> usize {
         let rules: usize = self.sources.iter().map(|source| source.rules.cost()).sum();
-        rules + self.sources.capacity() * size_of::<SourceRules>()
-    }
-
-    /// Notes that a source has rules, if there is room for that: where.
-    fn insert(&mut self, address: Ipv4Addr) -> Option<usize> {
-        let part_bytes = if self.guaranteed < GUARANTEED { self.part_bytes } else { 0 };
-        let source = SourceRules { address, rules: Entries::default(), part_bytes, is_too_large: false };
-        if self.shared_taken + source.shared() > self.shared_bytes {
-            return None;
-        }
-        let Err(at) = self.find(address) else {
-            bug("a source is inserted twice");
-            return None;
-        };
-        self.shared_taken += source.shared();
-        self.guaranteed += usize::from(part_bytes > 0);
-        if self.sources.len() == self.sources.capacity() {
-            self.sources.reserve_exact(self.sources.len() / 8 + 1);
-        }
-        self.sources.insert(at, source);
-        Some(at)
+        rules + self.sources.capacity() * size_of::<SourceRules>() + self.memory.cost()
     }
 
     fn find(&self, address: Ipv4Addr) -> Result<usize, usize> {

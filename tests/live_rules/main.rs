@@ -154,6 +154,24 @@ fn wrong_rules_of_a_client_end_what_others_began_to_it() {
 }
 
 #[test]
+fn a_client_of_which_nothing_is_known_is_not_reached() {
+    let mut qube = Qube::new();
+    qube.lines(FeatureLines::Permit, "from=0.0.0.0/0 to=0.0.0.0/0 action=accept");
+    qube.lines(FeatureLines::Forward, &format!("proto=udp dstports=8053-8053 to={C2}:53"));
+    only_forward(qube.world.client(ONE, udp((C1, 5000), (C2, 53))), Side::Client(TWO));
+    qube.told(|live, changes| {
+        let none: ClientRules<std::iter::Empty<(&str, &str)>> = ClientRules::None;
+        live.set_client_rules(Scope::These, [(C2, none)].into_iter(), changes);
+    });
+    qube.world.client_error(ONE, udp((C1, 5000), (C2, 53)), DropReason::Rule);
+    qube.world.client_error(ONE, udp((C1, 5001), (C2, 53)), DropReason::Rule);
+    qube.world.uplink_nothing(udp((R, 700), (F, 8053)), DropReason::Unsolicited);
+    qube.rules(C2, ALL);
+    only_forward(qube.world.client(ONE, udp((C1, 5001), (C2, 53))), Side::Client(TWO));
+    only_forward(qube.world.uplink(udp((R, 700), (F, 8053))), Side::Client(TWO));
+}
+
+#[test]
 fn a_live_forward_leads_to_its_client_and_ends_with_the_line() {
     let mut qube = Qube::new();
     qube.lines(FeatureLines::Forward, &format!("proto=udp dstports=8053-8053 to={C2}:53"));

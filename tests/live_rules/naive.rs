@@ -51,9 +51,7 @@ impl Said {
 
     pub fn between(&self, asked: &FlowRequest) -> Answer {
         let Some(own) = self.clients.get(&asked.source) else { return Answer::Unknown };
-        let other_is_wrong =
-            self.clients.get(&asked.destination).is_some_and(|other| self.policy(other).is_none());
-        if self.policy(own).is_none() || other_is_wrong {
+        if self.policy(own).is_none() || !self.is_reached(asked.destination) {
             return Answer::Reject;
         }
         let live = self.permits.values().filter(|line| !line.trim().is_empty());
@@ -86,11 +84,15 @@ impl Said {
         for line in self.forwards.values().chain(&self.file_forwards) {
             let Some((first, last, (client, to))) = forward(line) else { continue };
             if (first..=last).contains(&port) {
-                let blocked = self.clients.get(&client).is_some_and(|own| self.policy(own).is_none());
-                return (!blocked).then_some((client, to + (port - first)));
+                return self.is_reached(client).then_some((client, to + (port - first)));
             }
         }
         None
+    }
+
+    /// Whether anybody may begin anything to a client: its rules are known, and right.
+    fn is_reached(&self, client: Ipv4Addr) -> bool {
+        self.clients.get(&client).is_some_and(|own| self.policy(own).is_some())
     }
 
     /// What a client's policy says, if all its rules can be read.

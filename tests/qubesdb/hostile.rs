@@ -6,12 +6,12 @@ use ravelin::qubes::{ProtocolFault, QubesDb, SourceFault};
 use ravelin::xen::meter::{Payer, charge, reading, reset};
 use std::net::Ipv4Addr;
 
-const BUDGET: usize = 256 << 10;
+pub const BUDGET: usize = 256 << 10;
 
 /// What a client may take: two databases and a list that is being moved, settings and features twice over, and what we write.
 const BOUND: i64 = 2 * BUDGET as i64 + (BUDGET / 8) as i64 + (3 << 16);
 
-fn message(kind: u8, path: &str, value: &[u8]) -> Vec<u8> {
+pub fn message(kind: u8, path: &str, value: &[u8]) -> Vec<u8> {
     let mut bytes = header(MessageType::Write, path, value.len()).to_vec();
     bytes[0] = kind;
     bytes.extend(value);
@@ -19,7 +19,7 @@ fn message(kind: u8, path: &str, value: &[u8]) -> Vec<u8> {
 }
 
 /// Hands over bytes and looks at everything that they changed. Whether the connection goes on.
-fn take(client: &mut QubesDb, bytes: &[u8]) -> bool {
+pub fn take(client: &mut QubesDb, bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while !rest.is_empty() {
         let _kernel = charge(Payer::Kernel);
@@ -41,7 +41,7 @@ fn take(client: &mut QubesDb, bytes: &[u8]) -> bool {
     true
 }
 
-fn fresh() -> QubesDb {
+pub fn fresh() -> QubesDb {
     reset();
     let _kernel = charge(Payer::Kernel);
     let mut client = QubesDb::new(BUDGET);
@@ -49,7 +49,7 @@ fn fresh() -> QubesDb {
     client
 }
 
-fn reconnect(client: &mut QubesDb) {
+pub fn reconnect(client: &mut QubesDb) {
     let _kernel = charge(Payer::Kernel);
     client.disconnected();
     client.connected();
@@ -64,7 +64,7 @@ fn send(client: &mut QubesDb, random: &mut Random) {
     }
 }
 
-fn end(client: QubesDb, seed: u64) {
+pub fn end(client: QubesDb, seed: u64) {
     let peak = reading().peak_bytes;
     assert!(peak <= BOUND, "seed {seed}: {peak} bytes of {BOUND}");
     let _kernel = charge(Payer::Kernel);
@@ -147,7 +147,7 @@ fn a_dump_without_end_fills_what_there_is_and_takes_nothing_from_what_is_in_effe
         assert!(take(&mut client, &message(11, path, value.as_bytes())));
     }
     reconnect(&mut client);
-    for number in 0..200_000u32 {
+    for number in 0..20_000u32 {
         let [_, a, b, c] = number.to_be_bytes();
         assert!(take(&mut client, &message(11, &format!("/qubes-firewall/10.{a}.{b}.{c}/policy"), b"drop")));
     }
@@ -155,9 +155,11 @@ fn a_dump_without_end_fills_what_there_is_and_takes_nothing_from_what_is_in_effe
     assert!(take(&mut client, &message(11, "", b"")));
     let database = client.database();
     assert!(database.has_too_many_sources());
-    assert!(database.rule_sources().count() > 1000);
-    let left_out = database.rules_of(Ipv4Addr::new(10, 3, 0, 0)).map(drop);
-    assert_eq!(left_out, Err(SourceFault::TooLarge), "it may have rules");
+    assert!(database.rule_sources().count() > 500);
+    // Nobody has said who is there: those count that came last.
+    assert!(database.rules_of(Ipv4Addr::new(10, 0, 78, 31)).is_ok());
+    let forgotten = database.rules_of(source).map(drop);
+    assert_eq!(forgotten, Err(SourceFault::TooLarge), "it may have rules");
     end(client, 0);
 }
 
@@ -181,24 +183,6 @@ fn a_source_with_too_many_rules_is_marked_and_takes_nothing_from_others() {
     assert!(take(&mut client, &message(4, "/qubes-firewall/10.0.0.1/", b"")));
     assert!(take(&mut client, &message(1, "/qubes-firewall/10.0.0.1/policy", b"drop")));
     assert_eq!(rules(&client, large), Ok(1));
-    end(client, 0);
-}
-
-#[test]
-fn whoever_takes_all_that_is_shared_leaves_the_others_their_guaranteed_parts() {
-    let mut client = fresh();
-    assert!(take(&mut client, &message(11, "", b"")));
-    for number in 0..5000 {
-        let path = format!("/qubes-firewall/10.0.0.{}/{number:04}", number % 3);
-        assert!(take(&mut client, &message(1, &path, &[b'x'; 40])));
-    }
-    for source in 3..103 {
-        for name in ["policy", "0000", "0001"] {
-            let path = format!("/qubes-firewall/10.0.0.{source}/{name}");
-            assert!(take(&mut client, &message(1, &path, &[b'x'; 40])));
-        }
-        assert_eq!(client.database().rules_of(Ipv4Addr::new(10, 0, 0, source)).map(Iterator::count), Ok(3));
-    }
     end(client, 0);
 }
 

@@ -4,6 +4,7 @@
 
 mod conversation;
 mod hostile;
+mod memory;
 mod pair;
 #[allow(dead_code)]
 #[path = "../support/random.rs"]

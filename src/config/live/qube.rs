@@ -15,6 +15,7 @@ use crate::engine::seed::Seed;
 use crate::guard::keyed_lines::KeyedLines;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 /// What stands for a line that is no text: a mistake wherever it is.
@@ -29,6 +30,14 @@ impl Live {
     pub fn set_sections(&mut self, sections: SectionsOf, changes: &mut ChangeQueue) {
         if core::mem::replace(&mut self.sections, sections) != sections {
             self.put_rules(changes);
+        }
+    }
+
+    /// Says which clients are there; `None` if nobody knows. Those that are not may be forgotten when memory is short.
+    pub fn set_present(&mut self, present: Option<Vec<Ipv4Addr>>, changes: &mut ChangeQueue) {
+        let forgotten = self.qube_rules.set_present(present);
+        if !forgotten.is_empty() {
+            self.put_clients(&forgotten, 0, changes);
         }
     }
 

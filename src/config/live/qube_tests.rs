@@ -10,7 +10,6 @@ use crate::guard::ruling::{Answer, FlowRequest};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 
 const ALICE: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 5);
 const BOB: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 6);
@@ -306,42 +305,71 @@ fn other_resolvers_compile_what_is_about_them_and_nothing_else() {
     assert_eq!(qube.told(resolvers), [""; 0]);
 }
 
+/// So many rules with long lines.
+fn many(rules: usize) -> Vec<(String, String)> {
+    let line = format!("action=accept dst4=192.0.2.1{:300}", "");
+    (0..rules).map(|number| (format!("{number:04}"), line.clone())).collect()
+}
+
+fn accepting(rules: &[(String, String)]) -> Vec<(&str, &str)> {
+    let rules = rules.iter().map(|(key, line)| (key.as_str(), line.as_str()));
+    rules.chain([("policy", "accept")]).collect()
+}
+
+fn is_blocked(told: &[String]) -> bool {
+    told.iter().any(|line| line.contains("no memory for so many rules"))
+}
+
 #[test]
 fn a_client_with_too_many_rules_is_blocked_and_takes_nothing_from_others() {
     let mut qube = Qube::new("");
-    let many: Vec<(String, String)> = (0..9_999)
-        .map(|number| (format!("{number:04}"), format!("action=accept dst4=192.0.2.1{:300}", "")))
-        .collect();
-    let mut greedy: Vec<(&str, &str)> =
-        many.iter().map(|(key, line)| (key.as_str(), line.as_str())).collect();
-    greedy.push(("policy", "accept"));
+    let many = many(9_999);
+    let greedy = accepting(&many);
     let told = qube.rules(ALICE, &greedy);
-    assert!(
-        told.iter().any(|line| line.contains("no memory for so many rules; 10.137.0.5 is blocked")),
-        "{told:?}"
-    );
+    assert!(told.iter().any(|line| line.ends_with("10.137.0.5 is blocked")) && is_blocked(&told), "{told:?}");
     assert_eq!(qube.asks(ALICE, "192.0.2.1", 80), Answer::Reject);
     assert_eq!(qube.rules(ALICE, &greedy), [""; 0]);
     assert_eq!(qube.rules(BOB, OPEN).len(), 1);
     assert_eq!(qube.asks(BOB, "192.0.2.1", 80), Answer::Accept);
-    // What others took from what all share, a client with a part of its own has all the same.
-    let mut clients = (1..).map(|number| Ipv4Addr::from_bits(BOB.to_bits() + number));
-    for rules in [2_500, 1_000, 300, 100, 30, 20, 15, 13, 5, 2, 1, 0] {
-        let lines = [&greedy[..rules], &[("policy", "accept")]].concat();
-        for client in clients.by_ref().take(8) {
-            if qube.rules(client, &lines).len() > 1 {
-                break;
-            }
+}
+
+#[test]
+fn clients_that_are_there_have_their_part_whatever_others_and_those_that_left_hold() {
+    let mut qube = Qube::new("");
+    let many = many(9_999);
+    let greedy = accepting(&many);
+    let there = |numbers: core::ops::Range<u32>| {
+        Some(numbers.map(|number| Ipv4Addr::from_bits(BOB.to_bits() + number)).collect::<Vec<_>>())
+    };
+    let client = |number: u32| Ipv4Addr::from_bits(BOB.to_bits() + number);
+    // A hundred come and go, each with some rules, and again as many.
+    for first in [0, 100, 200, 300] {
+        qube.told(|live, changes| live.set_present(there(first..first + 100), changes));
+        for number in first..first + 100 {
+            assert!(!is_blocked(&qube.rules(client(number), &greedy[9_999 - 40..])), "{number}");
+            assert_eq!(qube.asks(client(number), "192.0.2.1", 80), Answer::Accept);
         }
     }
-    let late = Ipv4Addr::new(10, 138, 0, 99);
-    assert_eq!(qube.rules(late, WEB).len(), 1);
-    assert_eq!(qube.asks(late, "192.0.2.1", 80), Answer::Accept);
+    // Of those that left the first are unknown now.
+    assert_eq!(qube.asks(client(0), "192.0.2.1", 80), Answer::Unknown);
+    assert_eq!(qube.asks(client(299), "192.0.2.1", 80), Answer::Accept);
+    // Two that are greedy have what all share, and those that are there their part.
+    qube.told(|live, changes| live.set_present(there(400..410), changes));
+    assert!(!is_blocked(&qube.rules(client(400), &greedy[9_999 - 2_000..])));
+    assert!(is_blocked(&qube.rules(client(401), &greedy[9_999 - 4_000..])));
+    assert!(!is_blocked(&qube.rules(client(401), &greedy[9_999 - 2_000..])));
+    assert!(!is_blocked(&qube.rules(client(402), &greedy[9_999 - 10..])));
+    // One that comes back is unknown until its rules are said again.
+    qube.told(|live, changes| live.set_present(there(0..10), changes));
+    assert_eq!(qube.asks(client(0), "192.0.2.1", 80), Answer::Unknown);
+    qube.rules(client(0), WEB);
+    assert_eq!(qube.asks(client(0), "192.0.2.1", 80), Answer::Accept);
 }
 
 #[test]
 fn clients_without_a_place_are_said_once() {
     let mut qube = Qube::new("");
+    qube.told(|live, changes| live.set_present(Some(Vec::new()), changes));
     let clients: Vec<_> =
         (0..20_000).map(|number| (Ipv4Addr::from_bits(ALICE.to_bits() + number), OPEN)).collect();
     let told = qube.dump(&clients);
