@@ -6,8 +6,8 @@
 //! alias is followed, over so many names at most. Each question goes to one server after the other, twice to each, and waits
 //! longer every time.
 //!
-//! All is bounded: names ([`MAX_NAMES`]), addresses of each, questions at a time. A place for a question goes to the source that
-//! has fewest, so that names that nobody answers for keep nobody else's waiting.
+//! All is bounded: names, addresses of each, questions at a time. A place for a question goes to the source that has fewest, and a
+//! source leaves as many places free as it has, so that names that nobody answers for keep nobody else's waiting.
 
 pub use super::known_name::NameSource;
 use super::known_name::{Asking, KnownName};
@@ -257,23 +257,24 @@ impl Resolver {
     /// Begins questions for what is due, as many as there may be: of the sources that have fewest first, of these what has
     /// failed least often and then what waits longest.
     fn begin_questions(&mut self, now: Moment) {
-        while !self.servers.is_empty() && !self.questions.is_full() {
-            let asked = |source| self.questions.iter().filter(|question| question.source == source).count();
+        while !self.servers.is_empty() {
             let due = self.names.iter_mut().filter_map(|name| Some((name.due(now)?, name)));
-            let first = due.min_by_key(|(due, name)| (asked(name.source), name.failures, *due));
-            let Some((_, name)) = first else { return };
+            let may_be =
+                due.filter_map(|(due, name)| Some((held_by(name.source, &self.questions)?, due, name)));
+            let first = may_be.min_by_key(|(held, due, name)| (*held, name.failures, *due));
+            let Some((.., name)) = first else { return };
             name.asking = Asking::Now;
             let question = Question::new(name.host.clone(), name.host.clone(), name.source);
             self.questions.push(question);
         }
     }
 
-    /// Notes when there is something to do for a name. While no more questions may begin, none is waited for.
+    /// Notes when there is something to do for a name. While no more questions of its source may begin, none is waited for.
     #[inline(never)]
     fn plan(&mut self, now: Moment) {
-        let may_ask = !self.servers.is_empty() && !self.questions.is_full();
+        let may_ask = |source| !self.servers.is_empty() && held_by(source, &self.questions).is_some();
         let due = |name: &KnownName| match name.asking {
-            Asking::From(due) if may_ask => Some(due.max(now)),
+            Asking::From(due) if may_ask(name.source) => Some(due.max(now)),
             _ => None,
         };
         let overdue = |name: &KnownName| name.overdue().filter(|overdue| *overdue > now);
@@ -311,6 +312,12 @@ impl Resolver {
         let place = self.place_of(&question.host)?;
         self.names.get_mut(place)
     }
+}
+
+/// How many questions a source has, if it may have another one: never more than there are places free.
+fn held_by(source: NameSource, questions: &ArrayVec<Question, MAX_QUESTIONS>) -> Option<usize> {
+    let held = questions.iter().filter(|question| question.source == source).count();
+    (held < questions.remaining_capacity()).then_some(held)
 }
 
 /// Gives up the port that a question was asked from.
