@@ -401,6 +401,11 @@ impl Datapath {
         self.judge_packet(now, from, view)
     }
 
+    /// Addresses of clients, connected or not, as far as they were told.
+    pub const fn inside(&self) -> &InsideAddresses {
+        &self.inside
+    }
+
     /// The rules that are in effect, and how often each decided.
     pub const fn rules(&self) -> &RuleTable {
         &self.rules

@@ -83,7 +83,12 @@ impl NamedRules {
         &self.names
     }
 
-    /// The same, to note what becomes known of them.
+    /// Whether a rule has this name.
+    pub(super) fn has_name(&self, host: &HostName) -> bool {
+        self.rules.binary_search_by(|rule| rule.host.cmp(host)).is_ok()
+    }
+
+    /// Its names, to note what becomes known of them.
     pub(super) const fn names_mut(&mut self) -> &mut RuleNames {
         &mut self.names
     }

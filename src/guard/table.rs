@@ -273,11 +273,9 @@ impl RuleTable {
         blocked.next().map(|first| RuleOwners::Clients { first, more: blocked.count() })
     }
 
-    /// The clients whose rules in QubesDB have this name.
-    pub fn clients_that_name<'t>(&'t self, host: &'t HostName) -> impl Iterator<Item = Ipv4Addr> + 't {
-        let names = |section: &Section| section.names().is_some_and(|names| names.all().contains(host));
-        let sections = self.live.clients.sections().filter(move |(_, section)| names(section));
-        sections.map(|(client, _)| client)
+    /// Whether the rules of this client itself have a name.
+    pub fn has_name(&self, client: Ipv4Addr, host: &HostName) -> bool {
+        self.section_of(client).is_some_and(|section| section.has_name(host))
     }
 
     /// Gathers the names in the rules that are in effect.

@@ -114,7 +114,8 @@ impl Resolver {
         self.names_due = now;
     }
 
-    /// Asks for these names from now on, which are in order and none there twice. What is known of others is forgotten.
+    /// Asks for these names from now on, which are in order and none there twice. What is known of others is forgotten. People
+    /// are told of all of them again, since others may have them.
     pub fn set_names(&mut self, names: impl Iterator<Item = (HostName, NameSource)>, now: Moment) {
         let mut before = core::mem::take(&mut self.names).into_iter().peekable();
         for (host, source) in names {
@@ -122,6 +123,7 @@ impl Resolver {
             let known = before.next_if(|known| known.host == host);
             let mut known = known.unwrap_or_else(|| KnownName::new(host, source, now));
             known.source = source;
+            known.tell_again(now);
             self.names.push(known);
         }
         if !self.names.is_sorted_by(|a, b| a.host < b.host) {
@@ -137,11 +139,21 @@ impl Resolver {
         self.names_due = now;
     }
 
-    /// The next name that stands for other addresses than were told of it, and those.
+    /// The next name that stands for other addresses than are in effect, and those. There is more to do after each.
     pub fn next_update(&mut self) -> Option<(HostName, impl Iterator<Item = Ipv4Addr> + '_)> {
         let name = self.names.iter_mut().find(|name| name.is_changed)?;
-        name.is_changed = false;
+        name.note_in_effect();
+        self.names_due = Moment::default();
         Some((name.host.clone(), name.addresses()))
+    }
+
+    /// The next name that people are to be told of at `now`: what it stands for, or its rules, are others, and they were not
+    /// told of it just before.
+    pub fn next_untold(&mut self, now: Moment) -> Option<HostName> {
+        let is_due = |name: &&mut KnownName| name.to_tell().is_some_and(|due| due <= now);
+        let name = self.names.iter_mut().find(is_due)?;
+        name.note_people_told(now);
+        Some(name.host.clone())
     }
 
     /// A name that is `awaited` and of which nobody has said anything in some time: each once, until somebody does.
@@ -278,7 +290,8 @@ impl Resolver {
             _ => None,
         };
         let overdue = |name: &KnownName| name.overdue().filter(|overdue| *overdue > now);
-        let next = |name| due(name).into_iter().chain(name.next_expiry()).chain(overdue(name));
+        let next =
+            |name| due(name).into_iter().chain(name.next_expiry()).chain(overdue(name)).chain(name.to_tell());
         let names = self.names.iter().flat_map(next);
         self.names_due = names.min().unwrap_or(Moment::END);
     }
