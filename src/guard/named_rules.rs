@@ -71,8 +71,10 @@ impl NamedRules {
             order.iter().filter_map(|place| NamedRule::of(Rank(*place), rules.get(*place as usize)?)),
         );
         for group in filed.chunk_by(|a, b| a.host == b.host) {
-            if let Some(rule) = group.iter().find(|rule| rule.action == RuleAction::Drop) {
-                names.add_refused(&rule.host);
+            let refusing = group.iter().filter(|rule| rule.action == RuleAction::Drop);
+            let longest = refusing.filter_map(|rule| Some(rules.get(rule.rank.0 as usize)?.lifetime)).max();
+            if let (Some(rule), Some(longest)) = (group.first(), longest) {
+                names.add_refused(&rule.host, longest);
             }
         }
         Self { rules: filed.into(), names }

@@ -258,13 +258,15 @@ fn a_name_concerns_those_whose_rules_refuse_it() {
     let ask = |table: &RuleTable, source| {
         table.outward(&FlowRequest { source, ..to("1.1.1.1", TCP, 80) }).answer == Answer::Accept
     };
-    let mut set = |name: &str| table.set_addresses(&host(name), [Ipv4Addr::new(192, 0, 2, 1)].into_iter());
+    let mut set = |name: &str| {
+        table.set_addresses(&host(name), [Ipv4Addr::new(192, 0, 2, 1)].into_iter(), Moment::default())
+    };
     assert_eq!(["a", "c"].map(&mut set), [FlowsConcerned::OfThoseWhoRefuse, FlowsConcerned::None]);
     assert_eq!([CLIENT, OTHER].map(|client| ask(&table, client)), [false, false]);
-    assert_eq!(table.set_addresses(&host("b"), [].into_iter()), FlowsConcerned::None);
+    assert_eq!(table.set_addresses(&host("b"), [].into_iter(), Moment::default()), FlowsConcerned::None);
     assert_eq!([CLIENT, OTHER].map(|client| ask(&table, client)), [true, true]);
     let address = [Ipv4Addr::new(192, 0, 2, 2)];
-    assert_eq!(table.set_addresses(&host("b"), address.into_iter()), FlowsConcerned::All);
+    assert_eq!(table.set_addresses(&host("b"), address.into_iter(), Moment::default()), FlowsConcerned::All);
     // Of rules that come later what is known counts at once.
     table.update(RuleUpdate::Clients([section(OTHER, &["action=drop dsthost=c"])].into()));
     assert!(ask(&table, OTHER));

@@ -61,7 +61,7 @@ impl NameService {
         }
         for _ in 0..MAX_UPDATES {
             let Some((host, addresses)) = self.resolver.next_update() else { break };
-            engine.set_addresses(&host, addresses);
+            engine.set_addresses(&host, addresses, now);
         }
         while !self.resolved.is_full()
             && let Some(host) = self.resolver.next_untold(now)
