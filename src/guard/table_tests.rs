@@ -273,6 +273,31 @@ fn a_name_concerns_those_whose_rules_refuse_it() {
 }
 
 #[test]
+fn a_line_that_has_expired_blocks_nobody_whose_name_is_not_known() {
+    let mut table = RuleTable::allow_all().for_qube();
+    let section = Section::new(&[], RuleAction::Accept);
+    let set = ClientUpdate::Set(ClientSection::new(CLIENT, section, &RuleTexts::EMPTY).into());
+    table.update(RuleUpdate::Clients([set].into()));
+    let lines = [
+        "action=drop dsthost=x expire=1000",
+        "action=drop dsthost=x expire=900",
+        "action=drop dsthost=y expire=990",
+    ];
+    table.update(RuleUpdate::Lines(LinesUpdate::Base(compile(&lines)), RuleTexts::EMPTY));
+    let host = HostName::parse("x").unwrap();
+    for (now, expected) in [(999, Answer::Reject), (1000, Answer::Accept), (999, Answer::Reject)] {
+        table.look_at_expiries(UnixSeconds(now));
+        let request = FlowRequest { now: UnixSeconds(now), ..to("1.1.1.1", TCP, 80) };
+        assert_eq!(table.outward(&request).answer, expected, "{now}");
+        assert_eq!(table.blocked_by(&host).is_some(), expected == Answer::Reject);
+    }
+    // Nor do lines that come when they have expired.
+    table.set_clock(UnixSeconds(1000));
+    table.update(RuleUpdate::Lines(LinesUpdate::Base(compile(&lines)), RuleTexts::EMPTY));
+    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Accept);
+}
+
+#[test]
 fn without_a_file_clients_reach_the_outside_but_not_each_other() {
     let table = RuleTable::allow_all();
     assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Accept);

@@ -152,3 +152,29 @@ impl BoundedEntries {
         self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_names_there_are_counts_are_written_and_go_on() {
+        let mut written = WrittenEntries::default();
+        written.handled("10.137.0.5");
+        assert!(written.next_due().is_some());
+        let name = |written: &mut WrittenEntries, number: u32| {
+            let client = Ipv4Addr::from_bits(0x0a89_0000 + number);
+            written.name(client, "www.example", [Ipv4Addr::new(192, 0, 2, 1)].into_iter());
+        };
+        (0..5000).for_each(|number| name(&mut written, number));
+        assert!(written.names.cost <= NAMES_BYTES && written.names.entries.len() > 100);
+        written.handled("10.137.0.5");
+        assert_eq!(written.next_due(), Some(("/qubes-firewall-handled/10.137.0.5", "2")));
+        // Nor do counts take the room of names.
+        while written.next_due().is_some() {}
+        (0..5000).for_each(|number| written.handled(&format!("10.137.{}.{}", number / 250, number % 250)));
+        assert!(written.counts.cost <= COUNTS_BYTES);
+        name(&mut written, 70_000);
+        assert!(written.names.entries.iter().any(|entry| entry.is_due));
+    }
+}
