@@ -315,7 +315,7 @@ fn q_6_a_former_address_is_remembered_while_there_are_flows_to_it() {
         }
         assert!(world.passes(1000, 1));
     }
-    world.set_rules("[default]\naction=accept\n");
+    world.set_rules("[default]\naction=accept dsthost=www.example\naction=accept\n");
     assert!(world.passes(2000, 3));
     world.set_rules(ACCEPT);
     assert!(world.passes(1000, 1) && !world.passes(2000, 3));
