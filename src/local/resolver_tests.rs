@@ -69,8 +69,7 @@ impl Bench {
         }
         let asked = self.resolver.questions.iter().filter_map(|question| Some(question.sent?.port));
         let mut asked: Vec<u16> = asked.collect();
-        asked.sort_unstable();
-        self.open.sort_unstable();
+        [&mut asked, &mut self.open].map(|ports| ports.sort_unstable());
         assert_eq!(self.open, asked, "ports are open as long as questions are");
     }
 
@@ -477,8 +476,7 @@ proptest! {
                 Step::Servers(set) => {
                     let servers = [FIRST, SECOND].into_iter().enumerate();
                     let servers = servers.filter(|(at, _)| set >> at & 1 == 1).map(|(_, server)| server);
-                    let servers: Vec<_> = servers.collect();
-                    bench.resolver.set_servers(&servers, bench.now);
+                    bench.resolver.set_servers(&servers.collect::<Vec<_>>(), bench.now);
                     bench.check();
                 }
                 Step::Names(set) => {
