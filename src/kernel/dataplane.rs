@@ -432,12 +432,12 @@ mod tests {
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 0, 0, 4, 192, 0, 2, 9]);
         question.release(&mut pages);
 
-        for from in [SocketAddrV4::new(SERVER, 5353), SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 66), 53)] {
-            for _ in 0..20 {
-                data.received.push(to_our_port(from, port, &answer, &mut pages));
-            }
-        }
-        data.received.push(to_our_port(SocketAddrV4::new(SERVER, 53), port, &answer, &mut pages));
+        let mut send = |from: SocketAddrV4, count| {
+            (0..count).for_each(|_| data.received.push(to_our_port(from, port, &answer, &mut pages)));
+        };
+        send(SocketAddrV4::new(SERVER, 5353), 20);
+        send(SocketAddrV4::new(SERVER, 53), 1);
+        send(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 66), 53), 20);
         data.judge_received(Mac([2; 6]), &mut pages, now);
         data.advance(&mut pages, now);
         let host = HostName::parse("www.example").unwrap();
