@@ -333,6 +333,11 @@ fn an_address_of_a_client_that_is_switched_off_is_nobody_s_on_the_uplink() {
     qube.write(&[("/mapped-ip/10.137.0.99/visible-ip", FAR)]);
     qube.run(seconds(1));
     assert!(is_full(&qube.run(seconds(5))));
+    // Another one that is switched off has it in truth.
+    qube.write(&[("/connected-ips", &format!("10.137.0.10 {FAR} {FAR}"))]);
+    qube.run(seconds(1));
+    let seen = qube.run(seconds(5));
+    assert_eq!((seen.pings, seen.datagrams), (0, 0), "{seen:#?}");
     check(&qube);
 }
 
@@ -341,11 +346,11 @@ fn what_a_daemon_said_last_before_it_died_counts() {
     let mut qube = Qube::boot(SETUP, Some(accept_all()));
     assert!(is_full(&qube.run(seconds(5))));
     // More triggers than are taken in one turn, the last of them with rules that refuse everything.
-    for _ in 0..20 {
-        qube.write(&[(CLIENT, "")]);
-    }
-    write_rules(&mut qube, &[]);
-    qube.order(DaemonOrder::Die);
+    let write = |path: &str, value: &str| DaemonOrder::Write(path.to_string(), value.to_string());
+    let mut last = vec![write(CLIENT, ""); 20];
+    last.push(DaemonOrder::Remove(format!("{CLIENT}/")));
+    last.extend([write(&format!("{CLIENT}/policy"), "drop"), write(CLIENT, "")]);
+    qube.order(DaemonOrder::Last(last));
     qube.run(seconds(1));
     assert!(is_silent(&qube.run(seconds(5))));
     check(&qube);

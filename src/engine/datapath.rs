@@ -223,6 +223,7 @@ impl Datapath {
         let expected = self.rules.next_expiry(self.unix(now));
         self.wall = (now, unix);
         if self.rules.next_expiry(unix) != expected {
+            self.rules.look_at_expiries(unix);
             self.judge_all_again();
         }
         self.plan_revalidation(now);
@@ -304,6 +305,7 @@ impl Datapath {
             Entropy::Available => rules,
             Entropy::Missing => RuleTable::block_all(),
         };
+        self.rules.set_clock(self.unix(now));
         rules.replace(&mut self.rules);
         self.rules = rules;
         self.reserve_forwards();
@@ -314,6 +316,7 @@ impl Datapath {
     /// Takes up live rules: flows they forbid end, others go on. Where they are those of some clients, only flows of these
     /// are judged again.
     pub fn update_rules(&mut self, update: RuleUpdate, now: Moment) {
+        self.rules.set_clock(self.unix(now));
         match &update {
             RuleUpdate::Clients(clients) => {
                 self.begin_generation();
@@ -399,6 +402,11 @@ impl Datapath {
     #[inline(never)]
     pub fn judge_first_fragment(&mut self, now: Moment, from: Side, view: &mut PacketView<'_>) -> Verdict {
         self.judge_packet(now, from, view)
+    }
+
+    /// Addresses of clients, connected or not, as far as they were told.
+    pub const fn inside(&self) -> &InsideAddresses {
+        &self.inside
     }
 
     /// The rules that are in effect, and how often each decided.

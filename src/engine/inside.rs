@@ -18,12 +18,18 @@ impl InsideAddresses {
     /// The first [`MAX_INSIDE_ADDRESSES`] of them.
     pub fn new(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Self {
         let mut all = Vec::new();
-        for address in addresses.into_iter().take(MAX_INSIDE_ADDRESSES) {
-            if let Err(at) = all.binary_search(&address) {
-                all.insert(at, address);
+        for address in addresses {
+            match all.binary_search(&address) {
+                Err(at) if all.len() < MAX_INSIDE_ADDRESSES => all.insert(at, address),
+                _ => {}
             }
         }
         Self(all.into())
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.0.iter().copied()
     }
 
     /// Whether `address` is one of them.

@@ -9,6 +9,7 @@ use super::{Engine, Output};
 use crate::base::drop_reason::DropReason;
 use crate::base::host_name::HostName;
 use crate::base::side::Side;
+use crate::base::time::Moment;
 use crate::guard::name_addresses::FlowsConcerned;
 use crate::route::destination::Reach;
 use crate::route::icmp_error::write_ip;
@@ -45,9 +46,9 @@ impl<D: Packet> Engine<D> {
         }
     }
 
-    /// A name in the rules stands for these addresses from now on. Flows by those that it stood for go on.
-    pub fn set_addresses(&mut self, host: &HostName, addresses: impl Iterator<Item = Ipv4Addr>) {
-        match self.datapath.rules.set_addresses(host, addresses) {
+    /// A name in the rules stands for these addresses from `now` on. Flows by those that it stood for go on.
+    pub fn set_addresses(&mut self, host: &HostName, addresses: impl Iterator<Item = Ipv4Addr>, now: Moment) {
+        match self.datapath.rules.set_addresses(host, addresses, now) {
             FlowsConcerned::None => {}
             FlowsConcerned::OfThoseWhoRefuse => {
                 self.datapath.judge_again_of(|rules, client| rules.refuses(client, host));

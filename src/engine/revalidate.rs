@@ -55,6 +55,7 @@ impl Datapath {
     /// Makes every flow be judged anew, since a rule has expired.
     #[cold]
     pub(super) fn revalidate(&mut self, now: Moment) {
+        self.rules.look_at_expiries(self.unix(now));
         self.judge_all_again();
         self.plan_revalidation(now);
     }
@@ -147,6 +148,9 @@ impl Datapath {
         if now >= self.next_revalidation {
             self.revalidate(now);
         }
+        if self.rules.names().review().is_some_and(|due| due <= now) {
+            self.review_former_addresses(now);
+        }
         let mut left = budget - self.mappings.free_released(tick, budget);
         while left > 0 {
             left -= 1;
@@ -174,9 +178,25 @@ impl Datapath {
                 && self.is_alive(id, now)
             {
                 self.mark_judged(id);
+                if let Some(flow) = self.flows.get(id) {
+                    self.rules.names_mut().note_use(flow.far);
+                }
+            }
+            if self.walks.is_over() && self.rules.names().review().is_some_and(|due| due <= now) {
+                self.rules.names_mut().forget_unused(now);
             }
         }
         if left == 0 { Progress::MoreToDo } else { Progress::Done }
+    }
+
+    /// Finds out which addresses that names stood for are used by no flow any more: a walk sees all flows.
+    #[cold]
+    fn review_former_addresses(&mut self, now: Moment) {
+        if self.flows.is_empty() {
+            self.rules.names_mut().forget_unused(now);
+        } else if self.walks.deadline().is_none() {
+            self.walks.ask();
+        }
     }
 
     /// When [`Datapath::advance`] has something to do; a moment in the past when it has now.
@@ -188,6 +208,7 @@ impl Datapath {
         let ports = self.mappings.next_deadline();
         let due = flows.into_iter().chain(ports).min().map(Tick::begins);
         let review = Some(self.next_revalidation).filter(|review| *review != Moment::END);
-        due.into_iter().chain(review).chain(self.walks.deadline()).min()
+        let names = self.rules.names().review();
+        due.into_iter().chain(review).chain(names).chain(self.walks.deadline()).min()
     }
 }

@@ -47,6 +47,11 @@ impl Walks {
         (position < extent).then_some(position)
     }
 
+    /// Whether no walk is on.
+    pub(super) const fn is_over(&self) -> bool {
+        self.at.is_none()
+    }
+
     /// When there is something to do: in the past when there is now.
     pub(super) fn deadline(&self) -> Option<Moment> {
         if self.at.is_some() { Some(Moment::default()) } else { self.due }

@@ -71,8 +71,10 @@ impl NamedRules {
             order.iter().filter_map(|place| NamedRule::of(Rank(*place), rules.get(*place as usize)?)),
         );
         for group in filed.chunk_by(|a, b| a.host == b.host) {
-            if let Some(rule) = group.iter().find(|rule| rule.action == RuleAction::Drop) {
-                names.add_refused(&rule.host);
+            let refusing = group.iter().filter(|rule| rule.action == RuleAction::Drop);
+            let longest = refusing.filter_map(|rule| Some(rules.get(rule.rank.0 as usize)?.lifetime)).max();
+            if let (Some(rule), Some(longest)) = (group.first(), longest) {
+                names.add_refused(&rule.host, longest);
             }
         }
         Self { rules: filed.into(), names }
@@ -83,7 +85,12 @@ impl NamedRules {
         &self.names
     }
 
-    /// The same, to note what becomes known of them.
+    /// Whether a rule has this name.
+    pub(super) fn has_name(&self, host: &HostName) -> bool {
+        self.rules.binary_search_by(|rule| rule.host.cmp(host)).is_ok()
+    }
+
+    /// Its names, to note what becomes known of them.
     pub(super) const fn names_mut(&mut self) -> &mut RuleNames {
         &mut self.names
     }

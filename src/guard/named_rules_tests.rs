@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::time::UnixSeconds;
+use crate::base::time::{Moment, UnixSeconds};
 use crate::guard::name_addresses::FlowAge;
 use crate::guard::ruleset;
 use crate::guard::ruling::RuledBy;
@@ -23,7 +23,11 @@ fn address(last: u8) -> Ipv4Addr {
 }
 
 fn set(table: &mut RuleTable, name: &str, last: &[u8]) {
-    table.set_addresses(&HostName::parse(name).unwrap(), last.iter().map(|last| address(*last)));
+    table.set_addresses(
+        &HostName::parse(name).unwrap(),
+        last.iter().map(|last| address(*last)),
+        Moment::default(),
+    );
 }
 
 fn ask(last: u8, port: u16) -> FlowRequest {
@@ -173,7 +177,7 @@ fn of_a_name_and_the_resolvers_both_must_hold() {
     let mut table = table("[default]\naction=accept dsthost=a specialtarget=dns\n");
     let to = |destination: Ipv4Addr, port: u16| FlowRequest { destination, ..ask(0, port) };
     let host = HostName::parse("a").unwrap();
-    table.set_addresses(&host, [RESOLVER, address(1)].into_iter());
+    table.set_addresses(&host, [RESOLVER, address(1)].into_iter(), Moment::default());
     assert_eq!(table.outward(&to(RESOLVER, 53)).answer, Answer::Accept);
     assert_eq!(table.outward(&to(RESOLVER, 54)).answer, Answer::Reject);
     assert_eq!(table.outward(&to(address(1), 53)).answer, Answer::Reject);

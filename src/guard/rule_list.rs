@@ -9,6 +9,7 @@ use super::rule_index::RuleIndex;
 use super::rule_names::RuleNames;
 use super::ruling::Ruling;
 use super::service::ServiceNumber;
+use crate::base::host_name::HostName;
 use crate::base::time::UnixSeconds;
 use core::net::Ipv4Addr;
 
@@ -49,7 +50,12 @@ impl RuleList {
         self.named.names()
     }
 
-    /// The same, to note what becomes known of them.
+    /// Whether a rule has this name.
+    pub(super) fn has_name(&self, host: &HostName) -> bool {
+        self.named.has_name(host)
+    }
+
+    /// The names in it, to note what becomes known of them.
     pub(super) const fn names_mut(&mut self) -> &mut RuleNames {
         self.named.names_mut()
     }

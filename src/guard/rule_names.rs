@@ -1,6 +1,8 @@
 //! Which names a list of rules has.
 
+use super::compiled::Lifetime;
 use crate::base::host_name::HostName;
+use crate::base::time::UnixSeconds;
 use alloc::vec::Vec;
 
 /// The names in a list of rules.
@@ -8,10 +10,12 @@ use alloc::vec::Vec;
 pub struct RuleNames {
     /// None twice, in the order of the first rule with each.
     all: Vec<HostName>,
-    /// Those of them that a rule refuses, by name.
-    refused: Vec<HostName>,
-    /// How many of these are not known.
+    /// Those of them that a rule refuses, by name, and how long the one that counts longest does.
+    refused: Vec<(HostName, Lifetime)>,
+    /// How many of these are refused and not known.
     unknown: usize,
+    /// Rules that do not count at this time refuse nothing.
+    clock: UnixSeconds,
 }
 
 impl RuleNames {
@@ -25,9 +29,15 @@ impl RuleNames {
         self.unknown > 0
     }
 
+    /// Says what time it is: rules may have stopped counting.
+    pub(super) const fn set_clock(&mut self, clock: UnixSeconds) {
+        self.clock = clock;
+    }
+
     /// Counts anew which names that a rule refuses are not known.
     pub(super) fn count_unknown(&mut self, is_known: impl Fn(&HostName) -> bool) {
-        self.unknown = self.refused.iter().filter(|host| !is_known(host)).count();
+        let refused = self.refused.iter().filter(|(_, lifetime)| lifetime.includes(self.clock));
+        self.unknown = refused.filter(|(host, _)| !is_known(host)).count();
     }
 
     /// This name has become known.
@@ -39,7 +49,11 @@ impl RuleNames {
 
     /// Whether a rule refuses this name.
     pub(super) fn refuse(&self, host: &HostName) -> bool {
-        self.refused.binary_search(host).is_ok()
+        let place = self.refused.binary_search_by(|(refused, _)| refused.cmp(host));
+        place
+            .ok()
+            .and_then(|place| self.refused.get(place))
+            .is_some_and(|(_, lifetime)| lifetime.includes(self.clock))
     }
 
     /// Adds a name, which is not there yet.
@@ -47,9 +61,9 @@ impl RuleNames {
         self.all.push(host.clone());
     }
 
-    /// Adds a name that a rule refuses, which comes after those that are there.
-    pub(super) fn add_refused(&mut self, host: &HostName) {
-        self.refused.push(host.clone());
+    /// Adds a name that a rule refuses for so long, which comes after those that are there.
+    pub(super) fn add_refused(&mut self, host: &HostName, lifetime: Lifetime) {
+        self.refused.push((host.clone(), lifetime));
         self.unknown += 1;
     }
 }

@@ -8,6 +8,7 @@ use super::rule_list::RuleList;
 use super::rule_names::RuleNames;
 use super::ruling::{FlowRequest, RuledBy, Ruling};
 use super::service::ServiceNumber;
+use crate::base::host_name::HostName;
 use crate::base::time::UnixSeconds;
 
 /// What holds when no rule matches.
@@ -71,7 +72,15 @@ impl Section {
         }
     }
 
-    /// The same, to note what becomes known of them.
+    /// Whether a rule of it has this name.
+    pub(super) fn has_name(&self, host: &HostName) -> bool {
+        match &self.0 {
+            SectionRules::Blocked => false,
+            SectionRules::Rules { list, .. } => list.has_name(host),
+        }
+    }
+
+    /// The names in its rules, to note what becomes known of them.
     pub(super) const fn names_mut(&mut self) -> Option<&mut RuleNames> {
         match &mut self.0 {
             SectionRules::Blocked => None,

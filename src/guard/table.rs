@@ -24,7 +24,7 @@ use crate::base::host_name::HostName;
 use crate::base::prefix::Ipv4Prefix;
 use crate::base::rule_owners::RuleOwners;
 use crate::base::sort::sort_by_key;
-use crate::base::time::UnixSeconds;
+use crate::base::time::{Moment, UnixSeconds};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -79,6 +79,8 @@ pub struct RuleTable {
     hits: RuleHits,
     /// What the names in all sections stand for.
     names: NameAddresses,
+    /// What time it was when this was last of concern: which rules refuse names.
+    clock: UnixSeconds,
 }
 
 impl RuleTable {
@@ -97,6 +99,7 @@ impl RuleTable {
             expiries: Box::default(),
             hits: RuleHits::default(),
             names: NameAddresses::default(),
+            clock: UnixSeconds::default(),
         };
         table.arrange(clients);
         if let Some(texts) = texts {
@@ -221,6 +224,7 @@ impl RuleTable {
         self.hits.go_on_from(&before.hits);
         self.live = core::mem::take(&mut before.live);
         self.names = core::mem::take(&mut before.names);
+        self.clock = before.clock;
         self.join_forwards();
         self.note_expiries();
         self.note_names();
@@ -231,13 +235,19 @@ impl RuleTable {
         &self.names
     }
 
-    /// A name stands for these addresses from now on, or for nothing.
+    /// The same, to note which of it is used.
+    pub const fn names_mut(&mut self) -> &mut NameAddresses {
+        &mut self.names
+    }
+
+    /// A name stands for these addresses from `now` on, or for nothing.
     pub fn set_addresses(
         &mut self,
         host: &HostName,
         addresses: impl Iterator<Item = Ipv4Addr>,
+        now: Moment,
     ) -> FlowsConcerned {
-        let Some(news) = self.names.set(host, addresses) else { return FlowsConcerned::None };
+        let Some(news) = self.names.set(host, addresses, now) else { return FlowsConcerned::None };
         if news.is_first {
             self.all_names_mut().1.for_each(|names| names.note_known(host));
         }
@@ -273,16 +283,27 @@ impl RuleTable {
         blocked.next().map(|first| RuleOwners::Clients { first, more: blocked.count() })
     }
 
-    /// The clients whose rules in QubesDB have this name.
-    pub fn clients_that_name<'t>(&'t self, host: &'t HostName) -> impl Iterator<Item = Ipv4Addr> + 't {
-        let names = |section: &Section| section.names().is_some_and(|names| names.all().contains(host));
-        let sections = self.live.clients.sections().filter(move |(_, section)| names(section));
-        sections.map(|(client, _)| client)
+    /// Whether the rules of this client itself have a name.
+    pub fn has_name(&self, client: Ipv4Addr, host: &HostName) -> bool {
+        self.section_of(client).is_some_and(|section| section.has_name(host))
+    }
+
+    /// Says what time it is to rules that are to be taken up.
+    pub const fn set_clock(&mut self, now: UnixSeconds) {
+        self.clock = now;
+    }
+
+    /// Rules have stopped counting at `now`, or count again: they may be about names.
+    pub fn look_at_expiries(&mut self, now: UnixSeconds) {
+        self.clock = now;
+        self.note_names();
     }
 
     /// Gathers the names in the rules that are in effect.
     #[inline(never)]
     fn note_names(&mut self) {
+        let clock = self.clock;
+        self.all_names_mut().1.for_each(|names| names.set_clock(clock));
         let from_file = self.sections != SectionsOf::QubesDb;
         let file = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
         let live = self.live.clients.sections().map(|(_, section)| section);

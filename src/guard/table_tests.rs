@@ -258,16 +258,43 @@ fn a_name_concerns_those_whose_rules_refuse_it() {
     let ask = |table: &RuleTable, source| {
         table.outward(&FlowRequest { source, ..to("1.1.1.1", TCP, 80) }).answer == Answer::Accept
     };
-    let mut set = |name: &str| table.set_addresses(&host(name), [Ipv4Addr::new(192, 0, 2, 1)].into_iter());
+    let mut set = |name: &str| {
+        table.set_addresses(&host(name), [Ipv4Addr::new(192, 0, 2, 1)].into_iter(), Moment::default())
+    };
     assert_eq!(["a", "c"].map(&mut set), [FlowsConcerned::OfThoseWhoRefuse, FlowsConcerned::None]);
     assert_eq!([CLIENT, OTHER].map(|client| ask(&table, client)), [false, false]);
-    assert_eq!(table.set_addresses(&host("b"), [].into_iter()), FlowsConcerned::None);
+    assert_eq!(table.set_addresses(&host("b"), [].into_iter(), Moment::default()), FlowsConcerned::None);
     assert_eq!([CLIENT, OTHER].map(|client| ask(&table, client)), [true, true]);
     let address = [Ipv4Addr::new(192, 0, 2, 2)];
-    assert_eq!(table.set_addresses(&host("b"), address.into_iter()), FlowsConcerned::All);
+    assert_eq!(table.set_addresses(&host("b"), address.into_iter(), Moment::default()), FlowsConcerned::All);
     // Of rules that come later what is known counts at once.
     table.update(RuleUpdate::Clients([section(OTHER, &["action=drop dsthost=c"])].into()));
     assert!(ask(&table, OTHER));
+}
+
+#[test]
+fn a_line_that_has_expired_blocks_nobody_whose_name_is_not_known() {
+    let mut table = RuleTable::allow_all().for_qube();
+    let section = Section::new(&[], RuleAction::Accept);
+    let set = ClientUpdate::Set(ClientSection::new(CLIENT, section, &RuleTexts::EMPTY).into());
+    table.update(RuleUpdate::Clients([set].into()));
+    let lines = [
+        "action=drop dsthost=x expire=1000",
+        "action=drop dsthost=x expire=900",
+        "action=drop dsthost=y expire=990",
+    ];
+    table.update(RuleUpdate::Lines(LinesUpdate::Base(compile(&lines)), RuleTexts::EMPTY));
+    let host = HostName::parse("x").unwrap();
+    for (now, expected) in [(999, Answer::Reject), (1000, Answer::Accept), (999, Answer::Reject)] {
+        table.look_at_expiries(UnixSeconds(now));
+        let request = FlowRequest { now: UnixSeconds(now), ..to("1.1.1.1", TCP, 80) };
+        assert_eq!(table.outward(&request).answer, expected, "{now}");
+        assert_eq!(table.blocked_by(&host).is_some(), expected == Answer::Reject);
+    }
+    // Nor do lines that come when they have expired.
+    table.set_clock(UnixSeconds(1000));
+    table.update(RuleUpdate::Lines(LinesUpdate::Base(compile(&lines)), RuleTexts::EMPTY));
+    assert_eq!(table.outward(&to("1.1.1.1", TCP, 80)).answer, Answer::Accept);
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn want(wanted: &mut Vec<WantedName>, host: &HostName, source: u32, names: &Rule
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::compiled::Lifetime;
     use alloc::format;
 
     fn names(prefix: &str, count: usize) -> RuleNames {
@@ -78,7 +79,7 @@ mod tests {
     fn each_name_is_wanted_once() {
         let mut refusing = names("a", 1);
         refusing.add(&HostName::parse("a1").unwrap());
-        refusing.add_refused(&HostName::parse("a1").unwrap());
+        refusing.add_refused(&HostName::parse("a1").unwrap(), Lifetime::FOREVER);
         let wanted = wanted_names(&names("a", 3), [names("b", 2), refusing].iter());
         let found: Vec<_> = wanted.iter().map(|name| (name.host.text(), name.source, name.refuses)).collect();
         let expected =
@@ -111,7 +112,7 @@ mod tests {
         assert_eq!((count_of(&wanted, "same"), count_of(&wanted, "other")), (10, 1000));
         let mut refusing = RuleNames::default();
         refusing.add(&HostName::parse("same3").unwrap());
-        refusing.add_refused(&HostName::parse("same3").unwrap());
+        refusing.add_refused(&HostName::parse("same3").unwrap(), Lifetime::FOREVER);
         same.push(refusing);
         let wanted = wanted_names(&RuleNames::default(), same.iter());
         let refused: Vec<_> =

@@ -174,11 +174,11 @@ impl DataPlane {
         let mut frames = core::mem::take(&mut self.received);
         for frame in frames.drain(..) {
             self.take_from_uplink(frame, mac, pages, now);
+            if let Some((datagram, payload)) = self.egress.received.take() {
+                self.names.receive(datagram, &payload, now);
+            }
         }
         self.received = frames;
-        for (datagram, payload) in core::mem::take(&mut self.egress.received) {
-            self.names.receive(datagram, &payload, now);
-        }
     }
 
     /// One frame from the uplink.
@@ -338,12 +338,16 @@ enum UplinkNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::host_name::HostName;
     use crate::base::prefix::Ipv4Prefix;
     use crate::engine::Settings;
     use crate::guard::RuleTable;
     use crate::wire::checksum;
+    use crate::wire::packet::Packet;
     use crate::xen::charge::Charge;
     use crate::xen::page::on_heap;
+    use alloc::vec;
+    use core::net::SocketAddrV4;
 
     const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
     const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -388,6 +392,57 @@ mod tests {
 
     fn gained(slot: u8) -> Change {
         Change::Ownership(Ownership::Gained(ClientSlot(slot), CLIENT))
+    }
+
+    /// A datagram from the uplink to a port of ours.
+    fn to_our_port(from: SocketAddrV4, port: u16, payload: &[u8], pages: &mut PagePool) -> Frame {
+        let mut packet = vec![0x45, 0, 0, 28 + payload.len() as u8, 0, 0, 0x40, 0, 64, 17, 0, 0];
+        packet.extend(from.ip().octets().iter().chain(&OURS.octets()));
+        let sum = checksum::of(&packet);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        let numbers = [from.port(), port, 8 + payload.len() as u16, 0];
+        packet.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+        packet.extend(payload);
+        let mut frame = Frame::with_packet(pages.take(Charge::UPLINK).unwrap(), &packet, pages).unwrap();
+        Header { destination: Mac([2; 6]), source: Mac([4; 6]), ether_type: EtherType::Ipv4 }
+            .write(frame.ethernet_mut());
+        frame
+    }
+
+    #[test]
+    fn an_answer_counts_whatever_others_send_to_the_port_of_its_question() {
+        const SERVER: Ipv4Addr = Ipv4Addr::new(10, 139, 1, 1);
+        let now = Moment::from_nanoseconds(1_000_000_000);
+        let rules = "[default]\npolicy=drop\naction=accept dsthost=www.example\n";
+        let table = crate::guard::ruleset::read(rules.as_bytes(), &[]).0;
+        let engine = Engine::new(Settings::for_memory(16 << 20, OURS), table, [7; 32], now);
+        let (mut data, mut pages) = (data_plane(engine, now), PagePool::with_capacity(256));
+        (0..256).for_each(|_| pages.add(on_heap::page()));
+        data.apply([Change::Resolvers([SERVER].into_iter().collect())].into_iter(), &mut pages, now);
+        data.advance(&mut pages, now);
+
+        // The question waits for the gateway's Ethernet address.
+        let mut context = EgressContext { egress: &mut data.egress, pages: &mut pages, now };
+        context.with_neighbours(|neighbours, output| neighbours.clear(output));
+        let question = data.egress.undeliverable.pop().unwrap();
+        let (header, message) = question.header().split_at(28);
+        let port = u16::from_be_bytes([header[20], header[21]]);
+        let mut answer = message.to_vec();
+        (answer[2], answer[3], answer[7]) = (0x81, 0x80, 1);
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 0, 0, 4, 192, 0, 2, 9]);
+        question.release(&mut pages);
+
+        let mut send = |from: SocketAddrV4, count| {
+            (0..count).for_each(|_| data.received.push(to_our_port(from, port, &answer, &mut pages)));
+        };
+        send(SocketAddrV4::new(SERVER, 5353), 20);
+        send(SocketAddrV4::new(SERVER, 53), 1);
+        send(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 66), 53), 20);
+        data.judge_received(Mac([2; 6]), &mut pages, now);
+        data.advance(&mut pages, now);
+        let host = HostName::parse("www.example").unwrap();
+        let names = data.engine.engine().rules().names();
+        assert_eq!(names.of(&host), [Ipv4Addr::new(192, 0, 2, 9)]);
     }
 
     #[test]

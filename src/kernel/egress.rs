@@ -28,10 +28,6 @@ pub const GATEWAY_MAC: Mac = Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
 // Our own packets that wait for next hops are on the uplink's account: they must leave pages for ARP requests.
 const _: () = assert!(waiting::PAGES.per_account <= OWN_PAGES * 3 / 4);
 
-/// Datagrams to ports of ours that are kept until the end of a pass. There are no more questions at a time; what is beyond is
-/// lost as on any way.
-const MAX_RECEIVED: usize = 16;
-
 /// The vifs, and what is needed to send through them.
 pub struct Egress {
     /// The vifs.
@@ -42,8 +38,9 @@ pub struct Egress {
     route: Option<UplinkRoute>,
     /// Frames whose next hop does not answer: the engine is to tell their senders.
     pub undeliverable: Vec<Frame>,
-    /// Datagrams to ports of ours, each with its payload.
-    pub received: Vec<(OwnDatagram, Box<[u8]>)>,
+    /// The datagram to a port of ours that was judged last, with its payload. It is looked at before the next packet is, so
+    /// that nobody else's displaces it.
+    pub received: Option<(OwnDatagram, Box<[u8]>)>,
     /// What did not leave.
     pub drops: DropCounts,
 }
@@ -56,7 +53,7 @@ impl Egress {
             neighbours: Neighbours::new(gateway_of(route), GATEWAY_MAC),
             route,
             undeliverable: Vec::with_capacity(waiting::PAGES.total as usize),
-            received: Vec::new(),
+            received: None,
             drops: DropCounts::default(),
         }
     }
@@ -236,9 +233,7 @@ impl Output<Frame> for EgressContext<'_> {
 
     fn receive(&mut self, frame: Frame, datagram: OwnDatagram) {
         let payload = frame.header().get(datagram.begin.into()..datagram.end.into());
-        if let Some(payload) = payload.filter(|_| self.egress.received.len() < MAX_RECEIVED) {
-            self.egress.received.push((datagram, payload.into()));
-        }
+        self.egress.received = payload.map(|payload| (datagram, payload.into()));
         frame.release(self.pages);
     }
 

@@ -27,8 +27,14 @@ const QUBESDB: DomainId = DomainId(0x7ff0);
 /// Whose lines those about names in rules are: another such number.
 const NAMES: DomainId = DomainId(0x7ff1);
 
+/// Whose lines those about what is configured are: one more such number.
+const SETTINGS: DomainId = DomainId(0x7ff2);
+
 /// Lines about QubesDB in one `WINDOW`, which tells of all clients.
 const QUBESDB_LINES: u32 = 40;
+
+/// Lines about what is configured in one `WINDOW`: once all that may be said of a rule file, and some more.
+const SETTINGS_LINES: u32 = 100;
 
 /// How long lines are counted. Then as many are allowed again, and the number of those left out is said.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -81,6 +87,10 @@ impl EventLog {
             Event::Vif(VifEvent::Client(id, _)) => Some(id.domain),
             Event::Qubes(_) | Event::LiveRulesChanged(_) => Some(QUBESDB),
             Event::NameUnknown(..) => Some(NAMES),
+            Event::RulesReplaced(_)
+            | Event::RouteChanged { .. }
+            | Event::AddressRefused(_)
+            | Event::OptionRefused(_) => Some(SETTINGS),
             _ => None,
         };
         match (account, &event) {
@@ -126,7 +136,11 @@ impl EventLog {
         if now >= budget.window + WINDOW {
             budget.open_window(domain, now, say);
         }
-        let most = if domain == QUBESDB { QUBESDB_LINES } else { LINES };
+        let most = match domain {
+            QUBESDB => QUBESDB_LINES,
+            SETTINGS => SETTINGS_LINES,
+            _ => LINES,
+        };
         if budget.said < most {
             budget.said += 1;
             return true;
@@ -161,6 +175,7 @@ impl LineBudget {
             let (whose, what) = match domain {
                 QUBESDB => (String::from("QubesDB"), "it"),
                 NAMES => (String::from("rules"), "names"),
+                SETTINGS => (String::from("configuration"), "it"),
                 DomainId(domain) => (format!("domain {domain}"), "its vifs"),
             };
             say(

@@ -324,3 +324,17 @@ fn lines_about_qubesdb_are_counted_on_an_account_of_their_own() {
     assert_eq!((of("INFO QubesDB: connected"), of("INFO vif7.0: connected")), (40, 10));
     assert!(told.contains(&"INFO QubesDB: 60 more lines about it in 60 s were left out".to_owned()));
 }
+
+#[test]
+fn lines_about_what_is_configured_are_counted_on_an_account_of_their_own() {
+    let mut log = EventLog::default();
+    let mut told = Vec::new();
+    let mut say = |level: Level, line: fmt::Arguments<'_>| told.push(format!("{level} {line}"));
+    log.begin_turn(START);
+    for _ in 0..130 {
+        log.note_to(Event::RouteChanged { from: None, to: None }, LevelFilter::Info, &mut say);
+    }
+    log.advance_to(START + WINDOW, &mut say);
+    assert_eq!(told.len(), 101);
+    assert_eq!(told[100], "WARN configuration: 30 more lines about it in 60 s were left out");
+}

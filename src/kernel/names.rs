@@ -10,13 +10,16 @@ use crate::wire::packet::Packet;
 use arrayvec::ArrayVec;
 use core::net::Ipv4Addr;
 
-/// Names that were resolved and that nobody was told of yet, at most. Of more the first are told.
-const MAX_TOLD: usize = 64;
+/// Names that people are told of in one turn.
+const MAX_TOLD: usize = 8;
+
+/// Names whose addresses come into effect in one turn.
+const MAX_UPDATES: usize = 8;
 
 /// Keeps what names stand for up to date.
 pub struct NameService {
     resolver: Resolver,
-    /// Names that stand for other addresses than before.
+    /// Names of which people are to be told what they stand for.
     resolved: ArrayVec<HostName, MAX_TOLD>,
     /// Names that rules refuse and of which nobody said anything in time, with whom they block.
     blocking: ArrayVec<(HostName, RuleOwners), MAX_TOLD>,
@@ -56,11 +59,14 @@ impl NameService {
             let Some(query) = self.resolver.next_query(now, || engine.open_own_port()) else { break };
             engine.send_own(query.port, query.to, &query.message, output);
         }
-        while let Some((host, addresses)) = self.resolver.next_update() {
-            engine.set_addresses(&host, addresses);
-            if !self.resolved.contains(&host) {
-                self.resolved.try_push(host).ok();
-            }
+        for _ in 0..MAX_UPDATES {
+            let Some((host, addresses)) = self.resolver.next_update() else { break };
+            engine.set_addresses(&host, addresses, now);
+        }
+        while !self.resolved.is_full()
+            && let Some(host) = self.resolver.next_untold(now)
+        {
+            self.resolved.push(host);
         }
         let rules = engine.engine().rules();
         while !self.blocking.is_full()
@@ -76,7 +82,7 @@ impl NameService {
         self.blocking.pop_at(0)
     }
 
-    /// The next name that stands for other addresses than before; which, the rule table says.
+    /// The next name of which people are to be told what it stands for; the rule table says it.
     pub fn next_resolved(&mut self) -> Option<HostName> {
         self.resolved.pop_at(0)
     }

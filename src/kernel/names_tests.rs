@@ -304,6 +304,84 @@ fn q_6_a_flow_goes_on_when_its_address_is_no_more_that_of_the_name() {
 }
 
 #[test]
+fn q_6_a_former_address_is_remembered_while_there_are_flows_to_it() {
+    let mut world = World::new(ACCEPT);
+    let asked = world.asked();
+    world.answer(&asked, &[1, 3]);
+    assert!(world.passes(1000, 1));
+    for _ in 0..100 {
+        for asked in world.wait(Duration::from_secs(20)) {
+            world.answer(&asked, &[2]);
+        }
+        assert!(world.passes(1000, 1));
+    }
+    world.set_rules("[default]\naction=accept dsthost=www.example\naction=accept\n");
+    assert!(world.passes(2000, 3));
+    world.set_rules(ACCEPT);
+    assert!(world.passes(1000, 1) && !world.passes(2000, 3));
+}
+
+/// The rules of `count` names.
+fn rules_of_names(count: usize) -> alloc::string::String {
+    let rules = (0..count).map(|number| alloc::format!("action=accept dsthost=n{number}.example\n"));
+    alloc::format!("[default]\n{}", rules.collect::<alloc::string::String>())
+}
+
+/// Answers what is asked, and what comes of it; the names that people are told of in each turn.
+fn answer_all(world: &mut World, mut asked: Vec<Asked>, last: u8) -> Vec<Vec<HostName>> {
+    let mut told = Vec::new();
+    for _ in 0..40 {
+        for asked in asked {
+            let from = SocketAddrV4::new(asked.server, 53);
+            let datagram = OwnDatagram { from, port: asked.port, begin: 0, end: 0 };
+            world.names.receive(datagram, &addresses(&asked, &[last]), world.now);
+        }
+        asked = world.wait(Duration::ZERO);
+        told.push(core::iter::from_fn(|| world.names.next_resolved()).collect());
+    }
+    told
+}
+
+#[test]
+fn q_6_people_are_told_of_every_name_some_in_a_turn_and_not_as_often_as_its_owner_likes() {
+    let mut world = World::new(&rules_of_names(20));
+    let asked = world.wait(Duration::ZERO);
+    let told = answer_all(&mut world, asked, 1);
+    assert!(told.iter().all(|turn| turn.len() <= MAX_TOLD));
+    let mut all = told.concat();
+    all.sort();
+    all.dedup();
+    assert_eq!((all.len(), told.concat().len()), (20, 20));
+
+    let asked = world.wait(Duration::from_secs(256));
+    assert_eq!(answer_all(&mut world, asked, 2).concat(), [], "they were told just before");
+    let asked = world.wait(Duration::from_secs(45));
+    let told = answer_all(&mut world, asked, 3);
+    assert!(told.iter().all(|turn| turn.len() <= MAX_TOLD));
+    assert_eq!(told.concat().len(), 20);
+    // With other rules others may have these names.
+    world.set_rules(&rules_of_names(12));
+    let asked = world.wait(Duration::ZERO);
+    assert_eq!(answer_all(&mut world, asked, 3).concat().len(), 12);
+}
+
+#[test]
+fn q_6_names_that_lapse_at_once_are_taken_out_some_in_a_turn() {
+    let mut world = World::new(&rules_of_names(20));
+    let asked = world.wait(Duration::ZERO);
+    answer_all(&mut world, asked, 1);
+    let left = |world: &World| {
+        let names = world.engine.engine().rules().names();
+        names.wanted().filter(|name| !names.of(&name.host).is_empty()).count()
+    };
+    assert_eq!(left(&world), 20);
+    for expected in [12, 4, 0] {
+        world.wait(if expected == 12 { Duration::from_secs(601) } else { Duration::ZERO });
+        assert_eq!(left(&world), expected);
+    }
+}
+
+#[test]
 fn q_6_a_name_in_a_drop_blocks_its_source_until_it_is_resolved() {
     let mut world = World::new(DROP);
     assert!(!world.passes(1000, 9));

@@ -111,7 +111,7 @@ impl QubesConfig {
 }
 
 /// Takes over which addresses belong to clients, and under which others some of them see themselves and us. Others may use an
-/// address of their own that a client believes to be its own.
+/// address that a client only believes to be its own; it is somebody's if it is also said of one who does not believe it.
 fn take_addresses(database: &Database, live: &mut Live, changes: &mut ChangeQueue) {
     let gateway_of = |client| {
         let mut all = database.mapped();
@@ -122,14 +122,17 @@ fn take_addresses(database: &Database, live: &mut Live, changes: &mut ChangeQueu
         .filter(|(_, name, _)| *name == "visible-ip")
         .map(|(client, _, address)| (client, Visible { address, gateway: gateway_of(client) }))
         .collect();
-    let is_believed =
-        |address| visible.iter().any(|(client, seen)| *client != address && seen.address == address);
-    let is_real = |address| database.rule_sources().any(|source| source == address);
-    let inside = database.connected().filter(|address| is_real(*address) || !is_believed(*address));
-    live.set_inside_addresses(
-        InsideAddresses::new(inside.chain(visible.iter().map(|(client, _)| *client))),
-        changes,
-    );
+    let believers = |address| visible.iter().filter(move |(_, seen)| seen.address == address).count();
+    let is_real = |address| match believers(address) {
+        0 => true,
+        believers => {
+            database.connected().filter(|other| *other == address).count() > believers
+                || database.rule_sources().any(|source| source == address)
+        }
+    };
+    let connected = database.connected().filter(|address| is_real(*address));
+    let mapped = visible.iter().map(|(client, _)| *client);
+    live.set_inside_addresses(InsideAddresses::new(mapped.chain(connected)), changes);
     live.set_visible_addresses(VisibleAddresses::new(visible.iter().copied()), changes);
 }
 

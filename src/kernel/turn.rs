@@ -167,11 +167,13 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         data.send_to_uplink(xen);
     }
 
-    /// Tells QubesDB what names in the rules of clients stand for.
+    /// Tells QubesDB what names in the rules of clients stand for. Of clients that left for good nothing is told: what we write
+    /// nobody takes away.
     fn tell_names(&mut self) {
         while let Some(host) = self.data.names.next_resolved() {
-            let rules = self.data.engine.engine().rules();
-            for client in rules.clients_that_name(&host) {
+            let engine = self.data.engine.engine();
+            let (rules, inside) = (engine.rules(), engine.inside());
+            for client in inside.iter().filter(|client| rules.has_name(*client, &host)) {
                 self.control.qubes.tell_name(client, host.text(), rules.names().of(&host).iter().copied());
             }
         }

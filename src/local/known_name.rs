@@ -20,6 +20,9 @@ pub const SHORTEST: Duration = Duration::from_secs(60);
 /// Most time between two questions, and for which an address counts after it was last heard of.
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
+/// Least time between two tellings of what a name stands for: whoever owns it decides how often that changes.
+const TELLING_PAUSE: Duration = Duration::from_secs(300);
+
 /// How long after a question that failed the next one waits, which doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -66,6 +69,10 @@ pub(super) struct KnownName {
     /// Whether it stands for other addresses than whoever uses it was told.
     pub(super) is_changed: bool,
     last_word: LastWord,
+    /// Whether it stands for other addresses than people were told.
+    is_untold: bool,
+    /// When they may be told next.
+    tell_from: Moment,
 }
 
 /// A moment after `now`: after three to four quarters of `span`, by the chance `random`.
@@ -76,10 +83,12 @@ fn within(now: Moment, span: Duration, random: u64) -> Moment {
 
 impl KnownName {
     /// A name of which nothing is known: it is to be asked for at once.
-    pub(super) const fn new(host: HostName, source: NameSource, now: Moment) -> Self {
+    pub(super) fn new(host: HostName, source: NameSource, now: Moment) -> Self {
         let asking = Asking::From(now);
         let last_word = LastWord::Nothing(now);
-        Self { host, source, addresses: Vec::new(), asking, failures: 0, is_changed: false, last_word }
+        let (addresses, failures) = (Vec::new(), 0);
+        let (is_changed, is_untold, tell_from) = (false, false, now);
+        Self { host, source, addresses, asking, failures, is_changed, last_word, is_untold, tell_from }
     }
 
     /// The addresses that count.
@@ -145,6 +154,27 @@ impl KnownName {
     /// When the next address counts no more.
     pub(super) fn next_expiry(&self) -> Option<Moment> {
         self.addresses.iter().map(|(_, until)| *until).min()
+    }
+
+    /// What it stands for is in effect.
+    pub(super) const fn note_in_effect(&mut self) {
+        (self.is_changed, self.is_untold) = (false, true);
+    }
+
+    /// People are told of it anew, as there are others.
+    pub(super) fn tell_again(&mut self, now: Moment) {
+        self.is_untold |= self.last_word == LastWord::Answer;
+        self.tell_from = now;
+    }
+
+    /// When people are to be told what it stands for.
+    pub(super) fn to_tell(&self) -> Option<Moment> {
+        self.is_untold.then_some(self.tell_from)
+    }
+
+    /// They are told at `now`.
+    pub(super) fn note_people_told(&mut self, now: Moment) {
+        (self.is_untold, self.tell_from) = (false, now + TELLING_PAUSE);
     }
 
     /// When somebody is to be told that nothing was said of it.

@@ -6,8 +6,8 @@
 //! alias is followed, over so many names at most. Each question goes to one server after the other, twice to each, and waits
 //! longer every time.
 //!
-//! All is bounded: names ([`MAX_NAMES`]), addresses of each, questions at a time. A place for a question goes to the source that
-//! has fewest, so that names that nobody answers for keep nobody else's waiting.
+//! All is bounded: names, addresses of each, questions at a time. A place for a question goes to the source that has fewest, and a
+//! source leaves as many places free as it has, so that names that nobody answers for keep nobody else's waiting.
 
 pub use super::known_name::NameSource;
 use super::known_name::{Asking, KnownName};
@@ -114,7 +114,8 @@ impl Resolver {
         self.names_due = now;
     }
 
-    /// Asks for these names from now on, which are in order and none there twice. What is known of others is forgotten.
+    /// Asks for these names from now on, which are in order and none there twice. What is known of others is forgotten. People
+    /// are told of all of them again, since others may have them.
     pub fn set_names(&mut self, names: impl Iterator<Item = (HostName, NameSource)>, now: Moment) {
         let mut before = core::mem::take(&mut self.names).into_iter().peekable();
         for (host, source) in names {
@@ -122,6 +123,7 @@ impl Resolver {
             let known = before.next_if(|known| known.host == host);
             let mut known = known.unwrap_or_else(|| KnownName::new(host, source, now));
             known.source = source;
+            known.tell_again(now);
             self.names.push(known);
         }
         if !self.names.is_sorted_by(|a, b| a.host < b.host) {
@@ -137,11 +139,21 @@ impl Resolver {
         self.names_due = now;
     }
 
-    /// The next name that stands for other addresses than were told of it, and those.
+    /// The next name that stands for other addresses than are in effect, and those. There is more to do after each.
     pub fn next_update(&mut self) -> Option<(HostName, impl Iterator<Item = Ipv4Addr> + '_)> {
         let name = self.names.iter_mut().find(|name| name.is_changed)?;
-        name.is_changed = false;
+        name.note_in_effect();
+        self.names_due = Moment::default();
         Some((name.host.clone(), name.addresses()))
+    }
+
+    /// The next name that people are to be told of at `now`: what it stands for, or its rules, are others, and they were not
+    /// told of it just before.
+    pub fn next_untold(&mut self, now: Moment) -> Option<HostName> {
+        let is_due = |name: &&mut KnownName| name.to_tell().is_some_and(|due| due <= now);
+        let name = self.names.iter_mut().find(is_due)?;
+        name.note_people_told(now);
+        Some(name.host.clone())
     }
 
     /// A name that is `awaited` and of which nobody has said anything in some time: each once, until somebody does.
@@ -257,27 +269,29 @@ impl Resolver {
     /// Begins questions for what is due, as many as there may be: of the sources that have fewest first, of these what has
     /// failed least often and then what waits longest.
     fn begin_questions(&mut self, now: Moment) {
-        while !self.servers.is_empty() && !self.questions.is_full() {
-            let asked = |source| self.questions.iter().filter(|question| question.source == source).count();
+        while !self.servers.is_empty() {
             let due = self.names.iter_mut().filter_map(|name| Some((name.due(now)?, name)));
-            let first = due.min_by_key(|(due, name)| (asked(name.source), name.failures, *due));
-            let Some((_, name)) = first else { return };
+            let may_be =
+                due.filter_map(|(due, name)| Some((held_by(name.source, &self.questions)?, due, name)));
+            let first = may_be.min_by_key(|(held, due, name)| (*held, name.failures, *due));
+            let Some((.., name)) = first else { return };
             name.asking = Asking::Now;
             let question = Question::new(name.host.clone(), name.host.clone(), name.source);
             self.questions.push(question);
         }
     }
 
-    /// Notes when there is something to do for a name. While no more questions may begin, none is waited for.
+    /// Notes when there is something to do for a name. While no more questions of its source may begin, none is waited for.
     #[inline(never)]
     fn plan(&mut self, now: Moment) {
-        let may_ask = !self.servers.is_empty() && !self.questions.is_full();
+        let may_ask = |source| !self.servers.is_empty() && held_by(source, &self.questions).is_some();
         let due = |name: &KnownName| match name.asking {
-            Asking::From(due) if may_ask => Some(due.max(now)),
+            Asking::From(due) if may_ask(name.source) => Some(due.max(now)),
             _ => None,
         };
         let overdue = |name: &KnownName| name.overdue().filter(|overdue| *overdue > now);
-        let next = |name| due(name).into_iter().chain(name.next_expiry()).chain(overdue(name));
+        let next =
+            |name| due(name).into_iter().chain(name.next_expiry()).chain(overdue(name)).chain(name.to_tell());
         let names = self.names.iter().flat_map(next);
         self.names_due = names.min().unwrap_or(Moment::END);
     }
@@ -311,6 +325,12 @@ impl Resolver {
         let place = self.place_of(&question.host)?;
         self.names.get_mut(place)
     }
+}
+
+/// How many questions a source has, if it may have another one: never more than there are places free.
+fn held_by(source: NameSource, questions: &ArrayVec<Question, MAX_QUESTIONS>) -> Option<usize> {
+    let held = questions.iter().filter(|question| question.source == source).count();
+    (held < questions.remaining_capacity()).then_some(held)
 }
 
 /// Gives up the port that a question was asked from.

@@ -32,6 +32,8 @@ pub enum DaemonOrder {
     Remove(String),
     /// It dies, and what it had is lost.
     Die,
+    /// It does all of this, as far as there is room in the ring, and dies before anybody has looked.
+    Last(Vec<DaemonOrder>),
     /// One is started, with these entries.
     Start(BTreeMap<String, Vec<u8>>),
     /// Hostile: an index of a connection is moved to where it cannot be.
@@ -94,6 +96,13 @@ impl QubesDbDaemon {
             DaemonOrder::Write(path, value) => self.server.write(&path, value.as_bytes()),
             DaemonOrder::Remove(path) => drop(self.server.remove(&path)),
             DaemonOrder::Die => self.stop(machine),
+            DaemonOrder::Last(orders) => {
+                orders.into_iter().for_each(|order| self.obey(machine, order));
+                if let Some(vchan) = &self.vchan {
+                    vchan.write(machine, self.server.output().make_contiguous());
+                }
+                self.stop(machine);
+            }
             DaemonOrder::Start(entries) => {
                 self.stop(machine);
                 (self.server, self.is_hostile, self.reproaches) = (QubesDbServer::new(entries), false, 0);
