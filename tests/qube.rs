@@ -198,6 +198,24 @@ fn without_a_netvm_the_qube_serves_its_clients_and_takes_up_an_uplink_that_comes
 }
 
 #[test]
+fn names_that_nobody_answered_for_without_an_uplink_are_asked_for_soon_after_it_came() {
+    let mut qube = Qube::boot(SETUP, Some(accept_all()));
+    qube.run(seconds(2));
+    qube.detach_uplink();
+    qube.run(seconds(2));
+    write_rules(&mut qube, &["action=drop dsthost=refused.example", "action=accept"]);
+    // By now the next question is more than half a minute away.
+    qube.run(seconds(100));
+    let blocking = |event: &Event| matches!(event, Event::NameUnknown(..));
+    assert!(qube.events.iter().any(blocking), "{:#?}", qube.events);
+    qube.attach_uplink();
+    qube.run(seconds(10));
+    let seen = qube.run(seconds(5));
+    assert!(is_full(&seen), "{seen:#?}");
+    check(&qube);
+}
+
+#[test]
 fn the_qube_is_shut_down_without_uplink_and_without_daemon() {
     let mut qube = Qube::boot(SETUP, Some(entries(&[])));
     qube.run(seconds(2));

@@ -89,7 +89,7 @@ pub struct CompiledRule {
 pub enum RuleObstacle {
     /// `dst6=`, in a set of rules for a client's IPv4 address.
     WrongFamily,
-    /// `dsthost=` with what is no name.
+    /// `dsthost=` with what is no name, or with what others may read as an address.
     ImpossibleName,
     /// `specialtarget=dns`, and no name server is configured.
     NoResolver,
@@ -111,7 +111,7 @@ impl fmt::Display for RuleObstacle {
         f.write_str(match self {
             Self::WrongFamily => "dst6= in the rules of an IPv4 client; expected dst4= or dsthost=",
             Self::ImpossibleName => {
-                "the name of dsthost= cannot be that of a host; expected labels of 1 to 63 characters"
+                "dsthost= cannot be the name of a host; expected labels of 1 to 63 characters, the last no number"
             }
             Self::NoResolver => "no name server is configured; expected dns= on the command line",
         })
@@ -160,8 +160,8 @@ fn destinations(rule: &Rule, resolvers: &[Ipv4Addr]) -> Result<Destinations, Rul
         Destination::Host(name) => match name.parse() {
             Ok(address) => (Ipv4Prefix::host(address), None),
             Err(_) => {
-                let host = HostName::parse(name).ok_or(RuleObstacle::ImpossibleName)?;
-                (Ipv4Prefix::EVERYTHING, Some(host))
+                let host = HostName::parse(name).filter(|host| !ends_in_number(host));
+                (Ipv4Prefix::EVERYTHING, Some(host.ok_or(RuleObstacle::ImpossibleName)?))
             }
         },
     };
@@ -177,6 +177,16 @@ fn destinations(rule: &Rule, resolvers: &[Ipv4Addr]) -> Result<Destinations, Rul
         Some(host) => Destinations::Name { host, within },
         None => Destinations::Networks(within),
     })
+}
+
+/// Whether C libraries read this as an address: `192.0.2.001`, `192.0.513`, `0xc0000201`. There is no such host, and a name
+/// server that says so must not leave a refusal without effect.
+fn ends_in_number(host: &HostName) -> bool {
+    let last = host.labels().last().unwrap_or_default();
+    match last.strip_prefix(b"0x") {
+        Some(digits) => digits.iter().all(u8::is_ascii_hexdigit),
+        None => last.iter().all(u8::is_ascii_digit),
+    }
 }
 
 fn services(rule: &Rule) -> ArrayVec<ServiceRange, 2> {

@@ -72,7 +72,6 @@ impl DataPlane {
             match change {
                 Change::Route { to, .. } => {
                     self.set_route(to);
-                    self.set_servers(now);
                     network = UplinkNetwork::New;
                 }
                 Change::UplinkConnected { mtu } => {
@@ -103,6 +102,9 @@ impl DataPlane {
             }
         }
         if network == UplinkNetwork::New {
+            // What nobody answered before is asked for soon, and what is known may be otherwise here.
+            self.names.set_servers(&[], now);
+            self.set_servers(now);
             let mut context = EgressContext { egress: &mut self.egress, pages, now };
             context.with_neighbours(|neighbours, output| neighbours.clear(output));
             context.announce_address();

@@ -264,7 +264,7 @@ fn f2_a_name_that_is_not_resolved_never_opens_anything() {
 fn what_a_rule_cannot_do_is_told_where_its_key_is() {
     for (line, expected) in [
         ("  action=drop  dst6=::1 proto=tcp", "2:16: dst6="),
-        ("action=accept proto=tcp\tdsthost=example..com", "2:25: the name of dsthost="),
+        ("action=accept proto=tcp\tdsthost=example..com", "2:25: dsthost= cannot be"),
         ("action=drop comment=é specialtarget=dns", ""),
         ("action=drop proto=udp specialtarget=dns comment=é", "2:23: no name server"),
         ("action=accept dsthost=example.com specialtarget=dns", "2:35: no name server"),
@@ -283,6 +283,34 @@ fn a_name_that_is_an_address_is_that_address() {
     let table = good("[default]\naction=drop dsthost=1.1.1.1\naction=accept\n");
     assert_eq!(web(&table, "10.0.0.1"), Answer::Reject);
     assert_eq!(table.outward(&ask("10.0.0.1", "1.1.1.2", TCP, 443)).answer, Answer::Accept);
+}
+
+#[test]
+fn what_c_libraries_read_as_an_address_is_no_name_to_be_asked_for() {
+    for odd in [
+        "192.0.2.001",
+        "192.000.002.001",
+        "0300.0.2.1",
+        "192.0.513",
+        "3221225985",
+        "0xc0.0.2.0x1",
+        "0xc0000201",
+        "192.0.2.256",
+        "192.0.2.1.",
+    ] {
+        // A server would say that there is no such host, and 192.0.2.1 would not be refused.
+        let (table, problems) = bad(&format!("[default]\naction=drop dsthost={odd}\naction=accept\n"));
+        assert!(problems[0].starts_with("rules:2:13: dsthost= cannot be the name"), "{problems:?}");
+        assert_eq!(web(&table, "10.0.0.1"), Answer::Reject, "{odd}");
+        assert_eq!(table.names().wanted().count(), 0, "{odd}");
+        let (table, _) = bad(&format!("[default]\naction=accept dsthost={odd}\naction=accept proto=udp\n"));
+        assert_eq!(web(&table, "10.0.0.1"), Answer::Reject, "{odd}");
+        assert_eq!(table.outward(&ask("10.0.0.1", "1.1.1.1", UDP, 1)).answer, Answer::Accept, "{odd}");
+    }
+    for name in ["1.example", "0xcafe.0xyz", "192.0.2.1a", "192-0-2-1"] {
+        let table = good(&format!("[default]\naction=accept dsthost={name}\n"));
+        assert_eq!(table.names().wanted().count(), 1, "{name}");
+    }
 }
 
 #[test]
