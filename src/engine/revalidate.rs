@@ -194,7 +194,7 @@ impl Datapath {
     fn review_former_addresses(&mut self, now: Moment) {
         if self.flows.is_empty() {
             self.rules.names_mut().forget_unused(now);
-        } else if self.walks.deadline().is_none() {
+        } else if self.walks.is_over() {
             self.walks.ask();
         }
     }

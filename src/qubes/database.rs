@@ -72,7 +72,13 @@ impl Database {
     pub(super) fn for_dump(&self) -> Self {
         let mut empty = Self::new(self.budget_bytes);
         empty.rules.set_present(self.present());
+        empty.rules.set_dump(true);
         empty
+    }
+
+    /// The dump has come entirely.
+    pub(super) fn end_dump(&mut self) {
+        self.rules.set_dump(false);
     }
 
     /// The settings, as far as they make sense.

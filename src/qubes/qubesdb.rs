@@ -241,7 +241,8 @@ impl Session {
     }
 
     fn dump_is_complete(&mut self) {
-        if let Some(aside) = self.aside.take() {
+        if let Some(mut aside) = self.aside.take() {
+            aside.end_dump();
             self.database = *aside;
         }
         self.phase = ConnectionPhase::Live;

@@ -3,7 +3,8 @@
 //! A source with too many rules takes nothing from the others. It is marked, and of its rules nothing is kept, because half a
 //! list could allow what the whole forbids; the mark goes with the subtree. A source that is not there may be forgotten when
 //! another one needs the room: dom0 writes all its rules again before it is there again. For the same reason as above one
-//! whose list then goes on without a beginning, which is the policy, is marked as well.
+//! whose list then goes on without a beginning is marked as well. A list that dom0 writes begins with the policy; in a dump
+//! it is sorted, and whatever comes of another source than the entry before begins one.
 
 use super::entries::{Entries, Put};
 use super::fault::SourceFault;
@@ -22,6 +23,10 @@ pub struct RuleSources {
     memory: MemoryShares,
     /// A source was left out or forgotten: whoever has no rules here may have some.
     is_incomplete: bool,
+    /// What comes belongs to a dump.
+    is_dump: bool,
+    /// Whose entry came last.
+    last: Option<Ipv4Addr>,
 }
 
 #[derive(Debug)]
@@ -38,7 +43,13 @@ const SOURCE_BYTES: usize =
 impl RuleSources {
     /// No source; together they may take `budget_bytes`.
     pub const fn new(budget_bytes: usize) -> Self {
-        Self { sources: Vec::new(), memory: MemoryShares::new(budget_bytes), is_incomplete: false }
+        let memory = MemoryShares::new(budget_bytes);
+        Self { sources: Vec::new(), memory, is_incomplete: false, is_dump: false, last: None }
+    }
+
+    /// Says whether what comes from now on belongs to a dump.
+    pub const fn set_dump(&mut self, is_dump: bool) {
+        self.is_dump = is_dump;
     }
 
     /// Says which sources are there; `None` if nobody knows.
@@ -82,6 +93,7 @@ impl RuleSources {
     pub fn put(&mut self, address: Ipv4Addr, name: &str, value: &[u8]) {
         self.memory.hear_of(address);
         self.put_in(address, name, value);
+        self.last = Some(address);
         self.forget();
     }
 
@@ -113,7 +125,8 @@ impl RuleSources {
             self.sources.reserve_exact(self.sources.len() / 8 + 1);
         }
         // What stood before it may have been forgotten.
-        let is_too_large = self.is_incomplete && first_name != POLICY;
+        let goes_on = if self.is_dump { self.last == Some(address) } else { first_name != POLICY };
+        let is_too_large = self.is_incomplete && goes_on;
         self.sources.insert(at, SourceRules { address, rules: Entries::default(), is_too_large });
     }
 
@@ -121,7 +134,7 @@ impl RuleSources {
     #[inline(never)]
     fn forget(&mut self) {
         while let Some(gone) = self.memory.next_to_forget() {
-            self.remove_all_of(gone);
+            self.take_out(gone);
             self.is_incomplete = true;
         }
     }
@@ -141,6 +154,11 @@ impl RuleSources {
     /// Takes out all rules of a source.
     #[inline(never)]
     pub fn remove_all_of(&mut self, address: Ipv4Addr) {
+        self.last.take_if(|last| *last == address);
+        self.take_out(address);
+    }
+
+    fn take_out(&mut self, address: Ipv4Addr) {
         self.memory.leave(address);
         if let Ok(at) = self.find(address) {
             self.sources.remove(at);

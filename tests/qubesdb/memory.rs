@@ -137,6 +137,28 @@ fn a_dump_after_another_one_knows_who_is_there_before_it_says_so() {
 }
 
 #[test]
+fn in_a_dump_that_there_is_no_room_for_those_that_are_there_have_their_rules_and_nobody_half_a_list() {
+    let mut client = fresh();
+    assert!(take(&mut client, &message(11, "", b"")));
+    connect(&mut client, 2000..2050);
+    reconnect(&mut client);
+    // The daemon sorts: the policy is the last of each.
+    for number in 0..3000 {
+        for (name, value) in [("0000", "action=accept"), ("0001", "action=drop"), ("policy", "drop")] {
+            let path = format!("/qubes-firewall/{}/{name}", source(number));
+            assert!(take(&mut client, &message(11, &path, value.as_bytes())));
+        }
+    }
+    assert!(take(&mut client, &message(11, "", b"")));
+    let database = client.database();
+    assert!(database.has_too_many_sources());
+    let known = |number| database.rules_of(source(number)).map(Iterator::count);
+    (2000..2050).for_each(|number| assert_eq!(known(number), Ok(3), "{number}"));
+    (0..3000).for_each(|number| assert!(matches!(known(number), Ok(3) | Err(_)), "{number}"));
+    end(client, 0);
+}
+
+#[test]
 fn a_client_with_another_visible_address_is_there_under_its_real_one() {
     let mut client = fresh();
     assert!(take(&mut client, &message(11, "", b"")));
