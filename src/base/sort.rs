@@ -1,6 +1,7 @@
 //! Sorting, the same code for everything: of the library's sort each type that it is used with is some 8 KiB of the image.
 
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 /// Sorts by a number; of equals the order stays. Takes 16 bytes of memory per item meanwhile.
 pub fn sort_by_key<T>(items: &mut [T], key: impl Fn(&T) -> u64) {
@@ -10,6 +11,12 @@ pub fn sort_by_key<T>(items: &mut [T], key: impl Fn(&T) -> u64) {
     for (place, (_, from)) in order.into_iter().enumerate() {
         items.swap(place, from as usize);
     }
+}
+
+/// Sorts addresses.
+#[inline(never)]
+pub fn sort_addresses(addresses: &mut [Ipv4Addr]) {
+    sort_by_key(addresses, |address| u64::from(address.to_bits()));
 }
 
 /// Makes of keys, each with its place, the swaps that sort what they are the keys of: of each place, in order, with a

@@ -4,7 +4,7 @@
 //! is blocked, and takes nothing from the others. One that is not there is forgotten when another one needs the room: nothing
 //! is known of it until its rules are said again. What counts is the text and what comes of it in the rule table.
 
-use crate::base::sort::sort_by_key;
+use crate::base::sort::sort_addresses;
 use crate::base::text::Column;
 use crate::guard::client_section::ClientSection;
 use crate::guard::keyed_lines::KeyedLines;
@@ -140,7 +140,7 @@ impl QubeRules {
         self.memory.set_present(present);
         let mut forgotten = Vec::new();
         self.forget(&mut forgotten);
-        sort_by_key(&mut forgotten, order);
+        sort_addresses(&mut forgotten);
         forgotten
     }
 
@@ -163,7 +163,7 @@ impl QubeRules {
         let mut changed = Vec::new();
         if scope == Scope::All {
             let mut there: Vec<Ipv4Addr> = said.iter().map(|(client, _)| *client).collect();
-            sort_by_key(&mut there, order);
+            sort_addresses(&mut there);
             let gone = self.clients.iter().map(|kept| kept.client);
             changed.extend(gone.filter(|client| there.binary_search(client).is_err()));
             changed.iter().for_each(|client| self.remove(*client));
@@ -177,7 +177,7 @@ impl QubeRules {
             }
             self.forget(&mut changed);
         }
-        sort_by_key(&mut changed, order);
+        sort_addresses(&mut changed);
         changed.dedup();
         let was_full = self.is_full;
         self.is_full = left_out > 0 || was_full && scope == Scope::These;
@@ -307,10 +307,6 @@ impl QubeRules {
     ) -> RuleUpdate {
         read_lines(kind, self.lines(kind), resolvers, problems)
     }
-}
-
-fn order(client: &Ipv4Addr) -> u64 {
-    u64::from(client.to_bits())
 }
 
 /// What became of what is said of a client.

@@ -55,6 +55,7 @@ pub struct Database {
 
 impl Database {
     /// Nothing, with room for so many bytes beside the settings.
+    #[inline(never)]
     pub(super) fn new(budget_bytes: usize) -> Self {
         Self {
             settings: Entries::default(),

@@ -68,6 +68,7 @@ impl Entries {
     }
 
     /// Puts an entry in, or a value in the place of another. They may cost `most` bytes then.
+    #[inline(never)]
     pub fn put(&mut self, key: &str, value: &[u8], most: usize) -> Put {
         let text = core::str::from_utf8(value).ok().filter(|text| !text.chars().any(char::is_control));
         let value = text.unwrap_or_default();
@@ -108,6 +109,7 @@ impl Entries {
     }
 
     /// Takes out the entries whose key is `key`, or begins so if `key` ends with a slash. Whether there was one.
+    #[inline(never)]
     pub fn remove(&mut self, key: &str) -> bool {
         let before = self.places.len();
         let (text, is_prefix) = (&self.text, key.ends_with('/'));

@@ -7,7 +7,7 @@
 
 use super::share::Membership;
 use crate::base::bug::OrBug;
-use crate::base::sort::sort_by_key;
+use crate::base::sort::sort_addresses;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
@@ -66,7 +66,7 @@ impl MemoryShares {
     #[inline(never)]
     pub fn set_present(&mut self, mut present: Option<Vec<Ipv4Addr>>) {
         if let Some(present) = &mut present {
-            sort_by_key(present, |owner| u64::from(owner.to_bits()));
+            sort_addresses(present);
         }
         if present == self.present {
             return;

@@ -75,6 +75,7 @@ impl Live {
     }
 
     /// Compiles the rules of these clients again, in order and none twice.
+    #[inline(never)]
     fn put_clients(&self, clients: &[Ipv4Addr], left_out: usize, changes: &mut ChangeQueue) {
         let mut problems = Problems::default();
         let update = self.qube_rules.compile_clients(clients, self.resolvers(), &mut problems);
@@ -84,6 +85,7 @@ impl Live {
         changes.push(Change::LiveRules(Box::new(update), Rc::new(report)));
     }
 
+    #[inline(never)]
     fn put_lines(&self, kind: FeatureLines, changes: &mut ChangeQueue) {
         let mut problems = Problems::default();
         let update = self.qube_rules.compile_lines(kind, self.resolvers(), &mut problems);
