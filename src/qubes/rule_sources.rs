@@ -3,8 +3,8 @@
 //! A source with too many rules takes nothing from the others. It is marked, and of its rules nothing is kept, because half a
 //! list could allow what the whole forbids; the mark goes with the subtree. A source that is not there may be forgotten when
 //! another one needs the room: dom0 writes all its rules again before it is there again. For the same reason as above one
-//! whose list then goes on without a beginning is marked as well. A list that dom0 writes begins with the policy; in a dump
-//! it is sorted, and whatever comes of another source than the entry before begins one.
+//! whose list then goes on without a beginning, which is the policy, is marked as well. In a dump, which is sorted, a list
+//! begins with any name, and comes as a whole.
 
 use super::entries::{Entries, Put};
 use super::fault::SourceFault;
@@ -25,8 +25,6 @@ pub struct RuleSources {
     is_incomplete: bool,
     /// What comes belongs to a dump.
     is_dump: bool,
-    /// Whose entry came last.
-    last: Option<Ipv4Addr>,
 }
 
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl RuleSources {
     /// No source; together they may take `budget_bytes`.
     pub const fn new(budget_bytes: usize) -> Self {
         let memory = MemoryShares::new(budget_bytes);
-        Self { sources: Vec::new(), memory, is_incomplete: false, is_dump: false, last: None }
+        Self { sources: Vec::new(), memory, is_incomplete: false, is_dump: false }
     }
 
     /// Says whether what comes from now on belongs to a dump.
@@ -93,7 +91,6 @@ impl RuleSources {
     pub fn put(&mut self, address: Ipv4Addr, name: &str, value: &[u8]) {
         self.memory.hear_of(address);
         self.put_in(address, name, value);
-        self.last = Some(address);
         self.forget();
     }
 
@@ -125,8 +122,7 @@ impl RuleSources {
             self.sources.reserve_exact(self.sources.len() / 8 + 1);
         }
         // What stood before it may have been forgotten.
-        let goes_on = if self.is_dump { self.last == Some(address) } else { first_name != POLICY };
-        let is_too_large = self.is_incomplete && goes_on;
+        let is_too_large = self.is_incomplete && !self.is_dump && first_name != POLICY;
         self.sources.insert(at, SourceRules { address, rules: Entries::default(), is_too_large });
     }
 
@@ -134,7 +130,7 @@ impl RuleSources {
     #[inline(never)]
     fn forget(&mut self) {
         while let Some(gone) = self.memory.next_to_forget() {
-            self.take_out(gone);
+            self.remove_all_of(gone);
             self.is_incomplete = true;
         }
     }
@@ -154,11 +150,6 @@ impl RuleSources {
     /// Takes out all rules of a source.
     #[inline(never)]
     pub fn remove_all_of(&mut self, address: Ipv4Addr) {
-        self.last.take_if(|last| *last == address);
-        self.take_out(address);
-    }
-
-    fn take_out(&mut self, address: Ipv4Addr) {
         self.memory.leave(address);
         if let Ok(at) = self.find(address) {
             self.sources.remove(at);
