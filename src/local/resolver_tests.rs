@@ -69,7 +69,7 @@ impl Bench {
         }
         let asked = self.resolver.questions.iter().filter_map(|question| Some(question.sent?.port));
         let mut asked: Vec<u16> = asked.collect();
-        [&mut asked, &mut self.open].map(|ports| ports.sort_unstable());
+        [&mut asked, &mut self.open].into_iter().for_each(|ports| ports.sort_unstable());
         assert_eq!(self.open, asked, "ports are open as long as questions are");
     }
 
