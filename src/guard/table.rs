@@ -249,7 +249,7 @@ impl RuleTable {
     ) -> FlowsConcerned {
         let Some(news) = self.names.set(host, addresses, now) else { return FlowsConcerned::None };
         if news.is_first {
-            self.all_names_mut().1.for_each(|names| names.note_known(host));
+            self.for_all_names(&mut |_, names| names.note_known(host));
         }
         match news.refuses_more {
             false => FlowsConcerned::None,
@@ -303,23 +303,26 @@ impl RuleTable {
     #[inline(never)]
     fn note_names(&mut self) {
         let clock = self.clock;
-        self.all_names_mut().1.for_each(|names| names.set_clock(clock));
         let from_file = self.sections != SectionsOf::QubesDb;
         let file = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
         let live = self.live.clients.sections().map(|(_, section)| section);
         let sections = file.filter(|_| from_file).chain(live.filter(|_| !from_file));
         let names = wanted_names(self.live.base.rules.names(), sections.filter_map(Section::names));
         self.names.set_names(names);
-        let (known, all) = self.all_names_mut();
-        all.for_each(|names| names.count_unknown(|host| known.is_known(host)));
+        self.for_all_names(&mut |known, names| {
+            names.set_clock(clock);
+            names.count_unknown(|host| known.is_known(host));
+        });
     }
 
-    /// What names stand for, and the names in all lists of rules, to note what becomes known of them.
-    fn all_names_mut(&mut self) -> (&NameAddresses, impl Iterator<Item = &mut RuleNames>) {
+    /// Calls this with what names stand for and with the names in each list of rules, to note what becomes known of them.
+    #[inline(never)]
+    fn for_all_names(&mut self, note: &mut dyn FnMut(&NameAddresses, &mut RuleNames)) {
         let file = self.default.iter_mut().chain(self.clients.iter_mut().map(|(_, section)| section));
         let file = file.filter_map(Section::names_mut);
         let base = core::iter::once(self.live.base.rules.names_mut());
-        (&self.names, base.chain(file).chain(self.live.clients.names_mut()))
+        let all = base.chain(file).chain(self.live.clients.names_mut());
+        all.for_each(|names| note(&self.names, names));
     }
 
     /// Takes up live rules.
