@@ -1,7 +1,7 @@
 //! Questions and answers of DNS, as messages (RFC 1035 section 4).
 //!
-//! The form is smoltcp's; this says what of an answer counts. Questions ask for no extension, so an answer has
-//! 512 bytes at most. One that says that it was cut off counts for the addresses that it has.
+//! The form is smoltcp's; this says what of an answer counts. Questions ask for no extension, so a server cuts an answer off
+//! at 512 bytes, and that counts for the addresses that it has. Some servers do not cut, and send more.
 
 use crate::base::host_name::HostName;
 use crate::base::tick::Seconds;
@@ -11,8 +11,8 @@ use smoltcp::wire::{
     DnsFlags, DnsOpcode, DnsPacket, DnsQueryType, DnsQuestion, DnsRcode, DnsRecord, DnsRecordData,
 };
 
-/// Bytes of a message without extensions at most (RFC 1035 section 2.3.4).
-pub const MAX_MESSAGE_BYTES: usize = 512;
+/// Bytes of an answer at most: what a packet of Ethernet's size holds.
+const MAX_ANSWER_BYTES: usize = 1472;
 
 /// Addresses that are taken of one answer.
 pub const MAX_ADDRESSES: usize = 32;
@@ -75,7 +75,7 @@ type DnsMessage<'m> = DnsPacket<&'m [u8]>;
 /// It answers another question.
 pub fn answer(bytes: &[u8], id: u16, name: &HostName) -> Result<NameAnswer, NotTheAnswer> {
     let message = DnsPacket::new_checked(bytes).map_err(|_| NotTheAnswer)?;
-    let is_answer = bytes.len() <= MAX_MESSAGE_BYTES
+    let is_answer = bytes.len() <= MAX_ANSWER_BYTES
         && message.transaction_id() == id
         && message.flags().contains(DnsFlags::RESPONSE)
         && message.opcode() == DnsOpcode::Query
