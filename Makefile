@@ -44,7 +44,7 @@ test: check $(IMAGE) rig ## everything: what runs on Xen, with PV and PVH firewa
 		$(MAKE) --no-print-directory test-nested TYPE='pv pvh'
 
 test-host: check ## formatting, lints, unit and property tests, the simulated Xen
-	cargo test --features sim
+	cargo test --features sim --no-fail-fast
 
 check: rust ## formatting and lints
 	cargo fmt --check

@@ -302,17 +302,16 @@ impl RuleTable {
     /// Gathers the names in the rules that are in effect.
     #[inline(never)]
     fn note_names(&mut self) {
+        // Which names are refused depends on the time.
         let clock = self.clock;
+        self.for_all_names(&mut |_, names| names.set_clock(clock));
         let from_file = self.sections != SectionsOf::QubesDb;
         let file = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
         let live = self.live.clients.sections().map(|(_, section)| section);
         let sections = file.filter(|_| from_file).chain(live.filter(|_| !from_file));
         let names = wanted_names(self.live.base.rules.names(), sections.filter_map(Section::names));
         self.names.set_names(names);
-        self.for_all_names(&mut |known, names| {
-            names.set_clock(clock);
-            names.count_unknown(|host| known.is_known(host));
-        });
+        self.for_all_names(&mut |known, names| names.count_unknown(|host| known.is_known(host)));
     }
 
     /// Calls this with what names stand for and with the names in each list of rules, to note what becomes known of them.
