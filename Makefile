@@ -17,9 +17,11 @@ RIG := /usr/bin/python3 tests/nested/rig.py
 # What is run on every Xen before a release: what the hypervisor and its toolstack do for us, once each.
 RELEASE_SCENARIOS := ping idle dns tcp-download tcp-upload udp port-forward attach-client destroy-client uplink-changes \
 	hostile-rings panic page-fault write-page-table stack-overflow memory shutdown qubesdb-daemon qubes
+# What `make test` has no time for, besides the soak.
+LONG_SCENARIOS := attach-many-times destroy-under-traffic forty-clients qubes-life
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host check reproduce model bench-engine simulate mutants miri lifecycle test-nested test-release soak demo bench dist clean rust rig
+.PHONY: all help test test-host check reproduce model bench-engine simulate mutants miri lifecycle test-nested test-long test-release soak demo bench dist clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
 	@printf '%s: %s bytes, commit %s, build id %.8s, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" \
@@ -37,11 +39,8 @@ help: ## list the targets
 	@echo '           REPEATS=3 (bench: so often), QUICK=1 (bench: once and short), TARGET=local (bench: in this very dom0),'
 	@echo '           ACCEL=kvm (test-nested, demo, bench: use KVM), KERNEL=FILE (the same: boot this image instead)'
 
-# QEMU's two processors are seldom busy both.
-test: check $(IMAGE) rig ## everything: what runs on Xen, with PV and PVH firewalls, and beside it what runs on this machine alone
-	@echo 'Host tests run beside the nested ones: build/host-tests.log'
-	@tools/beside build/host-tests.log $(MAKE) --no-print-directory test-host reproduce -- \
-		$(MAKE) --no-print-directory test-nested TYPE='pv pvh'
+test: test-host reproduce ## what runs on this machine, then what runs on Xen, with PV and PVH firewalls
+	$(MAKE) test-nested TYPE='pv pvh'
 
 test-host: check ## formatting, lints, unit and property tests, the simulated Xen
 	cargo test --features sim --no-fail-fast
@@ -84,6 +83,9 @@ test-nested: $(IMAGE) rig ## the firewall and stock Linux on a Xen in QEMU
 
 test-release: $(IMAGE) rig ## before a release, besides `test`: some of test-nested, PV and PVH, on Xen of Debian 13
 	XEN=4.20 TYPE='pv pvh' $(RIG) test $(RELEASE_SCENARIOS)
+
+test-long: $(IMAGE) rig ## what takes minutes each on a Xen in QEMU: many clients, many times, and the life of a qube
+	$(RIG) test $(LONG_SCENARIOS)
 
 soak: $(IMAGE) rig ## half an hour of everything that comes and goes, on a Xen in QEMU: nothing may be left
 	$(RIG) soak

@@ -66,10 +66,11 @@ def main(arguments: list[str]) -> int:
 
 
 def test(names: list[str]) -> int:
-    """Runs the named scenarios in one boot of the machine; without names, all with PV firewalls, and those that say so
-    (`# types pv pvh`) with PVH ones."""
+    """Runs the named scenarios in one boot of the machine; without names, all but those under long/ with PV firewalls, and
+    of these those that say so (`# types pv pvh`) with PVH ones."""
     # Those under shared/ follow each other, which is what sharing domains is worth something for.
-    paths = [path for folder in ("shared", "own") for path in sorted((payload.SCENARIOS / folder).glob("*.sh"))]
+    folders = ("shared", "own", "long")
+    paths = [path for folder in folders for path in sorted((payload.SCENARIOS / folder).glob("*.sh"))]
     known = [path.stem for path in paths]
     if unknown := [name for name in names if name not in known]:
         print(f"no scenario {', '.join(unknown)}; there are: {' '.join(known)}", file=sys.stderr)
@@ -78,7 +79,7 @@ def test(names: list[str]) -> int:
         (kind, path)
         for kind in chosen_types()
         for path in paths
-        if path.stem in names or (not names and kind in types_of(path))
+        if path.stem in names or (not names and path.parent.name != "long" and kind in types_of(path))
     )
 
 

@@ -170,46 +170,30 @@ create() {
 }
 
 # id_of NAME: the domain id that NAME had when it was created.
-id_of() {
-    local number
-    read -r number <"$WORK/$1.id" && echo "$number"
-}
-
-# ask WHO QUESTION…: asks courier.py; $reply is the answer. Two that ask at the same time must call themselves differently.
-ask() {
-    local fifo="$WORK/$1.reply"
-    shift
-    [ -p "$fifo" ] || mkfifo "$fifo"
-    {
-        echo "$fifo $*" >"$WORK/asked"
-        IFS= read -r reply <&7
-    } 7<>"$fifo"
-}
-
-# stored PATH VALUE: a node of XenStore has this value.
-stored() {
-    ask dom0 read "$1"
-    [ "$reply" = "=$2" ]
-}
+id_of() { cat "$WORK/$1.id"; }
 
 # back_dir BACKEND-ID NAME: where XenStore keeps the backend's half of a domain's vif.
 back_dir() { echo "/local/domain/$1/backend/vif/$(id_of "$2")/0"; }
 
 # vif_connected BACKEND-ID NAME: both halves of a domain's vif are in state 4, Connected.
 vif_connected() {
-    stored "$(back_dir "$1" "$2")/state" 4 && stored "/local/domain/$(id_of "$2")/device/vif/0/state" 4
+    [ "$(xenstore-read "$(back_dir "$1" "$2")/state")" = 4 ] &&
+        [ "$(xenstore-read "/local/domain/$(id_of "$2")/device/vif/0/state")" = 4 ]
 }
 
 # in_client NAME COMMAND…: runs shell text in a client, prints what it printed and returns its exit status.
 in_client() {
-    local name="$1" reply
+    local name="$1" data number status
+    data=/local/domain/$(id_of "$1")/data
     shift
-    printf %s "$*" >"$WORK/$name.command"
-    ask "$name" run "$name" "$(id_of "$name")" $((120 * PATIENCE))
-    [ "$reply" != late ] || fail "waited in vain for the client's answer to: $*"
-    cat "$WORK/$name.answer"
-    return "$reply"
+    number=$(date +%s%N)
+    xenstore-write -R -- "$data/command" "$number $*"
+    await 120 "the client's answer to: $*" answered "$data" "$number"
+    printf '%s\n' "$(xenstore-read -R "$data/output")" | tee "$WORK/$name.answer"
+    status=$(xenstore-read -R "$data/status")
+    return "${status#* }"
 }
+answered() { [ "$(xenstore-read -R "$1/status" | cut -d ' ' -f 1)" = "$2" ]; }
 
 # start_ping NAME: a client pings the uplink five times a second.
 start_ping() { in_client "$1" "ping -i 0.2 $UPLINK >/tmp/ping 2>&1 &"; }
@@ -327,7 +311,7 @@ balance_is() {
 }
 
 # backend_in DIRECTORY STATE: a backend has written this state.
-backend_in() { stored "$1/state" "$2"; }
+backend_in() { [ "$(xenstore-read "$1/state")" = "$2" ]; }
 
 # vif_traces NAME: XenStore has something of a domain's vif.
 vif_traces() { xenstore-ls -f | grep -E "/vif/$(id_of "$1")(/| =)|/domain/$(id_of "$1")/device/vif/0|/libxl/$(id_of "$1")/device/vif/0"; }
