@@ -1,12 +1,14 @@
-//! Rules and clients: conformance, Q-7 (Q-8 is with ICMP).
+//! Rules and clients: conformance Q-1 to Q-7 (Q-8 is with ICMP).
 #![allow(missing_docs)]
 
 mod support;
 use ravelin::base::drop_reason::DropReason;
+use ravelin::base::host_name::HostName;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::UnixSeconds;
 use ravelin::guard::RuleTable;
 use ravelin::guard::rule_id::RuleId;
+use ravelin::guard::rule_update::RuleUpdate;
 use ravelin::guard::ruleset;
 use ravelin::guard::ruling::RuledBy;
 use ravelin::guard::section::Section;
@@ -301,4 +303,24 @@ fn a_slot_or_address_that_is_attached_again_starts_anew() {
 fn a_port_forward_needs_its_client() {
     let mut world = world(forwarding(&[(6, 8080, Ipv4Addr::new(10, 137, 0, 99), 80)]));
     world.uplink_nothing(tcp((R, 1), (F, 8080), "S", 1, 0), DropReason::Unsolicited);
+}
+
+#[test]
+fn q_6_the_loop_sleeps_when_former_addresses_are_due_however_often_rules_change() {
+    let mut world = world(rules(&["action=accept dsthost=www.example"]));
+    let name = HostName::parse("www.example").unwrap();
+    world.engine.set_addresses(&name, [R].into_iter(), world.now);
+    world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    world.engine.set_addresses(&name, [S].into_iter(), world.now);
+    let due = world.engine.engine().rules().names().review().unwrap();
+    while world.now < due + Duration::from_secs(5) {
+        let is_near = world.now + Duration::from_secs(22) > due;
+        if is_near {
+            world.engine.update_rules(RuleUpdate::Clients(Vec::new()), world.now);
+        }
+        world.now = world.now + Duration::from_millis(if is_near { 300 } else { 20_000 });
+        world.advance();
+        assert!(world.engine.next_deadline().is_none_or(|deadline| deadline > world.now));
+        world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    }
 }

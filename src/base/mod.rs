@@ -4,7 +4,7 @@
 pub(crate) mod address;
 pub(crate) mod bug;
 pub mod drop_reason;
-pub(crate) mod host_name;
+pub mod host_name;
 pub mod prefix;
 pub mod rule_owners;
 pub mod side;

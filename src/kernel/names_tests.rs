@@ -2,7 +2,6 @@ use super::*;
 use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::engine::{Progress, Settings};
-use crate::guard::rule_update::RuleUpdate;
 use crate::guard::ruleset;
 use crate::guard::ruling::RuledBy;
 use crate::nat::ports::PoolKind;
@@ -320,32 +319,6 @@ fn q_6_a_former_address_is_remembered_while_there_are_flows_to_it() {
     assert!(world.passes(2000, 3));
     world.set_rules(ACCEPT);
     assert!(world.passes(1000, 1) && !world.passes(2000, 3));
-}
-
-#[test]
-fn q_6_the_loop_sleeps_when_former_addresses_are_due_however_often_rules_change() {
-    let mut world = World::new(ACCEPT);
-    let asked = world.asked();
-    world.answer(&asked, &[1]);
-    // It stands for another address until that one is to be forgotten.
-    let due = loop {
-        assert!(world.passes(1000, 1));
-        for asked in world.wait(Duration::from_secs(20)) {
-            world.answer(&asked, &[2]);
-        }
-        let due = world.engine.engine().rules().names().review();
-        if let Some(due) = due.filter(|due| *due <= world.now + Duration::from_secs(25)) {
-            break due;
-        }
-    };
-    while world.now < due + Duration::from_secs(5) {
-        world.engine.update_rules(RuleUpdate::Clients(Vec::new()), world.now);
-        for asked in world.wait(Duration::from_millis(300)) {
-            world.answer(&asked, &[2]);
-        }
-        assert!(world.engine.next_deadline().is_none_or(|deadline| deadline > world.now));
-        assert!(world.passes(1000, 1));
-    }
 }
 
 /// The rules of `count` names.
