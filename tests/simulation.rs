@@ -30,8 +30,19 @@ const SEEDS: [u64; 18] = [1, 3, 5, 8, 11, 13, 14, 20, 22, 30, 36, 44, 48, 53, 55
 
 #[test]
 fn the_fixed_seeds_violate_nothing() {
-    let mut sum = Judgements::default();
-    SEEDS.into_iter().for_each(|seed| sum += check(seed));
+    // Two at a time: each thread has its own count of what its kernel allocates.
+    let (first, second) = SEEDS.split_at(SEEDS.len() / 2);
+    let check_all = |seeds: &[u64]| {
+        let mut sum = Judgements::default();
+        seeds.iter().for_each(|seed| sum += check(*seed));
+        sum
+    };
+    let sum = std::thread::scope(|scope| {
+        let others = scope.spawn(|| check_all(second));
+        let mut sum = check_all(first);
+        sum += others.join().expect("its message says which seed");
+        sum
+    });
     // An oracle that excuses more and more says less and less: nine of ten packets are judged, but for the nonsense.
     println!("the model {sum}");
     let sensible = sum.packets() - sum.excused(Excuse::Nonsense);
