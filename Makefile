@@ -18,7 +18,7 @@ RIG := /usr/bin/python3 tests/nested/rig.py
 RELEASE_SCENARIOS := ping idle dns tcp-download tcp-upload udp port-forward attach-client destroy-client uplink-changes \
 	hostile-rings panic page-fault write-page-table stack-overflow memory shutdown qubesdb-daemon qubes
 # What `make test` has no time for, besides the soak.
-LONG_SCENARIOS := attach-many-times destroy-under-traffic forty-clients qubes-life
+LONG_SCENARIOS := attach-many-times destroy-under-traffic forty-clients qubes-life reload-beside-another
 
 .DEFAULT_GOAL := all
 .PHONY: all help test test-host check reproduce model bench-engine simulate mutants miri lifecycle test-nested test-long test-release soak demo bench dist clean rust rig
