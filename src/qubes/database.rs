@@ -68,8 +68,7 @@ impl Database {
         }
     }
 
-    /// Nothing, to be filled by a dump. As long as that does not say who is there, those are who are there now: rules come
-    /// before.
+    /// Nothing, to be filled by a dump. As long as that does not say who is there, those are who are there now.
     pub(super) fn for_dump(&self) -> Self {
         let mut empty = Self::new(self.budget_bytes);
         empty.rules.set_present(self.present());
