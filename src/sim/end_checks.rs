@@ -21,14 +21,20 @@ pub struct KernelSummary {
     pub text: String,
     /// Packets that it refused because a table was full, or because their client had used up its share of it.
     pub refused: u64,
-    /// Packets that it may drop without being at fault: those, and what came before its next hop was known.
+    /// Packets that it may drop without being at fault: those, what came before its next hop was known, and what waited
+    /// for an uplink that came late.
     pub excused: u64,
     /// See [`MemoryOracle::peak_bytes`].
     pub peak_bytes: i64,
 }
 
 impl KernelSummary {
-    pub(in crate::sim) fn of(firewall: &Firewall<SimXen, SimRing>, memory: &MemoryOracle) -> Self {
+    /// `store_refusals` counts what XenStore refused for a reason that passes.
+    pub(in crate::sim) fn of(
+        firewall: &Firewall<SimXen, SimRing>,
+        memory: &MemoryOracle,
+        store_refusals: u64,
+    ) -> Self {
         let counters = firewall.engine().counters();
         let frames = &firewall.egress().drops;
         let named = |drops: &DropCounts| {
@@ -46,9 +52,12 @@ impl KernelSummary {
         let full =
             [DropReason::FlowLimit, DropReason::FlowRate, DropReason::PortLimit, DropReason::PortsExhausted];
         let refused = full.iter().map(|&why| counters.dropped.of(why)).sum();
-        let unreachable = [DropReason::NeighbourQueueFull, DropReason::NoUplink, DropReason::NoPage];
-        let unreachable: u64 = unreachable.iter().map(|&why| frames.of(why)).sum();
-        let excused = refused + unreachable;
+        let unresolved = [DropReason::NeighbourQueueFull, DropReason::NoUplink, DropReason::NoPage];
+        let unresolved: u64 = unresolved.iter().map(|&why| frames.of(why)).sum();
+        // An uplink whose requests were refused comes a second later. One that stays away shows in transfers: they send
+        // again what was sent back.
+        let late = if store_refusals > 0 { counters.dropped.of(DropReason::Unreachable) } else { 0 };
+        let excused = refused + unresolved + late;
         Self { text, refused, excused, peak_bytes: memory.peak_bytes() }
     }
 }
@@ -116,7 +125,7 @@ pub(in crate::sim) fn check_service(machine: &mut Machine, scenario: &Scenario, 
         return;
     }
     let attacked = !scenario.attackers.is_empty();
-    let &KernelSummary { refused, excused, .. } = kernel;
+    let &KernelSummary { refused, excused, ref text, .. } = kernel;
     let outcomes: Vec<_> = machine.ledger.outcomes().collect();
     for (client, service, ServiceOutcome { asked, answered, failed }) in outcomes {
         // The others are attackers, and some of those take nothing.
@@ -130,8 +139,10 @@ pub(in crate::sim) fn check_service(machine: &mut Machine, scenario: &Scenario, 
             _ => answered + excused >= asked,
         };
         if !complete {
-            let what =
-                format!("domain {}: of {asked} {service:?} {answered} answered, {failed} failed", client.0);
+            let domain = client.0;
+            let what = format!(
+                "domain {domain}: of {asked} {service:?} {answered} answered, {failed} failed; {excused} are excused; {text}"
+            );
             machine.violate("service", what);
         }
     }

@@ -424,7 +424,8 @@ pub(in crate::sim) fn boot_kernel(
         check_turn(world, &mut firewall, &memory, &mut oracles);
         if reason.is_some() || world.borrow().is_over() {
             let _world = meter::charge(Payer::World);
-            *told = KernelSummary::of(&firewall, &memory);
+            let refusals = world.borrow().machine.ledger.store_refusals;
+            *told = KernelSummary::of(&firewall, &memory, refusals);
         }
         if reason.is_some() {
             let _world = meter::charge(Payer::World);
