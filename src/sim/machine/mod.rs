@@ -145,6 +145,7 @@ impl Machine {
     /// Ends a domain: its ports close, its grants are void. Its pages stay while others map them.
     pub fn destroy(&mut self, domain: DomainId) {
         self.note(&[11, u64::from(domain.0)], || format!("domain {} destroyed", domain.0));
+        self.model.client_leaves(domain);
         if let Some(gone) = self.domains.remove(&domain) {
             self.free_frames.extend(gone.table);
         }

@@ -44,6 +44,15 @@ struct OuterBinding {
     near_port: u16,
     used: Moment,
     phase: Phase,
+    /// Its client's vif went since.
+    is_left: bool,
+}
+
+impl OuterBinding {
+    /// Whether its port may be another flow's at `now`.
+    fn is_unused(&self, now: Moment) -> bool {
+        self.is_left || self.phase.is_over() || now.since(self.used) > QUIET
+    }
 }
 
 /// How far a TCP connection has come, as far as its port is concerned.
@@ -110,6 +119,12 @@ impl Model {
             self.outward.entry(print).or_default().push(SentPacket { client, near_port, ttl, at: now });
             self.remembered += 1;
         }
+    }
+
+    /// A client's vif goes, and its flows with it.
+    pub fn client_leaves(&mut self, client: DomainId) {
+        let bindings = self.bindings.values_mut().filter(|bound| bound.client == client);
+        bindings.for_each(|bound| bound.is_left = true);
     }
 
     /// The uplink's backend puts a frame into its ring.
@@ -248,7 +263,7 @@ impl Model {
         let fits = |sent: &SentPacket| {
             sent.ttl.checked_sub(1) == Some(ttl)
                 && present.is_none_or(|bound| {
-                    let is_unused = bound.phase.is_over() || now.since(bound.used) > QUIET;
+                    let is_unused = bound.is_unused(now);
                     bound.candidate == Some(sent.client)
                         || bound.client == sent.client && (bound.near_port == sent.near_port || is_unused)
                         || ports_are_short && is_unused
@@ -287,7 +302,8 @@ impl Model {
         let mut phase = kept.map(|bound| bound.phase).unwrap_or_default();
         phase.see(0, packet);
         let SentPacket { client, near_port, .. } = sent;
-        self.bindings.insert(outer, OuterBinding { client, near_port, candidate, used: now, phase });
+        let binding = OuterBinding { client, near_port, candidate, used: now, phase, is_left: false };
+        self.bindings.insert(outer, binding);
     }
 
     /// What a client takes from its ring, likewise.

@@ -153,6 +153,7 @@ impl ClientFrontend {
     fn disconnect(&mut self, machine: &mut Machine) {
         let closed = machine.store.text(self.domain, &format!("{}/state", self.back)) == "6";
         if let Some(nic) = self.nic.take() {
+            machine.model.client_leaves(self.domain);
             nic.close(machine, if closed { Expected::Unmapped } else { Expected::Anything });
         }
     }
