@@ -30,7 +30,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long it waits at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// How long it waits at most while no question is answered.
+pub(super) const OUTAGE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Number of the source that a name is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,17 +130,16 @@ impl KnownName {
         self.asking = Asking::From(within(now, ttl.clamp(SHORTEST, LONGEST), random));
     }
 
-    /// Nobody answered.
-    pub(super) fn failed(&mut self, random: u64, now: Moment) {
+    /// Nobody answered. It is asked for again after `longest` at the latest.
+    pub(super) fn failed(&mut self, longest: Duration, random: u64, now: Moment) {
         let pause = FIRST_PAUSE * (1 << self.failures.min(8));
         self.failures = self.failures.saturating_add(1);
-        self.asking = Asking::From(within(now, pause.min(LONGEST_PAUSE), random));
+        self.asking = Asking::From(within(now, pause.min(longest), random));
     }
 
-    /// Others are asked from now on: it is to be asked for within `span`.
-    pub(super) fn ask_others(&mut self, span: Duration, random: u64, now: Moment) {
+    /// It is to be asked for within `span`.
+    pub(super) fn ask_soon(&mut self, span: Duration, random: u64, now: Moment) {
         let soon = now + span * u32::from(random as u16) / (1 << 16);
-        self.failures = 0;
         self.asking = Asking::From(match self.asking {
             Asking::Now => now,
             Asking::From(due) => due.min(soon),

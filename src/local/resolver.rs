@@ -4,13 +4,14 @@
 //! answer counts that comes from the server that was asked, to that port, with that number and about that name; a
 //! port to which others came is given up, so that whoever tries out numbers has to find the next one (RFC 5452). An
 //! alias is followed, over so many names at most. Each question goes to one server after the other, twice to each, and waits
-//! longer every time.
+//! longer every time. While no question is answered, as without a network, names are asked for more often, and the first
+//! answer makes all those due that failed.
 //!
 //! All is bounded: names, addresses of each, questions at a time. A place for a question goes to the source that has fewest, and a
 //! source leaves as many places free as it has, so that names that nobody answers for keep nobody else's waiting.
 
 pub use super::known_name::NameSource;
-use super::known_name::{Asking, KnownName};
+use super::known_name::{Asking, KnownName, LONGEST_PAUSE, OUTAGE_PAUSE};
 use super::message::{self, NameAnswer, QueryBytes};
 use super::question::{Question, Sent};
 use crate::base::bug::{OrBug, bug};
@@ -48,8 +49,11 @@ const MAX_WRONG: u8 = 16;
 /// For how long nothing is believed of a name that has no address, where the server does not say.
 const NOTHING: Seconds = Seconds(60);
 
-/// When other servers are asked, names are within this time, some sooner and some later.
+/// When other servers are asked, or the same answer again, names are asked for within this time, some sooner and some later.
 const NEW_SERVERS: Duration = Duration::from_secs(5);
+
+/// An outage is when questions failed for so long and none was answered.
+const OUTAGE: Duration = Duration::from_secs(10);
 
 /// A datagram to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub struct Resolver {
     /// Ports of ours that are not used any more. Every question has one more at most before they are fetched.
     closed_ports: ArrayVec<u16, { 2 * MAX_QUESTIONS }>,
     random: Prf,
+    /// Since when servers have said nothing, or that they failed. `None` if the last that was heard was an answer.
+    failing_since: Option<Moment>,
     /// When there is something to do for a name; earlier than that there is nothing.
     names_due: Moment,
 }
@@ -93,6 +99,7 @@ impl Resolver {
             questions: ArrayVec::new(),
             closed_ports: ArrayVec::new(),
             random: Prf::new(key),
+            failing_since: None,
             names_due: Moment::END,
         }
     }
@@ -108,8 +115,10 @@ impl Resolver {
         while let Some(question) = self.questions.pop() {
             close(&mut self.closed_ports, question.sent);
         }
+        self.failing_since = None;
         for name in &mut self.names {
-            name.ask_others(NEW_SERVERS, self.random.bits(), now);
+            name.failures = 0;
+            name.ask_soon(NEW_SERVERS, self.random.bits(), now);
         }
         self.names_due = now;
     }
@@ -235,6 +244,7 @@ impl Resolver {
         };
         let ttl = |question: &Question, ttl: Seconds| Duration::from_secs(ttl.0.min(question.ttl).into());
         let random = self.random.bits();
+        let is_answer = answer != NameAnswer::Failure;
         match answer {
             NameAnswer::Failure => self.ask_again(place, now),
             NameAnswer::Alias(target, Seconds(seconds)) if question.aliases < MAX_ALIASES => {
@@ -257,8 +267,26 @@ impl Resolver {
                 }
             }
         }
+        if is_answer {
+            self.note_answer(now);
+        }
         self.plan(now);
         Reception::Taken
+    }
+
+    /// A server answered. If none did for a while, what failed meanwhile is asked for soon.
+    #[inline(never)]
+    fn note_answer(&mut self, now: Moment) {
+        if self.is_outage(now) {
+            let failed = self.names.iter_mut().filter(|name| name.failures > 0);
+            failed.for_each(|name| name.ask_soon(NEW_SERVERS, self.random.bits(), now));
+        }
+        self.failing_since = None;
+    }
+
+    /// Whether no question has been answered for a while.
+    fn is_outage(&self, now: Moment) -> bool {
+        self.failing_since.is_some_and(|since| since + OUTAGE <= now)
     }
 
     #[inline(never)]
@@ -296,8 +324,9 @@ impl Resolver {
         self.names_due = names.min().unwrap_or(Moment::END);
     }
 
-    /// Asks the next server, if one is left.
+    /// A server did not answer: asks the next one, if one is left.
     fn ask_again(&mut self, place: usize, now: Moment) {
+        self.failing_since.get_or_insert(now);
         let most = self.servers.len() * ROUNDS;
         match self.questions.get_mut(place) {
             Some(question) if usize::from(question.attempts) < most => {
@@ -311,8 +340,9 @@ impl Resolver {
     #[inline(never)]
     fn fail(&mut self, place: usize, now: Moment) {
         let random = self.random.bits();
+        let longest = if self.is_outage(now) { OUTAGE_PAUSE } else { LONGEST_PAUSE };
         if let Some(name) = self.end(place) {
-            name.failed(random, now);
+            name.failed(longest, random, now);
         }
         self.plan(now);
     }

@@ -4,6 +4,9 @@ use alloc::string::ToString;
 use core::cell::Cell;
 use proptest::prelude::*;
 
+#[path = "resolver_outage_tests.rs"]
+mod outage;
+
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 139, 1, 1);
 const SECOND: Ipv4Addr = Ipv4Addr::new(10, 139, 1, 2);
 
@@ -204,24 +207,13 @@ fn numbers_differ_from_question_to_question() {
 }
 
 #[test]
-fn servers_are_asked_in_turn_and_then_the_name_waits_longer_each_time() {
+fn servers_are_asked_in_turn() {
     let mut bench = Bench::new(&[FIRST, SECOND], &["www.example"]);
     for server in [FIRST, SECOND, FIRST, SECOND] {
         assert_eq!(*bench.query().to.ip(), server);
         bench.pass(LONGEST_WAIT);
     }
-    let mut pauses = Vec::new();
-    for _ in 0..9 {
-        assert_eq!(bench.queries(), []);
-        pauses.push(bench.seconds_to_deadline());
-        bench.now = bench.resolver.deadline().unwrap();
-        for _ in 0..4 {
-            bench.query();
-            bench.pass(LONGEST_WAIT);
-        }
-    }
-    assert!((3..=5).contains(&pauses[0]) && pauses[..7].is_sorted() && pauses[8] <= 300, "{pauses:?}");
-    assert!(pauses[8] >= 200, "{pauses:?}");
+    assert_eq!(bench.queries(), []);
 }
 
 #[test]
