@@ -10,6 +10,7 @@ pub(crate) mod clients;
 pub(crate) mod counters;
 pub(crate) mod datapath;
 mod established;
+pub mod fast_path;
 mod fragments;
 mod icmp_error;
 mod inbound;
@@ -36,6 +37,7 @@ mod warn;
 use core::net::Ipv4Addr;
 
 use self::datapath::{Datapath, Entropy, PacketView, Verdict};
+use self::fast_path::{FrameView, Passed};
 use self::own_datagram::OwnDatagram;
 pub use self::revalidate::Progress;
 pub use self::settings::Settings;
@@ -178,6 +180,22 @@ impl<D: Packet> Engine<D> {
     /// Tells the wall clock, for rules that expire. It runs on with system time from there.
     pub fn set_wall_clock(&mut self, now: Moment, unix: UnixSeconds) {
         self.datapath.set_wall_clock(now, unix);
+    }
+
+    /// Passes a packet of the client on `slot` by the fast path. `None`: nothing has changed, and it is for
+    /// [`Self::outbound`].
+    pub fn pass_fast_outward(
+        &mut self,
+        now: Moment,
+        slot: ClientSlot,
+        frame: &mut FrameView<'_>,
+    ) -> Option<Passed> {
+        self.datapath.pass_fast_outward(now, slot, frame)
+    }
+
+    /// Passes a packet from the uplink by the fast path. `None`: nothing has changed, and it is for [`Self::inbound`].
+    pub fn pass_fast_inward(&mut self, now: Moment, frame: &mut FrameView<'_>) -> Option<Passed> {
+        self.datapath.pass_fast_inward(now, frame)
     }
 
     /// Takes an IPv4 packet from the client on `from`.

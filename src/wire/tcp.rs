@@ -15,10 +15,14 @@ pub mod at {
     pub const DESTINATION_PORT: usize = 2;
     /// Sequence number.
     pub const SEQUENCE: usize = 4;
+    /// Acknowledgement number.
+    pub const ACKNOWLEDGEMENT: usize = 8;
     /// Data offset, in the upper four bits: length of the header in words.
     pub const DATA_OFFSET: usize = 12;
     /// Flags.
     pub const FLAGS: usize = 13;
+    /// Window.
+    pub const WINDOW: usize = 14;
     /// Checksum.
     pub const CHECKSUM: usize = 16;
 }

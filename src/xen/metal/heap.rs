@@ -8,7 +8,7 @@ use talc::source::Manual;
 /// The allocator, called and never inlined: there are a thousand places that allocate or free, and its lock is a loop.
 struct Heap(TalcLock<spin::Mutex<()>, Manual>);
 
-#[global_allocator]
+#[cfg_attr(feature = "kernel", global_allocator)]
 static HEAP: Heap = Heap(TalcLock::new(Manual));
 
 // SAFETY: `TalcLock` keeps the contract, and it alone is called.
