@@ -276,6 +276,7 @@ impl<D: Packet> Engine<D> {
     }
 
     /// Does with `packet` what the engine decided.
+    #[inline(always)]
     fn carry_out(&mut self, from: Side, packet: D, ip: &Ipv4, verdict: Verdict, output: &mut impl Output<D>) {
         self.send_answer(output);
         match verdict {
@@ -297,6 +298,19 @@ impl<D: Packet> Engine<D> {
                 }
             },
         }
+    }
+
+    /// As [`Self::carry_out`], but not inlined into its callers, who call it seldom.
+    #[inline(never)]
+    fn carry_out_seldom(
+        &mut self,
+        from: Side,
+        packet: D,
+        ip: &Ipv4,
+        verdict: Verdict,
+        output: &mut impl Output<D>,
+    ) {
+        self.carry_out(from, packet, ip, verdict, output);
     }
 
     /// Forwards a packet that its receiver is to segment, in segments that fit: those of one that may be cut are made

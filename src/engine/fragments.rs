@@ -69,7 +69,7 @@ impl<D: Packet> Engine<D> {
             FragmentAction::Judge(id) => {
                 let view = &mut PacketView { header: packet.header_mut(), ip, offload };
                 let verdict = self.datapath.judge_first_fragment(now, from, view);
-                self.carry_out(from, packet, &ip, verdict, output);
+                self.carry_out_seldom(from, packet, &ip, verdict, output);
                 let Verdict::Forward(translation) = verdict else {
                     return self.fragments.set_verdict(id, None, &mut reject(&mut self.datapath, output));
                 };
@@ -101,7 +101,7 @@ impl<D: Packet> Engine<D> {
             }
             Err(why) => Verdict::Discard(why),
         };
-        self.carry_out(from, packet, &ip, verdict, output);
+        self.carry_out_seldom(from, packet, &ip, verdict, output);
     }
 
     /// Gives up datagrams that were incomplete for too long.

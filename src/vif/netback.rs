@@ -302,6 +302,7 @@ impl Netback {
     /// Queues a frame for the client, which must be able to [take](Features::accept) it. When too much waits already,
     /// drops the oldest frame of the account that has most waiting, or this one if that is its own account. From here
     /// on its pages are charged to the receiver.
+    #[inline]
     pub fn send(&mut self, mut frame: Frame, pages: &mut PagePool, now: Moment) {
         let charge = self.charges.waiting();
         let Self { queue, traffic, .. } = self;
