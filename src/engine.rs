@@ -37,7 +37,7 @@ mod warn;
 use core::net::Ipv4Addr;
 
 use self::datapath::{Datapath, Entropy, PacketView, Verdict};
-use self::fast_path::{FrameView, Passed};
+use self::fast_path::Passed;
 use self::own_datagram::OwnDatagram;
 pub use self::revalidate::Progress;
 pub use self::settings::Settings;
@@ -53,6 +53,7 @@ use crate::guard::rule_update::RuleUpdate;
 use crate::nat::translation::Translation;
 use crate::route::segmentation::Segmented;
 use crate::tables::share::{Account, Membership};
+use crate::wire::frame_view::FrameView;
 use crate::wire::ipv4::{Ipv4, Ipv4Fault, Part};
 use crate::wire::packet::{Gso, Offload, Packet};
 

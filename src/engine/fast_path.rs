@@ -9,7 +9,9 @@
 mod check;
 mod head;
 
-use self::head::{Carried, Head};
+#[cfg(feature = "sim")]
+use self::check::Before;
+use self::head::{Carried, Head, Ip};
 use super::datapath::Datapath;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
@@ -20,18 +22,9 @@ use crate::flow::key::{FlowKey, Realm};
 use crate::flow::record::{FlowKind, FlowStage};
 use crate::flow::table::FlowEntry;
 use crate::flow::tcp::SegmentAction;
-use crate::wire::packet::Checksum;
-pub use head::HEAD_BYTES;
-
-/// A frame with an IPv4 packet that is not to be segmented.
-pub struct FrameView<'a> {
-    /// The frame from its first byte, contiguous: at least [`HEAD_BYTES`]. What lies behind its end means nothing.
-    pub bytes: &'a mut [u8],
-    /// Bytes of the frame.
-    pub frame_bytes: u16,
-    /// What is known of the packet's layer-4 checksum.
-    pub checksum: Checksum,
-}
+use crate::wire::frame_view::FrameView;
+use crate::wire::packet::Original;
+use core::net::Ipv4Addr;
 
 /// Where a packet goes that has passed and is rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +32,11 @@ pub struct Passed {
     /// The side it leaves by, as vifs have it.
     pub exit: Side,
     /// Its receiver.
-    pub destination: core::net::Ipv4Addr,
+    pub destination: Ipv4Addr,
     /// Bytes of the IP packet: what lies behind them is no part of it.
     pub total_bytes: u16,
+    /// What a client's packet said before.
+    pub original: Option<Original>,
 }
 
 impl Datapath {
@@ -68,11 +63,18 @@ impl Datapath {
         let realm = Realm::Internal(near);
         let key = FlowKey { realm, protocol: ip.protocol, port, far: ip.destination, far_port };
         let id = self.flows.find(&key)?;
+        #[cfg(feature = "sim")]
+        let before = Before::of(id, self.flows.get(id)?, frame);
         let mut entry = self.flows.entry(id)?;
         step(&mut entry, &self.freshness, End::Near, &carried, now)?;
-        head.replace_source(&ip, &carried, self.settings.uplink, entry.flow().outer_port);
+        Head::of(frame)?.replace_source(&ip, &carried, self.settings.uplink, entry.flow().outer_port);
+        let Ip { total_bytes, source, destination, ident, .. } = ip;
+        let original = Some(Original { source, port, ident });
+        let passed = Passed { exit: Side::Uplink, destination, total_bytes, original };
+        #[cfg(feature = "sim")]
+        self.check_fast_path(now, Side::Client(near), before, frame, &passed);
         self.counters.outward += 1;
-        Some(Passed { exit: Side::Uplink, destination: ip.destination, total_bytes: ip.total_bytes })
+        Some(passed)
     }
 
     /// Passes a packet from the uplink that is of an open flow of a client's. `None`: it is for the whole engine.
@@ -87,6 +89,8 @@ impl Datapath {
         let (port, far_port) = (carried.destination_port(), carried.source_port());
         let key = FlowKey { realm: Realm::External, protocol: ip.protocol, port, far: ip.source, far_port };
         let id = self.flows.find(&key)?;
+        #[cfg(feature = "sim")]
+        let before = Before::of(id, self.flows.get(id)?, frame);
         let mut entry = self.flows.entry(id)?;
         let near = entry.flow().near;
         let address = self.clients.get(near)?.visible.address;
@@ -95,9 +99,12 @@ impl Datapath {
             return None;
         }
         step(&mut entry, &self.freshness, End::Far, &carried, now)?;
-        head.replace_destination(&ip, &carried, address, entry.flow().near_port);
+        Head::of(frame)?.replace_destination(&ip, &carried, address, entry.flow().near_port);
+        let passed = Passed { exit, destination: address, total_bytes: ip.total_bytes, original: None };
+        #[cfg(feature = "sim")]
+        self.check_fast_path(now, Side::Uplink, before, frame, &passed);
         self.counters.inward += 1;
-        Some(Passed { exit, destination: address, total_bytes: ip.total_bytes })
+        Some(passed)
     }
 }
 

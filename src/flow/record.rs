@@ -102,7 +102,7 @@ impl Generation {
 }
 
 /// Which flow comes next in the hash bucket of each of a flow's keys: the table's own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chained<A = Ipv4Addr> {
     pub(super) internal: Option<Id<Flow<A>>>,
     pub(super) external: Option<Id<Flow<A>>>,
@@ -119,7 +119,7 @@ impl<A> Default for Chained<A> {
 ///
 /// All that a packet of it needs lies in one cache line: with a large table, fetching that is most of a packet's cost. A
 /// flow of IPv6, with its longer address, takes two. Where no family is named it is IPv4, the one that is forwarded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(align(64))]
 pub struct Flow<A = Ipv4Addr> {
     /// The far end's address.

@@ -1,14 +1,16 @@
 //! What goes to and fro between clients' rings and our pages, in one batch of copies for each pass.
 
 use super::client_vifs::ClientVifs;
+use crate::base::bug::OrBug;
 use crate::base::side::ClientSlot;
 use crate::base::time::Moment;
 use crate::tables::share::Account;
 use crate::vif::backpressure::{Budget, Drain, EgressLimits};
-use crate::vif::frame::Frame;
-use crate::vif::in_flight::InFlight;
-use crate::vif::netback::{COPIES_PER_PACKET, ClientBroken, Netback};
+use crate::vif::client::ClientVif;
+use crate::vif::in_flight::{InFlight, Passing};
+use crate::vif::netback::{Bypass, COPIES_PER_PACKET, ClientBroken, Netback};
 use crate::vif::netfront::Netfront;
+use crate::vif::parcel::{Arrived, Parcel};
 use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::xen::Xen;
 use crate::xen::copy::CopyBatch;
@@ -22,8 +24,12 @@ const BATCH: usize = 2 * RING_SIZE as usize;
 pub struct ClientExchange {
     batch: CopyBatch,
     in_flight: InFlight,
+    /// Packets for clients that need not wait.
+    passed: Vec<(ClientSlot, Parcel)>,
+    /// Those of them whose copies are in the batch.
+    passing: Vec<(ClientSlot, Passing)>,
     /// Frames that arrived from clients in this pass.
-    arrived: Vec<(ClientSlot, Frame)>,
+    arrived: Vec<(ClientSlot, Arrived)>,
     /// The client slot that the next pass begins with.
     first: usize,
     /// See [`Self::deadline`].
@@ -56,6 +62,8 @@ impl Default for ClientExchange {
         Self {
             batch: CopyBatch::with_capacity(BATCH),
             in_flight: InFlight::with_capacity(BATCH),
+            passed: Vec::with_capacity(RING_SIZE as usize),
+            passing: Vec::with_capacity(RING_SIZE as usize),
             arrived: Vec::with_capacity(BATCH),
             first: 0,
             due: None,
@@ -75,6 +83,7 @@ impl ClientExchange {
     ) -> Vec<(ClientSlot, ClientBroken)> {
         let mut broken = Vec::new();
         let first = self.first;
+        self.deliver_passed(clients, xen.pages());
         // The first slot that found no room in the batch, and the slot that was served second.
         let (mut turned_away, mut second) = (None, None);
         for (place, (slot, account, netback)) in clients.rings_from(first).enumerate() {
@@ -101,21 +110,54 @@ impl ClientExchange {
             self.run.copies += self.batch.waiting() as u64;
             xen.copy(&mut self.batch);
         }
+        self.settle_passed(clients, xen.pages());
         let arrived = &mut self.arrived;
         for (slot, _, netback) in clients.rings_from(first) {
             let (batch, in_flight) = (&self.batch, &mut self.in_flight);
-            netback.settle(batch, in_flight, xen, |frame| arrived.push((slot, frame)));
+            netback.settle(batch, in_flight, xen, |packet| arrived.push((slot, packet)));
         }
         broken
     }
 
+    /// Hands a packet to a client with the next [`Self::exchange`], before all that waits. It comes back if it has to wait.
+    #[inline(always)]
+    pub fn pass(&mut self, slot: ClientSlot, netback: &mut Netback, parcel: Parcel) -> Result<(), Parcel> {
+        if self.passed.len() == self.passed.capacity() || netback.admit(parcel.checksum) == Bypass::Refused {
+            return Err(parcel);
+        }
+        self.passed.push((slot, parcel));
+        Ok(())
+    }
+
+    fn deliver_passed(&mut self, clients: &mut ClientVifs, pages: &mut PagePool) {
+        for (slot, parcel) in self.passed.drain(..) {
+            match clients.vif(slot).and_then(ClientVif::netback) {
+                Some(netback) => self.passing.push((slot, netback.deliver_now(parcel, &mut self.batch))),
+                None => pages.give(parcel.page),
+            }
+        }
+    }
+
+    fn settle_passed(&mut self, clients: &mut ClientVifs, pages: &mut PagePool) {
+        for (slot, Passing { chunk, answer, copy }) in self.passing.drain(..) {
+            let result = self.batch.result(copy..copy.saturating_add(1));
+            if let Some(netback) = clients.vif(slot).and_then(ClientVif::netback) {
+                netback.settle_now(answer, result);
+            }
+            // Never refused: the batch has run since the page was lent to it.
+            if let Ok(chunk) = self.batch.reclaim(chunk).or_bug("a page that was lent is not given back") {
+                pages.give(chunk.page);
+            }
+        }
+    }
+
     /// Takes the frames that arrived; [`Self::put_back`] gives the emptied list back.
-    pub fn take_arrived(&mut self) -> Vec<(ClientSlot, Frame)> {
+    pub fn take_arrived(&mut self) -> Vec<(ClientSlot, Arrived)> {
         core::mem::take(&mut self.arrived)
     }
 
     /// Gives the list back, so that none is allocated for each pass.
-    pub fn put_back(&mut self, emptied: Vec<(ClientSlot, Frame)>) {
+    pub fn put_back(&mut self, emptied: Vec<(ClientSlot, Arrived)>) {
         self.arrived = emptied;
     }
 

@@ -119,6 +119,12 @@ impl<P: Charged> Neighbours<P> {
         self.gateway.address = address;
     }
 
+    /// Where `hop` is, if the last packet went there a moment ago: then there is nothing to ask.
+    #[inline(always)]
+    pub fn known(&self, hop: Ipv4Addr, now: Moment) -> Option<Mac> {
+        self.last.filter(|last| last.hop == hop && now < last.until).map(|last| last.mac)
+    }
+
     /// Sends `packet` to `hop`, or has it wait until the hop answers.
     pub fn resolve(&mut self, hop: Ipv4Addr, packet: P, now: Moment, output: &mut dyn NeighbourOutput<P>) {
         match self.last {

@@ -43,6 +43,15 @@ impl Chunks {
         false
     }
 
+    /// The only piece; all of them if there are several.
+    #[inline(always)]
+    pub fn into_one(self) -> Result<Chunk, Self> {
+        match self {
+            Self { first, rest: None } => Ok(first),
+            several => Err(several),
+        }
+    }
+
     /// The first piece.
     pub fn first(&self) -> &Chunk {
         &self.first

@@ -138,6 +138,11 @@ impl Frame {
         self.waits_since
     }
 
+    /// Notes what a client's packet said before it was rewritten.
+    pub fn set_original(&mut self, original: Option<Original>) {
+        self.original = original;
+    }
+
     /// The pool's account that its pages are charged to.
     pub fn charge(&self) -> Charge {
         self.segments.first().page.charge()

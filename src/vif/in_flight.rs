@@ -7,6 +7,7 @@ use crate::vif::chunks::Chunks;
 use crate::wire::packet::Offload;
 use crate::xen::copy::Lent;
 use crate::xen::page::Page;
+use crate::xen::page_pool::Chunk;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -40,6 +41,17 @@ pub struct Departure {
     pub given_up: Option<u16>,
     /// Its copies in the batch.
     pub copies: Range<u32>,
+}
+
+/// A packet on its way into a client's buffer that did not wait for it.
+#[derive(Debug)]
+pub struct Passing {
+    /// What is copied.
+    pub chunk: Lent<Chunk>,
+    /// Index of the answer.
+    pub answer: u32,
+    /// Its copy in the batch.
+    pub copy: u32,
 }
 
 /// A queue that is filled and then emptied: all that the order of a batch needs, and less work than a ring buffer.

@@ -22,6 +22,7 @@ pub mod lifecycle;
 pub(crate) mod look_limit;
 pub mod netback;
 pub mod netfront;
+pub mod parcel;
 pub(crate) mod per_domain;
 pub(crate) mod platform;
 pub mod ring;

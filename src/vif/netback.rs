@@ -9,6 +9,8 @@
 
 mod deliver;
 
+pub use deliver::Bypass;
+
 use crate::base::bug::OrBug;
 use crate::base::time::Moment;
 use crate::vif::backpressure::{Budget, EgressLimits};
@@ -18,6 +20,7 @@ use crate::vif::fair_queue::{FairQueue, Room};
 use crate::vif::features::{Features, Support};
 use crate::vif::frame::Frame;
 use crate::vif::in_flight::{Arrival, InFlight};
+use crate::vif::parcel::Arrived;
 use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::RX_BYTES;
 use crate::vif::slots::{
@@ -125,6 +128,8 @@ pub struct Netback {
     arriving: usize,
     /// Likewise of the departures.
     departing: usize,
+    /// Packets that do not wait, and have no buffer yet.
+    passing: u32,
     traffic: ClientTraffic,
 }
 
@@ -160,6 +165,7 @@ impl Netback {
             bucket: TokenBucket::new(None, Moment::default()),
             arriving: 0,
             departing: 0,
+            passing: 0,
             traffic: ClientTraffic::default(),
         })
     }
@@ -350,14 +356,14 @@ impl Netback {
         batch: &CopyBatch,
         in_flight: &mut InFlight,
         xen: &mut X,
-        mut arrived: impl FnMut(Frame),
+        mut arrived: impl FnMut(Arrived),
     ) {
         for _ in 0..core::mem::take(&mut self.departing) {
             self.settle_departure(batch, in_flight, xen.pages());
         }
         for _ in 0..core::mem::take(&mut self.arriving) {
-            if let Some(frame) = self.settle_arrival(batch, in_flight, xen.pages()) {
-                arrived(frame);
+            if let Some(packet) = self.settle_arrival(batch, in_flight, xen.pages()) {
+                arrived(packet);
             }
         }
         let (tx, rx) = (self.tx.publish(), self.rx.publish());
@@ -369,7 +375,7 @@ impl Netback {
         batch: &CopyBatch,
         in_flight: &mut InFlight,
         pool: &mut PagePool,
-    ) -> Option<Frame> {
+    ) -> Option<Arrived> {
         let arrival = in_flight.arrivals.pop()?;
         let result = batch.result(arrival.copies);
         let mut pieces = in_flight.arriving.take(arrival.pages);
@@ -401,7 +407,7 @@ impl Netback {
             return None;
         }
         self.traffic.received += 1;
-        Frame::new(segments, arrival.offload, pool).ok()
+        Arrived::of(segments, arrival.offload, pool).ok()
     }
 
     /// Changes `count` answers from `first` on, which are not published yet: the packet could not be read.

@@ -14,6 +14,7 @@ use crate::vif::channels::Channels;
 use crate::vif::fair_queue::FairQueue;
 use crate::vif::features::{Features, Support};
 use crate::vif::frame::Frame;
+use crate::vif::parcel::Parcel;
 use crate::vif::ring::{FrontRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::RX_BYTES;
 use crate::vif::slots::TX_BYTES;
@@ -98,6 +99,8 @@ pub struct Netfront {
     rx: FrontRing<GrantedPage, RX_BYTES>,
     /// Posted buffers by ring slot, which is also their id.
     rx_pages: Box<[Option<GrantedPage>; SLOTS]>,
+    /// Packets that leave before all that waits in the queue, which was empty when they came.
+    bypass: Vec<Parcel>,
     queue: FairQueue,
     /// How often [`Self::room`] made a client wait for pages of its own that are here, since [`Self::take_awaited`].
     awaited: usize,
@@ -147,6 +150,7 @@ impl Netfront {
             tx_ids: (0..RING_SIZE as u16).rev().collect(),
             rx: FrontRing::create(rx),
             rx_pages: Box::new([const { None }; SLOTS]),
+            bypass: Vec::with_capacity(SLOTS),
             queue: FairQueue::with_capacity(QUEUE_PAGES as u16),
             awaited: 0,
             limit: ByteLimit::default(),
@@ -285,6 +289,7 @@ impl Netfront {
         for granted in rings.into_iter().chain(buffers).chain(self.kept) {
             end(xen, granted, &mut kept);
         }
+        self.bypass.into_iter().for_each(|parcel| xen.pages().give(parcel.page));
         self.queue.release(xen.pages());
         kept
     }

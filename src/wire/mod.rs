@@ -5,6 +5,7 @@ pub mod arp;
 pub(crate) mod bytes;
 pub mod checksum;
 pub mod ethernet;
+pub mod frame_view;
 pub(crate) mod icmp;
 pub mod ipv4;
 pub(crate) mod mtu;

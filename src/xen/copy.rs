@@ -31,6 +31,13 @@ where
     }
 }
 
+impl<T> Lent<T> {
+    /// The same, to be looked at by the batch.
+    pub fn as_ref(&self) -> Lent<&T> {
+        Lent { pages: &self.pages, run: self.run }
+    }
+}
+
 impl Lent<&Chunk> {
     /// Its length in bytes.
     pub fn bytes(&self) -> u16 {

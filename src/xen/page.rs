@@ -58,6 +58,13 @@ impl Page {
         self.whole_mut().get_mut(range).unwrap_or_default()
     }
 
+    /// So many bytes from `start` on, writable; `None` if they are not all within the page.
+    #[inline(always)]
+    pub fn head_mut<const BYTES: usize>(&mut self, start: usize) -> Option<&mut [u8; BYTES]> {
+        self.written(start.saturating_add(BYTES));
+        self.whole_mut().get_mut(start..)?.first_chunk_mut()
+    }
+
     fn whole_mut(&mut self) -> &mut [u8; PAGE_BYTES] {
         // SAFETY: from_raw's contract: mapped writable, and reached through this value only.
         unsafe { self.start.as_mut() }

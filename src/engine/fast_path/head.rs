@@ -1,19 +1,15 @@
 //! The first bytes of a frame, read at fixed places and rewritten there.
 
-use super::FrameView;
 use crate::nat::ident::UNCUT_BYTES;
 use crate::wire::bytes::{put_u16, put_u32};
 use crate::wire::checksum::{Delta, Sum};
 use crate::wire::ethernet;
+use crate::wire::frame_view::{FrameView, HEAD_BYTES};
 use crate::wire::ipv4::{self, protocol};
 use crate::wire::packet::Checksum;
 use crate::wire::tcp::{self, Flags, Tcp};
 use crate::wire::udp;
 use core::net::Ipv4Addr;
-
-/// Bytes of a frame that are looked at: the headers of Ethernet, IPv4 and TCP without options, and what is left of a cache
-/// line.
-pub const HEAD_BYTES: usize = 64;
 
 /// What lies behind the Ethernet header.
 const IP_BYTES: usize = HEAD_BYTES - ethernet::HEADER_BYTES;
@@ -31,6 +27,7 @@ pub(super) struct Head<'a> {
 /// What the IP header says that is looked at.
 pub(super) struct Ip {
     pub(super) total_bytes: u16,
+    pub(super) ident: u16,
     pub(super) protocol: u8,
     pub(super) source: Ipv4Addr,
     pub(super) destination: Ipv4Addr,
@@ -68,7 +65,7 @@ impl Carried {
 impl<'a> Head<'a> {
     #[inline(always)]
     pub(super) fn of<'f: 'a>(frame: &'a mut FrameView<'f>) -> Option<Head<'a>> {
-        let (_, bytes) = frame.bytes.first_chunk_mut::<HEAD_BYTES>()?.split_at_mut(ethernet::HEADER_BYTES);
+        let (_, bytes) = frame.head.split_at_mut(ethernet::HEADER_BYTES);
         let available = frame.frame_bytes.checked_sub(ethernet::HEADER_BYTES as u16)?;
         Some(Head { bytes: bytes.first_chunk_mut()?, available, checksum: frame.checksum })
     }
@@ -100,6 +97,7 @@ impl<'a> Head<'a> {
         }
         Some(Ip {
             total_bytes,
+            ident: self.word(ipv4::at::IDENT),
             protocol: self.bytes[ipv4::at::PROTOCOL],
             source: Ipv4Addr::from_bits(self.long(ipv4::at::SOURCE)),
             destination: Ipv4Addr::from_bits(self.long(ipv4::at::DESTINATION)),
@@ -164,11 +162,7 @@ impl<'a> Head<'a> {
         let ttl = self.bytes[ipv4::at::TTL];
         self.bytes[ipv4::at::TTL] = ttl.wrapping_sub(1);
         let field = self.word(ipv4::at::CHECKSUM);
-        put_u16(
-            self.bytes,
-            ipv4::at::CHECKSUM,
-            addresses.first_byte(ttl, ttl.wrapping_sub(1)).apply(field),
-        );
+        put_u16(self.bytes, ipv4::at::CHECKSUM, addresses.first_byte(ttl, ttl.wrapping_sub(1)).apply(field));
         let at = match carried {
             Carried::Tcp(_) => L4 + tcp::at::CHECKSUM,
             Carried::Udp { .. } => L4 + udp::at::CHECKSUM,

@@ -3,7 +3,7 @@
 use super::{Netfront, PACKETS_PER_PASS, UplinkBroken};
 use crate::vif::chunks::Chunks;
 use crate::vif::extra::Extra;
-use crate::vif::frame::Frame;
+use crate::vif::parcel::Arrived;
 use crate::vif::rx::{RX_BYTES, RxFlags, RxRequest, RxResponse};
 use crate::wire::packet::{Gso, Offload};
 use crate::xen::Xen;
@@ -48,16 +48,16 @@ impl Netfront {
     pub fn receive<X: Xen>(
         &mut self,
         xen: &mut X,
-        arrived: &mut impl FnMut(Frame, &mut X),
+        arrived: &mut impl FnMut(Arrived),
     ) -> Result<(), UplinkBroken> {
         let mut waiting = self.rx.waiting()?;
         for _ in 0..PACKETS_PER_PASS {
             if waiting == 0 {
                 break;
             }
-            if let Some(frame) = self.take_packet(xen, &mut waiting)? {
+            if let Some(packet) = self.take_packet(xen, &mut waiting)? {
                 self.traffic.received += 1;
-                arrived(frame, xen);
+                arrived(packet);
             }
         }
         Ok(())
@@ -90,14 +90,19 @@ impl Netfront {
     }
 
     /// Takes the slots of one packet; `None` when it is not usable.
-    fn take_packet(&mut self, xen: &mut impl Xen, waiting: &mut u32) -> Result<Option<Frame>, UplinkBroken> {
+    fn take_packet(
+        &mut self,
+        xen: &mut impl Xen,
+        waiting: &mut u32,
+    ) -> Result<Option<Arrived>, UplinkBroken> {
         // The pages are gathered into `incoming`, so that they can be given back however gathering ends.
         let mut incoming = Incoming::default();
         let gathered = self.gather(&mut incoming, xen, waiting);
         match (gathered, incoming) {
             (Ok(()), Incoming { segments: Some(segments), offload, usable: Usable::Yes }) => {
-                if let Ok(frame) = Frame::new(segments, offload.unwrap_or(Offload::NONE), xen.pages()) {
-                    return Ok(Some(frame));
+                let offload = offload.unwrap_or(Offload::NONE);
+                if let Ok(packet) = Arrived::of(segments, offload, xen.pages()) {
+                    return Ok(Some(packet));
                 }
             }
             (gathered, Incoming { segments, .. }) => {

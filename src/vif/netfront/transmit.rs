@@ -9,8 +9,9 @@ use crate::vif::extra::Extra;
 use crate::vif::fair_queue::Room;
 use crate::vif::features::Support;
 use crate::vif::frame::{Complete, Frame};
+use crate::vif::parcel::Parcel;
 use crate::vif::slots::{TX_BYTES, TxFlags, TxRequest, TxStatus};
-use crate::wire::packet::{Gso, Offload, Packet};
+use crate::wire::packet::{Checksum, Gso, Offload, Packet};
 use crate::xen::Xen;
 use crate::xen::charge::Charge;
 use crate::xen::grant::Access;
@@ -53,6 +54,26 @@ impl Netfront {
         }
     }
 
+    /// Whether a packet that is to leave now need not wait, as a queueing discipline of Linux lets a packet by
+    /// (`TCQ_F_CAN_BYPASS`): nothing waits, and ring and byte limit have room.
+    #[inline(always)]
+    pub fn can_bypass(&self) -> bool {
+        self.queue.is_empty() && self.limit.has_room() && self.bypass.len() < self.free_slots()
+    }
+
+    /// Sends a packet with the next [`Self::transmit`], before all that waits. It comes back if it has to wait, or if the
+    /// backend cannot take it as it is.
+    #[inline(always)]
+    pub fn bypass(&mut self, parcel: Parcel) -> Result<(), Parcel> {
+        let is_blank = parcel.checksum == Checksum::Blank;
+        if !self.can_bypass() || (is_blank && self.features.blank_checksum == Support::No) {
+            return Err(parcel);
+        }
+        self.limit.grant(parcel.bytes);
+        self.bypass.push(parcel);
+        Ok(())
+    }
+
     /// Slots that may be taken from the client whose lane is that of `account`, and whose packets are charged to
     /// `sent`: as many as its lane has room for without displacing what others have waiting; none when that is not
     /// enough for another packet of `usual_slots`. A client that has no pages left for such a packet waits if some of
@@ -85,6 +106,7 @@ impl Netfront {
 
     /// Grants waiting frames to the backend: as many as it takes until we look again, as far as the ring has room.
     pub fn transmit(&mut self, xen: &mut impl Xen) {
+        self.transmit_bypass(xen);
         let mut free = self.free_slots();
         while self.limit.has_room() {
             let mut slots = 0;
@@ -98,6 +120,38 @@ impl Netfront {
         }
         if !self.queue.is_empty() {
             self.limit.hold();
+        }
+    }
+
+    /// Grants what need not wait, for which there is room.
+    fn transmit_bypass(&mut self, xen: &mut impl Xen) {
+        for parcel in self.bypass.drain(..) {
+            let Parcel { page, offset, bytes, checksum } = parcel;
+            let start = usize::from(offset);
+            let granted = match self.tx_ids.pop() {
+                Some(id) => {
+                    let granted =
+                        xen.grant(self.backend, page, Access::ReadOnly, start..start + usize::from(bytes));
+                    granted.map(|granted| (granted, id)).map_err(|page| (page, Some(id)))
+                }
+                None => Err((page, None)),
+            };
+            match granted {
+                Ok((granted, id)) => {
+                    let (reference, flags) = (granted.reference(), TxFlags::for_checksum(checksum));
+                    self.tx.push(TxRequest { reference, offset, flags, id, size: bytes }.encode());
+                    if let Some(place) = self.tx_pages.get_mut(usize::from(id)).or_bug("no such request") {
+                        *place = Some((granted, bytes));
+                    }
+                    self.traffic.sent += 1;
+                }
+                Err((page, id)) => {
+                    self.tx_ids.extend(id);
+                    self.limit.withdraw(bytes);
+                    xen.pages().give(page);
+                    self.traffic.no_grant += 1;
+                }
+            }
         }
     }
 
