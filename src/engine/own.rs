@@ -64,7 +64,7 @@ impl Datapath {
         if self.settings.network().reach(destination) != Reach::Host
             || source.is_unspecified()
             || source == destination
-            || self.clients.slot_of(destination).is_some()
+            || self.is_inside(destination)
         {
             return None;
         }
