@@ -1,0 +1,90 @@
+"""What is counted, in instructions, and what it may be."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.load import Load
+
+Loads = dict[str, Load]
+Whose = Literal["own", "xen"]
+
+# How much two boots may differ, and how much more than its budget a figure may be.
+REPEATS_WITHIN = 0.01
+OVER_BUDGET = 0.03
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A figure. `budget` is what the kernel takes at present: what takes more fails. `must` is where it has to come to, and
+    fails nothing."""
+
+    title: str
+    value: Callable[[Loads], float]
+    budget: int
+    must: int | None = None
+
+    def is_within(self, value: float) -> bool:
+        """Whether a value is within the budget."""
+        return value <= self.budget * (1 + OVER_BUDGET)
+
+
+def per_unit(whose: Whose, *names: str) -> Callable[[Loads], float]:
+    """Instructions for each of what passed under some loads: packets, copies or connections."""
+
+    def value(loads: Loads) -> float:
+        return sum(instructions(loads[name], whose) for name in names) / sum(loads[name].units for name in names)
+
+    return value
+
+
+def of_a_pass(loads: Loads) -> float:
+    """Our instructions of a pass whatever it carries: by how much packets are dearer that come one at a time, divided by the
+    passes that they need more of."""
+    paced, crowded = loads["udp-64-up-paced"], loads["udp-64-up"]
+    dearer = instructions(paced, "own") / paced.units - instructions(crowded, "own") / crowded.units
+    return dearer / (paced.counter("passes") / paced.units - crowded.counter("passes") / crowded.units)
+
+
+def instructions(load: Load, whose: Whose) -> int:
+    """All of a load."""
+    return (load.own if whose == "own" else load.xen).total()
+
+
+# Budgets are the greater of two boots of one run of `make bench-instructions`.
+COSTS = (
+    Cost("own, 64-byte packet up", per_unit("own", "udp-64-up"), 2_066, must=540),
+    Cost("own, 64-byte packet down", per_unit("own", "udp-64-down"), 1_717, must=580),
+    Cost("own, 1,500-byte packet up", per_unit("own", "udp-1500-up"), 2_066, must=540),
+    Cost("own, 1,500-byte packet down", per_unit("own", "udp-1500-down"), 1_717, must=580),
+    Cost("own, copy of TCP up", per_unit("own", "tcp-up-1", "tcp-up-8"), 742, must=330),
+    Cost("own, copy of TCP down", per_unit("own", "tcp-down-1", "tcp-down-8"), 616, must=330),
+    Cost("own, connection", per_unit("own", "connections"), 17_001, must=6_500),
+    Cost("own, pass", of_a_pass, 950, must=400),
+    Cost("Xen, 64-byte packet up", per_unit("xen", "udp-64-up"), 1_269, must=980),
+    Cost("Xen, 64-byte packet down", per_unit("xen", "udp-64-down"), 1_253, must=1_060),
+    Cost("Xen, 1,500-byte packet up", per_unit("xen", "udp-1500-up"), 2_000),
+    Cost("Xen, 1,500-byte packet down", per_unit("xen", "udp-1500-down"), 2_000),
+    Cost("Xen, copy of TCP up", per_unit("xen", "tcp-up-1", "tcp-up-8"), 3_000),
+    Cost("Xen, copy of TCP down", per_unit("xen", "tcp-down-1", "tcp-down-8"), 3_000),
+    Cost("Xen, connection", per_unit("xen", "connections"), 20_000),
+)
+
+
+def table(boots: list[Loads]) -> tuple[str, bool]:
+    """All figures of all boots as lines of text, and whether they are within their budgets and repeat."""
+    head = "".join(f"{f'boot {number}':>10}" for number in range(1, len(boots) + 1))
+    lines = [f"{'instructions':<30}{head}{'budget':>10}{'must':>10}"]
+    good = True
+    for cost in COSTS:
+        values = [cost.value(loads) for loads in boots]
+        wrong = []
+        if not all(map(cost.is_within, values)):
+            wrong.append("over its budget")
+        if max(values) > min(values) * (1 + REPEATS_WITHIN):
+            wrong.append("does not repeat")
+        good = good and not wrong
+        row = "".join(f"{value:>10,.0f}" for value in values)
+        must = f"{cost.must:,}" if cost.must else ""
+        lines.append(f"{cost.title:<30}{row}{cost.budget:>10,}{must:>10}  {', '.join(wrong)}".rstrip())
+    return "\n".join(lines), good
