@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ COLUMNS = {
     "TCP down": "tcp-down-1",
     "connection": "connections",
 }
+# What takes less than this under all loads is in the sums only.
+LEAST_SHOWN = 0.05
 
 
 def plugin(image: Symbols) -> qemu.Plugin:
@@ -53,28 +55,27 @@ def close(image: Symbols) -> int:
     """Prints what was counted; returns the exit status: zero if all figures are within their budgets and repeat."""
     boots = [load.loads(OUTPUT / f"boot-{boot}") for boot in range(1, BOOTS + 1)]
     last = boots[-1]
-    places = image.places(sorted({address for one in last.values() for address in one.own}))
-    columns = {title: (last[name].units, last[name].own) for title, name in COLUMNS.items()}
-    stage_rows = {title: stages.by_stage(counts, places) for title, (_, counts) in columns.items()}
-    function_rows = {title: stages.by_function(counts, places) for title, (_, counts) in columns.items()}
-    units = {title: count for title, (count, _) in columns.items()}
-    (OUTPUT / "functions.txt").write_text(rows(function_rows, units) + "\n")
+    columns = {title: last[name].own_per_unit() for title, name in COLUMNS.items()} | {"pass": costs.of_a_pass(last)}
+    places = image.places(sorted({address for column in columns.values() for address in column}))
+    written = {title: stages.by_function(counts, places, stages.INNERMOST) for title, counts in columns.items()}
+    compiled = {title: stages.by_function(counts, places, stages.OUTERMOST) for title, counts in columns.items()}
+    (OUTPUT / "functions.txt").write_text(
+        f"As written, without what is inlined into each:\n\n{rows(written)}\n\nAs compiled:\n\n{rows(compiled)}\n"
+    )
     figures, good = costs.table(boots)
-    print(f"{figures}\n\n{rows(stage_rows, units)}\n\nby function: {OUTPUT / 'functions.txt'}", flush=True)
+    staged = {title: stages.by_stage(counts, places) for title, counts in columns.items()}
+    print(f"{figures}\n\n{rows(staged)}\n\nby function: {OUTPUT / 'functions.txt'}", flush=True)
     return 0 if good else 1
 
 
-def rows(counts: dict[str, Counter[str]], units: dict[str, int]) -> str:
-    """A table with a column for each load, per unit, that begins with what takes most."""
-    total: Counter[str] = Counter()
-    for title, column in counts.items():
-        for name, count in column.items():
-            total[name] += count / units[title]
-    lines = ["".join(f"{title:>11}" for title in counts) + "  own instructions"]
-    sums = {title: column.total() / units[title] for title, column in counts.items()}
-    lines.append("".join(f"{value:>11,.1f}" for value in sums.values()) + "  all")
-    for name, _ in total.most_common():
-        lines.append("".join(f"{column[name] / units[title]:>11,.1f}" for title, column in counts.items()) + f"  {name}")
+def rows(columns: Mapping[str, Mapping[str, float]]) -> str:
+    """A table with a column for each load; what takes most of all of them comes first."""
+    names = {name for column in columns.values() for name, count in column.items() if count >= LEAST_SHOWN}
+    names = sorted(names, key=lambda name: -sum(column.get(name, 0) for column in columns.values()))
+    lines = ["".join(f"{title:>11}" for title in columns) + "  own instructions"]
+    lines.append("".join(f"{sum(column.values()):>11,.1f}" for column in columns.values()) + "  all")
+    for name in names:
+        lines.append("".join(f"{column.get(name, 0):>11,.1f}" for column in columns.values()) + f"  {name}")
     return "\n".join(lines)
 
 

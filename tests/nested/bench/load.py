@@ -5,10 +5,12 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+Whose = Literal["own", "xen"]
 
 # Two reports, and nothing between them.
-NOTHING = "burst-none"
+NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,18 @@ class Load:
     @property
     def units(self) -> int:
         """How many of whatever is counted went through: packets, connections or, of TCP, copies."""
-        for name in ("connections", "packets", "delivered"):
+        for name in ("connections", "delivered"):
             if name in self.record:
                 return int(self.record[name])
         return self.counter("copies")
+
+    def counts(self, whose: Whose) -> Counter[int]:
+        """The instructions of one of the two, by address."""
+        return self.own if whose == "own" else self.xen
+
+    def own_per_unit(self) -> dict[int, float]:
+        """Our instructions for each of what went through, by address."""
+        return {address: count / self.units for address, count in self.own.items()}
 
     def counter(self, name: str) -> int:
         """How far one of the firewall's own counters has gone."""

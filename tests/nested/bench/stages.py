@@ -1,6 +1,6 @@
 """The stages of a packet's way, by the functions of the kernel that belong to them."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 
 from bench.symbols import Place
@@ -53,6 +53,7 @@ STAGES = (
     ("turn, events, sleep", "src/kernel/turn.rs"),
     ("turn, events, sleep", "src/xen/"),
 )
+INNERMOST, OUTERMOST = 0, -1
 LIBRARY = "memcpy, memset"
 REST = "the rest"
 
@@ -64,17 +65,18 @@ def stage_of(inlined: tuple[Place, ...]) -> str:
     return next((stage for place in inlined for stage, where in STAGES if str(place).startswith(where)), REST)
 
 
-def by_stage(counts: Counter[int], places: Mapping[int, tuple[Place, ...]]) -> Counter[str]:
+def by_stage(counts: Mapping[int, float], places: Mapping[int, tuple[Place, ...]]) -> dict[str, float]:
     """Instructions of each stage."""
-    stages: Counter[str] = Counter()
+    stages: dict[str, float] = defaultdict(float)
     for address, count in counts.items():
         stages[stage_of(places[address])] += count
     return stages
 
 
-def by_function(counts: Counter[int], places: Mapping[int, tuple[Place, ...]]) -> Counter[str]:
-    """Instructions of each function, those inlined into it not among them."""
-    functions: Counter[str] = Counter()
+def by_function(counts: Mapping[int, float], places: Mapping[int, tuple[Place, ...]], which: int) -> dict[str, float]:
+    """Instructions of each function as it is written, without those inlined into it (INNERMOST), or as it is compiled, with
+    them (OUTERMOST)."""
+    functions: dict[str, float] = defaultdict(float)
     for address, count in counts.items():
-        functions[str(places[address][0])] += count
+        functions[str(places[address][which])] += count
     return functions

@@ -2,12 +2,14 @@
 
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 # Where the kernel prints its counters, as `nm` demangles it.
 REPORT = "Firewall<X,R>>::report"
+# Files of ours, as against those of crates and of Rust's library.
+SOURCES = "src/"
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,21 @@ class Symbols:
         What Rust's library has inlined counts as whose it is inlined in."""
         asked = "".join(f"{address:#x}\n" for address in addresses)
         said = output("addr2line", "--addresses", "--functions", "--inlines", "--demangle", "--exe", str(self.image), given=asked)
-        places = {}
+        frames = {}
         for part in re.split(r"^0x", said, flags=re.MULTILINE)[1:]:
             address, *lines = part.splitlines()
-            frames = [
-                Place(short_name(function), line.partition(":")[0])
-                for function, line in zip(lines[::2], lines[1::2], strict=True)
-            ]
-            ours = (frame for frame in frames if frame.file.startswith("src/") and frame.function)
-            places[int(address, 16)] = tuple(ours) or (frames[-1],)
-        return places
+            files = (line.partition(":")[0] for line in lines[1::2])
+            frames[int(address, 16)] = list(zip(lines[::2], files, strict=True))
+        # Of some lines of the library's it is known only which function they are in, and not the file of that.
+        homes = {function: file for chain in frames.values() for function, file in chain if file.startswith(SOURCES)}
+        return {address: ours(chain, homes) for address, chain in frames.items()}
+
+
+def ours(chain: list[tuple[str, str]], homes: Mapping[str, str]) -> tuple[Place, ...]:
+    """Of a function and those inlined into it, the innermost first, those of ours; if there is none, the outermost."""
+    places = (Place(short_name(function), file) for function, file in chain if file.startswith(SOURCES))
+    function, file = chain[-1]
+    return tuple(place for place in places if place.function) or (Place(short_name(function), homes.get(function, file)),)
 
 
 def short_name(demangled: str) -> str:
