@@ -32,6 +32,7 @@ import stalls
 from bench import counted
 from bench import run as bench_run
 from bench.symbols import Symbols
+from bench.xen_symbols import XenSymbols
 from progress import say
 
 KERNEL = Path(os.environ.get("KERNEL", cache.ROOT / "build" / "vmlinuz"))
@@ -197,7 +198,7 @@ def instructions() -> int:
         if not results.ended:
             return 1
         counted.keep(number, results.records, WORK)
-    return counted.close(image)
+    return counted.close(image, XenSymbols(images.dom0(chosen_xen()) / "xen"))
 
 
 def shell() -> int:

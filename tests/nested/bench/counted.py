@@ -12,6 +12,7 @@ import cache
 import qemu
 from bench import costs, load, stages
 from bench.symbols import Symbols
+from bench.xen_symbols import XenSymbols
 
 SOURCE = Path(__file__).resolve().parent / "counter.c"
 OUTPUT = cache.ROOT / "build" / "instructions"
@@ -34,7 +35,8 @@ def plugin(image: Symbols) -> qemu.Plugin:
     """The plugin, compiled, with its arguments for an image."""
 
     def compile_it(work: Path) -> None:
-        subprocess.run(["cc", "-O2", "-Wall", "-shared", "-fPIC", str(SOURCE), "-o", str(work / "counter.so")], check=True)
+        command = ["cc", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", str(SOURCE), "-o", str(work / "counter.so")]
+        subprocess.run(command, check=True)
 
     first, end = image.code()
     file = cache.made("counter", [SOURCE], compile_it) / "counter.so"
@@ -51,34 +53,45 @@ def keep(boot: int, records: list[dict[str, Any]], work: Path) -> None:
         shutil.copy(counts, folder / counts.name)
 
 
-def close(image: Symbols) -> int:
+def close(image: Symbols, xen: XenSymbols) -> int:
     """Prints what was counted; returns the exit status: zero if all figures are within their budgets and repeat."""
     boots = [load.loads(OUTPUT / f"boot-{boot}") for boot in range(1, BOOTS + 1)]
-    last = boots[-1]
-    columns = {title: last[name].own_per_unit() for title, name in COLUMNS.items()} | {"pass": costs.of_a_pass(last)}
-    places = image.places(sorted({address for column in columns.values() for address in column}))
-    written = {title: stages.by_function(counts, places, stages.INNERMOST) for title, counts in columns.items()}
-    compiled = {title: stages.by_function(counts, places, stages.OUTERMOST) for title, counts in columns.items()}
-    (OUTPUT / "functions.txt").write_text(
-        f"As written, without what is inlined into each:\n\n{rows(written)}\n\nAs compiled:\n\n{rows(compiled)}\n"
-    )
+    own, of_xen = columns(boots[-1], "own"), columns(boots[-1], "xen")
+    places = image.places(sorted({address for column in own.values() for address in column}))
+    tables = {
+        "Own functions, without what is inlined into each": {
+            title: stages.by_function(counts, places, stages.INNERMOST) for title, counts in own.items()
+        },
+        "Own functions, as compiled": {
+            title: stages.by_function(counts, places, stages.OUTERMOST) for title, counts in own.items()
+        },
+        "Xen's functions": {title: xen.by_function(counts) for title, counts in of_xen.items()},
+    }
+    functions = OUTPUT / "functions.txt"
+    functions.write_text("\n".join(f"{title}:\n\n{rows(table)}\n" for title, table in tables.items()))
     figures, good = costs.table(boots)
-    staged = {title: stages.by_stage(counts, places) for title, counts in columns.items()}
-    print(f"{figures}\n\n{rows(staged)}\n\nby function: {OUTPUT / 'functions.txt'}", flush=True)
+    staged = {title: stages.by_stage(counts, places) for title, counts in own.items()}
+    print(f"{figures}\n\nOwn instructions by stage:\n\n{rows(staged)}\n\nby function: {functions}", flush=True)
     return 0 if good else 1
 
 
-def rows(columns: Mapping[str, Mapping[str, float]]) -> str:
+def columns(loads: costs.Loads, whose: load.Whose) -> dict[str, dict[int, float]]:
+    """What the tables are about: instructions by address, for each of what passed."""
+    counts = {title: loads[name].per_unit(whose) for title, name in COLUMNS.items()}
+    return {**counts, "pass": costs.of_a_pass(loads, whose)}
+
+
+def rows(table: Mapping[str, Mapping[str, float]]) -> str:
     """A table with a column for each load; what takes most of all of them comes first."""
-    names = {name for column in columns.values() for name, count in column.items() if count >= LEAST_SHOWN}
-    names = sorted(names, key=lambda name: -sum(column.get(name, 0) for column in columns.values()))
-    lines = ["".join(f"{title:>11}" for title in columns) + "  own instructions"]
-    lines.append("".join(f"{sum(column.values()):>11,.1f}" for column in columns.values()) + "  all")
+    shown = {name for column in table.values() for name, count in column.items() if count >= LEAST_SHOWN}
+    names = sorted(shown, key=lambda name: -sum(column.get(name, 0) for column in table.values()))
+    lines = ["".join(f"{title:>11}" for title in table)]
+    lines.append("".join(f"{sum(column.values()):>11,.1f}" for column in table.values()) + "  all")
     for name in names:
-        lines.append("".join(f"{column.get(name, 0):>11,.1f}" for column in columns.values()) + f"  {name}")
+        lines.append("".join(f"{column.get(name, 0):>11,.1f}" for column in table.values()) + f"  {name}")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    # The tables anew, from counts that are there: IMAGE with symbols.
-    sys.exit(close(Symbols(Path(sys.argv[1]))))
+    # The tables anew, from counts that are there: the image with symbols, and Xen's.
+    sys.exit(close(Symbols(Path(sys.argv[1])), XenSymbols(Path(sys.argv[2]))))

@@ -26,9 +26,11 @@ typedef uint64_t plugin_id;
 struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 enum register_use { NO_REGISTERS };
-void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*translated)(plugin_id, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, void (*executed)(unsigned, void *), enum register_use, void *);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, void (*executed)(unsigned, void *), enum register_use, void *);
+typedef void when_translated(plugin_id, struct qemu_plugin_tb *);
+typedef void when_executed(unsigned processor, void *data);
+void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, when_translated *);
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, when_executed *, enum register_use, void *data);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, when_executed *, enum register_use, void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
@@ -113,9 +115,10 @@ static struct block *new_block(const struct qemu_plugin_tb *translated, const ch
     block->instructions = instructions;
     for (size_t i = 0; i < instructions; i++) {
         struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(translated, i);
+        const uint8_t *code = qemu_plugin_insn_data(instruction);
 
         block->addresses[i] = qemu_plugin_insn_vaddr(instruction);
-        block->halts |= qemu_plugin_insn_size(instruction) == 1 && *(const uint8_t *)qemu_plugin_insn_data(instruction) == HLT;
+        block->halts |= qemu_plugin_insn_size(instruction) == 1 && *code == HLT;
     }
     block->next = blocks;
     blocks = block;
@@ -132,8 +135,11 @@ static void translate(plugin_id id, struct qemu_plugin_tb *translated)
 
         qemu_plugin_register_vcpu_tb_exec_cb(translated, execute_own, NO_REGISTERS, block);
         for (size_t i = 0; i < block->instructions; i++)
-            if (block->addresses[i] == report)
-                qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(translated, i), take_snapshot, NO_REGISTERS, NULL);
+            if (block->addresses[i] == report) {
+                struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(translated, i);
+
+                qemu_plugin_register_vcpu_insn_exec_cb(instruction, take_snapshot, NO_REGISTERS, NULL);
+            }
     } else if (XEN_FIRST <= address && address < XEN_END) {
         qemu_plugin_register_vcpu_tb_exec_cb(translated, execute_xen, NO_REGISTERS, new_block(translated, "xen"));
     } else {
@@ -141,7 +147,8 @@ static void translate(plugin_id id, struct qemu_plugin_tb *translated)
     }
 }
 
-__attribute__((visibility("default"))) int qemu_plugin_install(plugin_id id, const void *machine, int count, char **arguments)
+__attribute__((visibility("default")))
+int qemu_plugin_install(plugin_id id, const void *machine, int count, char **arguments)
 {
     (void)machine;
     for (int i = 0; i < count; i++) {

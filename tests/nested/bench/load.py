@@ -33,9 +33,9 @@ class Load:
         """The instructions of one of the two, by address."""
         return self.own if whose == "own" else self.xen
 
-    def own_per_unit(self) -> dict[int, float]:
-        """Our instructions for each of what went through, by address."""
-        return {address: count / self.units for address, count in self.own.items()}
+    def per_unit(self, whose: Whose) -> dict[int, float]:
+        """The instructions of one of the two for each of what went through, by address."""
+        return {address: count / self.units for address, count in self.counts(whose).items()}
 
     def counter(self, name: str) -> int:
         """How far one of the firewall's own counters has gone."""

@@ -29,7 +29,8 @@ class Symbols:
     def __init__(self, image: Path) -> None:
         self.image = image
         listing = output("nm", "-C", str(image))
-        self.addresses = {name: int(address, 16) for address, name in re.findall(r"^(\w+) \w (.+)$", listing, re.MULTILINE)}
+        symbols = re.findall(r"^(\w+) \w (.+)$", listing, re.MULTILINE)
+        self.addresses = {name: int(address, 16) for address, name in symbols}
         if "image_text" not in self.addresses:
             raise SystemExit(f"{image} has no symbols")
 
@@ -46,7 +47,8 @@ class Symbols:
         """For each address the functions of ours that it is in, from the innermost of those that were inlined outwards.
         What Rust's library has inlined counts as whose it is inlined in."""
         asked = "".join(f"{address:#x}\n" for address in addresses)
-        said = output("addr2line", "--addresses", "--functions", "--inlines", "--demangle", "--exe", str(self.image), given=asked)
+        options = "--addresses --functions --inlines --demangle".split()
+        said = output("addr2line", *options, "--exe", str(self.image), given=asked)
         frames = {}
         for part in re.split(r"^0x", said, flags=re.MULTILINE)[1:]:
             address, *lines = part.splitlines()
