@@ -42,8 +42,10 @@ class Load:
         return int(self.record["counters"][name])
 
     def less(self, other: "Load") -> "Load":
-        """Without the instructions of another load, which this one has in it."""
-        return Load(self.record, difference(self.own, other.own), difference(self.xen, other.xen))
+        """Without another load, which this one has in it."""
+        counters = {name: self.counter(name) - other.counter(name) for name in self.record["counters"]}
+        record = {**self.record, "counters": counters}
+        return Load(record, difference(self.own, other.own), difference(self.xen, other.xen))
 
 
 def loads(folder: Path) -> dict[str, Load]:
