@@ -105,7 +105,8 @@ bench-instructions: rust rig ## count the instructions of the kernel and of Xen 
 	@mkdir -p build
 	@tools/remap-paths $(BARE) >build/paths.toml
 	RAVELIN_COMMIT="$(RAVELIN_COMMIT)" cargo build --profile bench --locked --config build/paths.toml $(CARGO_IMAGE)
-	KERNEL=target/$(BARE)/release/kernel $(RIG) instructions
+	cp target/$(BARE)/release/kernel build/vmlinuz-symbols
+	KERNEL=build/vmlinuz-symbols $(RIG) instructions
 
 dist: $(IMAGE) ## what is handed out, in build/dist: image, dom0's kernel folder, RPM, Debian package, script, Salt state, hashes
 	@tools/need-crate cargo-generate-rpm 0.21.1
