@@ -99,7 +99,7 @@ demo: $(IMAGE) rig ## watch a firewall at work on a Xen in QEMU
 bench: $(IMAGE) $(if $(filter local,$(TARGET)),,rig) ## measure the firewall against a Linux one: build/bench/report.html
 	$(RIG) bench
 
-# The code of the image, with symbols: functions may stand in another order. Linked at the same place.
+# The instructions of the image, with symbols: its functions stand in another order.
 bench-instructions: rust rig ## count the instructions of the kernel and of Xen for it, by stage (over budget is an error)
 	@cargo fetch -q --locked --target $(BARE)
 	@mkdir -p build
