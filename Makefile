@@ -21,7 +21,7 @@ RELEASE_SCENARIOS := ping idle dns tcp-download tcp-upload udp port-forward atta
 LONG_SCENARIOS := attach-many-times destroy-under-traffic forty-clients qubes-life reload-beside-another
 
 .DEFAULT_GOAL := all
-.PHONY: all help test test-host check reproduce model bench-engine simulate mutants miri lifecycle test-nested test-long test-release soak demo bench dist clean rust rig
+.PHONY: all help test test-host check reproduce model bench-engine simulate mutants miri lifecycle test-nested test-long test-release soak demo bench bench-instructions dist clean rust rig
 
 all: $(IMAGE) ## build the bootable image (the default)
 	@printf '%s: %s bytes, commit %s, build id %.8s, SHA-256 %s\n' $(IMAGE) "$$(stat -c %s $(IMAGE))" \
@@ -29,7 +29,7 @@ all: $(IMAGE) ## build the bootable image (the default)
 
 help: ## list the targets
 	@echo 'make TARGET…'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: SCENARIOS="ping dns" (test-nested: only these), TYPE=pvh (test-nested, soak, demo: PVH firewalls;'
 	@echo '           "pv pvh": both, test-nested only), XEN=4.20 (the same: Xen of Debian 13), INTERACTIVE=1 (demo: a shell in dom0),'
 	@echo '           SEEDS=100 SEED=1 (simulate: so many worlds, from which on; SEEDS: mutants, too; SEED: model, too),'
@@ -98,6 +98,15 @@ demo: $(IMAGE) rig ## watch a firewall at work on a Xen in QEMU
 
 bench: $(IMAGE) $(if $(filter local,$(TARGET)),,rig) ## measure the firewall against a Linux one: build/bench/report.html
 	$(RIG) bench
+
+# The instructions of the image, with symbols: its functions stand in another order.
+bench-instructions: rust rig ## count the instructions of the kernel and of Xen for it, by stage (over budget is an error)
+	@cargo fetch -q --locked --target $(BARE)
+	@mkdir -p build
+	@tools/remap-paths $(BARE) >build/paths.toml
+	RAVELIN_COMMIT="$(RAVELIN_COMMIT)" cargo build --profile bench --locked --config build/paths.toml $(CARGO_IMAGE)
+	cp target/$(BARE)/release/kernel build/vmlinuz-symbols
+	KERNEL=build/vmlinuz-symbols $(RIG) instructions
 
 dist: $(IMAGE) ## what is handed out, in build/dist: image, dom0's kernel folder, RPM, Debian package, script, Salt state, hashes
 	@tools/need-crate cargo-generate-rpm 0.21.1

@@ -209,9 +209,9 @@ impl<D: Packet> Engine<D> {
         self.take(now, Side::Uplink, packet, output);
     }
 
-    /// Takes a packet back that was to leave by the uplink, whose next hop does not answer. The client that sent it is told
-    /// (RFC 1122 section 2.3.2.1, type 3 code 1).
-    pub fn unreachable(&mut self, now: Moment, mut packet: D, output: &mut impl Output<D>) {
+    /// Takes a packet back that was to leave by the uplink, whose next hop does not answer. The client that sent it, on whose
+    /// account it is, is told (RFC 1122 section 2.3.2.1, type 3 code 1).
+    pub fn unreachable(&mut self, now: Moment, mut packet: D, sender: Account, output: &mut impl Output<D>) {
         let total = packet.total_bytes();
         if let Some(original) = packet.original()
             && let Ok(ip) =
@@ -219,7 +219,7 @@ impl<D: Packet> Engine<D> {
         {
             let offload = packet.offload();
             let mut view = PacketView { header: packet.header_mut(), ip, offload };
-            self.datapath.report_unreachable(now, &mut view, original);
+            self.datapath.report_unreachable(now, &mut view, original, sender);
         }
         self.send_answer(output);
         self.discard(packet, DropReason::Unreachable, output);

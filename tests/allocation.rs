@@ -10,6 +10,7 @@ use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
 use ravelin::engine::{Engine, Output, Progress, Settings};
 use ravelin::guard::RuleTable;
+use ravelin::tables::share::Account;
 use ravelin::wire::ipv4::Ipv4;
 use ravelin::wire::packet::{Offload, Original, Packet};
 use ravelin::xen::meter::{self, Meter, Payer};
@@ -199,7 +200,14 @@ fn no_packet_allocates() {
                 match n % 4 {
                     0 => {}
                     1 => give(&mut engine, now, to, arrived.error(3, 3), &mut last),
-                    2 if to == Side::Uplink => engine.unreachable(now, arrived, &mut last),
+                    2 if to == Side::Uplink => {
+                        let sender = match from {
+                            Side::Client(slot) => engine.engine().clients().on(slot),
+                            Side::Uplink => None,
+                        };
+                        let sender = sender.map_or(Account::UPLINK, Account::client);
+                        engine.unreachable(now, arrived, sender, &mut last);
+                    }
                     _ => give(&mut engine, now, to, arrived.returned(), &mut last),
                 }
             }

@@ -4,7 +4,7 @@
 mod support;
 use ravelin::base::drop_reason::DropReason;
 use ravelin::engine::inside::InsideAddresses;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use support::*;
 
 /// A client that is switched off.
@@ -20,6 +20,19 @@ fn a_packet_to_a_client_that_is_not_there_does_not_leave_by_the_uplink() {
     world.client_nothing(ONE, udp((C1, 5001), (OFF, 53)), DropReason::NoClient);
     assert_eq!(world.flows(), 0);
     world.out_u(ONE, udp((C1, 5000), (R, 53)));
+}
+
+#[test]
+fn nor_does_a_question_of_our_own_to_such_an_address() {
+    let mut world = World::new();
+    let asked = |world: &mut World| {
+        let mut recorder = Recorder::default();
+        world.engine.send_own(4000, SocketAddrV4::new(OFF, 53), b"?", &mut recorder);
+        recorder.out.len()
+    };
+    assert_eq!(asked(&mut world), 1);
+    world.engine.set_inside_addresses(InsideAddresses::new([OFF]));
+    assert_eq!(asked(&mut world), 0);
 }
 
 #[test]

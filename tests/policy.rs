@@ -6,6 +6,10 @@ use ravelin::base::drop_reason::DropReason;
 use ravelin::base::host_name::HostName;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::UnixSeconds;
+use ravelin::config::command_line::CommandLine;
+use ravelin::config::qube_rules::FeatureLines;
+use ravelin::config::rule_config::RuleConfig;
+use ravelin::config::{Change, ChangeQueue, Live};
 use ravelin::guard::RuleTable;
 use ravelin::guard::rule_id::RuleId;
 use ravelin::guard::rule_update::RuleUpdate;
@@ -322,5 +326,35 @@ fn q_6_the_loop_sleeps_when_former_addresses_are_due_however_often_rules_change(
         world.advance();
         assert!(world.engine.next_deadline().is_none_or(|deadline| deadline > world.now));
         world.out_u(ONE, udp((C1, 5000), (R, 53)));
+    }
+}
+
+#[test]
+fn q_6_whoever_owns_a_refused_name_causes_one_walk_over_all_flows_in_a_second() {
+    for base in [false, true] {
+        let refusing = "action=drop dsthost=www.example";
+        let own: &[&str] = if base { &["action=accept"] } else { &[refusing, "action=accept"] };
+        let mut world = world(rules(own));
+        if base {
+            let mut live = Live::boot(&CommandLine::default(), RuleConfig::None, 32 << 20);
+            let mut changes = ChangeQueue::default();
+            live.set_lines(FeatureLines::Base, [("a", Some(refusing))].into_iter(), &mut changes);
+            let Some(Change::LiveRules(update, _)) = changes.pop() else { panic!("no lines") };
+            world.engine.update_rules(*update, world.now);
+        }
+        let name = HostName::parse("www.example").unwrap();
+        world.engine.set_addresses(&name, [].into_iter(), world.now);
+        world.out_u(ONE, udp((C1, 5000), (R, 53)));
+        let mut walks = 0;
+        for last in 0..100 {
+            world.engine.set_addresses(&name, [Ipv4Addr::new(203, 0, 113, last)].into_iter(), world.now);
+            walks += u32::from(world.engine.next_deadline().is_some_and(|deadline| deadline <= world.now));
+            world.advance();
+            world.now = world.now + Duration::from_millis(50);
+        }
+        assert!((5..=6).contains(&walks), "{walks}");
+        // It is obeyed at once all the same.
+        world.engine.set_addresses(&name, [R].into_iter(), world.now);
+        assert_eq!(world.client_error(ONE, udp((C1, 5000), (R, 53)), DropReason::Rule), (3, 13));
     }
 }

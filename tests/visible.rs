@@ -3,7 +3,7 @@
 
 mod support;
 use ravelin::base::drop_reason::DropReason;
-use ravelin::base::side::Side;
+use ravelin::base::side::{ClientSlot, Side};
 use ravelin::engine::visible::{Visible, VisibleAddresses};
 use ravelin::guard::{RuleTable, ruleset};
 use std::net::Ipv4Addr;
@@ -81,6 +81,35 @@ fn errors_reach_it_under_its_visible_address_and_quote_what_it_sent() {
     };
     let error = TestPacket::new(bytes.clone());
     assert_eq!((error.source(), error.destination(), error.quoted().source()), (VG, V, V));
+}
+
+/// The error that says to a client that its packet, which left as `left`, did not arrive.
+#[track_caller]
+fn told_of_silence(world: &mut World, client: ClientSlot, left: TestPacket) -> TestPacket {
+    let out = world.undelivered(client, left);
+    let [Out::Answer(to, bytes), Out::Discard(DropReason::Unreachable)] = out.as_slice() else {
+        panic!("{out:?}")
+    };
+    assert_eq!(*to, Side::Client(client));
+    TestPacket::new(bytes.clone())
+}
+
+#[test]
+fn that_the_next_hop_is_silent_is_told_to_whoever_sent_and_not_to_whose_address_that_is() {
+    let mut world = World::with(settings(), rules());
+    // One believes to have the address that the other one has, and that it has another one.
+    let to_see = |address| Visible { address, gateway: None };
+    world.engine.set_visible_addresses(VisibleAddresses::new([(C1, to_see(C2)), (C2, to_see(V2))]));
+    let sent = udp((C2, 5000), (R, 53));
+    let left = world.out_u(ONE, sent.clone());
+    let error = told_of_silence(&mut world, ONE, left);
+    assert_eq!((error.destination(), error.quoted().bytes), (C2, sent.bytes));
+    // Both believe to have the same one.
+    world.engine.set_visible_addresses(VisibleAddresses::new([(C1, to_see(V)), (C2, to_see(V))]));
+    for client in [ONE, TWO] {
+        let left = world.out_u(client, udp((V, 5001), (R, 53)));
+        told_of_silence(&mut world, client, left);
+    }
 }
 
 #[test]

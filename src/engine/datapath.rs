@@ -287,10 +287,10 @@ impl Datapath {
         }
     }
 
-    /// A client came or went: flows of others may be over.
-    fn ask_for_walk(&mut self, now: Moment) {
+    /// Flows may be over because of what others did: a client that came or went, or whoever owns a name.
+    pub(super) fn ask_for_walk(&mut self, now: Moment) {
         if !self.flows.is_empty() {
-            self.walks.ask_for_client(now);
+            self.walks.ask_for_peer(now);
         }
     }
 

@@ -51,9 +51,9 @@ impl<D: Packet> Engine<D> {
         match self.datapath.rules.set_addresses(host, addresses, now) {
             FlowsConcerned::None => {}
             FlowsConcerned::OfThoseWhoRefuse => {
-                self.datapath.judge_again_of(|rules, client| rules.refuses(client, host));
+                self.datapath.judge_again_of(|rules, client| rules.refuses(client, host), now);
             }
-            FlowsConcerned::All => self.datapath.judge_all_again(),
+            FlowsConcerned::All => self.datapath.judge_again_of(|_, _| true, now),
         }
     }
 }
@@ -64,7 +64,7 @@ impl Datapath {
         if self.settings.network().reach(destination) != Reach::Host
             || source.is_unspecified()
             || source == destination
-            || self.clients.slot_of(destination).is_some()
+            || self.is_inside(destination)
         {
             return None;
         }

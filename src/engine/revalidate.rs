@@ -39,17 +39,15 @@ impl Datapath {
         }
     }
 
-    /// Makes flows of these clients be judged anew.
-    pub(super) fn judge_again_of(&mut self, concerns: impl Fn(&RuleTable, Ipv4Addr) -> bool) {
+    /// Makes flows of these clients be judged anew, as a name stands for others: whoever owns it decides how often.
+    pub(super) fn judge_again_of(&mut self, concerns: impl Fn(&RuleTable, Ipv4Addr) -> bool, now: Moment) {
         self.begin_generation();
         for number in (0..=u8::MAX).map(ClientSlot) {
             if self.clients.get(number).is_some_and(|client| concerns(&self.rules, client.address)) {
                 self.freshness.demand(number, self.generation);
             }
         }
-        if !self.flows.is_empty() {
-            self.walks.ask();
-        }
+        self.ask_for_walk(now);
     }
 
     /// Makes every flow be judged anew, since a rule has expired.

@@ -1,13 +1,14 @@
 //! Walks over the flow table, some positions at a time.
 //!
 //! What changes is obeyed at once wherever a flow is met; walks only take out those that nobody meets any more. So one
-//! that a client has caused may wait: a client that comes and goes as fast as it can causes one in a second.
+//! that a peer has caused may wait: a client that comes and goes as fast as it can causes one in a second, and so does
+//! whoever owns names in rules.
 
 use core::time::Duration;
 
 use crate::base::time::Moment;
 
-/// Least time from the beginning of a walk to that of one that a client has caused.
+/// Least time from the beginning of a walk to that of one that a peer has caused.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The walk that is on, and the next.
@@ -17,7 +18,7 @@ pub(super) struct Walks {
     at: Option<usize>,
     /// When another is to begin.
     due: Option<Moment>,
-    /// When one that a client asks for may begin.
+    /// When one that a peer causes may begin.
     paused_until: Moment,
 }
 
@@ -27,8 +28,8 @@ impl Walks {
         self.due = Some(Moment::default());
     }
 
-    /// Asks at `now` for a walk because a client came or went.
-    pub(super) fn ask_for_client(&mut self, now: Moment) {
+    /// Asks at `now` for a walk because of what a peer did.
+    pub(super) fn ask_for_peer(&mut self, now: Moment) {
         let due = self.paused_until.max(now);
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
     }
@@ -74,7 +75,7 @@ mod tests {
         let mut looked_at = 0;
         for turn in 0..10_000 {
             let now = start + Duration::from_millis(turn);
-            walks.ask_for_client(now);
+            walks.ask_for_peer(now);
             looked_at += walk(&mut walks, now);
         }
         assert_eq!(looked_at, 10 * 10);

@@ -2,10 +2,10 @@
 //!
 //! It is built once from sections, permits and forwards of the rule file, and takes up live rules while packets pass
 //! ([`RuleUpdate`]), which costs what changes. A client's section is the one with the longest prefix around its address,
-//! which counts as a whole; in a qube it is the one that QubesDB has for it, or none ([`SectionsOf`]). With n rules and sections a look-up takes O(log n) steps to find the
-//! section, O(log n) to find the destination's networks, and at most 33 times O(log² n) to find the first rule
-//! of each: 0.1 µs at 10,000 rules as people write them, 3 µs when made to be slow (measured on the host).
-//! Rules are asked once per flow, when it begins.
+//! which counts as a whole; in a qube it is the one that QubesDB has for it, or none ([`SectionsOf`]). With n rules and
+//! sections a look-up takes O(log n) steps to find the section, O(log n) to find the destination's networks, and at most
+//! 33 times O(log² n) to find the first rule of each: 0.1 µs at 10,000 rules as people write them, 3 µs when made to be
+//! slow (measured on the host). Rules are asked when a flow begins, and again when they change.
 
 use super::forward::{ForwardTarget, PortForwards};
 use super::hits::RuleHits;

@@ -376,7 +376,8 @@ impl DataPlane {
         }
         context.with_neighbours(|neighbours, output| neighbours.advance(now, output));
         while let Some(frame) = context.egress.undeliverable.pop() {
-            self.engine.unreachable(now, frame, &mut context);
+            let sender = frame.account();
+            self.engine.unreachable(now, frame, sender, &mut context);
         }
     }
 

@@ -132,7 +132,7 @@ fn take_addresses(database: &Database, live: &mut Live, changes: &mut ChangeQueu
     };
     let connected = database.connected().filter(|address| is_real(*address));
     let mapped = visible.iter().map(|(client, _)| *client);
-    live.set_inside_addresses(InsideAddresses::new(mapped.chain(connected)), changes);
+    live.set_inside_addresses(InsideAddresses::new(connected.chain(mapped)), changes);
     live.set_visible_addresses(VisibleAddresses::new(visible.iter().copied()), changes);
 }
 

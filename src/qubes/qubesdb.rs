@@ -106,6 +106,7 @@ impl QubesDb {
     pub fn connected(&mut self) {
         self.disconnected();
         let session = &mut self.session;
+        session.written.connected();
         session.phase = ConnectionPhase::Dump;
         session.aside = Some(Box::new(session.database.for_dump()));
         session.output.push(MessageType::MultiRead, "", "");

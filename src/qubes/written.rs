@@ -63,6 +63,11 @@ impl Default for WrittenEntries {
 }
 
 impl WrittenEntries {
+    /// There is a fresh connection, maybe to another daemon: it is told what names stand for. Counts go on from its own.
+    pub fn connected(&mut self) {
+        self.names.entries.iter_mut().for_each(|entry| entry.is_due = true);
+    }
+
     /// The daemon has so many triggers of a source as handled.
     pub fn found(&mut self, path: &str, value: &[u8]) {
         let text = core::str::from_utf8(value).ok();

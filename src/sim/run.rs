@@ -417,7 +417,8 @@ pub(in crate::sim) fn boot_kernel(
             return None;
         }
     };
-    let memory = MemoryOracle::begin(qubes_bytes(scenario));
+    let everybody = scenario.clients.len() + scenario.attackers.len();
+    let memory = MemoryOracle::begin(everybody, qubes_bytes(scenario));
     let mut oracles = TurnOracles::default();
     loop {
         let reason = firewall.turn();

@@ -11,7 +11,8 @@ use crate::base::sort::sort_addresses;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
-/// How many may have a guaranteed part at a time. If more are there, those have one that were heard of last.
+/// How many may have a guaranteed part at a time. If more are there, one that is heard of takes the part of the one that was
+/// longest not heard of.
 const PARTS: usize = 128;
 
 /// What one address holds.

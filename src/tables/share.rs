@@ -30,6 +30,11 @@ impl Account {
         Account(number.0 as u16)
     }
 
+    /// The number of the client whose it is, if it is a client's.
+    pub fn owner(self) -> Option<ClientSlot> {
+        u8::try_from(self.0).ok().map(ClientSlot)
+    }
+
     /// Every account.
     pub fn all() -> impl Iterator<Item = Account> {
         (0..Account::COUNT as u16).map(Account)

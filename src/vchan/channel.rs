@@ -10,7 +10,7 @@ use crate::xen::{DomainId, MappedPage, Xen, XenError};
 use core::fmt;
 
 /// The order of a ring of one page. Smaller ones share the interface's page; larger ones would take more of our
-/// mappings, and QubesDB has none.
+/// mappings, and QubesDB's are of one page.
 const PAGE_ORDER: u32 = PAGE_BYTES.trailing_zeros();
 /// The smallest order that there is.
 const LEAST_ORDER: u32 = 10;

@@ -183,14 +183,7 @@ fn v_4_nobody_is_told_that_an_answer_was_not_delivered() {
     // The pinger has chosen a client's identifier.
     let answer = only_forward(world.uplink(echo_request(R, F, ident)), Side::Uplink);
     world.uplink_nothing(icmp_error(S, F, 3, 1, &answer, 28), DropReason::QuoteUnknown);
-    assert_eq!(unreachable(&mut world, answer), [Out::Discard(DropReason::Unreachable)]);
-}
-
-/// What the firewall does with a packet that the uplink's link layer gave back.
-fn unreachable(world: &mut World, packet: TestPacket) -> Vec<Out> {
-    let mut recorder = Recorder::default();
-    world.engine.unreachable(world.now, packet, &mut recorder);
-    recorder.out
+    assert_eq!(world.undelivered(ONE, answer), [Out::Discard(DropReason::Unreachable)]);
 }
 
 #[test]
@@ -198,7 +191,7 @@ fn a_4_a_client_is_told_that_the_next_hop_is_silent() {
     let mut world = World::new();
     for sent in [udp((C1, 5000), (R, 53)), tcp((C1, 5000), (R, 53), "S", 1, 0), echo_request(C1, R, 7)] {
         let left = world.out_u(ONE, sent.clone());
-        let out = unreachable(&mut world, left);
+        let out = world.undelivered(ONE, left);
         let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(DropReason::Unreachable)] = out.as_slice()
         else {
             panic!("{out:?}")
@@ -217,7 +210,7 @@ fn a_4_a_client_is_told_of_a_packet_whose_flow_is_over_by_then() {
     let left = world.out_u(ONE, sent.clone());
     world.wait(400);
     assert!(world.engine.engine().flows().is_empty());
-    let out = unreachable(&mut world, left);
+    let out = world.undelivered(ONE, left);
     let [Out::Answer(Side::Client(ONE), bytes), Out::Discard(DropReason::Unreachable)] = out.as_slice()
     else {
         panic!("{out:?}")
@@ -228,11 +221,11 @@ fn a_4_a_client_is_told_of_a_packet_whose_flow_is_over_by_then() {
 #[test]
 fn a_4_nobody_is_told_of_packets_without_a_flow() {
     let mut world = World::new();
-    assert_eq!(unreachable(&mut world, udp((F, 5000), (R, 53))), [Out::Discard(DropReason::Unreachable)]);
+    assert_eq!(world.undelivered(ONE, udp((F, 5000), (R, 53))), [Out::Discard(DropReason::Unreachable)]);
     let asked = world.out_u(ONE, udp((C1, 5000), (R, 53)));
     let received = world.out_c(ONE, udp((R, 53), asked.from()));
     let error = world.out_u(ONE, icmp_error(C1, R, 3, 3, &received, 28));
-    assert_eq!(unreachable(&mut world, error), [Out::Discard(DropReason::Unreachable)]);
+    assert_eq!(world.undelivered(ONE, error), [Out::Discard(DropReason::Unreachable)]);
 }
 
 /// The three times of a timestamp message (RFC 792).

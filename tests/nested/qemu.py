@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,14 @@ class Clock(Enum):
     INSTRUCTIONS = ("-smp", "1", "-icount", "shift=2")
 
 
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin of the emulator; what it writes is in the machine's work directory."""
+
+    file: Path
+    arguments: str
+
+
 # What Xen says without a level, as of a domain that crashed, counts as a warning in 4.17 and as information in 4.20.
 XEN_OPTIONS = (
     "console=com1 com1=115200,8n1 dom0=pv dom0_mem=1024M,max:1024M dom0_max_vcpus=1 "
@@ -44,18 +53,27 @@ class Machine:
     """A context: powered on when entered, killed when left."""
 
     def __init__(
-        self, dom0: Path, payload: Path, work: Path, interactive: bool = False, clock: Clock = Clock.REAL
+        self,
+        dom0: Path,
+        payload: Path,
+        work: Path,
+        interactive: bool = False,
+        clock: Clock = Clock.REAL,
+        plugin: Plugin | None = None,
     ) -> None:
         """`dom0` holds xen, vmlinuz, initrd and disk (see images.dom0). The consoles of Xen and dom0 go to
-        `work`/console.log, or to this terminal when `interactive`."""
+        `work`/console.log, or to this terminal when `interactive`. `plugin` goes into the emulator."""
         self.work = work
         self.console_log = work / "console.log"
         self.interactive = interactive
         self.clock = clock
+        self.plugin = plugin
         # QEMU's -initrd cannot express every path (a comma separates modules, a space their options).
         for name in ("xen", "vmlinuz", "initrd", "disk"):
             (work / name).symlink_to(dom0 / name)
         (work / "payload").symlink_to(payload)
+        if plugin:
+            (work / "plugin").symlink_to(plugin.file)
 
     def __enter__(self) -> Self:
         listener = socket.socket(socket.AF_UNIX)
@@ -101,13 +119,14 @@ class Machine:
         clock = Clock.REAL if accelerated else self.clock
         if clock is Clock.INSTRUCTIONS:
             accelerator = accelerator.replace("thread=multi", "thread=single")
+        plugin = ["-plugin", f"./plugin,{self.plugin.arguments}"] if self.plugin else []
         console = "mon:stdio" if self.interactive else f"file:{self.console_log.name}"
         return [
             # Dies with us, even if we are killed.
             "setpriv", "--pdeathsig", "KILL",
             "qemu-system-x86_64",
             "-nodefaults", "-no-user-config", "-display", "none",
-            "-accel", accelerator, "-cpu", cpu, *clock.value, "-m", str(MEMORY_MB),
+            "-accel", accelerator, "-cpu", cpu, *clock.value, "-m", str(MEMORY_MB), *plugin,
             "-kernel", "xen", "-append", XEN_OPTIONS, "-initrd", f"vmlinuz {DOM0_OPTIONS},initrd",
             # Written blocks live in a temporary file: the image in the cache stays as it was made.
             "-drive", "file=disk,format=raw,if=virtio,snapshot=on",

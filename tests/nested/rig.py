@@ -4,6 +4,7 @@
     rig.py soak               half an hour of everything that comes and goes (SOAK_SECONDS, SOAK_SEED)
     rig.py demo               shows the firewall at work
     rig.py bench              measures it against a Linux firewall (REPEATS=3 times; QUICK=1: once, and short)
+    rig.py instructions       counts the instructions of the firewall, and of Xen for it, under the loads of bench
     rig.py shell              leaves you at a shell in dom0 with a firewall and a client running
     rig.py images             makes what the above need and stops
 
@@ -28,7 +29,10 @@ import payload
 import qemu
 import report
 import stalls
+from bench import counted
 from bench import run as bench_run
+from bench.symbols import Symbols
+from bench.xen_symbols import XenSymbols
 from progress import say
 
 KERNEL = Path(os.environ.get("KERNEL", cache.ROOT / "build" / "vmlinuz"))
@@ -54,6 +58,8 @@ def main(arguments: list[str]) -> int:
             return demo()
         case ["bench"]:
             return bench_run.local(KERNEL) if os.environ.get("TARGET") == "local" else bench()
+        case ["instructions"]:
+            return instructions()
         case ["shell"]:
             return shell()
         case ["images"]:
@@ -171,6 +177,30 @@ def bench() -> int:
     return results.close("Xen in QEMU")
 
 
+def instructions() -> int:
+    """Counts instructions in two boots; the exit status says whether all figures are within their budgets and repeat."""
+    if os.environ.get("ACCEL") == "kvm":
+        raise SystemExit("only the emulator counts instructions: not with ACCEL=kvm")
+    image = Symbols(KERNEL)
+    plugin = counted.plugin(image)
+    for number in range(1, counted.BOOTS + 1):
+        say(f"boot {number} of {counted.BOOTS}")
+        results = bench_run.Results()
+        settings = {"mode": "bench", "bench": "instructions"}
+        try:
+            with machine(settings, bench_run.parts(), clock=qemu.Clock.INSTRUCTIONS, plugin=plugin) as running:
+                for line in running.lines(BENCH_SILENCE_SECONDS):
+                    results.take(line)
+                running.wait_for_power_off(GRACE_SECONDS)
+        except qemu.MachineFailed as failure:
+            say(str(failure))
+            report.print_tail(WORK / "console.log")
+        if not results.ended:
+            return 1
+        counted.keep(number, results.records, WORK)
+    return counted.close(image, XenSymbols(images.dom0(chosen_xen()) / "xen"))
+
+
 def shell() -> int:
     """Hands this terminal to dom0."""
     with machine({"mode": "shell"}, interactive=True) as running:
@@ -189,6 +219,7 @@ def machine(
     parts: dict[str, Path] | None = None,
     interactive: bool = False,
     clock: qemu.Clock = qemu.Clock.REAL,
+    plugin: qemu.Plugin | None = None,
 ) -> Iterator[qemu.Machine]:
     """A running machine with the kernel under test and these settings in its payload; `parts` are what goes there
     besides the kernel, if it is not the client."""
@@ -214,7 +245,7 @@ def machine(
     WORK.mkdir(parents=True)
     payload.write(WORK / "payload.tar", content, {**choices, **settings})
     say("powering on")
-    with qemu.Machine(dom0, WORK / "payload.tar", WORK, interactive, clock) as running:
+    with qemu.Machine(dom0, WORK / "payload.tar", WORK, interactive, clock, plugin) as running:
         yield running
 
 

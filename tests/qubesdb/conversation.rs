@@ -239,6 +239,19 @@ fn names_that_fit_are_written_and_nothing_is_ever_removed() {
 }
 
 #[test]
+fn another_daemon_is_told_what_names_stand_for() {
+    let mut pair = settled();
+    let path = "/dns/10.137.0.5/example.com";
+    pair.client.name(Ipv4Addr::new(10, 137, 0, 5), "example.com", [Ipv4Addr::new(192, 0, 2, 1)].into_iter());
+    pair.settle();
+    assert!(pair.server.entries().contains_key(path));
+    pair.restart();
+    assert!(!pair.server.entries().contains_key(path));
+    pair.settle();
+    assert_eq!(pair.server.entries()[path], b"{'192.0.2.1/32'}");
+}
+
+#[test]
 fn a_connection_may_be_closed_when_the_daemon_has_read_the_request() {
     let mut pair = Pair::new(at_start());
     assert!(!pair.client.may_close());

@@ -16,6 +16,7 @@ use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
 use ravelin::engine::{Engine, Output, Progress, Settings};
 use ravelin::guard::RuleTable;
+use ravelin::tables::share::Account;
 use ravelin::wire::ipv4::Ipv4;
 use ravelin::wire::packet::{Original, Packet};
 pub use rules::*;
@@ -131,6 +132,14 @@ impl World {
     pub fn uplink(&mut self, packet: TestPacket) -> Vec<Out> {
         let mut recorder = Recorder::default();
         self.engine.inbound(self.now, packet, &mut recorder);
+        recorder.out
+    }
+
+    /// What leaves when the uplink's link layer gives back `packet`, which `from` sent.
+    pub fn undelivered(&mut self, from: ClientSlot, packet: TestPacket) -> Vec<Out> {
+        let sender = self.engine.engine().clients().on(from).map_or(Account::UPLINK, Account::client);
+        let mut recorder = Recorder::default();
+        self.engine.unreachable(self.now, packet, sender, &mut recorder);
         recorder.out
     }
 

@@ -6,9 +6,12 @@ use crate::xen::meter;
 use alloc::format;
 use alloc::string::String;
 
-/// Bytes that the kernel may have allocated beyond those after boot. Per device: two queues of frames, the
-/// pages' places, paths and tokens; and replies and events of XenStore.
-const LIMIT_BYTES: i64 = 256 << 10;
+/// Bytes that the kernel may have allocated beyond those after boot: replies and events of XenStore, the uplink's queue of
+/// frames and its pages' places.
+const LIMIT_BYTES: i64 = 96 << 10;
+
+/// The same for each client: its queue of frames, paths and tokens.
+const CLIENT_BYTES: i64 = 32 << 10;
 
 /// Watches the kernel's allocations.
 #[derive(Debug)]
@@ -18,9 +21,11 @@ pub struct MemoryOracle {
 }
 
 impl MemoryOracle {
-    /// Begins to watch a kernel that has just booted, and may have `more` bytes than others.
-    pub fn begin(more: i64) -> Self {
-        Self { after_boot: meter::reading().live_bytes, limit: LIMIT_BYTES + more }
+    /// Begins to watch a kernel that has just booted, will have so many `clients` at a time, and may have `more` bytes than
+    /// others.
+    pub fn begin(clients: usize, more: i64) -> Self {
+        let limit = LIMIT_BYTES + clients as i64 * CLIENT_BYTES + more;
+        Self { after_boot: meter::reading().live_bytes, limit }
     }
 
     /// Most bytes beyond those after boot.

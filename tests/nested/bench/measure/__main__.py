@@ -1,4 +1,5 @@
-"""Runs the whole benchmark in dom0: `python3 -m measure REPETITIONS [quick]`, with RIG, WORK and CONSOLES set.
+"""Runs the whole benchmark in dom0: `python3 -m measure REPETITIONS [quick]`, or, for the counting of instructions,
+`python3 -m measure instructions`; with RIG, WORK and CONSOLES set.
 
 Prints lines for the runner: `say TEXT`, `result JSON` and, when all of it was done, `end`.
 """
@@ -11,6 +12,7 @@ from .crowd import crowd
 from .domain import destroy_all
 from .firewall import LINUX, RAVELIN, RAVELIN_PVH
 from .hypervisor import Hypervisor
+from .instructions import instructions
 from .limit import limit
 from .plan import Plan, quick
 from .traffic import LOADS, OWN_LOADS, servers
@@ -49,4 +51,7 @@ def main(arguments: list[str]) -> None:
     print("end", flush=True)
 
 
-main(sys.argv[1:])
+if sys.argv[1:] == ["instructions"]:
+    instructions()
+else:
+    main(sys.argv[1:])

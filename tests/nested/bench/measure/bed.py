@@ -39,11 +39,14 @@ class Bed:
         record: dict[str, Any] = {}
         domains = {"firewall": self.firewall.number, "client": self.client.number, "dom0": DOM0}
         counters = self.counters()
+        reports = self.firewall.reports
         before = {who: self.hypervisor.cpu_seconds(number) for who, number in domains.items()}
         begun = time.monotonic()
         yield record
         record["seconds"] = time.monotonic() - begun
         record["cpu"] = {who: self.hypervisor.cpu_seconds(number) - before[who] for who, number in domains.items()}
+        # The last report before and the first one after, of all that it was asked for.
+        record["reports"] = [reports, reports + 1]
         after = self.counters()
         record["counters"] = {what: after[what] - counters[what] for what in after}
         report(self.kind.name, self.repetition, name, record)

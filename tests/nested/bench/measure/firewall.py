@@ -46,6 +46,8 @@ class Firewall(Domain):
 
     def __init__(self, kind: Kind, *options: str) -> None:
         self.kind = kind
+        # How often it was asked for its counters.
+        self.reports = 0
         words = f"ipv4={ADDRESS}/24 gateway={UPLINK} dns={UPLINK} log=info"
         if kind.ramdisk:
             words += " console=hvc0 loglevel=4 cryptomgr.notests"
@@ -102,6 +104,7 @@ class Firewall(Domain):
     def counters(self, store: Store) -> dict[str, int]:
         """Ravelin's own counters, asked for as `xl sysrq fw s` does and read from its console."""
         seen = len(self.console())
+        self.reports += 1
         store.write(f"{self.home()}/control/sysrq", "s")
         deadline = time.monotonic() + COUNTERS_SECONDS
         # The last line of the report is the one about packets.

@@ -1,0 +1,40 @@
+"""The loads under which instructions are counted, in one turn of Ravelin. The emulator counts, at each report of the firewall."""
+
+from .bed import Bed, say
+from .boot import boot
+from .firewall import RAVELIN
+from .hypervisor import Hypervisor
+from .plan import Plan
+from .traffic import DISCARD_PORT, LARGE, SMALL, connections, send_up, servers, tcp, udp_down
+from .xenstore import Store
+
+# Slow enough that each packet meets a firewall that sleeps.
+PACED_RATE = 1000
+# So much that two boots differ by less than 1 %.
+PLAN = Plan(repetitions=1, tcp_seconds=8, frames=16_000, connections=1_000)
+
+
+def udp_up(bed: Bed, plan: Plan) -> None:
+    """Equal frames from the client, as fast as it can, and one at a time."""
+    send_up(bed, "udp-64-up", SMALL, plan.frames, rate=0)
+    send_up(bed, "udp-1500-up", LARGE, plan.frames // 2, rate=0)
+    send_up(bed, "udp-64-up-paced", SMALL, plan.frames // 8, PACED_RATE)
+
+
+def nothing(bed: Bed, _: Plan) -> None:
+    """What asking for the counters costs."""
+    with bed.measurement("nothing"):
+        pass
+
+
+LOADS = (nothing, udp_up, udp_down, tcp, connections)
+
+
+def instructions() -> None:
+    """Runs all loads once."""
+    with servers():
+        bed = boot(Store(), Hypervisor(), RAVELIN, 1)
+        for load in LOADS:
+            say(load.__name__.replace("_", " "))
+            load(bed, PLAN)
+    print("end", flush=True)
