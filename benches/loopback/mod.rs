@@ -15,6 +15,7 @@ use ravelin::vif::frame::Frame;
 use ravelin::vif::in_flight::InFlight;
 use ravelin::vif::netback::Netback;
 use ravelin::vif::netfront::Netfront;
+use ravelin::vif::parcel::Arrived;
 use ravelin::wire::checksum;
 use ravelin::wire::ipv4::Ipv4;
 use ravelin::wire::packet::Packet;
@@ -135,7 +136,7 @@ pub struct Loopback {
     engine: Engine<Frame>,
     batch: CopyBatch,
     in_flight: InFlight,
-    arrived: Vec<Frame>,
+    arrived: Vec<Arrived>,
     client_tx: Ring,
     client_rx: Ring,
     uplink_tx: Ring,
@@ -257,7 +258,8 @@ impl Loopback {
         let (now, mut port) = (self.xen.now(), 0);
         let Self { netback, netfront, xen, engine, .. } = self;
         let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
-        for frame in self.arrived.drain(..) {
+        for packet in self.arrived.drain(..) {
+            let Ok(frame) = packet.into_frame(ways.pages) else { continue };
             if self.slots > 1 {
                 ways.forward(Side::Uplink, frame, SOMEBODY);
                 continue;
@@ -288,12 +290,13 @@ impl Loopback {
         self.xen.memory.set_word(self.client_rx.0, REQUESTS, self.at[2]);
         if shape == Shape::Whole {
             self.xen.memory.set_word(self.uplink_rx.0, RESPONSES, self.at[3]);
-            let received = self.netfront.receive(&mut self.xen, &mut |frame, _| self.arrived.push(frame));
+            let received = self.netfront.receive(&mut self.xen, &mut |packet| self.arrived.push(packet));
             received.expect("packets in posted buffers");
             let (now, mut port) = (self.xen.now(), 0);
             let Self { netback, netfront, xen, engine, .. } = self;
             let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
-            for frame in self.arrived.drain(..) {
+            for packet in self.arrived.drain(..) {
+                let Ok(frame) = packet.into_frame(ways.pages) else { continue };
                 if self.slots > 1 {
                     ways.forward(Side::Client(SLOT), frame, SOMEBODY);
                     continue;

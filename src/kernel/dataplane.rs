@@ -11,8 +11,7 @@ use crate::config::Change;
 use crate::config::change::Ownership;
 use crate::config::resolvers::Resolvers;
 use crate::config::uplink_route::UplinkRoute;
-use crate::engine::fast_path::Passed;
-use crate::engine::{Engine, Output};
+use crate::engine::Engine;
 use crate::route::proxy_arp::{self, Asker};
 use crate::tables::share::Account;
 use crate::vif::backpressure::{Backpressure, Drain, EgressLimits};
@@ -21,14 +20,11 @@ use crate::vif::frame::Frame;
 use crate::vif::lifecycle::frontend::Link;
 use crate::vif::netback;
 use crate::vif::netfront;
-use crate::vif::parcel::{Arrived, Parcel};
+use crate::vif::parcel::Arrived;
 use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::vif::uplink::Uplink;
 use crate::wire::arp::Arp;
-use crate::wire::bytes::u32_at;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
-use crate::wire::frame_view::HEAD_BYTES;
-use crate::wire::ipv4;
 use crate::xen::Xen;
 use crate::xen::event::Port;
 use crate::xen::page_pool::PagePool;
@@ -197,59 +193,6 @@ impl DataPlane {
         self.received = packets;
     }
 
-    /// Passes a packet from the uplink by the fast path. It comes back, as it was, if it is not for that.
-    fn pass_from_uplink(
-        &mut self,
-        mut parcel: Parcel,
-        mac: Mac,
-        pages: &mut PagePool,
-        now: Moment,
-    ) -> Option<Parcel> {
-        let Some(mut view) = parcel.view() else { return Some(parcel) };
-        let header = Header::read(view.head);
-        let is_ours = header.is_some_and(|it| it.destination == mac && it.ether_type == EtherType::Ipv4);
-        let Egress { vifs, .. } = &mut self.egress;
-        if !is_ours || vifs.clients.owns(source_of(view.head)) {
-            return Some(parcel);
-        }
-        let Some(passed) = self.engine.pass_fast_inward(now, &mut view) else { return Some(parcel) };
-        let target = match passed.exit {
-            Side::Client(slot) => {
-                vifs.clients.vif(slot).and_then(|vif| Some((slot, vif.identity().mac()?, vif.netback()?)))
-            }
-            Side::Uplink => None,
-        };
-        if let Some((slot, destination, netback)) = target {
-            Header { destination, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 }.write(view.head);
-            parcel.cut(passed.total_bytes);
-            match self.exchange.pass(slot, netback, parcel) {
-                Ok(()) => return None,
-                Err(back) => parcel = back,
-            }
-        }
-        self.send_passed(parcel, passed, Account::UPLINK, pages, now);
-        None
-    }
-
-    /// Sends what the fast path has passed and what has to wait all the same.
-    #[inline(never)]
-    fn send_passed(
-        &mut self,
-        mut parcel: Parcel,
-        passed: Passed,
-        account: Account,
-        pages: &mut PagePool,
-        now: Moment,
-    ) {
-        parcel.cut(passed.total_bytes);
-        // What was passed has headers.
-        if let Ok(mut frame) = parcel.into_passed_frame(passed.original, pages) {
-            frame.charge_to(account);
-            let mut context = EgressContext { egress: &mut self.egress, pages, now };
-            context.forward(passed.exit, frame, passed.destination);
-        }
-    }
-
     /// One frame from the uplink.
     fn take_from_uplink(&mut self, frame: Frame, mac: Mac, pages: &mut PagePool, now: Moment) {
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
@@ -297,39 +240,6 @@ impl DataPlane {
             }
         }
         self.exchange.put_back(arrived);
-    }
-
-    /// Passes a packet of a client by the fast path. It comes back, as it was, if it is not for that.
-    fn pass_from_client(
-        &mut self,
-        slot: ClientSlot,
-        mut parcel: Parcel,
-        pages: &mut PagePool,
-        now: Moment,
-    ) -> Option<Parcel> {
-        let Some(mut view) = parcel.view() else { return Some(parcel) };
-        let Some(vif) = self.egress.vifs.clients.vif(slot) else { return Some(parcel) };
-        let (source, account) = (vif.identity().mac(), vif.account());
-        let is_its_own = Header::read(view.head).is_some_and(|header| {
-            header.destination == GATEWAY_MAC
-                && Some(header.source) == source
-                && header.ether_type == EtherType::Ipv4
-        });
-        let Some(route) = self.egress.route().filter(|_| is_its_own) else { return Some(parcel) };
-        let Some(passed) = self.engine.pass_fast_outward(now, slot, &mut view) else { return Some(parcel) };
-        let Egress { vifs, neighbours, .. } = &mut self.egress;
-        let hop = neighbours.known(route.next_hop(passed.destination), now);
-        let uplink = vifs.uplink.as_mut().and_then(|uplink| Some((uplink.mac(), uplink.netfront()?)));
-        if let (Some(destination), Some((source, netfront))) = (hop, uplink) {
-            Header { destination, source, ether_type: EtherType::Ipv4 }.write(view.head);
-            parcel.cut(passed.total_bytes);
-            match netfront.bypass(parcel) {
-                Ok(()) => return None,
-                Err(back) => parcel = back,
-            }
-        }
-        self.send_passed(parcel, passed, account, pages, now);
-        None
     }
 
     /// One frame from a client.
@@ -424,11 +334,6 @@ impl DataPlane {
 /// The servers that can be asked.
 fn servers(route: Option<UplinkRoute>, resolvers: &Resolvers) -> &[Ipv4Addr] {
     if route.is_some() { resolvers } else { &[] }
-}
-
-/// The source address in the IPv4 header of a frame; of one without, anything.
-fn source_of(head: &[u8; HEAD_BYTES]) -> Ipv4Addr {
-    u32_at(head, HEADER_BYTES + ipv4::at::SOURCE).unwrap_or(0).into()
 }
 
 /// What came of looking at the uplink's rings.
@@ -551,7 +456,9 @@ mod tests {
         question.release(&mut pages);
 
         let mut send = |from: SocketAddrV4, count| {
-            (0..count).for_each(|_| data.received.push(to_our_port(from, port, &answer, &mut pages)));
+            (0..count).for_each(|_| {
+                data.received.push(Arrived::Frame(to_our_port(from, port, &answer, &mut pages)))
+            });
         };
         send(SocketAddrV4::new(SERVER, 5353), 20);
         send(SocketAddrV4::new(SERVER, 53), 1);

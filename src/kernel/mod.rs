@@ -9,6 +9,7 @@ mod dataplane;
 pub mod egress;
 pub mod event;
 pub mod event_log;
+mod fast_lane;
 mod inquiry;
 pub mod measure;
 pub mod names;

@@ -80,7 +80,13 @@ impl World {
 
     fn receive(&mut self) -> Result<(), UplinkBroken> {
         self.netfront.reap(&mut self.xen)?;
-        self.netfront.receive(&mut self.xen, &mut |frame, xen: &mut Stub| frame.release(xen.pages()))?;
+        let mut arrived = Vec::new();
+        let received = self.netfront.receive(&mut self.xen, &mut |packet| arrived.push(packet));
+        for packet in arrived {
+            let frame = packet.into_frame(self.xen.pages());
+            frame.into_iter().for_each(|frame| frame.release(self.xen.pages()));
+        }
+        received?;
         self.netfront.publish(&mut self.xen);
         Ok(())
     }
