@@ -8,10 +8,12 @@
 #[cfg(feature = "sim")]
 mod check;
 mod head;
+mod layer4;
 
 #[cfg(feature = "sim")]
 use self::check::Before;
-use self::head::{Carried, Head, Ip};
+use self::head::{DESTINATION, Head, Ip, SOURCE};
+use self::layer4::{Datagram, Layer4, Segment};
 use super::datapath::Datapath;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::tick::Tick;
@@ -19,9 +21,7 @@ use crate::base::time::Moment;
 use crate::flow::end::End;
 use crate::flow::freshness::Freshness;
 use crate::flow::key::{FlowKey, Realm};
-use crate::flow::record::{FlowKind, FlowStage};
-use crate::flow::table::FlowEntry;
-use crate::flow::tcp::SegmentAction;
+use crate::flow::record::{Flow, FlowKind};
 use crate::wire::frame_view::FrameView;
 use crate::wire::packet::Original;
 use core::net::Ipv4Addr;
@@ -48,27 +48,54 @@ impl Datapath {
         slot: ClientSlot,
         frame: &mut FrameView<'_>,
     ) -> Option<Passed> {
-        let head = Head::of(frame)?;
-        let ip = head.ip()?;
+        let ip = Head::of(frame)?.ip()?;
+        match ip.protocol {
+            Segment::PROTOCOL => self.pass_outward::<Segment>(now, slot, frame, &ip),
+            Datagram::PROTOCOL => self.pass_outward::<Datagram>(now, slot, frame, &ip),
+            _ => None,
+        }
+    }
+
+    /// Passes a packet from the uplink that is of an open flow of a client's. `None`: it is for the whole engine.
+    #[inline(never)]
+    pub fn pass_fast_inward(&mut self, now: Moment, frame: &mut FrameView<'_>) -> Option<Passed> {
+        let ip = Head::of(frame)?.ip()?;
+        match ip.protocol {
+            Segment::PROTOCOL => self.pass_inward::<Segment>(now, frame, &ip),
+            Datagram::PROTOCOL => self.pass_inward::<Datagram>(now, frame, &ip),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn pass_outward<L: Layer4>(
+        &mut self,
+        now: Moment,
+        slot: ClientSlot,
+        frame: &mut FrameView<'_>,
+        ip: &Ip,
+    ) -> Option<Passed> {
         let near = self.clients.on(slot)?;
-        let client = self.clients.get(near)?;
-        let carried = head.carried(&ip)?;
-        if ip.source != client.visible.address
+        if ip.source != self.clients.get(near)?.visible.address
             || ip.total_bytes > self.mtus.of(Side::Uplink)
             || now >= self.next_revalidation
         {
             return None;
         }
-        let (port, far_port) = (carried.source_port(), carried.destination_port());
+        let head = Head::of(frame)?;
+        let carried = L::read(&head, ip)?;
+        let (port, far_port) = head.ports();
         let realm = Realm::Internal(near);
-        let key = FlowKey { realm, protocol: ip.protocol, port, far: ip.destination, far_port };
+        let key = FlowKey { realm, protocol: L::PROTOCOL, port, far: ip.destination, far_port };
         let id = self.flows.find(&key)?;
         #[cfg(feature = "sim")]
         let before = Before::of(id, self.flows.get(id)?, frame);
         let mut entry = self.flows.entry(id)?;
-        step(&mut entry, &self.freshness, End::Near, &carried, now)?;
-        Head::of(frame)?.replace_source(&ip, &carried, self.settings.uplink, entry.flow().outer_port);
-        let Ip { total_bytes, source, destination, ident, .. } = ip;
+        may_pass(entry.flow(), &self.freshness, now)?;
+        carried.step(&mut entry, End::Near, Tick::at(now))?;
+        let outer_port = entry.flow().outer_port;
+        Head::of(frame)?.rewrite(SOURCE, self.settings.uplink, outer_port, L::SUM_AT, L::complete);
+        let Ip { total_bytes, source, destination, ident, .. } = *ip;
         let original = Some(Original { source, port, ident });
         let passed = Passed { exit: Side::Uplink, destination, total_bytes, original };
         #[cfg(feature = "sim")]
@@ -77,17 +104,15 @@ impl Datapath {
         Some(passed)
     }
 
-    /// Passes a packet from the uplink that is of an open flow of a client's. `None`: it is for the whole engine.
-    #[inline(never)]
-    pub fn pass_fast_inward(&mut self, now: Moment, frame: &mut FrameView<'_>) -> Option<Passed> {
-        let head = Head::of(frame)?;
-        let ip = head.ip()?;
-        let carried = head.carried(&ip)?;
+    #[inline(always)]
+    fn pass_inward<L: Layer4>(&mut self, now: Moment, frame: &mut FrameView<'_>, ip: &Ip) -> Option<Passed> {
         if ip.destination != self.settings.uplink || now >= self.next_revalidation {
             return None;
         }
-        let (port, far_port) = (carried.destination_port(), carried.source_port());
-        let key = FlowKey { realm: Realm::External, protocol: ip.protocol, port, far: ip.source, far_port };
+        let head = Head::of(frame)?;
+        let carried = L::read(&head, ip)?;
+        let (far_port, port) = head.ports();
+        let key = FlowKey { realm: Realm::External, protocol: L::PROTOCOL, port, far: ip.source, far_port };
         let id = self.flows.find(&key)?;
         #[cfg(feature = "sim")]
         let before = Before::of(id, self.flows.get(id)?, frame);
@@ -95,11 +120,13 @@ impl Datapath {
         let near = entry.flow().near;
         let address = self.clients.get(near)?.visible.address;
         let exit = self.clients.outside(Side::Client(near))?;
+        may_pass(entry.flow(), &self.freshness, now)?;
         if ip.total_bytes > self.mtus.of(Side::Client(near)) {
             return None;
         }
-        step(&mut entry, &self.freshness, End::Far, &carried, now)?;
-        Head::of(frame)?.replace_destination(&ip, &carried, address, entry.flow().near_port);
+        carried.step(&mut entry, End::Far, Tick::at(now))?;
+        let near_port = entry.flow().near_port;
+        Head::of(frame)?.rewrite(DESTINATION, address, near_port, L::SUM_AT, L::complete);
         let passed = Passed { exit, destination: address, total_bytes: ip.total_bytes, original: None };
         #[cfg(feature = "sim")]
         self.check_fast_path(now, Side::Uplink, before, frame, &passed);
@@ -108,45 +135,9 @@ impl Datapath {
     }
 }
 
-/// Moves a flow on by a packet that `sender` sent. `None`, and nothing has changed, if more is to be done than to start
-/// its timeout anew.
+/// Whether a flow with the uplink is open and was judged under what holds now.
 #[inline(always)]
-fn step(
-    entry: &mut FlowEntry<'_>,
-    freshness: &Freshness,
-    sender: End,
-    carried: &Carried,
-    now: Moment,
-) -> Option<()> {
-    let tick = Tick::at(now);
-    let flow = entry.flow();
-    if flow.deadline.is_over(tick)
-        || !freshness.is_met(flow)
-        || matches!(flow.kind, FlowKind::ClientToClient(_))
-    {
-        return None;
-    }
-    let opener = flow.kind.opener();
-    match (flow.stage, carried) {
-        (FlowStage::Tcp(stage), Carried::Tcp(segment)) if stage.is_assured() => {
-            let action = entry.tcp().step(stage, opener, sender, segment);
-            debug_assert_eq!(action, SegmentAction::Restart(stage));
-            entry.refresh(tick);
-        }
-        (FlowStage::Tcp(_), _) | (_, Carried::Tcp(_)) => return None,
-        (stage, Carried::Udp { .. }) => {
-            // The near end's packets refresh its flow; the far end's only one that was answered.
-            let refreshes = sender == End::Near || stage != FlowStage::Unreplied;
-            if stage.after(sender, opener) != stage {
-                return None;
-            }
-            if refreshes && !entry.was_refreshed(tick) {
-                if stage != FlowStage::Assured {
-                    return None;
-                }
-                entry.refresh(tick);
-            }
-        }
-    }
-    Some(())
+fn may_pass(flow: &Flow, freshness: &Freshness, now: Moment) -> Option<()> {
+    let is_open = !flow.deadline.is_over(Tick::at(now)) && freshness.is_met(flow);
+    (is_open && !matches!(flow.kind, FlowKind::ClientToClient(_))).then_some(())
 }

@@ -5,6 +5,8 @@ pub const HEADER_BYTES: usize = 8;
 
 /// Byte offsets of header fields.
 pub mod at {
+    /// Length of header and data.
+    pub const LENGTH: usize = 4;
     /// Checksum.
     pub const CHECKSUM: usize = 6;
 }

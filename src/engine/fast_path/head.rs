@@ -5,17 +5,15 @@ use crate::wire::bytes::{put_u16, put_u32};
 use crate::wire::checksum::{Delta, Sum};
 use crate::wire::ethernet;
 use crate::wire::frame_view::{FrameView, HEAD_BYTES};
-use crate::wire::ipv4::{self, protocol};
+use crate::wire::ipv4;
 use crate::wire::packet::Checksum;
-use crate::wire::tcp::{self, Flags, Tcp};
-use crate::wire::udp;
 use core::net::Ipv4Addr;
 
 /// What lies behind the Ethernet header.
 const IP_BYTES: usize = HEAD_BYTES - ethernet::HEADER_BYTES;
 
 /// Where the layer-4 header begins, from the IP header on.
-const L4: usize = ipv4::HEADER_BYTES;
+pub(super) const L4: usize = ipv4::HEADER_BYTES;
 
 /// The IP packet's first bytes.
 pub(super) struct Head<'a> {
@@ -25,6 +23,7 @@ pub(super) struct Head<'a> {
 }
 
 /// What the IP header says that is looked at.
+#[derive(Clone, Copy)]
 pub(super) struct Ip {
     pub(super) total_bytes: u16,
     pub(super) ident: u16,
@@ -33,34 +32,19 @@ pub(super) struct Ip {
     pub(super) destination: Ipv4Addr,
 }
 
-/// What the packet carries.
-pub(super) enum Carried {
-    /// A segment that carries data or acknowledges some, and does nothing else.
-    Tcp(Tcp),
-    /// A datagram.
-    Udp {
-        /// Its source port.
-        source: u16,
-        /// Its destination port.
-        destination: u16,
-    },
+/// One end of a packet.
+#[derive(Clone, Copy)]
+pub(super) struct PacketEnd {
+    /// Where its address is, from the IP header on.
+    address_at: usize,
+    /// Where its port is, from the layer-4 header on.
+    port_at: usize,
 }
 
-impl Carried {
-    pub(super) const fn source_port(&self) -> u16 {
-        match self {
-            Carried::Tcp(segment) => segment.source_port,
-            Carried::Udp { source, .. } => *source,
-        }
-    }
-
-    pub(super) const fn destination_port(&self) -> u16 {
-        match self {
-            Carried::Tcp(segment) => segment.destination_port,
-            Carried::Udp { destination, .. } => *destination,
-        }
-    }
-}
+/// Its sender.
+pub(super) const SOURCE: PacketEnd = PacketEnd { address_at: ipv4::at::SOURCE, port_at: 0 };
+/// Its receiver.
+pub(super) const DESTINATION: PacketEnd = PacketEnd { address_at: ipv4::at::DESTINATION, port_at: 2 };
 
 impl<'a> Head<'a> {
     #[inline(always)]
@@ -70,11 +54,21 @@ impl<'a> Head<'a> {
         Some(Head { bytes: bytes.first_chunk_mut()?, available, checksum: frame.checksum })
     }
 
-    fn word(&self, at: usize) -> u16 {
+    /// The byte at `at`, from the IP header on.
+    #[inline(always)]
+    pub(super) fn byte(&self, at: usize) -> u8 {
+        self.bytes[at]
+    }
+
+    /// The big-endian word of 16 bits there.
+    #[inline(always)]
+    pub(super) fn word(&self, at: usize) -> u16 {
         u16::from_be_bytes([self.bytes[at], self.bytes[at + 1]])
     }
 
-    fn long(&self, at: usize) -> u32 {
+    /// That of 32 bits.
+    #[inline(always)]
+    pub(super) fn long(&self, at: usize) -> u32 {
         let bytes = &self.bytes;
         u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
     }
@@ -104,75 +98,37 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// Reads what the packet carries.
+    /// The ports of the packet: its sender's and its receiver's.
     #[inline(always)]
-    pub(super) fn carried(&self, ip: &Ip) -> Option<Carried> {
-        let payload = ip.total_bytes.checked_sub(L4 as u16)?;
-        let (source, destination) = (self.word(L4), self.word(L4 + 2));
-        match ip.protocol {
-            protocol::UDP => {
-                let bytes = self.word(L4 + 4);
-                let is_sound = usize::from(bytes) >= udp::HEADER_BYTES && bytes <= payload;
-                is_sound.then_some(Carried::Udp { source, destination })
-            }
-            protocol::TCP => {
-                let flags = Flags::from_bits_retain(self.bytes[L4 + tcp::at::FLAGS]);
-                let header_bytes = u16::from(self.bytes[L4 + tcp::at::DATA_OFFSET] >> 4) * 4;
-                let data = payload.checked_sub(header_bytes)?;
-                let decisive = Flags::SYN | Flags::FIN | Flags::RST | Flags::ACK;
-                if usize::from(header_bytes) < tcp::HEADER_BYTES || flags & decisive != Flags::ACK {
-                    return None;
-                }
-                Some(Carried::Tcp(Tcp {
-                    source_port: source,
-                    destination_port: destination,
-                    sequence: self.long(L4 + tcp::at::SEQUENCE),
-                    acknowledgement: self.long(L4 + tcp::at::ACKNOWLEDGEMENT),
-                    flags,
-                    window: self.word(L4 + tcp::at::WINDOW),
-                    span: data.into(),
-                    window_scale: None,
-                }))
-            }
-            _ => None,
-        }
+    pub(super) fn ports(&self) -> (u16, u16) {
+        (self.word(L4), self.word(L4 + 2))
     }
 
-    /// Gives the packet another sender.
+    /// Gives one end of the packet another address and port and takes a hop off. Checksums change with that: the IP
+    /// header's, and the one at `sum_at` from the layer-4 header on, to which a complete sum is put by `complete`.
     #[inline(always)]
-    pub(super) fn replace_source(self, ip: &Ip, carried: &Carried, address: Ipv4Addr, port: u16) {
-        let addresses = Delta::NONE.address(ip.source, address);
-        put_u32(self.bytes, ipv4::at::SOURCE, address.to_bits());
-        put_u16(self.bytes, L4, port);
-        self.mend(addresses, Delta::NONE.word(carried.source_port(), port), carried);
-    }
-
-    /// Gives the packet another receiver.
-    #[inline(always)]
-    pub(super) fn replace_destination(self, ip: &Ip, carried: &Carried, address: Ipv4Addr, port: u16) {
-        let addresses = Delta::NONE.address(ip.destination, address);
-        put_u32(self.bytes, ipv4::at::DESTINATION, address.to_bits());
-        put_u16(self.bytes, L4 + 2, port);
-        self.mend(addresses, Delta::NONE.word(carried.destination_port(), port), carried);
-    }
-
-    /// Takes a hop off, and changes both checksums for that, for the address and for the port that were replaced.
-    #[inline(always)]
-    fn mend(self, addresses: Delta, ports: Delta, carried: &Carried) {
+    pub(super) fn rewrite(
+        self,
+        end: PacketEnd,
+        address: Ipv4Addr,
+        port: u16,
+        sum_at: usize,
+        complete: impl FnOnce(Delta, u16) -> u16,
+    ) {
+        let old = Ipv4Addr::from_bits(self.long(end.address_at));
+        let addresses = Delta::NONE.address(old, address);
+        let ports = Delta::NONE.word(self.word(L4 + end.port_at), port);
         let ttl = self.bytes[ipv4::at::TTL];
+        let sum = addresses.first_byte(ttl, ttl.wrapping_sub(1)).apply(self.word(ipv4::at::CHECKSUM));
+        let field = self.word(L4 + sum_at);
+        let layer4 = match self.checksum {
+            Checksum::Blank => addresses.apply_blank(field),
+            Checksum::Unverified | Checksum::Validated => complete(addresses.and(ports), field),
+        };
         self.bytes[ipv4::at::TTL] = ttl.wrapping_sub(1);
-        let field = self.word(ipv4::at::CHECKSUM);
-        put_u16(self.bytes, ipv4::at::CHECKSUM, addresses.first_byte(ttl, ttl.wrapping_sub(1)).apply(field));
-        let at = match carried {
-            Carried::Tcp(_) => L4 + tcp::at::CHECKSUM,
-            Carried::Udp { .. } => L4 + udp::at::CHECKSUM,
-        };
-        let field = self.word(at);
-        let sum = match (self.checksum, carried) {
-            (Checksum::Blank, _) => addresses.apply_blank(field),
-            (_, Carried::Tcp(_)) => addresses.and(ports).apply(field),
-            (_, Carried::Udp { .. }) => addresses.and(ports).apply_udp(field),
-        };
-        put_u16(self.bytes, at, sum);
+        put_u16(self.bytes, ipv4::at::CHECKSUM, sum);
+        put_u32(self.bytes, end.address_at, address.to_bits());
+        put_u16(self.bytes, L4 + end.port_at, port);
+        put_u16(self.bytes, L4 + sum_at, layer4);
     }
 }
