@@ -7,8 +7,9 @@ use crate::base::time::Moment;
 use crate::tables::share::Account;
 use crate::vif::backpressure::{Budget, Drain, EgressLimits};
 use crate::vif::client::ClientVif;
-use crate::vif::in_flight::{InFlight, Passing};
-use crate::vif::netback::{Bypass, COPIES_PER_PACKET, ClientBroken, Netback};
+use crate::vif::frame::Frame;
+use crate::vif::in_flight::{ArrivalKind, BatchQueue, InFlight, Passing, Single};
+use crate::vif::netback::{Bypass, COPIES_PER_PACKET, ClientBroken, Netback, Settled};
 use crate::vif::netfront::Netfront;
 use crate::vif::parcel::{Arrived, Parcel};
 use crate::vif::ring::{RING_SIZE, Wakeup};
@@ -29,7 +30,11 @@ pub struct ClientExchange {
     /// Those of them whose copies are in the batch.
     passing: Vec<(ClientSlot, Passing)>,
     /// Frames that arrived from clients in this pass.
-    arrived: Vec<(ClientSlot, Arrived)>,
+    arrived: Vec<(ClientSlot, ArrivalKind)>,
+    /// Those of them that are no parcels.
+    frames: BatchQueue<Frame>,
+    /// How many of `arrived` were taken.
+    taken: usize,
     /// The client slot that the next pass begins with.
     first: usize,
     /// See [`Self::deadline`].
@@ -65,6 +70,8 @@ impl Default for ClientExchange {
             passed: Vec::with_capacity(RING_SIZE as usize),
             passing: Vec::with_capacity(RING_SIZE as usize),
             arrived: Vec::with_capacity(BATCH),
+            frames: BatchQueue::with_capacity(BATCH),
+            taken: 0,
             first: 0,
             due: None,
             run: CopiesRun::default(),
@@ -111,11 +118,19 @@ impl ClientExchange {
             xen.copy(&mut self.batch);
         }
         self.settle_passed(clients, xen.pages());
-        let arrived = &mut self.arrived;
+        let (arrived, frames) = (&mut self.arrived, &mut self.frames);
         for (slot, _, netback) in clients.rings_from(first) {
             let (batch, in_flight) = (&self.batch, &mut self.in_flight);
-            netback.settle(batch, in_flight, xen, |packet| arrived.push((slot, packet)));
+            netback.settle(batch, in_flight, xen, |packet| match packet {
+                Settled::Single => arrived.push((slot, ArrivalKind::Single)),
+                Settled::Frame(frame) => {
+                    frames.push(frame);
+                    arrived.push((slot, ArrivalKind::Several));
+                }
+                Settled::Nothing => {}
+            });
         }
+        self.in_flight.settled = 0;
         broken
     }
 
@@ -151,14 +166,30 @@ impl ClientExchange {
         }
     }
 
-    /// Takes the frames that arrived; [`Self::put_back`] gives the emptied list back.
-    pub fn take_arrived(&mut self) -> Vec<(ClientSlot, Arrived)> {
-        core::mem::take(&mut self.arrived)
-    }
-
-    /// Gives the list back, so that none is allocated for each pass.
-    pub fn put_back(&mut self, emptied: Vec<(ClientSlot, Arrived)>) {
-        self.arrived = emptied;
+    /// The next packet that arrived. What could not be read is passed over.
+    #[inline(always)]
+    pub fn next_arrived(&mut self, pages: &mut PagePool) -> Option<(ClientSlot, Arrived)> {
+        loop {
+            let Some(&(slot, kind)) = self.arrived.get(self.taken) else {
+                self.arrived.clear();
+                self.taken = 0;
+                return None;
+            };
+            self.taken += 1;
+            match kind {
+                ArrivalKind::Several => return Some((slot, Arrived::Frame(self.frames.pop()?))),
+                ArrivalKind::Single => {
+                    let Single { page, bytes, checksum, .. } = self.in_flight.singles.pop()?;
+                    // Never refused: the batch has run since the page was lent to it.
+                    let page =
+                        self.batch.reclaim(page).or_bug("a page that was lent is not given back").ok()?;
+                    if bytes > 0 {
+                        return Some((slot, Arrived::Parcel(Parcel { page, offset: 0, bytes, checksum })));
+                    }
+                    pages.give(page);
+                }
+            }
+        }
     }
 
     /// Asks every client's ring to wake us. [`Armed::NotAll`] if one has something already, or is broken: the next pass

@@ -225,8 +225,7 @@ impl DataPlane {
 
     /// Judges what the clients sent, and passes on what may pass.
     pub fn judge_arrivals<X: Xen>(&mut self, xen: &mut X, now: Moment) {
-        let mut arrived = self.exchange.take_arrived();
-        for (slot, packet) in arrived.drain(..) {
+        while let Some((slot, packet)) = self.exchange.next_arrived(xen.pages()) {
             let frame = match packet {
                 Arrived::Parcel(parcel) => match self.pass_from_client(slot, parcel, xen.pages(), now) {
                     Some(parcel) => parcel.into_frame(xen.pages()),
@@ -239,7 +238,6 @@ impl DataPlane {
                 self.take_from_client(slot, frame, xen.pages(), now);
             }
         }
-        self.exchange.put_back(arrived);
     }
 
     /// One frame from a client.

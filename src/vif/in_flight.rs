@@ -4,14 +4,38 @@
 //! in the order in which they were queued: clients settle in that order too, and each takes its own from the front.
 
 use crate::vif::chunks::Chunks;
-use crate::wire::packet::Offload;
+use crate::wire::packet::{Checksum, Offload};
 use crate::xen::copy::Lent;
 use crate::xen::page::Page;
 use crate::xen::page_pool::Chunk;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// A packet on its way into our pages. The answers to its slots are written and not published yet.
+/// A packet of one slot on its way into a page of ours. The answer is written and not published yet.
+#[derive(Debug)]
+pub struct Single {
+    /// The page.
+    pub page: Lent<Page>,
+    /// Bytes of the packet; none once its copy has failed.
+    pub bytes: u16,
+    /// What the client said of its checksum.
+    pub checksum: Checksum,
+    /// Index of the answer.
+    pub answer: u32,
+    /// Its copy in the batch.
+    pub copy: u32,
+}
+
+/// What a packet that arrives is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArrivalKind {
+    /// The next [`Single`].
+    Single,
+    /// The next [`Arrival`].
+    Several,
+}
+
+/// Any other packet on its way into our pages. The answers to its slots are written and not published yet.
 #[derive(Debug)]
 pub struct Arrival {
     /// Index of the first answer.
@@ -63,7 +87,8 @@ pub struct BatchQueue<T> {
 }
 
 impl<T> BatchQueue<T> {
-    fn with_capacity(capacity: usize) -> Self {
+    /// Room for so many items without allocating.
+    pub fn with_capacity(capacity: usize) -> Self {
         Self { items: Vec::with_capacity(capacity), taken: 0 }
     }
 
@@ -71,6 +96,11 @@ impl<T> BatchQueue<T> {
     #[inline]
     pub fn push(&mut self, item: T) {
         self.items.push(Some(item));
+    }
+
+    /// The item that is so many places behind the first.
+    pub fn get_mut(&mut self, place: usize) -> Option<&mut T> {
+        self.items.get_mut(self.taken + place)?.as_mut()
     }
 
     /// Takes the first item.
@@ -101,7 +131,13 @@ impl<T> BatchQueue<T> {
 /// All packets in flight.
 #[derive(Debug)]
 pub struct InFlight {
-    /// Packets that clients sent.
+    /// What arrives, in order.
+    pub kinds: BatchQueue<ArrivalKind>,
+    /// Packets of one slot that clients sent.
+    pub singles: BatchQueue<Single>,
+    /// The first of them that is not settled, counted from those that were not taken out.
+    pub settled: usize,
+    /// Other packets that they sent.
     pub arrivals: BatchQueue<Arrival>,
     /// The pages they go into, and how much of each is filled.
     pub arriving: BatchQueue<(Lent<Page>, u16)>,
@@ -113,6 +149,9 @@ impl InFlight {
     /// Room for what a batch of `copies` can hold.
     pub fn with_capacity(copies: usize) -> Self {
         Self {
+            kinds: BatchQueue::with_capacity(copies),
+            singles: BatchQueue::with_capacity(copies),
+            settled: 0,
             arrivals: BatchQueue::with_capacity(copies),
             arriving: BatchQueue::with_capacity(copies),
             departures: BatchQueue::with_capacity(copies),

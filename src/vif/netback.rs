@@ -19,14 +19,14 @@ use crate::vif::chunks::{Chunks, MAX_SEGMENTS};
 use crate::vif::fair_queue::{FairQueue, Room};
 use crate::vif::features::{Features, Support};
 use crate::vif::frame::Frame;
-use crate::vif::in_flight::{Arrival, InFlight};
-use crate::vif::parcel::Arrived;
+use crate::vif::in_flight::{Arrival, ArrivalKind, InFlight, Single};
 use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::RX_BYTES;
 use crate::vif::slots::{
-    MAX_SLOTS, PacketSlot, TX_BYTES, TxPacket, TxStatus, TxViolation, read_packet, tx_response,
+    MAX_SLOTS, PacketSlot, TX_BYTES, TxPacket, TxRequest, TxStatus, TxViolation, read_packet, tx_response,
 };
 use crate::vif::token_bucket::TokenBucket;
+use crate::wire::ethernet::HEADER_BYTES;
 use crate::wire::packet::Packet;
 use crate::xen::charge::ClientCharges;
 use crate::xen::copy::{CopyBatch, Lent, NO_RESULT, Remote};
@@ -102,6 +102,18 @@ pub struct ClientTraffic {
     pub expired: u64,
     /// Packets for the client lost because a buffer it posted could not be written.
     pub bad_buffer: u64,
+}
+
+/// What became of a packet that was collected.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most are single, and nothing is allocated for the others")]
+pub enum Settled {
+    /// It is the next of [`InFlight::singles`].
+    Single,
+    /// It arrived.
+    Frame(Frame),
+    /// It is lost.
+    Nothing,
 }
 
 /// The connected rings of one client.
@@ -217,9 +229,22 @@ impl Netback {
             && taken + self.usual_slots.max(MAX_SLOTS) < slots
             && batch.room() >= MAX_SLOTS
         {
+            waiting -= 1;
+            let first = self.tx.take();
+            let request = TxRequest::parse(first);
+            if request.is_single() && usize::from(request.size) <= usize::from(way_out.mtu) + HEADER_BYTES {
+                self.fetch_single(request, batch, in_flight, pages);
+                self.credit -= cost(request.size, 1);
+                self.bucket.take(request.size);
+                taken += 1;
+                continue;
+            }
+            let mut first = Some(first);
             let outcome = read_packet(&mut packet, || {
-                waiting = waiting.checked_sub(1)?;
-                Some(self.tx.take())
+                first.take().or_else(|| {
+                    waiting = waiting.checked_sub(1)?;
+                    Some(self.tx.take())
+                })
             });
             match outcome.map_err(ClientBroken::Transmit)? {
                 Ok(()) => self.fetch(&packet, batch, in_flight, pages),
@@ -235,6 +260,33 @@ impl Netback {
             taken += leaving;
         }
         Ok(taken)
+    }
+
+    /// Queues the copy of a packet of one slot.
+    fn fetch_single(
+        &mut self,
+        request: TxRequest,
+        batch: &mut CopyBatch,
+        in_flight: &mut InFlight,
+        pool: &mut PagePool,
+    ) {
+        let TxRequest { reference, offset, flags, id, size } = request;
+        let Some(page) = pool.take(self.charges.sent()) else {
+            self.traffic.no_page += 1;
+            return self.tx.respond(tx_response(id, TxStatus::Dropped));
+        };
+        let mut copy = batch.waiting() as u32;
+        let mut page = batch.lend(page);
+        let from = Remote { domain: self.client, reference, offset };
+        // Not refused: there is room for a packet's copies, and the bytes are within the page.
+        if batch.copy_in(from, &mut page, 0, size).or_bug("a copy in that the batch refuses").is_err() {
+            copy = NO_RESULT;
+        }
+        self.arriving += 1;
+        let (answer, checksum) = (self.tx.next_response(), flags.checksum());
+        in_flight.singles.push(Single { page, bytes: size, checksum, answer, copy });
+        in_flight.kinds.push(ArrivalKind::Single);
+        self.tx.respond(tx_response(id, TxStatus::Okay));
     }
 
     /// Queues the copies of one packet: each slot in one piece, behind the one before if it fits into the same page.
@@ -279,6 +331,7 @@ impl Netback {
             in_flight.arriving.push(last);
         }
         self.arriving += 1;
+        in_flight.kinds.push(ArrivalKind::Several);
         in_flight.arrivals.push(Arrival {
             answer: self.tx.next_response(),
             answers: packet.answers.count() as u8,
@@ -356,18 +409,47 @@ impl Netback {
         batch: &CopyBatch,
         in_flight: &mut InFlight,
         xen: &mut X,
-        mut arrived: impl FnMut(Arrived),
+        mut arrived: impl FnMut(Settled),
     ) {
         for _ in 0..core::mem::take(&mut self.departing) {
             self.settle_departure(batch, in_flight, xen.pages());
         }
         for _ in 0..core::mem::take(&mut self.arriving) {
-            if let Some(packet) = self.settle_arrival(batch, in_flight, xen.pages()) {
-                arrived(packet);
+            match in_flight.kinds.pop() {
+                Some(ArrivalKind::Single) => {
+                    self.settle_single(batch, in_flight);
+                    arrived(Settled::Single);
+                }
+                Some(ArrivalKind::Several) => {
+                    arrived(
+                        self.settle_arrival(batch, in_flight, xen.pages())
+                            .map_or(Settled::Nothing, Settled::Frame),
+                    );
+                }
+                None => break,
             }
         }
         let (tx, rx) = (self.tx.publish(), self.rx.publish());
         self.channels.notify(xen, tx, rx);
+    }
+
+    /// Notes of the next packet of one slot whether it has arrived: it is taken out of `in_flight` later.
+    #[inline(always)]
+    fn settle_single(&mut self, batch: &CopyBatch, in_flight: &mut InFlight) {
+        let place = in_flight.settled;
+        in_flight.settled += 1;
+        if batch.is_clean() {
+            self.traffic.received += 1;
+        } else if let Some(single) = in_flight.singles.get_mut(place) {
+            match batch.result(single.copy..single.copy.saturating_add(1)) {
+                Ok(()) => self.traffic.received += 1,
+                Err(_) => {
+                    single.bytes = 0;
+                    self.traffic.refused += 1;
+                    self.fail_arrival(single.answer, 1, 0);
+                }
+            }
+        }
     }
 
     fn settle_arrival(
@@ -375,7 +457,7 @@ impl Netback {
         batch: &CopyBatch,
         in_flight: &mut InFlight,
         pool: &mut PagePool,
-    ) -> Option<Arrived> {
+    ) -> Option<Frame> {
         let arrival = in_flight.arrivals.pop()?;
         let result = batch.result(arrival.copies);
         let mut pieces = in_flight.arriving.take(arrival.pages);
@@ -407,7 +489,7 @@ impl Netback {
             return None;
         }
         self.traffic.received += 1;
-        Arrived::of(segments, arrival.offload, pool).ok()
+        Frame::new(segments, arrival.offload, pool).ok()
     }
 
     /// Changes `count` answers from `first` on, which are not published yet: the packet could not be read.

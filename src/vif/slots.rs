@@ -92,6 +92,14 @@ impl TxRequest {
         }
     }
 
+    /// Whether it is all of a packet that is not to be segmented, and within its page.
+    #[inline(always)]
+    pub fn is_single(&self) -> bool {
+        !self.flags.intersects(TxFlags::MORE_DATA | TxFlags::EXTRA_INFO)
+            && self.size >= ETHERNET_BYTES
+            && usize::from(self.offset) + usize::from(self.size) <= PAGE_BYTES
+    }
+
     /// The slot's bytes.
     pub fn encode(self) -> [u8; TX_BYTES] {
         let mut entry = [0; TX_BYTES];
