@@ -69,7 +69,10 @@ impl Ways<'_> {
         view.head[..HEADER_BYTES].fill(2);
         *self.port = u16::from_be_bytes([view.head[34], view.head[35]]);
         parcel.cut(passed.total_bytes);
-        assert!(self.netfront.bypass(parcel).is_ok(), "nothing waits here");
+        if let Err(parcel) = self.netfront.bypass(parcel) {
+            let frame = parcel.into_passed_frame(passed.original, self.pages).expect("headers");
+            self.netfront.send(frame, self.pages);
+        }
         None
     }
 

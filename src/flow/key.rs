@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use super::record::{Flow, FlowKind};
 use crate::base::address::Address;
 use crate::base::side::ClientSlot;
-use crate::tables::siphash::SipKey;
+use crate::tables::multilinear::MultilinearKey;
 
 /// From which address realm a flow is looked at (RFC 2663).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,20 +66,21 @@ impl<A: Address> FlowKey<A> {
         }
     }
 
-    /// A keyed hash (SipHash-1-3): nobody without the key can aim at a bucket (conformance P-10).
+    /// A keyed hash: nobody without the key can aim at a bucket (conformance P-10, [`crate::tables::multilinear`]).
     #[inline(always)]
-    pub fn hash(&self, key: &SipKey) -> u64 {
+    pub fn hash(&self, key: &MultilinearKey) -> u32 {
         let (side, slot) = match self.realm {
             Realm::Internal(slot) => (0, slot.0),
             Realm::External => (1, 0),
         };
-        let ports = u64::from(self.port) << 16 | u64::from(self.far_port);
-        let rest = ports | u64::from(self.protocol) << 32 | u64::from(slot) << 40 | side << 48;
+        let ports = u32::from(self.port) << 16 | u32::from(self.far_port);
+        let rest = u32::from(self.protocol) | u32::from(slot) << 8 | side << 16;
         let far = self.far.number();
-        if A::WIDTH > 64 {
-            key.hash([(far >> 64) as u64, far as u64], rest, 7)
+        if A::WIDTH > 32 {
+            let [far_1, far_2, far_3] = [96, 64, 32].map(|shift| (far >> shift) as u32);
+            key.hash([rest, ports, far as u32, far_1, far_2, far_3])
         } else {
-            key.hash([far as u64], rest, 7)
+            key.hash([rest, ports, far as u32])
         }
     }
 }

@@ -83,7 +83,7 @@ impl<A: Address> Lists<A> {
     pub(super) fn refresh(&mut self, id: Id<Flow<A>>, flow: &mut Flow<A>, now: Tick) {
         let silence = match flow.stage {
             FlowStage::Tcp(stage) => self.tcp_timeouts[stage as usize],
-            _ => self.timeouts.of(flow),
+            _ => self.timeouts.of_usual(flow),
         };
         let deadline = now.after(silence);
         let due = core::mem::replace(&mut flow.deadline, deadline);

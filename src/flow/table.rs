@@ -24,10 +24,14 @@ use crate::base::bug::OrBug;
 use crate::base::tick::Tick;
 use crate::nat::mapping::Want;
 use crate::tables::index::{ChainLinks, Heads};
+use crate::tables::multilinear::MultilinearKey;
+use crate::tables::prf::Prf;
 use crate::tables::share::{Account, Share};
-use crate::tables::siphash::SipKey;
 use crate::tables::slab::{Ends, Id, Links, Slab};
 use crate::tables::wheel::Wheel;
+
+/// Flows in one bucket at most: with as many buckets as flows, one in 10³⁵ has more by chance.
+const MAX_CHAIN: usize = 32;
 
 /// Why a flow cannot be entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +56,9 @@ pub struct FlowTable<A = Ipv4Addr> {
     slab: Slab<Flow<A>>,
     internal: Heads<Flow<A>>,
     external: Heads<Flow<A>>,
-    key: SipKey,
+    key: MultilinearKey,
+    /// Where further keys are from.
+    random: Prf,
     lists: Lists<A>,
 }
 
@@ -68,11 +74,13 @@ impl<A: Address> FlowTable<A> {
     /// An empty table for `capacity` flows; `key` seeds its hash.
     pub fn new(capacity: u32, timeouts: Timeouts, key: (u64, u64), now: Tick) -> FlowTable<A> {
         let places = capacity as usize;
+        let mut random = Prf::new(key);
         FlowTable {
             slab: Slab::new(places),
             internal: Heads::new(places),
             external: Heads::new(places),
-            key: SipKey::new(key),
+            key: MultilinearKey::new(&mut random),
+            random,
             lists: Lists {
                 wheel: Wheel::new(places, now),
                 timeouts,
@@ -126,7 +134,7 @@ impl<A: Address> FlowTable<A> {
             Realm::External => &self.external,
         };
         // A loop and not a closure, which would be one call more per packet.
-        let mut at = heads.first(key.hash(&self.key));
+        let mut at = heads.first(key.hash(&self.key).into());
         while let Some(id) = at {
             let flow = self.slab.get(id).or_bug("a chain leads to a flow that is gone")?;
             if key.matches(flow) {
@@ -196,18 +204,50 @@ impl<A: Address> FlowTable<A> {
         }
         flow.deadline = now.after(self.lists.timeouts.of(&flow));
         let id = self.slab.insert(flow).map_err(|_| FlowRefusal::NoRoom)?;
-        self.internal.insert(
-            FlowKey::internal(&flow).hash(&self.key),
-            id,
-            &mut KeyLinks::internal(&mut self.slab),
-        );
-        if let Some(key) = FlowKey::external(&flow) {
-            self.external.insert(key.hash(&self.key), id, &mut KeyLinks::external(&mut self.slab));
+        self.file_by_keys(id, &flow);
+        if self.has_long_chain(&flow) {
+            self.take_new_keys();
         }
         self.lists.wheel.file(id, flow.deadline);
         places.take(payer(&flow));
         self.lists.file_by_age(id, &flow);
         Ok(id)
+    }
+
+    fn file_by_keys(&mut self, id: Id<Flow<A>>, flow: &Flow<A>) {
+        let hash = FlowKey::internal(flow).hash(&self.key);
+        self.internal.insert(hash.into(), id, &mut KeyLinks::internal(&mut self.slab));
+        if let Some(key) = FlowKey::external(flow) {
+            let hash = key.hash(&self.key);
+            self.external.insert(hash.into(), id, &mut KeyLinks::external(&mut self.slab));
+        }
+    }
+
+    /// Whether one of the buckets that `flow` is in is fuller than any is by chance.
+    fn has_long_chain(&self, flow: &Flow<A>) -> bool {
+        let internal = self.internal.first(FlowKey::internal(flow).hash(&self.key).into());
+        let external =
+            FlowKey::external(flow).and_then(|key| self.external.first(key.hash(&self.key).into()));
+        let chained = |id| self.slab.get(id).map(|flow| flow.chained).unwrap_or_default();
+        let inside = core::iter::successors(internal, |id| chained(*id).internal);
+        let outside = core::iter::successors(external, |id| chained(*id).external);
+        inside.take(MAX_CHAIN + 1).count() > MAX_CHAIN || outside.take(MAX_CHAIN + 1).count() > MAX_CHAIN
+    }
+
+    /// Files every flow anew under keys that nobody knows: somebody seems to have found out the present ones.
+    #[cold]
+    fn take_new_keys(&mut self) {
+        log::warn!("the table of flows has a long chain and takes new keys");
+        self.key = MultilinearKey::new(&mut self.random);
+        self.internal.clear();
+        self.external.clear();
+        for position in 0..self.slab.extent() {
+            let Some(id) = self.slab.id_at(position) else { continue };
+            let Some(flow) = self.slab.get_mut(id) else { continue };
+            flow.chained = Chained::default();
+            let flow = *flow;
+            self.file_by_keys(id, &flow);
+        }
     }
 
     /// The flow on `account` that is to give way to one that lacks `want`, of those that are protected no better than
@@ -242,13 +282,11 @@ impl<A: Address> FlowTable<A> {
     /// Takes out `id`, which is on the wheel no longer.
     fn forget(&mut self, id: Id<Flow<A>>, places: &mut Share) -> Option<Flow<A>> {
         let flow = *self.slab.get(id)?;
-        self.internal.remove(
-            FlowKey::internal(&flow).hash(&self.key),
-            id,
-            &mut KeyLinks::internal(&mut self.slab),
-        );
+        let hash = FlowKey::internal(&flow).hash(&self.key);
+        self.internal.remove(hash.into(), id, &mut KeyLinks::internal(&mut self.slab));
         if let Some(key) = FlowKey::external(&flow) {
-            self.external.remove(key.hash(&self.key), id, &mut KeyLinks::external(&mut self.slab));
+            let hash = key.hash(&self.key);
+            self.external.remove(hash.into(), id, &mut KeyLinks::external(&mut self.slab));
         }
         self.slab.remove(id);
         places.give(payer(&flow));
@@ -323,7 +361,7 @@ impl<A: Address> FlowEntry<'_, A> {
     /// Whether its timeout started in this second.
     #[inline(always)]
     pub fn was_refreshed(&self, now: Tick) -> bool {
-        self.flow.deadline == now.after(self.lists.timeouts.of(self.flow))
+        self.flow.deadline == now.after(self.lists.timeouts.of_usual(self.flow))
     }
 
     /// Starts its timeout anew.

@@ -160,3 +160,18 @@ fn flows_of_both_families_draw_on_one_part_of_an_account() {
     assert_eq!(fill(&mut table_v6, &mut places, CLIENT, v6[1], 64), 1);
     assert_eq!((places.held(account), places.fault(table_v4.len() + table_v6.len())), (48, None));
 }
+
+#[test]
+fn p_10_a_long_chain_gives_the_table_new_keys_and_every_flow_is_found() {
+    let mut table = FlowTable::<Ipv4Addr>::new(256, Timeouts::default(), (1, 2), NOW);
+    let mut places = Share::new(256, 256);
+    table.key = MultilinearKey::constant();
+    let far = |last| Ipv4Addr::new(192, 0, 2, last);
+    let flows: Vec<Flow> = (1..=200).map(|last| flow(CLIENT, protocol::UDP, last, far(last as u8))).collect();
+    let ids: Vec<_> = flows.iter().map(|flow| table.insert(*flow, NOW, &mut places).unwrap()).collect();
+    assert!(table.longest_chain() < MAX_CHAIN, "{}", table.longest_chain());
+    for (flow, id) in flows.iter().zip(ids) {
+        assert_eq!(table.find(&FlowKey::internal(flow)), Some(id));
+        assert_eq!(table.find(&FlowKey::external(flow).unwrap()), Some(id));
+    }
+}

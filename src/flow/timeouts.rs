@@ -67,6 +67,16 @@ impl Timeouts {
         }
     }
 
+    /// As [`Self::of`], for whoever asks for each packet.
+    #[inline(always)]
+    pub const fn of_usual<A: Address>(&self, flow: &Flow<A>) -> Seconds {
+        match (flow.stage, flow.protocol) {
+            (FlowStage::Assured, protocol::UDP) if flow.far_port != udp::DNS => self.udp_assured,
+            (FlowStage::Unreplied, protocol::UDP) => self.udp_unreplied,
+            _ => self.of(flow),
+        }
+    }
+
     /// The silence `flow` survives at its present stage.
     pub const fn of<A: Address>(&self, flow: &Flow<A>) -> Seconds {
         match (flow.stage, flow.protocol) {

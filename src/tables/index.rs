@@ -35,6 +35,11 @@ impl<T> Heads<T> {
         Heads { heads, mask: buckets as u64 - 1 }
     }
 
+    /// Empties all buckets. What links lead to is the caller's.
+    pub fn clear(&mut self) {
+        self.heads.fill(None);
+    }
+
     /// Bytes that the heads for `capacity` records take.
     pub const fn bytes(capacity: usize) -> usize {
         capacity.next_power_of_two() * size_of::<Option<Id<T>>>()

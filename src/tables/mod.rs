@@ -5,6 +5,7 @@
 pub mod allowance;
 pub(crate) mod index;
 pub mod memory_shares;
+pub(crate) mod multilinear;
 pub(crate) mod prf;
 pub mod share;
 pub(crate) mod siphash;
