@@ -87,8 +87,13 @@ impl Ways<'_> {
         let Some(way) = engine.pass_fast_inward(self.now, &mut view) else { return Some(parcel) };
         view.head[..HEADER_BYTES].fill(2);
         parcel.cut(way.total_bytes);
-        assert_eq!(self.netback.admit(parcel.checksum), Bypass::Granted);
-        passed.push(parcel);
+        match self.netback.admit(parcel.checksum) {
+            Bypass::Granted => passed.push(parcel),
+            Bypass::Refused => {
+                let frame = parcel.into_passed_frame(way.original, self.pages).expect("headers");
+                self.netback.send(frame, self.pages, self.now);
+            }
+        }
         None
     }
 }
@@ -293,7 +298,7 @@ impl Loopback {
     fn exchange_and_judge(&mut self) -> u16 {
         self.xen.copy(&mut self.batch);
         for Passing { chunk, answer, copy } in self.passing.drain(..) {
-            self.netback.settle_now(answer, self.batch.result(copy..copy + 1));
+            self.netback.settle_now(answer, self.batch.result_of(copy));
             let chunk = self.batch.reclaim(chunk).expect("the batch has run");
             self.xen.pages().give(chunk.page);
         }

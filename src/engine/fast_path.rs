@@ -5,12 +5,12 @@
 //! and packets that may not pass or have to be cut. Of what passes here the whole engine says the same: the simulation
 //! asks it for each packet ([`check`]).
 
-#[cfg(feature = "sim")]
+#[cfg(all(feature = "sim", debug_assertions))]
 mod check;
 mod head;
 mod layer4;
 
-#[cfg(feature = "sim")]
+#[cfg(all(feature = "sim", debug_assertions))]
 use self::check::Before;
 use self::head::{DESTINATION, Head, Ip, SOURCE};
 use self::layer4::{Datagram, Layer4, Segment};
@@ -88,7 +88,7 @@ impl Datapath {
         let realm = Realm::Internal(near);
         let key = FlowKey { realm, protocol: L::PROTOCOL, port, far: ip.destination, far_port };
         let id = self.flows.find(&key)?;
-        #[cfg(feature = "sim")]
+        #[cfg(all(feature = "sim", debug_assertions))]
         let before = Before::of(id, self.flows.get(id)?, frame);
         let mut entry = self.flows.entry(id)?;
         may_pass(entry.flow(), &self.freshness, now)?;
@@ -98,7 +98,7 @@ impl Datapath {
         let Ip { total_bytes, source, destination, ident, .. } = *ip;
         let original = Some(Original { source, port, ident });
         let passed = Passed { exit: Side::Uplink, destination, total_bytes, original };
-        #[cfg(feature = "sim")]
+        #[cfg(all(feature = "sim", debug_assertions))]
         self.check_fast_path(now, Side::Client(near), before, frame, &passed);
         self.counters.outward += 1;
         Some(passed)
@@ -114,7 +114,7 @@ impl Datapath {
         let (far_port, port) = head.ports();
         let key = FlowKey { realm: Realm::External, protocol: L::PROTOCOL, port, far: ip.source, far_port };
         let id = self.flows.find(&key)?;
-        #[cfg(feature = "sim")]
+        #[cfg(all(feature = "sim", debug_assertions))]
         let before = Before::of(id, self.flows.get(id)?, frame);
         let mut entry = self.flows.entry(id)?;
         let near = entry.flow().near;
@@ -128,7 +128,7 @@ impl Datapath {
         let near_port = entry.flow().near_port;
         Head::of(frame)?.rewrite(DESTINATION, address, near_port, L::SUM_AT, L::complete);
         let passed = Passed { exit, destination: address, total_bytes: ip.total_bytes, original: None };
-        #[cfg(feature = "sim")]
+        #[cfg(all(feature = "sim", debug_assertions))]
         self.check_fast_path(now, Side::Uplink, before, frame, &passed);
         self.counters.inward += 1;
         Some(passed)

@@ -155,7 +155,7 @@ impl ClientExchange {
 
     fn settle_passed(&mut self, clients: &mut ClientVifs, pages: &mut PagePool) {
         for (slot, Passing { chunk, answer, copy }) in self.passing.drain(..) {
-            let result = self.batch.result(copy..copy.saturating_add(1));
+            let result = self.batch.result_of(copy);
             if let Some(netback) = clients.vif(slot).and_then(ClientVif::netback) {
                 netback.settle_now(answer, result);
             }

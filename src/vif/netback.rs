@@ -230,8 +230,7 @@ impl Netback {
             && batch.room() >= MAX_SLOTS
         {
             waiting -= 1;
-            let first = self.tx.take();
-            let request = TxRequest::parse(first);
+            let request = TxRequest::parse(self.tx.take());
             if request.is_single() && usize::from(request.size) <= usize::from(way_out.mtu) + HEADER_BYTES {
                 self.fetch_single(request, batch, in_flight, pages);
                 self.credit -= cost(request.size, 1);
@@ -239,12 +238,9 @@ impl Netback {
                 taken += 1;
                 continue;
             }
-            let mut first = Some(first);
-            let outcome = read_packet(&mut packet, || {
-                first.take().or_else(|| {
-                    waiting = waiting.checked_sub(1)?;
-                    Some(self.tx.take())
-                })
+            let outcome = read_packet(&mut packet, request, || {
+                waiting = waiting.checked_sub(1)?;
+                Some(self.tx.take())
             });
             match outcome.map_err(ClientBroken::Transmit)? {
                 Ok(()) => self.fetch(&packet, batch, in_flight, pages),
@@ -438,16 +434,13 @@ impl Netback {
     fn settle_single(&mut self, batch: &CopyBatch, in_flight: &mut InFlight) {
         let place = in_flight.settled;
         in_flight.settled += 1;
-        if batch.is_clean() {
-            self.traffic.received += 1;
-        } else if let Some(single) = in_flight.singles.get_mut(place) {
-            match batch.result(single.copy..single.copy.saturating_add(1)) {
-                Ok(()) => self.traffic.received += 1,
-                Err(_) => {
-                    single.bytes = 0;
-                    self.traffic.refused += 1;
-                    self.fail_arrival(single.answer, 1, 0);
-                }
+        let Some(single) = in_flight.singles.get_mut(place) else { return };
+        match batch.result_of(single.copy) {
+            Ok(()) => self.traffic.received += 1,
+            Err(_) => {
+                single.bytes = 0;
+                self.traffic.refused += 1;
+                self.fail_arrival(single.answer, 1, 0);
             }
         }
     }

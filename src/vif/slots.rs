@@ -225,16 +225,19 @@ pub enum TxViolation {
 /// What became of the slots that were read.
 pub type TxOutcome = Result<Result<(), TxRefusal>, TxViolation>;
 
-/// Reads one packet into `packet`, whose `answers` are right even if it is refused. `next` takes the next
-/// published slot from the ring, or says that there is none; the first call must find one.
-pub fn read_packet(packet: &mut TxPacket, mut next: impl FnMut() -> Option<[u8; TX_BYTES]>) -> TxOutcome {
+/// Reads one packet, of which `first` is the first slot, into `packet`, whose `answers` are right even if it is refused.
+/// `next` takes the next published slot from the ring, or says that there is none.
+pub fn read_packet(
+    packet: &mut TxPacket,
+    first: TxRequest,
+    mut next: impl FnMut() -> Option<[u8; TX_BYTES]>,
+) -> TxOutcome {
     let mut take = || next().ok_or(TxViolation::MissingSlots);
     let TxPacket { slots, bytes, offload, answers } = packet;
     slots.clear();
     answers.ids.clear();
     answers.extras = 0;
 
-    let first = TxRequest::parse(take()?);
     answers.ids.push(first.id);
     *bytes = first.size;
     *offload = Offload { checksum: first.flags.checksum(), gso: None };
@@ -296,7 +299,8 @@ mod tests {
     /// The packet, or why there is none, with the slots to answer.
     fn read(slots: &[[u8; TX_BYTES]]) -> Result<Result<TxPacket, (TxRefusal, Answers)>, TxViolation> {
         let (mut slots, mut packet) = (slots.iter().copied(), TxPacket::default());
-        let outcome = read_packet(&mut packet, || slots.next())?;
+        let first = TxRequest::parse(slots.next().unwrap());
+        let outcome = read_packet(&mut packet, first, || slots.next())?;
         Ok(match outcome {
             Ok(()) => Ok(packet),
             Err(refusal) => Err((refusal, packet.answers)),

@@ -61,8 +61,6 @@ pub struct Remote {
 pub struct CopyBatch {
     waiting: Vec<GrantCopy>,
     finished: Vec<GrantCopy>,
-    /// Whether all that is finished went well.
-    is_clean: bool,
     /// Runs completed; the count wraps.
     run: u32,
 }
@@ -70,12 +68,7 @@ pub struct CopyBatch {
 impl CopyBatch {
     /// A batch with room for `capacity` copies; more are refused until it ran.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            waiting: Vec::with_capacity(capacity),
-            finished: Vec::with_capacity(capacity),
-            is_clean: true,
-            run: 0,
-        }
+        Self { waiting: Vec::with_capacity(capacity), finished: Vec::with_capacity(capacity), run: 0 }
     }
 
     /// Copies that can still be added.
@@ -145,10 +138,13 @@ impl CopyBatch {
         Ok(())
     }
 
-    /// Whether all copies of the last run went well.
+    /// The result of one copy of the last run; one that was never run has failed.
     #[inline(always)]
-    pub fn is_clean(&self) -> bool {
-        self.is_clean
+    pub fn result_of(&self, copy: u32) -> Result<(), i16> {
+        match self.finished.get(copy as usize).map(|copy| copy.status) {
+            Some(0) => Ok(()),
+            status => Err(status.unwrap_or(i16::MIN)),
+        }
     }
 
     /// The first failure among copies `range` of the last run: a `GNTST_*` status. A range that was never
@@ -164,7 +160,6 @@ impl CopyBatch {
         copy(&mut self.waiting);
         core::mem::swap(&mut self.waiting, &mut self.finished);
         self.waiting.clear();
-        self.is_clean = self.finished.iter().all(|copy| copy.status == 0);
         self.run = self.run.wrapping_add(1);
     }
 }
