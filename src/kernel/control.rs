@@ -52,6 +52,8 @@ pub struct ControlPlane<R: StoreRing> {
     pub(super) events: EventLog,
     silence: StoreSilence,
     health: StoreHealth,
+    /// Until when vifs, requests and searches have nothing to do; `None` when something has changed since that was known.
+    rests_until: Option<Moment>,
 }
 
 /// Whether XenStore itself works.
@@ -108,6 +110,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             events,
             silence: StoreSilence::default(),
             health: StoreHealth::Works,
+            rests_until: None,
         })
     }
 
@@ -132,12 +135,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         };
         let mut news = if self.store.take_news() { News::Some } else { News::None };
         // Nodes that changed, but whose domain has used up its looks (`LookLimit`), are not due yet.
-        let due = self.deadline(vifs).is_some_and(|due| due <= now)
-            || self.requests.is_due(now)
-            || self.search.is_due(now)
-            || self.qubes.is_due(now)
-            || vifs.clients.wants_scan(now);
-        if news == News::None && !due {
+        if news == News::None && !self.is_due(vifs, now) {
             // An event may have made us send a request: from now on its reply may be overdue.
             self.look_for_silence(now);
             return work;
@@ -163,8 +161,38 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         }
         self.look_for_silence(now);
         self.events.advance(now);
+        self.rests_until = None;
         // There may be a new port to sleep on, which the next pass lists.
         StoreWork::Done
+    }
+
+    /// Whether something is to be done though nobody said anything. Asked in every pass: what is long in coming is looked
+    /// up once, and again when something has changed.
+    fn is_due(&mut self, vifs: &Vifs, now: Moment) -> bool {
+        let rests_until = match self.rests_until {
+            Some(until) => until,
+            None => {
+                let until = if self.wants_something(vifs, now) { now } else { self.devices_deadline(vifs) };
+                *self.rests_until.insert(until)
+            }
+        };
+        debug_assert!(now >= rests_until || !self.wants_something(vifs, now));
+        debug_assert!(self.devices_deadline(vifs) >= rests_until);
+        let others = [self.qubes.deadline(), self.silence.deadline(), self.events.deadline()];
+        now >= rests_until || self.qubes.is_due(now) || others.into_iter().flatten().any(|due| due <= now)
+    }
+
+    /// Whether something is to be looked at now.
+    fn wants_something(&self, vifs: &Vifs, now: Moment) -> bool {
+        self.requests.is_due(now) || self.search.is_due(now) || vifs.clients.wants_scan(now)
+    }
+
+    /// When vifs, requests and searches have something to do.
+    fn devices_deadline(&self, vifs: &Vifs) -> Moment {
+        let clients = vifs.clients.deadline(&self.looks);
+        let uplink = vifs.uplink.as_ref().and_then(Uplink::deadline);
+        let all = [clients, uplink, self.held.deadline(), self.requests.deadline(), self.search.deadline()];
+        all.into_iter().flatten().min().unwrap_or(Moment::END)
     }
 
     /// Takes what QubesDB says.
@@ -181,6 +209,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
 
     /// Notes what is to be looked at again.
     fn take_event<X: Xen>(&mut self, event: WatchEvent, xen: &mut X, vifs: &mut Vifs, now: Moment) {
+        self.rests_until = None;
         match event.token.as_str() {
             CONTROL => self.requests.look_again(),
             BACKENDS => {
@@ -238,6 +267,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
     }
 
     pub(super) fn platform<'a, X: Xen>(&'a mut self, xen: &'a mut X, now: Moment) -> Platform<'a, X, R> {
+        self.rests_until = None;
         let Self { store, looks, held, events, .. } = self;
         Platform { xen, store, now, looks, held, events }
     }
@@ -254,14 +284,10 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
 
     /// When there is something to do without a reply of XenStore.
     pub fn deadline(&self, vifs: &Vifs) -> Option<Moment> {
-        let clients = vifs.clients.deadline(&self.looks);
-        let uplink = vifs.uplink.as_ref().and_then(Uplink::deadline);
-        let asked_again = [self.requests.deadline(), self.search.deadline(), self.qubes.deadline()];
-        [clients, uplink, self.held.deadline(), self.silence.deadline(), self.events.deadline()]
-            .into_iter()
-            .chain(asked_again)
-            .flatten()
-            .min()
+        let devices = self.rests_until.unwrap_or_else(|| self.devices_deadline(vifs));
+        let devices = Some(devices).filter(|due| *due != Moment::END);
+        let others = [self.qubes.deadline(), self.silence.deadline(), self.events.deadline()];
+        others.into_iter().flatten().chain(devices).min()
     }
 }
 

@@ -30,6 +30,7 @@ use crate::xen::event::Port;
 use crate::xen::page_pool::PagePool;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
+use core::time::Duration;
 
 /// What moves packets.
 pub struct DataPlane {
@@ -42,7 +43,12 @@ pub struct DataPlane {
     pub(super) names: NameService,
     /// The name servers that are configured. Without a way to them none is asked.
     resolvers: Resolvers,
+    /// Nothing is advanced before.
+    rests_until: Moment,
 }
+
+/// How late what time brings due may be noticed while packets come: tables count in seconds.
+const LATENESS: Duration = Duration::from_millis(10);
 
 impl DataPlane {
     /// No vif yet; `route` says how things are on the uplink.
@@ -63,12 +69,14 @@ impl DataPlane {
             gate: Backpressure::default(),
             names,
             resolvers,
+            rests_until: Moment::default(),
         }
     }
 
     /// Applies the changes that the control plane has queued.
     pub fn apply(&mut self, changes: impl Iterator<Item = Change>, pages: &mut PagePool, now: Moment) {
         let mut network = UplinkNetwork::Known;
+        self.rests_until = Moment::default();
         for change in changes {
             match change {
                 Change::Route { to, .. } => {
@@ -188,6 +196,7 @@ impl DataPlane {
             self.take_from_uplink(frame, mac, pages, now);
             if let Some((datagram, payload)) = self.egress.received.take() {
                 self.names.receive(datagram, &payload, now);
+                self.rests_until = Moment::default();
             }
         }
         self.received = packets;
@@ -275,8 +284,12 @@ impl DataPlane {
         }
     }
 
-    /// Does what time has brought due in the engine and among the uplink's neighbours.
+    /// Does what time has brought due in the engine and among the uplink's neighbours. While packets come without a pause, some
+    /// of that is done a little late, so that it is not looked for in every pass.
     pub fn advance(&mut self, pages: &mut PagePool, now: Moment) {
+        if now < self.rests_until {
+            return;
+        }
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
         self.engine.advance(now, &mut context);
         if self.names.deadline().is_some_and(|deadline| deadline <= now) {
@@ -287,6 +300,13 @@ impl DataPlane {
             let sender = frame.account();
             self.engine.unreachable(now, frame, sender, &mut context);
         }
+        self.rests_until = self.due().unwrap_or(Moment::END).min(now + LATENESS);
+    }
+
+    /// When [`Self::advance`] has something to do.
+    fn due(&self) -> Option<Moment> {
+        let all = [self.engine.next_deadline(), self.egress.neighbours.deadline(), self.names.deadline()];
+        all.into_iter().flatten().min()
     }
 
     /// Hands waiting frames to the uplink's backend.
@@ -320,12 +340,11 @@ impl DataPlane {
         }
     }
 
-    /// When there is something to do without an event.
-    pub fn deadline(&self, now: Moment) -> Option<Moment> {
-        let neighbours = self.egress.neighbours.deadline();
-        let deadlines =
-            [self.engine.next_deadline(), neighbours, self.gate.deadline(now), self.exchange.deadline()];
-        deadlines.into_iter().chain([self.names.deadline()]).flatten().min()
+    /// When there is something to do without an event: to be asked before a sleep.
+    pub fn deadline(&mut self, now: Moment) -> Option<Moment> {
+        let due = self.due();
+        self.rests_until = self.rests_until.min(due.unwrap_or(Moment::END));
+        [due, self.gate.deadline(now), self.exchange.deadline()].into_iter().flatten().min()
     }
 }
 

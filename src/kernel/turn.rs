@@ -198,7 +198,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         armed == Armed::All && self.control.changes.is_empty()
     }
 
-    fn deadline(&self) -> Option<Moment> {
+    fn deadline(&mut self) -> Option<Moment> {
         let control = self.control.deadline(&self.data.egress.vifs);
         control.into_iter().chain(self.data.deadline(self.now)).min()
     }
