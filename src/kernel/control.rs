@@ -140,6 +140,7 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
             self.look_for_silence(now);
             return work;
         }
+        self.rests_until = None;
         // A step that was just taken may be what another conversation waits for, such as the end of a transaction.
         loop {
             self.advance_clients(news, xen, vifs, now);
@@ -161,7 +162,6 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
         }
         self.look_for_silence(now);
         self.events.advance(now);
-        self.rests_until = None;
         // There may be a new port to sleep on, which the next pass lists.
         StoreWork::Done
     }
@@ -176,8 +176,8 @@ impl<R: StoreRing + 'static> ControlPlane<R> {
                 *self.rests_until.insert(until)
             }
         };
-        debug_assert!(now >= rests_until || !self.wants_something(vifs, now));
-        debug_assert!(self.devices_deadline(vifs) >= rests_until);
+        let is_true = || !self.wants_something(vifs, now) && self.devices_deadline(vifs) >= rests_until;
+        debug_assert!(now >= rests_until || is_true(), "something has changed, and nobody said so");
         let others = [self.qubes.deadline(), self.silence.deadline(), self.events.deadline()];
         now >= rests_until || self.qubes.is_due(now) || others.into_iter().flatten().any(|due| due <= now)
     }
