@@ -33,6 +33,7 @@ help: ## list the targets
 	@echo 'Variables: SCENARIOS="ping dns" (test-nested: only these), TYPE=pvh (test-nested, soak, demo: PVH firewalls;'
 	@echo '           "pv pvh": both, test-nested only), XEN=4.20 (the same: Xen of Debian 13), INTERACTIVE=1 (demo: a shell in dom0),'
 	@echo '           SEEDS=100 SEED=1 (simulate: so many worlds, from which on; SEEDS: mutants, too; SEED: model, too),'
+	@echo '           QUBES=1 (simulate: only worlds that are Qubes firewall qubes),'
 	@echo '           MUTANTS="double-fetch" (mutants: only these), EVENTS=4000000 (model),'
 	@echo '           STORE=oxenstored (test-nested, soak: this XenStore daemon instead of xenstored),'
 	@echo '           SOAK_SECONDS=1800 SOAK_SEED=1 (soak),'
@@ -66,7 +67,7 @@ bench-engine: rust ## instructions per packet of engine and drivers (over budget
 	cargo bench --bench engine
 
 simulate: rust ## the kernel in the simulated Xen: SEEDS=n worlds from SEED=s on
-	cargo run --quiet --profile simulate --features sim --example simulate -- $(or $(SEEDS),100) $(or $(SEED),1)
+	cargo run --quiet --profile simulate --features sim --example simulate -- $(or $(SEEDS),100) $(or $(SEED),1) $(if $(QUBES),--qubes)
 
 mutants: rust ## bugs, put in on purpose: which test or which oracle of the simulation finds which (MUTANTS="a b")
 	tests/mutants/run $(or $(SEEDS),100) $(MUTANTS)

@@ -1,8 +1,9 @@
 //! Runs the kernel in the simulated Xen, seed after seed, and reports what any oracle finds.
 //!
-//! `simulate [SEEDS [FIRST [DIRECTORY]]]`: so many seeds from the first on, on every CPU. A violation is
-//! shrunk, and its event trace and a capture per interface are written to the directory. Ends with 1 when
-//! something was violated. With `-` as directory it ends at the first violation and writes nothing. `make simulate` and `make mutants` call it.
+//! `simulate [SEEDS [FIRST [DIRECTORY]]] [--qubes]`: so many seeds from the first on, on every CPU; with `--qubes` only those
+//! whose world is a Qubes firewall qube, others are passed over and not counted. A violation is shrunk, and its event trace and
+//! a capture per interface are written to the directory. Ends with 1 when something was violated. With `-` as directory it ends
+//! at the first violation and writes nothing. `make simulate` and `make mutants` call it.
 
 use ravelin::sim::oracle::excuse::Judgements;
 use ravelin::sim::run::{RunReport, run};
@@ -13,7 +14,6 @@ use ravelin::xen::meter::Meter;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ static METER: Meter = Meter;
 #[derive(Default)]
 struct Totals {
     seeds: u64,
+    /// Of these, worlds that are Qubes firewall qubes.
+    qubes: u64,
     simulated: f64,
     packets: u64,
     content_bytes: u64,
@@ -85,16 +87,14 @@ fn explain(scenario: Scenario, violation: &OracleViolation, directory: &Path) ->
     Ok(())
 }
 
-fn work(next: &AtomicU64, end: u64, totals: &Mutex<Totals>, begun: Instant, directory: &Path) {
-    loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end {
-            return;
-        }
+fn work(seeds: &Mutex<impl Iterator<Item = u64>>, totals: &Mutex<Totals>, begun: Instant, directory: &Path) {
+    let next = || seeds.lock().unwrap_or_else(PoisonError::into_inner).next();
+    while let Some(seed) = next() {
         let scenario = Scenario::of_seed(seed);
         let (report, violations) = try_out(&scenario, Recording::Off);
         let mut sum = totals.lock().unwrap_or_else(PoisonError::into_inner);
         sum.seeds += 1;
+        sum.qubes += u64::from(scenario.qube.is_some());
         if let Some(report) = &report {
             sum.simulated += report.simulated.as_secs_f64();
             sum.packets += report.packets;
@@ -123,8 +123,9 @@ fn work(next: &AtomicU64, end: u64, totals: &Mutex<Totals>, begun: Instant, dire
 fn progress(sum: &Totals, begun: Instant) {
     let wall = begun.elapsed().as_secs_f64();
     println!(
-        "{} seeds, {:.0} s simulated, {} packets, {} MB of content checked in {wall:.1} s: {:.0} s/s, {:.0} packets/s",
+        "{} seeds ({} qubes), {:.0} s simulated, {} packets, {} MB of content checked in {wall:.1} s: {:.0} s/s, {:.0} packets/s",
         sum.seeds,
+        sum.qubes,
         sum.simulated,
         sum.packets,
         sum.content_bytes / 1_000_000,
@@ -134,15 +135,23 @@ fn progress(sum: &Totals, begun: Instant) {
 }
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (options, words): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|word| word.starts_with("--"));
+    let only_qubes = match options.as_slice() {
+        [] => false,
+        [option] if option == "--qubes" => true,
+        _ => panic!("the only option is --qubes"),
+    };
     let number = |at: usize, default| words.get(at).map_or(default, |word| word.parse().expect("a number"));
-    let (seeds, first) = (number(0, 20), number(1, 1));
+    let (count, first): (usize, u64) = (number(0, 20) as usize, number(1, 1));
     let directory = words.get(2).map_or("build/simulate", String::as_str);
-    let (next, totals, begun) = (AtomicU64::new(first), Mutex::new(Totals::default()), Instant::now());
+    let wanted = |seed: &u64| !only_qubes || Scenario::of_seed(*seed).qube.is_some();
+    let seeds = Mutex::new((first..).filter(wanted).take(count));
+    let (totals, begun) = (Mutex::new(Totals::default()), Instant::now());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(&next, first + seeds, &totals, begun, Path::new(directory)));
+            scope.spawn(|| work(&seeds, &totals, begun, Path::new(directory)));
         }
     });
     let mut sum = totals.into_inner().unwrap_or_else(PoisonError::into_inner);

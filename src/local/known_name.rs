@@ -29,10 +29,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// A name of which nothing was said for so long is worth a word: every server was asked twice, or there is none.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long it waits at most.
+/// How long a name waits at most after questions that failed, where others are answered.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// How long it waits at most while no question is answered.
+/// How long it waits at most while none is.
 pub(super) const OUTAGE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Number of the source that a name is asked for.

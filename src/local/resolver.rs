@@ -49,8 +49,9 @@ const MAX_WRONG: u8 = 16;
 /// For how long nothing is believed of a name that has no address, where the server does not say.
 const NOTHING: Seconds = Seconds(60);
 
-/// When other servers are asked, or the same answer again, names are asked for within this time, some sooner and some later.
-const NEW_SERVERS: Duration = Duration::from_secs(5);
+/// Within this time names are asked for, some sooner and some later, when other servers are asked or the same ones answer
+/// again.
+const SOON: Duration = Duration::from_secs(5);
 
 /// An outage is when questions failed for so long and none was answered.
 const OUTAGE: Duration = Duration::from_secs(10);
@@ -118,7 +119,7 @@ impl Resolver {
         self.failing_since = None;
         for name in &mut self.names {
             name.failures = 0;
-            name.ask_soon(NEW_SERVERS, self.random.bits(), now);
+            name.ask_soon(SOON, self.random.bits(), now);
         }
         self.names_due = now;
     }
@@ -279,7 +280,7 @@ impl Resolver {
     fn note_answer(&mut self, now: Moment) {
         if self.is_outage(now) {
             let failed = self.names.iter_mut().filter(|name| name.failures > 0);
-            failed.for_each(|name| name.ask_soon(NEW_SERVERS, self.random.bits(), now));
+            failed.for_each(|name| name.ask_soon(SOON, self.random.bits(), now));
         }
         self.failing_since = None;
     }

@@ -151,7 +151,7 @@ fn without_servers_nothing_is_asked() {
     let mut bench = Bench::new(&[], &["www.example"]);
     assert_eq!(bench.queries().len(), 0);
     bench.resolver.set_servers(&[SECOND], bench.now);
-    bench.pass(NEW_SERVERS);
+    bench.pass(SOON);
     assert_eq!(bench.query().to, SocketAddrV4::new(SECOND, 53));
 }
 
@@ -355,7 +355,7 @@ fn other_servers_are_asked_at_once_for_what_is_being_asked() {
     let again = bench.query();
     assert_eq!((*again.to.ip(), asked(&again)), (SECOND, asked(&queries[1])));
     assert_eq!(bench.take(&queries[1], &addresses(&queries[1], 300, &[2])), Reception::Refused);
-    bench.pass(NEW_SERVERS);
+    bench.pass(SOON);
     assert!(bench.queries().iter().any(|query| asked(query) == asked(&queries[0])));
     bench.resolver.set_servers(&[SECOND], bench.now);
     assert_eq!(bench.queries(), []);

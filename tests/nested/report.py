@@ -6,13 +6,26 @@
 import hashlib
 import itertools
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from progress import say
 
 TAIL_LINES = 40
-# Of the output of a scenario that failed, what is said again at the very end.
+# Of a scenario that failed, how much of its own output and of the firewall's console is said again at the very end.
 REASON_LINES = 4
+CONSOLE_LINES = 8
+CONSOLE_HEADING = "--- console of guest-fw,"
+
+
+def is_content(line: str) -> bool:
+    """It is not the heading of a part of the evidence."""
+    return not line.startswith("--- ")
+
+
+def last_lines(lines: Iterable[str], count: int) -> list[str]:
+    """The last so many lines that are not blank."""
+    return [line for line in lines if line.strip()][-count:]
 
 
 class Tally:
@@ -24,8 +37,14 @@ class Tally:
         self.failed: list[str] = []
         self.output: list[str] = []
         self.reasons: dict[str, list[str]] = {}
+        self.stalls: list[str] = []
         self.current = "boot"
         self.begun = time.monotonic()
+
+    def stall(self, explanation: str) -> None:
+        """dom0 stood still during the current scenario."""
+        say(explanation)
+        self.stalls.append(explanation)
 
     def take(self, line: str) -> None:
         """Takes one line of the report."""
@@ -33,7 +52,7 @@ class Tally:
         match word:
             case "begin":
                 self.current, self.begun = rest, time.monotonic()
-                self.output = []
+                self.output, self.stalls = [], []
             case "pass" | "fail":
                 (self.passed if word == "pass" else self.failed).append(rest)
                 if word == "fail":
@@ -48,9 +67,17 @@ class Tally:
                 print(f"    {line}", flush=True)
 
     def reason(self) -> list[str]:
+        """When dom0 stood still, and the last that the scenario itself and its firewall said."""
+        return self.stalls + self.last_of_scenario() + self.last_of_console()
+
+    def last_of_scenario(self) -> list[str]:
         """The last that the scenario itself printed: what follows is of consoles and XenStore."""
-        own = itertools.takewhile(lambda line: not line.startswith("--- "), self.output)
-        return [line for line in own if line.strip()][-REASON_LINES:]
+        return last_lines(itertools.takewhile(is_content, self.output), REASON_LINES)
+
+    def last_of_console(self) -> list[str]:
+        """The end of the firewall's console, with its heading; nothing if there was none."""
+        rest = list(itertools.dropwhile(lambda line: not line.startswith(CONSOLE_HEADING), self.output))
+        return rest[:1] + last_lines(itertools.takewhile(is_content, rest[1:]), CONSOLE_LINES)
 
     def close(self) -> int:
         """Prints the closing lines; returns the exit status. A scenario that never ended has failed."""

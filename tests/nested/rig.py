@@ -108,7 +108,7 @@ def run(scenarios: Iterable[tuple[str, Path]]) -> int:
             use.start()
             for line in running.lines(silence):
                 if line.startswith("stall "):
-                    say(use.explain(float(line.removeprefix("stall "))))
+                    tally.stall(use.explain(float(line.removeprefix("stall "))))
                 else:
                     tally.take(line)
             running.wait_for_power_off(GRACE_SECONDS)
@@ -164,17 +164,7 @@ def demo() -> int:
 
 def bench() -> int:
     """Measures the firewall and a Linux one in turn; the exit status says whether the benchmark reached its end."""
-    results = bench_run.Results()
-    settings = {"mode": "bench", "bench": bench_run.arguments()}
-    try:
-        with machine(settings, bench_run.parts(), clock=qemu.Clock.INSTRUCTIONS) as running:
-            for line in running.lines(BENCH_SILENCE_SECONDS):
-                results.take(line)
-            running.wait_for_power_off(GRACE_SECONDS)
-    except qemu.MachineFailed as failure:
-        say(str(failure))
-        report.print_tail(WORK / "console.log")
-    return results.close("Xen in QEMU")
+    return measured(bench_run.arguments()).close("Xen in QEMU")
 
 
 def instructions() -> int:
@@ -185,20 +175,26 @@ def instructions() -> int:
     plugin = counted.plugin(image)
     for number in range(1, counted.BOOTS + 1):
         say(f"boot {number} of {counted.BOOTS}")
-        results = bench_run.Results()
-        settings = {"mode": "bench", "bench": "instructions"}
-        try:
-            with machine(settings, bench_run.parts(), clock=qemu.Clock.INSTRUCTIONS, plugin=plugin) as running:
-                for line in running.lines(BENCH_SILENCE_SECONDS):
-                    results.take(line)
-                running.wait_for_power_off(GRACE_SECONDS)
-        except qemu.MachineFailed as failure:
-            say(str(failure))
-            report.print_tail(WORK / "console.log")
+        results = measured("instructions", plugin)
         if not results.ended:
             return 1
         counted.keep(number, results.records, WORK)
     return counted.close(image, XenSymbols(images.dom0(chosen_xen()) / "xen"))
+
+
+def measured(measurements: str, plugin: str = "") -> bench_run.Results:
+    """What these measurements gave, in one boot of a machine whose clock counts instructions."""
+    results = bench_run.Results()
+    settings = {"mode": "bench", "bench": measurements}
+    try:
+        with machine(settings, bench_run.parts(), clock=qemu.Clock.INSTRUCTIONS, plugin=plugin) as running:
+            for line in running.lines(BENCH_SILENCE_SECONDS):
+                results.take(line)
+            running.wait_for_power_off(GRACE_SECONDS)
+    except qemu.MachineFailed as failure:
+        say(str(failure))
+        report.print_tail(WORK / "console.log")
+    return results
 
 
 def shell() -> int:

@@ -22,14 +22,16 @@ fail() {
     exit 1
 }
 
-# await SECONDS WHAT COMMAND…: runs COMMAND until it succeeds; fails after SECONDS (times $PATIENCE), naming WHAT.
+# await SECONDS WHAT COMMAND…: runs COMMAND until it succeeds; fails after SECONDS (times $PATIENCE), naming WHAT. They are
+# counted in tries, ten to a second, and not by the clock, which goes on while the machine or dom0 stands still.
 await() {
-    local until what
-    until=$(($(now) + $1 * 1000 * PATIENCE))
+    local tries what
+    tries=$(($1 * 10 * PATIENCE))
     what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
-        [ "$(now)" -lt "$until" ] || fail "waited in vain for $what"
+        [ "$tries" -gt 0 ] || fail "waited in vain for $what"
+        tries=$((tries - 1))
         sleep 0.1
     done
 }

@@ -1,17 +1,20 @@
 """The loads under which instructions are counted, in one turn of Ravelin. The emulator counts, at each report of the firewall."""
 
-from .bed import Bed, say
+from .bed import Bed, say, settled
 from .boot import boot
 from .firewall import RAVELIN
 from .hypervisor import Hypervisor
 from .plan import Plan
-from .traffic import DISCARD_PORT, LARGE, SMALL, connections, send_up, servers, tcp, udp_down
+from .traffic import DISCARD_PORT, LARGE, OPENING_PORT, SMALL, connections, open_flow, send_up, servers, tcp
 from .xenstore import Store
 
 # Slow enough that each packet meets a firewall that sleeps.
 PACED_RATE = 1000
+# So many frames at once from dom0 as the client's ring has room for: how many more wait in a queue, and cost more, depends on
+# when the client happens to run.
+DOWN_BURST = 128
 # So much that two boots differ by less than 1 %.
-PLAN = Plan(repetitions=1, tcp_seconds=8, frames=16_000, connections=1_000)
+PLAN = Plan(repetitions=1, tcp_seconds=8, frames=16_000, connections=3_000)
 
 
 def udp_up(bed: Bed, plan: Plan) -> None:
@@ -19,6 +22,21 @@ def udp_up(bed: Bed, plan: Plan) -> None:
     send_up(bed, "udp-64-up", SMALL, plan.frames, rate=0)
     send_up(bed, "udp-1500-up", LARGE, plan.frames // 2, rate=0)
     send_up(bed, "udp-64-up-paced", SMALL, plan.frames // 8, PACED_RATE)
+
+
+def udp_down(bed: Bed, plan: Plan) -> None:
+    """Equal frames from dom0 to the client, through a flow that the client opened."""
+    nat_port = open_flow(bed)
+    for name, frame_bytes, bursts in (
+        ("udp-64-down", SMALL, plan.frames // DOWN_BURST),
+        ("udp-1500-down", LARGE, plan.frames // DOWN_BURST // 2),
+    ):
+        before, count = bed.client_packets(), bursts * DOWN_BURST
+        with bed.measurement(name) as record:
+            record["sent"] = count
+            for _ in range(bursts):
+                bed.flood_down(OPENING_PORT, nat_port, frame_bytes, DOWN_BURST, rate=0)
+            record["delivered"] = settled(bed.client_packets, before + count) - before
 
 
 def nothing(bed: Bed, _: Plan) -> None:
