@@ -94,8 +94,9 @@ impl Datapath {
         may_pass(entry.flow(), &self.freshness, now)?;
         carried.step(&mut entry, End::Near, Tick::at(now))?;
         let outer_port = entry.flow().outer_port;
-        Head::of(frame)?.rewrite(SOURCE, self.settings.uplink, outer_port, L::SUM_AT, L::complete);
-        let Ip { total_bytes, source, destination, ident, .. } = *ip;
+        let Ip { total_bytes, source, destination, ident, may_be_cut, .. } = *ip;
+        let own = if may_be_cut { self.idents.next(destination, L::PROTOCOL, 1) } else { ident };
+        Head::of(frame)?.rewrite(SOURCE, self.settings.uplink, outer_port, own, L::SUM_AT, L::complete);
         let original = Some(Original { source, port, ident });
         let passed = Passed { exit: Side::Uplink, destination, total_bytes, original };
         #[cfg(all(feature = "sim", debug_assertions))]
@@ -126,7 +127,7 @@ impl Datapath {
         }
         carried.step(&mut entry, End::Far, Tick::at(now))?;
         let near_port = entry.flow().near_port;
-        Head::of(frame)?.rewrite(DESTINATION, address, near_port, L::SUM_AT, L::complete);
+        Head::of(frame)?.rewrite(DESTINATION, address, near_port, ip.ident, L::SUM_AT, L::complete);
         let passed = Passed { exit, destination: address, total_bytes: ip.total_bytes, original: None };
         #[cfg(all(feature = "sim", debug_assertions))]
         self.check_fast_path(now, Side::Uplink, before, frame, &passed);

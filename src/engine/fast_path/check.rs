@@ -6,10 +6,11 @@ use crate::base::side::Side;
 use crate::base::time::Moment;
 use crate::engine::datapath::{PacketView, Verdict};
 use crate::flow::record::Flow;
+use crate::nat::ident::UNCUT_BYTES;
 use crate::tables::slab::Id;
 use crate::wire::ethernet;
 use crate::wire::frame_view::{FrameView, HEAD_BYTES};
-use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv4::{DontFragment, Ipv4};
 use crate::wire::packet::{Checksum, Offload};
 
 /// Room for all headers at their longest. What the fast path does not look at is zero here: it says nothing to the whole
@@ -55,6 +56,10 @@ impl Datapath {
         let Ok(ip) = Ipv4::read(header, available) else {
             return bug("the fast path passed a packet with a header that cannot be read");
         };
+        // The fast path has drawn the packet's identification if it may be cut: that is taken back, to be drawn once more.
+        if passed.exit == Side::Uplink && ip.dont_fragment == DontFragment::Clear && ip.total_bytes > UNCUT_BYTES {
+            self.idents.next(passed.destination, ip.protocol, u16::MAX);
+        }
         let mut view = PacketView { header, ip, offload: Offload { checksum, gso: None } };
         let verdict = match self.screen(from, &view) {
             Ok(()) => self.judge_packet(now, from, &mut view),

@@ -12,6 +12,10 @@ use core::net::Ipv4Addr;
 /// What lies behind the Ethernet header.
 const IP_BYTES: usize = HEAD_BYTES - ethernet::HEADER_BYTES;
 
+/// The flags of the word that holds a fragment's place, the ones that say nothing of a fragment.
+const RESERVED: u16 = 0x8000;
+const DONT_FRAGMENT: u16 = 0x4000;
+
 /// Where the layer-4 header begins, from the IP header on.
 pub(super) const L4: usize = ipv4::HEADER_BYTES;
 
@@ -27,6 +31,8 @@ pub(super) struct Head<'a> {
 pub(super) struct Ip {
     pub(super) total_bytes: u16,
     pub(super) ident: u16,
+    /// Routers behind the uplink may cut it.
+    pub(super) may_be_cut: bool,
     pub(super) protocol: u8,
     pub(super) source: Ipv4Addr,
     pub(super) destination: Ipv4Addr,
@@ -73,17 +79,15 @@ impl<'a> Head<'a> {
         u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
     }
 
-    /// Reads the header of a whole packet without options that may go one hop further and keeps its identification.
+    /// Reads the header of a whole packet without options that may go one hop further.
     #[inline(always)]
     pub(super) fn ip(&self) -> Option<Ip> {
         let total_bytes = self.word(ipv4::at::TOTAL_BYTES);
         let fragment = self.word(ipv4::at::FRAGMENT);
-        let may_be_cut = fragment & 0x4000 == 0 && total_bytes > UNCUT_BYTES;
         let sum = Sum::ZERO.header(self.bytes.first_chunk::<{ ipv4::HEADER_BYTES }>()?);
         if self.bytes[0] != 0x45
             || total_bytes > self.available
-            || fragment & 0x3FFF != 0
-            || may_be_cut
+            || fragment & !(DONT_FRAGMENT | RESERVED) != 0
             || self.bytes[ipv4::at::TTL] <= 1
             || !sum.verifies()
         {
@@ -92,6 +96,7 @@ impl<'a> Head<'a> {
         Some(Ip {
             total_bytes,
             ident: self.word(ipv4::at::IDENT),
+            may_be_cut: fragment & DONT_FRAGMENT == 0 && total_bytes > UNCUT_BYTES,
             protocol: self.bytes[ipv4::at::PROTOCOL],
             source: Ipv4Addr::from_bits(self.long(ipv4::at::SOURCE)),
             destination: Ipv4Addr::from_bits(self.long(ipv4::at::DESTINATION)),
@@ -104,14 +109,15 @@ impl<'a> Head<'a> {
         (self.word(L4), self.word(L4 + 2))
     }
 
-    /// Gives one end of the packet another address and port and takes a hop off. Checksums change with that: the IP
-    /// header's, and the one at `sum_at` from the layer-4 header on, to which a complete sum is put by `complete`.
+    /// Gives one end of the packet another address and port, the packet its identification, and takes a hop off. Checksums
+    /// change with that: the IP header's, and the one at `sum_at` from the layer-4 header on, to which a complete sum is put by `complete`.
     #[inline(always)]
     pub(super) fn rewrite(
         self,
         end: PacketEnd,
         address: Ipv4Addr,
         port: u16,
+        ident: u16,
         sum_at: usize,
         complete: impl FnOnce(Delta, u16) -> u16,
     ) {
@@ -119,12 +125,14 @@ impl<'a> Head<'a> {
         let addresses = Delta::NONE.address(old, address);
         let ports = Delta::NONE.word(self.word(L4 + end.port_at), port);
         let ttl = self.bytes[ipv4::at::TTL];
-        let sum = addresses.first_byte(ttl, ttl.wrapping_sub(1)).apply(self.word(ipv4::at::CHECKSUM));
+        let header = addresses.first_byte(ttl, ttl.wrapping_sub(1)).word(self.word(ipv4::at::IDENT), ident);
+        let sum = header.apply(self.word(ipv4::at::CHECKSUM));
         let field = self.word(L4 + sum_at);
         let layer4 = match self.checksum {
             Checksum::Blank => addresses.apply_blank(field),
             Checksum::Unverified | Checksum::Validated => complete(addresses.and(ports), field),
         };
+        put_u16(self.bytes, ipv4::at::IDENT, ident);
         self.bytes[ipv4::at::TTL] = ttl.wrapping_sub(1);
         put_u16(self.bytes, ipv4::at::CHECKSUM, sum);
         put_u32(self.bytes, end.address_at, address.to_bits());
