@@ -8,14 +8,16 @@ use crate::tables::share::Account;
 use crate::vif::backpressure::{Budget, Drain, EgressLimits};
 use crate::vif::client::ClientVif;
 use crate::vif::frame::Frame;
-use crate::vif::in_flight::{ArrivalKind, BatchQueue, InFlight, Passing, Single};
-use crate::vif::netback::{Bypass, COPIES_PER_PACKET, ClientBroken, Netback, Settled};
+use crate::vif::in_flight::{ArrivalKind, BatchQueue, InFlight, Landing, Passing, Single};
+use crate::vif::netback::{COPIES_PER_PACKET, ClientBroken, Netback, Settled};
 use crate::vif::netfront::Netfront;
-use crate::vif::parcel::{Arrived, Parcel};
+use crate::vif::parcel::{Arrived, Body, Parcel};
 use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::xen::Xen;
-use crate::xen::copy::CopyBatch;
-use crate::xen::page_pool::PagePool;
+use crate::xen::bounce::BounceBuffers;
+use crate::xen::charge::{BOUNCE_PAGES, Charge};
+use crate::xen::copy::{CopyBatch, Lent};
+use crate::xen::page_pool::{Chunk, PagePool};
 use alloc::vec::Vec;
 
 /// Copies in one hypercall: a ring of buffers and as much again. Xen itself pauses long batches to let others run.
@@ -25,10 +27,10 @@ const BATCH: usize = 2 * RING_SIZE as usize;
 pub struct ClientExchange {
     batch: CopyBatch,
     in_flight: InFlight,
-    /// Packets for clients that need not wait.
-    passed: Vec<(ClientSlot, Parcel)>,
-    /// Those of them whose copies are in the batch.
+    /// Packets for clients that do not wait, whose copies are in the batch.
     passing: Vec<(ClientSlot, Passing)>,
+    /// The pages that they lie in.
+    lent: Vec<Lent<Chunk>>,
     /// Frames that arrived from clients in this pass.
     arrived: Vec<(ClientSlot, ArrivalKind)>,
     /// Those of them that are no parcels.
@@ -67,8 +69,8 @@ impl Default for ClientExchange {
         Self {
             batch: CopyBatch::with_capacity(BATCH),
             in_flight: InFlight::with_capacity(BATCH),
-            passed: Vec::with_capacity(RING_SIZE as usize),
-            passing: Vec::with_capacity(RING_SIZE as usize),
+            passing: Vec::with_capacity(BATCH),
+            lent: Vec::with_capacity(BATCH),
             arrived: Vec::with_capacity(BATCH),
             frames: BatchQueue::with_capacity(BATCH),
             taken: 0,
@@ -90,7 +92,6 @@ impl ClientExchange {
     ) -> Vec<(ClientSlot, ClientBroken)> {
         let mut broken = Vec::new();
         let first = self.first;
-        self.deliver_passed(clients, xen.pages());
         // The first slot that found no room in the batch, and the slot that was served second.
         let (mut turned_away, mut second) = (None, None);
         for (place, (slot, account, netback)) in clients.rings_from(first).enumerate() {
@@ -134,31 +135,40 @@ impl ClientExchange {
         broken
     }
 
+    /// Makes room for small frames: those of the last pass have gone.
+    pub fn begin(&mut self, pages: &mut PagePool) {
+        let bounces = &mut self.batch.bounces;
+        if bounces.is_empty() {
+            (0..BOUNCE_PAGES).map_while(|_| pages.take(Charge::OWN)).for_each(|page| bounces.add(page));
+        }
+        bounces.clear();
+    }
+
+    /// The bounce buffers.
+    pub fn bounces(&mut self) -> &mut BounceBuffers {
+        &mut self.batch.bounces
+    }
+
     /// Hands a packet to a client with the next [`Self::exchange`], before all that waits. It comes back if it has to wait.
     #[inline(always)]
     pub fn pass(&mut self, slot: ClientSlot, netback: &mut Netback, parcel: Parcel) -> Result<(), Parcel> {
-        if self.passed.len() == self.passed.capacity() || netback.admit(parcel.checksum) == Bypass::Refused {
-            return Err(parcel);
-        }
-        self.passed.push((slot, parcel));
+        let passing = netback.deliver_now(parcel, &mut self.batch, &mut self.lent)?;
+        self.passing.push((slot, passing));
         Ok(())
     }
 
-    fn deliver_passed(&mut self, clients: &mut ClientVifs, pages: &mut PagePool) {
-        for (slot, parcel) in self.passed.drain(..) {
-            match clients.vif(slot).and_then(ClientVif::netback) {
-                Some(netback) => self.passing.push((slot, netback.deliver_now(parcel, &mut self.batch))),
-                None => pages.give(parcel.page),
+    fn settle_passed(&mut self, clients: &mut ClientVifs, pages: &mut PagePool) {
+        if !self.batch.has_succeeded() {
+            for &(slot, Passing { answer, copy }) in &self.passing {
+                if self.batch.result_of(copy).is_err()
+                    && let Some(netback) = clients.vif(slot).and_then(ClientVif::netback)
+                {
+                    netback.fail_now(answer);
+                }
             }
         }
-    }
-
-    fn settle_passed(&mut self, clients: &mut ClientVifs, pages: &mut PagePool) {
-        for (slot, Passing { chunk, answer, copy }) in self.passing.drain(..) {
-            let result = self.batch.result_of(copy);
-            if let Some(netback) = clients.vif(slot).and_then(ClientVif::netback) {
-                netback.settle_now(answer, result);
-            }
+        self.passing.clear();
+        for chunk in self.lent.drain(..) {
             // Never refused: the batch has run since the page was lent to it.
             if let Ok(chunk) = self.batch.reclaim(chunk).or_bug("a page that was lent is not given back") {
                 pages.give(chunk.page);
@@ -179,14 +189,20 @@ impl ClientExchange {
             match kind {
                 ArrivalKind::Several => return Some((slot, Arrived::Frame(self.frames.pop()?))),
                 ArrivalKind::Single => {
-                    let Single { page, bytes, checksum, .. } = self.in_flight.singles.pop()?;
-                    // Never refused: the batch has run since the page was lent to it.
-                    let page =
-                        self.batch.reclaim(page).or_bug("a page that was lent is not given back").ok()?;
+                    let Single { landing, bytes, checksum, .. } = self.in_flight.singles.pop()?;
+                    let body = match landing {
+                        Landing::Bounce(bounce) => Body::Bounce(bounce),
+                        // Never refused: the batch has run since the page was lent to it.
+                        Landing::Page(page) => Body::Page(
+                            self.batch.reclaim(page).or_bug("a page that was lent is not given back").ok()?,
+                            0,
+                        ),
+                    };
+                    let parcel = Parcel { body, bytes, checksum };
                     if bytes > 0 {
-                        return Some((slot, Arrived::Parcel(Parcel { page, offset: 0, bytes, checksum })));
+                        return Some((slot, Arrived::Parcel(parcel)));
                     }
-                    pages.give(page);
+                    parcel.release(pages);
                 }
             }
         }

@@ -15,17 +15,19 @@ use crate::engine::Engine;
 use crate::route::proxy_arp::{self, Asker};
 use crate::tables::share::Account;
 use crate::vif::backpressure::{Backpressure, Drain, EgressLimits};
+use crate::vif::client::ClientVif;
 use crate::vif::features::{Features, Support};
-use crate::vif::frame::Frame;
+use crate::vif::frame::{Frame, NoFrame};
 use crate::vif::lifecycle::frontend::Link;
 use crate::vif::netback;
 use crate::vif::netfront;
-use crate::vif::parcel::Arrived;
+use crate::vif::parcel::{Arrived, Parcel};
 use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::vif::uplink::Uplink;
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
 use crate::xen::Xen;
+use crate::xen::charge::Charge;
 use crate::xen::event::Port;
 use crate::xen::page_pool::PagePool;
 use alloc::vec::Vec;
@@ -171,12 +173,13 @@ impl DataPlane {
     /// Takes the frames that the uplink received, for [`Self::judge_received`]. If the backend broke the protocol,
     /// those that came before that are taken.
     pub fn receive_from_uplink<X: Xen>(&mut self, xen: &mut X) -> Received {
+        self.exchange.begin(xen.pages());
         let Some(device) = self.egress.vifs.uplink.as_mut() else { return Received::NOTHING };
         let mac = device.mac();
         let Some(netfront) = device.netfront() else { return Received::NOTHING };
-        let packets = &mut self.received;
+        let (packets, bounces) = (&mut self.received, self.exchange.bounces());
         let reaped = netfront.reap(xen);
-        let result = reaped.and_then(|()| netfront.receive(xen, &mut |packet| packets.push(packet)));
+        let result = reaped.and_then(|()| netfront.receive(xen, bounces, &mut |packet| packets.push(packet)));
         Received { mac, broken: result.err() }
     }
 
@@ -186,7 +189,7 @@ impl DataPlane {
         for packet in packets.drain(..) {
             let frame = match packet {
                 Arrived::Parcel(parcel) => match self.pass_from_uplink(parcel, mac, pages, now) {
-                    Some(parcel) => parcel.into_frame(pages),
+                    Some(parcel) => parcel.into_frame(self.exchange.bounces(), Charge::UPLINK, pages),
                     None => continue,
                 },
                 Arrived::Frame(frame) => Ok(frame),
@@ -236,8 +239,8 @@ impl DataPlane {
     pub fn judge_arrivals<X: Xen>(&mut self, xen: &mut X, now: Moment) {
         while let Some((slot, packet)) = self.exchange.next_arrived(xen.pages()) {
             let frame = match packet {
-                Arrived::Parcel(parcel) => match self.pass_from_client(slot, parcel, xen.pages(), now) {
-                    Some(parcel) => parcel.into_frame(xen.pages()),
+                Arrived::Parcel(parcel) => match self.pass_from_client(slot, parcel, xen, now) {
+                    Some(parcel) => self.frame_of(slot, parcel, xen.pages()),
                     None => continue,
                 },
                 Arrived::Frame(frame) => Ok(frame),
@@ -247,6 +250,15 @@ impl DataPlane {
                 self.take_from_client(slot, frame, xen.pages(), now);
             }
         }
+    }
+
+    /// A client's packet as a frame, on its account.
+    fn frame_of(&mut self, slot: ClientSlot, parcel: Parcel, pages: &mut PagePool) -> Result<Frame, NoFrame> {
+        let Some(netback) = self.egress.vifs.clients.vif(slot).and_then(ClientVif::netback) else {
+            parcel.release(pages);
+            return Err(NoFrame::NoPage);
+        };
+        netback.keep(parcel, self.exchange.bounces(), pages)
     }
 
     /// One frame from a client.

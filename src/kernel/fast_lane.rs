@@ -1,17 +1,21 @@
-//! Packets of open flows: passed in the page that they lie in, past queues that are empty.
+//! Packets of open flows: passed where they lie, past queues that are empty.
 
+use super::client_vifs::ClientVifs;
 use super::dataplane::DataPlane;
-use super::egress::{Egress, EgressContext, GATEWAY_MAC};
+use super::egress::{EgressContext, GATEWAY_MAC};
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::engine::Output;
 use crate::engine::fast_path::Passed;
 use crate::tables::share::Account;
+use crate::vif::netback::Netback;
 use crate::vif::parcel::Parcel;
 use crate::wire::bytes::u32_at;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES, Header, Mac};
 use crate::wire::frame_view::HEAD_BYTES;
 use crate::wire::ipv4;
+use crate::xen::Xen;
+use crate::xen::charge::Charge;
 use crate::xen::page_pool::PagePool;
 use core::net::Ipv4Addr;
 
@@ -24,21 +28,15 @@ impl DataPlane {
         pages: &mut PagePool,
         now: Moment,
     ) -> Option<Parcel> {
-        let Some(mut view) = parcel.view() else { return Some(parcel) };
+        let Some(mut view) = parcel.view(self.exchange.bounces()) else { return Some(parcel) };
         let header = Header::read(view.head);
         let is_ours = header.is_some_and(|it| it.destination == mac && it.ether_type == EtherType::Ipv4);
-        let Egress { vifs, .. } = &mut self.egress;
-        if !is_ours || vifs.clients.owns(source_of(view.head)) {
+        let clients = &mut self.egress.vifs.clients;
+        if !is_ours || clients.owns(source_of(view.head)) {
             return Some(parcel);
         }
         let Some(passed) = self.engine.pass_fast_inward(now, &mut view) else { return Some(parcel) };
-        let target = match passed.exit {
-            Side::Client(slot) => {
-                vifs.clients.vif(slot).and_then(|vif| Some((slot, vif.identity().mac()?, vif.netback()?)))
-            }
-            Side::Uplink => None,
-        };
-        if let Some((slot, destination, netback)) = target {
+        if let Some((slot, destination, netback)) = receiver(clients, passed.exit) {
             Header { destination, source: GATEWAY_MAC, ether_type: EtherType::Ipv4 }.write(view.head);
             parcel.cut(passed.total_bytes);
             match self.exchange.pass(slot, netback, parcel) {
@@ -46,7 +44,7 @@ impl DataPlane {
                 Err(back) => parcel = back,
             }
         }
-        self.send_passed(parcel, passed, Account::UPLINK, pages, now);
+        self.send_passed(parcel, passed, (Account::UPLINK, Charge::UPLINK), pages, now);
         None
     }
 
@@ -56,13 +54,15 @@ impl DataPlane {
         &mut self,
         mut parcel: Parcel,
         passed: Passed,
-        account: Account,
+        (account, charge): (Account, Charge),
         pages: &mut PagePool,
         now: Moment,
     ) {
         parcel.cut(passed.total_bytes);
-        // What was passed has headers.
-        if let Ok(mut frame) = parcel.into_passed_frame(passed.original, pages) {
+        // Without a page it is lost, as it would have been on arrival.
+        if let Ok(mut frame) =
+            parcel.into_passed_frame(passed.original, self.exchange.bounces(), charge, pages)
+        {
             frame.charge_to(account);
             let mut context = EgressContext { egress: &mut self.egress, pages, now };
             context.forward(passed.exit, frame, passed.destination);
@@ -70,16 +70,17 @@ impl DataPlane {
     }
 
     /// Passes a packet of a client by the fast path. It comes back, as it was, if it is not for that.
-    pub(super) fn pass_from_client(
+    pub(super) fn pass_from_client<X: Xen>(
         &mut self,
         slot: ClientSlot,
         mut parcel: Parcel,
-        pages: &mut PagePool,
+        xen: &mut X,
         now: Moment,
     ) -> Option<Parcel> {
-        let Some(mut view) = parcel.view() else { return Some(parcel) };
+        let Some(mut view) = parcel.view(self.exchange.bounces()) else { return Some(parcel) };
         let Some(vif) = self.egress.vifs.clients.vif(slot) else { return Some(parcel) };
         let (source, account) = (vif.identity().mac(), vif.account());
+        let Some(charge) = vif.netback().map(|netback| netback.charges().sent()) else { return Some(parcel) };
         let is_its_own = Header::read(view.head).is_some_and(|header| {
             header.destination == GATEWAY_MAC
                 && Some(header.source) == source
@@ -87,20 +88,30 @@ impl DataPlane {
         });
         let Some(route) = self.egress.route().filter(|_| is_its_own) else { return Some(parcel) };
         let Some(passed) = self.engine.pass_fast_outward(now, slot, &mut view) else { return Some(parcel) };
-        let Egress { vifs, neighbours, .. } = &mut self.egress;
-        let hop = neighbours.known(route.next_hop(passed.destination), now);
-        let uplink = vifs.uplink.as_mut().and_then(|uplink| Some((uplink.mac(), uplink.netfront()?)));
-        if let (Some(destination), Some((source, netfront))) = (hop, uplink) {
+        let hop = self.egress.neighbours.known(route.next_hop(passed.destination), now);
+        let uplink = self.egress.vifs.uplink.as_mut();
+        if let (Some(destination), Some(uplink)) = (hop, uplink) {
+            let source = uplink.mac();
             Header { destination, source, ether_type: EtherType::Ipv4 }.write(view.head);
             parcel.cut(passed.total_bytes);
-            match netfront.bypass(parcel) {
-                Ok(()) => return None,
-                Err(back) => parcel = back,
+            if let Some(netfront) = uplink.netfront() {
+                match netfront.send_now(parcel, self.exchange.bounces(), xen) {
+                    Ok(()) => return None,
+                    Err(back) => parcel = back,
+                }
             }
         }
-        self.send_passed(parcel, passed, account, pages, now);
+        self.send_passed(parcel, passed, (account, charge), xen.pages(), now);
         None
     }
+}
+
+/// The client on the other side of an exit, if it is connected.
+#[inline(always)]
+fn receiver(clients: &mut ClientVifs, exit: Side) -> Option<(ClientSlot, Mac, &mut Netback)> {
+    let Side::Client(slot) = exit else { return None };
+    let vif = clients.vif(slot)?;
+    Some((slot, vif.identity().mac()?, vif.netback()?))
 }
 
 /// The source address in the IPv4 header of a frame; of one without, anything.

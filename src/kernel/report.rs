@@ -34,23 +34,26 @@ pub struct Holders {
     pub fragments: usize,
     /// Packets that wait for clients to post buffers.
     pub to_clients: usize,
+    /// Bounce buffers.
+    pub bounces: usize,
 }
 
 impl Holders {
     /// All of them.
     pub fn total(&self) -> usize {
-        let Self { posted, sent, to_uplink, kept, neighbours, fragments, to_clients } = *self;
-        posted + sent + to_uplink + kept + neighbours + fragments + to_clients
+        let Self { posted, sent, to_uplink, kept, neighbours, fragments, to_clients, bounces } = *self;
+        posted + sent + to_uplink + kept + neighbours + fragments + to_clients + bounces
     }
 }
 
 impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { posted, sent, to_uplink, kept, neighbours, fragments, to_clients } = self;
+        let Self { posted, sent, to_uplink, kept, neighbours, fragments, to_clients, bounces } = self;
         write!(
             f,
             "{posted} rings and buffers of the uplink, {sent} sent to it, {to_uplink} waiting for it, {kept} kept by \
-             its backend, {neighbours} waiting for neighbours, {fragments} fragments, {to_clients} waiting for clients"
+             its backend, {neighbours} waiting for neighbours, {fragments} fragments, {to_clients} waiting for clients, \
+             {bounces} of bounce buffers"
         )
     }
 }
@@ -166,6 +169,7 @@ impl<X: Xen, R: StoreRing> Firewall<X, R> {
             holders.neighbours += self.data.egress.neighbours.holdings(account).pages as usize;
             holders.fragments += self.data.engine.fragments().waiting_bytes(account) / PAGE_BYTES;
         }
+        holders.bounces = self.data.exchange.bounces().pages();
         holders.to_clients =
             self.data.egress.vifs.clients.rings().map(|(_, netback)| netback.waiting()).sum();
         holders

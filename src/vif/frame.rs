@@ -58,6 +58,8 @@ struct Layer4 {
 pub enum NoFrame {
     /// Shorter than an Ethernet header.
     TooShort,
+    /// There is no page for it.
+    NoPage,
 }
 
 /// What a sender asked to be segmented cannot be: it is no TCP packet over IPv4, or the segments are absurd.

@@ -5,17 +5,26 @@
 
 use crate::vif::chunks::Chunks;
 use crate::wire::packet::{Checksum, Offload};
+use crate::xen::bounce::Bounce;
 use crate::xen::copy::Lent;
 use crate::xen::page::Page;
-use crate::xen::page_pool::Chunk;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// A packet of one slot on its way into a page of ours. The answer is written and not published yet.
+/// Where a packet of one slot is copied to.
+#[derive(Debug)]
+pub enum Landing {
+    /// A small one.
+    Bounce(Bounce),
+    /// The start of a page.
+    Page(Lent<Page>),
+}
+
+/// A packet of one slot on its way to us. The answer is written and not published yet.
 #[derive(Debug)]
 pub struct Single {
-    /// The page.
-    pub page: Lent<Page>,
+    /// Where it is copied to.
+    pub landing: Landing,
     /// Bytes of the packet; none once its copy has failed.
     pub bytes: u16,
     /// What the client said of its checksum.
@@ -68,10 +77,8 @@ pub struct Departure {
 }
 
 /// A packet on its way into a client's buffer that did not wait for it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Passing {
-    /// What is copied.
-    pub chunk: Lent<Chunk>,
     /// Index of the answer.
     pub answer: u32,
     /// Its copy in the batch.

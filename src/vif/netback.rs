@@ -9,8 +9,6 @@
 
 mod deliver;
 
-pub use deliver::Bypass;
-
 use crate::base::bug::OrBug;
 use crate::base::time::Moment;
 use crate::vif::backpressure::{Budget, EgressLimits};
@@ -18,8 +16,9 @@ use crate::vif::channels::Channels;
 use crate::vif::chunks::{Chunks, MAX_SEGMENTS};
 use crate::vif::fair_queue::{FairQueue, Room};
 use crate::vif::features::{Features, Support};
-use crate::vif::frame::Frame;
-use crate::vif::in_flight::{Arrival, ArrivalKind, InFlight, Single};
+use crate::vif::frame::{Frame, NoFrame};
+use crate::vif::in_flight::{Arrival, ArrivalKind, InFlight, Landing, Single};
+use crate::vif::parcel::Parcel;
 use crate::vif::ring::{BackRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::RX_BYTES;
 use crate::vif::slots::{
@@ -28,6 +27,7 @@ use crate::vif::slots::{
 use crate::vif::token_bucket::TokenBucket;
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::wire::packet::Packet;
+use crate::xen::bounce::{BOUNCE_BYTES, BounceBuffers};
 use crate::xen::charge::ClientCharges;
 use crate::xen::copy::{CopyBatch, Lent, NO_RESULT, Remote};
 use crate::xen::page::{PAGE_BYTES, Page};
@@ -140,8 +140,6 @@ pub struct Netback {
     arriving: usize,
     /// Likewise of the departures.
     departing: usize,
-    /// Packets that do not wait, and have no buffer yet.
-    passing: u32,
     traffic: ClientTraffic,
 }
 
@@ -177,7 +175,6 @@ impl Netback {
             bucket: TokenBucket::new(None, Moment::default()),
             arriving: 0,
             departing: 0,
-            passing: 0,
             traffic: ClientTraffic::default(),
         })
     }
@@ -267,20 +264,28 @@ impl Netback {
         pool: &mut PagePool,
     ) {
         let TxRequest { reference, offset, flags, id, size } = request;
-        let Some(page) = pool.take(self.charges.sent()) else {
+        let mut copy = batch.waiting() as u32;
+        let from = Remote { domain: self.client, reference, offset };
+        let is_small = usize::from(size) <= BOUNCE_BYTES;
+        let bounce = if is_small { batch.bounces.take() } else { None };
+        let (landing, copied) = if let Some(bounce) = bounce {
+            let copied = batch.copy_into_bounce(from, &bounce, size);
+            (Landing::Bounce(bounce), copied)
+        } else if let Some(page) = pool.take(self.charges.sent()) {
+            let mut page = batch.lend(page);
+            let copied = batch.copy_in(from, &mut page, 0, size);
+            (Landing::Page(page), copied)
+        } else {
             self.traffic.no_page += 1;
             return self.tx.respond(tx_response(id, TxStatus::Dropped));
         };
-        let mut copy = batch.waiting() as u32;
-        let mut page = batch.lend(page);
-        let from = Remote { domain: self.client, reference, offset };
         // Not refused: there is room for a packet's copies, and the bytes are within the page.
-        if batch.copy_in(from, &mut page, 0, size).or_bug("a copy in that the batch refuses").is_err() {
+        if copied.or_bug("a copy in that the batch refuses").is_err() {
             copy = NO_RESULT;
         }
         self.arriving += 1;
         let (answer, checksum) = (self.tx.next_response(), flags.checksum());
-        in_flight.singles.push(Single { page, bytes: size, checksum, answer, copy });
+        in_flight.singles.push(Single { landing, bytes: size, checksum, answer, copy });
         in_flight.kinds.push(ArrivalKind::Single);
         self.tx.respond(tx_response(id, TxStatus::Okay));
     }
@@ -427,6 +432,21 @@ impl Netback {
         }
         let (tx, rx) = (self.tx.publish(), self.rx.publish());
         self.channels.notify(xen, tx, rx);
+    }
+
+    /// A packet of this client as a frame, on its account. What has no page and gets none is lost, and counted.
+    ///
+    /// # Errors
+    /// It is shorter than an Ethernet header, or there is no page.
+    pub fn keep(
+        &mut self,
+        parcel: Parcel,
+        bounces: &mut BounceBuffers,
+        pages: &mut PagePool,
+    ) -> Result<Frame, NoFrame> {
+        let frame = parcel.into_frame(bounces, self.charges.sent(), pages);
+        self.traffic.no_page += u64::from(matches!(frame, Err(NoFrame::NoPage)));
+        frame
     }
 
     /// Notes of the next packet of one slot whether it has arrived: it is taken out of `in_flight` later.

@@ -14,10 +14,10 @@ use crate::vif::channels::Channels;
 use crate::vif::fair_queue::FairQueue;
 use crate::vif::features::{Features, Support};
 use crate::vif::frame::Frame;
-use crate::vif::parcel::Parcel;
 use crate::vif::ring::{FrontRing, RING_SIZE, RingBroken, Wakeup};
 use crate::vif::rx::RX_BYTES;
 use crate::vif::slots::TX_BYTES;
+use crate::xen::bounce::BOUNCES_PER_PAGE;
 use crate::xen::charge::Charge;
 use crate::xen::grant::{Access, GrantedPage, Gref};
 use crate::xen::page::{PAGE_BYTES, Page};
@@ -29,6 +29,9 @@ const SLOTS: usize = RING_SIZE as usize;
 
 /// Pages of the frames that may wait for the backend. One client alone may take half of them.
 const QUEUE_PAGES: usize = 2 * SLOTS;
+
+/// Pages in which there is a place for a small packet of each request id.
+const SMALL_PAGES: usize = SLOTS / BOUNCES_PER_PAGE;
 
 /// Bytes of the largest frame: its first request says how many in 16 bits.
 const MOST_BYTES: usize = u16::MAX as usize;
@@ -86,6 +89,26 @@ pub struct UplinkTraffic {
     pub no_grant: u64,
 }
 
+/// What is at the backend under a request id.
+#[derive(Debug, Default)]
+enum Sent {
+    #[default]
+    Nothing,
+    /// A small packet of so many bytes, in the place of this id.
+    Small(u16),
+    /// A page with so many bytes.
+    Page(GrantedPage, u16),
+}
+
+impl Sent {
+    fn into_page(self) -> Option<GrantedPage> {
+        match self {
+            Sent::Page(granted, _) => Some(granted),
+            Sent::Nothing | Sent::Small(_) => None,
+        }
+    }
+}
+
 /// The connected rings.
 #[derive(Debug)]
 pub struct Netfront {
@@ -93,14 +116,14 @@ pub struct Netfront {
     channels: Channels,
     features: Features,
     tx: FrontRing<GrantedPage, TX_BYTES>,
-    /// Granted pages by request id, with the bytes in them.
-    tx_pages: Box<[Option<(GrantedPage, u16)>; SLOTS]>,
+    /// What is at the backend, by request id.
+    sent: Box<[Sent; SLOTS]>,
+    /// Where small packets lie, by request id: [`BOUNCES_PER_PAGE`] in each page.
+    small: Vec<GrantedPage>,
     tx_ids: Vec<u16>,
     rx: FrontRing<GrantedPage, RX_BYTES>,
     /// Posted buffers by ring slot, which is also their id.
     rx_pages: Box<[Option<GrantedPage>; SLOTS]>,
-    /// Packets that leave before all that waits in the queue, which was empty when they came.
-    bypass: Vec<Parcel>,
     queue: FairQueue,
     /// How often [`Self::room`] made a client wait for pages of its own that are here, since [`Self::take_awaited`].
     awaited: usize,
@@ -133,7 +156,8 @@ impl Netfront {
         split: Support,
     ) -> Result<Self, XenError> {
         let channels = allocate_channels(xen, backend, split)?;
-        let rings = (make_ring(xen, backend), make_ring(xen, backend));
+        let mut ring = || make_page(xen, backend, Access::ReadWrite);
+        let rings = (ring(), ring());
         let (Some(tx), Some(rx)) = rings else {
             for page in [rings.0, rings.1].into_iter().flatten() {
                 end(xen, page, &mut Vec::new());
@@ -146,11 +170,11 @@ impl Netfront {
             channels,
             features,
             tx: FrontRing::create(tx),
-            tx_pages: Box::new([const { None }; SLOTS]),
+            sent: Box::new([const { Sent::Nothing }; SLOTS]),
+            small: Vec::with_capacity(SMALL_PAGES),
             tx_ids: (0..RING_SIZE as u16).rev().collect(),
             rx: FrontRing::create(rx),
             rx_pages: Box::new([const { None }; SLOTS]),
-            bypass: Vec::with_capacity(SLOTS),
             queue: FairQueue::with_capacity(QUEUE_PAGES as u16),
             awaited: 0,
             limit: ByteLimit::default(),
@@ -158,6 +182,7 @@ impl Netfront {
             kept: Vec::new(),
             traffic: UplinkTraffic::default(),
         };
+        front.small.extend((0..SMALL_PAGES).map_while(|_| make_page(xen, backend, Access::ReadOnly)));
         front.post_buffers(xen);
         front.rx.publish();
         Ok(front)
@@ -219,7 +244,8 @@ impl Netfront {
     /// Pages that are lent to the backend: rings and buffers, and packets that it has not answered. To look at.
     pub fn lent(&self) -> (usize, usize) {
         let posted = self.rx_pages.iter().flatten().count();
-        (2 + posted, self.tx_pages.iter().flatten().count())
+        let sent = self.sent.iter().filter(|sent| matches!(sent, Sent::Page(..)));
+        (2 + self.small.len() + posted, sent.count())
     }
 
     /// Pages that it answered and still uses.
@@ -284,12 +310,11 @@ impl Netfront {
         self.channels.close(xen);
         let mut kept = Vec::new();
         let rings = [self.tx.into_page(), self.rx.into_page()];
-        let sent = self.tx_pages.into_iter().map(|sent| sent.map(|(granted, _)| granted));
-        let buffers = sent.chain(*self.rx_pages).flatten();
-        for granted in rings.into_iter().chain(buffers).chain(self.kept) {
+        let sent = self.sent.into_iter().filter_map(Sent::into_page);
+        let buffers = sent.chain(self.rx_pages.into_iter().flatten());
+        for granted in rings.into_iter().chain(self.small).chain(buffers).chain(self.kept) {
             end(xen, granted, &mut kept);
         }
-        self.bypass.into_iter().for_each(|parcel| xen.pages().give(parcel.page));
         self.queue.release(xen.pages());
         kept
     }
@@ -320,11 +345,11 @@ fn allocate_channels(xen: &mut impl Xen, backend: DomainId, split: Support) -> R
     }
 }
 
-/// A page of zeroes, granted as a ring.
-fn make_ring(xen: &mut impl Xen, backend: DomainId) -> Option<GrantedPage> {
+/// A page of zeroes, granted for as long as the connection lasts.
+fn make_page(xen: &mut impl Xen, backend: DomainId, access: Access) -> Option<GrantedPage> {
     let mut page = xen.pages().take(Charge::UPLINK)?;
     page.bytes_mut(0..PAGE_BYTES).fill(0);
-    match xen.grant(backend, page, Access::ReadWrite, 0..PAGE_BYTES) {
+    match xen.grant(backend, page, access, 0..PAGE_BYTES) {
         Ok(granted) => Some(granted),
         Err(page) => {
             xen.pages().give(page);

@@ -1,4 +1,4 @@
-//! A packet in one page of ours that has just arrived. Most are passed as they lie there and never become a [`Frame`].
+//! A packet in one piece that has just arrived. Most are passed as they lie there and never become a [`Frame`].
 
 use crate::base::side::Side;
 use crate::vif::chunks::Chunks;
@@ -7,50 +7,80 @@ use crate::wire::ethernet;
 use crate::wire::frame_view::FrameView;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::packet::{Checksum, Offload, Original, Packet};
+use crate::xen::bounce::{Bounce, BounceBuffers};
+use crate::xen::charge::Charge;
 use crate::xen::page::Page;
 use crate::xen::page_pool::{Chunk, PagePool};
 
-/// A packet that is not to be segmented, contiguous in its page.
+/// A packet that is not to be segmented, contiguous.
 #[derive(Debug)]
-#[must_use = "a parcel that is dropped is lost: give its page back"]
+#[must_use = "a parcel that is dropped may lose a page: give it back"]
 pub struct Parcel {
-    /// The page.
-    pub page: Page,
-    /// First byte.
-    pub offset: u16,
-    /// Bytes of the frame; `offset + bytes` is within the page.
+    /// Where it lies.
+    pub body: Body,
+    /// Bytes of the frame, all within the body.
     pub bytes: u16,
     /// What is known of its layer-4 checksum.
     pub checksum: Checksum,
 }
 
+/// Where a packet lies.
+#[derive(Debug)]
+pub enum Body {
+    /// A small one.
+    Bounce(Bounce),
+    /// In a page, from this byte on.
+    Page(Page, u16),
+}
+
 impl Parcel {
     /// Its first bytes, to be looked at and changed. `None` when it lies so near the page's end that it has not so many.
     #[inline(always)]
-    pub fn view(&mut self) -> Option<FrameView<'_>> {
-        let head = self.page.head_mut(self.offset.into())?;
+    pub fn view<'a>(&'a mut self, bounces: &'a mut BounceBuffers) -> Option<FrameView<'a>> {
+        let head = match &mut self.body {
+            Body::Bounce(bounce) => bounces.bytes_mut(bounce)?.first_chunk_mut()?,
+            Body::Page(page, offset) => page.head_mut((*offset).into())?,
+        };
         Some(FrameView { head, frame_bytes: self.bytes, checksum: self.checksum })
     }
 
-    /// As a frame, for whoever does more than to pass it on.
+    /// As a frame, for whoever does more than to pass it on. What lies in no page yet gets one, on `charge`.
     ///
     /// # Errors
-    /// It is shorter than an Ethernet header.
-    pub fn into_frame(self, pages: &mut PagePool) -> Result<Frame, NoFrame> {
-        let Self { page, offset, bytes, checksum } = self;
+    /// It is shorter than an Ethernet header, or there is no page.
+    #[inline(never)]
+    pub fn into_frame(
+        self,
+        bounces: &mut BounceBuffers,
+        charge: Charge,
+        pages: &mut PagePool,
+    ) -> Result<Frame, NoFrame> {
+        let Self { body, bytes, checksum } = self;
+        let (page, offset) = match body {
+            Body::Page(page, offset) => (page, offset),
+            Body::Bounce(bounce) => {
+                let mut page = pages.take(charge).ok_or(NoFrame::NoPage)?;
+                if let (Some(from), Some(to)) = (bounces.bytes_mut(&bounce), page.head_mut(0)) {
+                    *to = *from;
+                }
+                (page, 0)
+            }
+        };
         Frame::new(Chunks::one(Chunk { page, offset, bytes }), Offload { checksum, gso: None }, pages)
     }
 
     /// As a frame whose packet was passed and rewritten, and cut to its length; `original` is what a client's said before.
     ///
     /// # Errors
-    /// Never: what was passed has a header.
+    /// There is no page.
     pub fn into_passed_frame(
         self,
         original: Option<Original>,
+        bounces: &mut BounceBuffers,
+        charge: Charge,
         pages: &mut PagePool,
     ) -> Result<Frame, NoFrame> {
-        let mut frame = self.into_frame(pages)?;
+        let mut frame = self.into_frame(bounces, charge, pages)?;
         if let Ok(ip) = Ipv4::read(frame.header(), frame.total_bytes()) {
             // Cannot fail: it is not to be segmented.
             let _ = frame.note_header(Side::Uplink, &ip, pages);
@@ -63,13 +93,20 @@ impl Parcel {
     pub fn cut(&mut self, total_bytes: u16) {
         self.bytes = self.bytes.min(total_bytes.saturating_add(ethernet::HEADER_BYTES as u16));
     }
+
+    /// Gives its page back, if it has one.
+    pub fn release(self, pages: &mut PagePool) {
+        if let Body::Page(page, _) = self.body {
+            pages.give(page);
+        }
+    }
 }
 
 /// What arrived.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "most are parcels, and nothing is allocated for the others")]
 pub enum Arrived {
-    /// A packet in one page.
+    /// A packet in one piece.
     Parcel(Parcel),
     /// One in several, or one that is to be segmented.
     Frame(Frame),
@@ -84,21 +121,10 @@ impl Arrived {
     pub fn of(segments: Chunks, offload: Offload, pages: &mut PagePool) -> Result<Self, NoFrame> {
         match (offload, segments.into_one()) {
             (Offload { gso: None, checksum }, Ok(Chunk { page, offset, bytes })) => {
-                Ok(Self::Parcel(Parcel { page, offset, bytes, checksum }))
+                Ok(Self::Parcel(Parcel { body: Body::Page(page, offset), bytes, checksum }))
             }
             (offload, Ok(chunk)) => Frame::new(Chunks::one(chunk), offload, pages).map(Self::Frame),
             (offload, Err(segments)) => Frame::new(segments, offload, pages).map(Self::Frame),
-        }
-    }
-
-    /// As a frame in any case.
-    ///
-    /// # Errors
-    /// It is shorter than an Ethernet header.
-    pub fn into_frame(self, pages: &mut PagePool) -> Result<Frame, NoFrame> {
-        match self {
-            Self::Parcel(parcel) => parcel.into_frame(pages),
-            Self::Frame(frame) => Ok(frame),
         }
     }
 }

@@ -22,7 +22,7 @@ impl Charge {
     /// On nobody's account: may take all that is not guaranteed to anybody. For measurements; packets are always on
     /// somebody's.
     pub const NOBODY: Charge = Charge(0);
-    /// What the firewall itself says on the uplink: ARP, ICMP errors, RSTs.
+    /// What the firewall itself says on the uplink: ARP, ICMP errors, RSTs; and bounce buffers.
     pub const OWN: Charge = Charge(1);
     /// The uplink's rings and buffers, and what came in them until it waits for a client.
     pub const UPLINK: Charge = Charge(2);
@@ -55,8 +55,11 @@ const CLIENTS: usize = 256;
 /// some: else nobody could be asked where those hops are.
 pub const OWN_PAGES: u32 = 64;
 
-/// Both rings of the uplink, and a ring full of buffers.
-const RING_PAGES: u32 = 2 + 256;
+/// Both rings of the uplink, a ring full of buffers, and what small packets to it lie in.
+const RING_PAGES: u32 = 2 + 256 + 8;
+
+/// Pages of bounce buffers.
+pub const BOUNCE_PAGES: u32 = 16;
 
 /// One page in so many may be kept by the uplink's backend.
 const KEPT_SHARE: u32 = 8;
@@ -129,7 +132,7 @@ impl Accounts {
     /// Accounts for a pool of so many pages.
     pub fn new(pages: usize) -> Self {
         let pages = u32::try_from(pages).unwrap_or(u32::MAX);
-        let (own, kept) = (OWN_PAGES.min(pages / 4), pages / KEPT_SHARE);
+        let (own, kept) = ((OWN_PAGES + BOUNCE_PAGES).min(pages / 4), pages / KEPT_SHARE);
         // Beside rings and buffers: fragments that wait, and what goes back and waits for its next hop.
         let uplink = (RING_PAGES + pages / 16 + OWN_PAGES).min(pages / 3);
         let clients = (pages - own - kept - uplink) / 2;

@@ -5,6 +5,7 @@
 
 use super::DomainId;
 use super::abi::{DOMID_SELF, GNTCOPY_DEST_GREF, GNTCOPY_SOURCE_GREF, GrantCopy, GrantCopySide};
+use super::bounce::{BOUNCE_BYTES, Bounce, BounceBuffers};
 use super::grant::Gref;
 use super::page::{PAGE_BYTES, Page};
 use super::page_pool::Chunk;
@@ -61,6 +62,10 @@ pub struct Remote {
 pub struct CopyBatch {
     waiting: Vec<GrantCopy>,
     finished: Vec<GrantCopy>,
+    /// Whether one of the last run failed.
+    failed: bool,
+    /// For small frames.
+    pub bounces: BounceBuffers,
     /// Runs completed; the count wraps.
     run: u32,
 }
@@ -68,7 +73,13 @@ pub struct CopyBatch {
 impl CopyBatch {
     /// A batch with room for `capacity` copies; more are refused until it ran.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { waiting: Vec::with_capacity(capacity), finished: Vec::with_capacity(capacity), run: 0 }
+        Self {
+            waiting: Vec::with_capacity(capacity),
+            finished: Vec::with_capacity(capacity),
+            failed: false,
+            bounces: BounceBuffers::default(),
+            run: 0,
+        }
     }
 
     /// Copies that can still be added.
@@ -124,6 +135,25 @@ impl CopyBatch {
         self.push(local(page, offset + skip), to.side(), len, GNTCOPY_DEST_GREF)
     }
 
+    /// Queues a copy of `len` bytes from a peer's page into a bounce buffer.
+    #[inline(always)]
+    pub fn copy_into_bounce(&mut self, from: Remote, bounce: &Bounce, len: u16) -> Result<(), CopyRefused> {
+        let (page, offset) = self.bounces.place(bounce).filter(|_| fits(len)).ok_or(CopyRefused)?;
+        self.push(from.side(), local(page, offset), len, GNTCOPY_SOURCE_GREF)
+    }
+
+    /// Queues a copy of the first `len` bytes of a bounce buffer into a peer's page.
+    #[inline(always)]
+    pub fn copy_bounce_out(&mut self, bounce: &Bounce, to: Remote, len: u16) -> Result<(), CopyRefused> {
+        let (page, offset) = self.bounces.place(bounce).filter(|_| fits(len)).ok_or(CopyRefused)?;
+        self.push(local(page, offset), to.side(), len, GNTCOPY_DEST_GREF)
+    }
+
+    /// Whether all copies of the last run have succeeded.
+    pub fn has_succeeded(&self) -> bool {
+        !self.failed
+    }
+
     fn push(
         &mut self,
         source: GrantCopySide,
@@ -158,6 +188,7 @@ impl CopyBatch {
     /// translates the addresses of [local](GrantCopy::local_mut) sides to frames.
     pub fn run(&mut self, copy: impl FnOnce(&mut [GrantCopy])) {
         copy(&mut self.waiting);
+        self.failed = self.waiting.iter().fold(0, |any, copy| any | copy.status) != 0;
         core::mem::swap(&mut self.waiting, &mut self.finished);
         self.waiting.clear();
         self.run = self.run.wrapping_add(1);
@@ -171,6 +202,11 @@ pub const NO_RESULT: u32 = u32::MAX;
 /// reach beyond the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyRefused;
+
+/// Whether so many bytes fit into a bounce buffer.
+fn fits(len: u16) -> bool {
+    usize::from(len) <= BOUNCE_BYTES
+}
 
 /// The local side of a copy: named by its virtual address, translated when the batch runs.
 fn local(page: &Page, offset: u16) -> GrantCopySide {

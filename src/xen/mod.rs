@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod abi;
+pub mod bounce;
 pub mod build_id;
 pub mod charge;
 pub mod clock;

@@ -9,7 +9,7 @@ use super::DomainId;
 use super::charge::Charge;
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Bytes in a page.
 pub const PAGE_BYTES: usize = 4096;
@@ -178,6 +178,24 @@ impl SharedPage {
     /// Clears the bits of `mask` in the word at `offset`; the value before.
     pub fn clear_bits(&self, offset: usize, mask: u32) -> u32 {
         self.word(offset).fetch_and(!mask, Ordering::AcqRel)
+    }
+
+    fn long(&self, offset: usize) -> &AtomicU64 {
+        #[cfg(feature = "sim")]
+        super::touch::now(self.address() + offset % PAGE_BYTES);
+        // SAFETY: as in `word`; the same bytes viewed by eights. No caller views one offset both ways.
+        let longs = unsafe { self.0.cast::<[AtomicU64; PAGE_BYTES / 8]>().as_ref() };
+        &longs[(offset / 8) % (PAGE_BYTES / 8)]
+    }
+
+    /// Eight bytes from `offset` on, a multiple of eight, in no particular order to other accesses.
+    pub fn load_long(&self, offset: usize) -> [u8; 8] {
+        self.long(offset).load(Ordering::Relaxed).to_le_bytes()
+    }
+
+    /// Writes eight bytes from `offset` on, a multiple of eight, in no particular order to other accesses.
+    pub fn store_long(&self, offset: usize, bytes: [u8; 8]) {
+        self.long(offset).store(u64::from_le_bytes(bytes), Ordering::Relaxed);
     }
 
     /// The byte at `offset`.

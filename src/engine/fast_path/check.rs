@@ -57,7 +57,10 @@ impl Datapath {
             return bug("the fast path passed a packet with a header that cannot be read");
         };
         // The fast path has drawn the packet's identification if it may be cut: that is taken back, to be drawn once more.
-        if passed.exit == Side::Uplink && ip.dont_fragment == DontFragment::Clear && ip.total_bytes > UNCUT_BYTES {
+        if passed.exit == Side::Uplink
+            && ip.dont_fragment == DontFragment::Clear
+            && ip.total_bytes > UNCUT_BYTES
+        {
             self.idents.next(passed.destination, ip.protocol, u16::MAX);
         }
         let mut view = PacketView { header, ip, offload: Offload { checksum, gso: None } };

@@ -9,6 +9,7 @@ use crate::sim::oracle::grant_oracle;
 use crate::xen::DomainId;
 use crate::xen::grant::Access;
 use crate::xen::host::HostFrame;
+use crate::xen::page::PAGE_BYTES;
 use alloc::format;
 use alloc::string::String;
 use core::ops::Range;
@@ -17,8 +18,11 @@ impl Machine {
     /// The kernel has granted a page to the uplink, to show it the bytes `shown`.
     pub fn uplink_is_granted(&mut self, frame: HostFrame, access: Access, shown: Range<usize>) {
         let Self { memory, exposure, .. } = self;
-        for (oracle, what) in grant_oracle::objections(memory, exposure, frame, access, shown) {
+        for (oracle, what) in grant_oracle::objections(memory, exposure, frame, access, shown.clone()) {
             self.violate(oracle, what);
+        }
+        if access == Access::ReadOnly && shown == (0..PAGE_BYTES) {
+            self.exposure.stands(frame);
         }
     }
 
@@ -41,6 +45,20 @@ impl Machine {
     pub fn secret_behind(&self, reference: u32, meant: Range<usize>) -> Option<usize> {
         let frame = self.grant_page(UPLINK, KERNEL, reference, GrantUse::Read).ok()?;
         self.exposure.secret_in(&self.memory, frame, meant)
+    }
+
+    /// The uplink's backend has taken a packet out of the page of a grant.
+    pub fn uplink_took(&mut self, reference: u32, packet: Range<usize>) {
+        if let Ok(frame) = self.grant_page(UPLINK, KERNEL, reference, GrantUse::Read) {
+            self.exposure.took(&self.memory, frame, packet);
+        }
+    }
+
+    /// Objects to what the uplink's backend can see in the pages for small packets, while it has taken all that was sent.
+    pub fn check_small_packets(&mut self) {
+        if let Some((frame, at)) = self.exposure.stray(&self.memory) {
+            self.violate("leak", format!("byte {at} of the page of frame {} was never sent", frame.0));
+        }
     }
 
     /// The uplink's backend had access to a page until now.

@@ -47,6 +47,7 @@ pub(in crate::sim) fn read_slot(
     if !chosen && machine.secret_behind(reference, offset..offset + bytes).is_some() {
         machine.violate("leak", format!("the page of grant {reference} shows more than was sent"));
     }
+    machine.uplink_took(reference, offset..offset + bytes);
     into.extend(data);
 }
 
@@ -56,10 +57,9 @@ pub(in crate::sim) fn fill_buffer(machine: &mut Machine, reference: u32, offset:
         machine.violate("leak", format!("the buffer of grant {reference} is not wiped"));
     }
     match machine.peer_write(UPLINK, KERNEL, reference, offset, bytes) {
-        // One that stays with rings that the kernel has given up writes into buffers of the next ones, and finds there
-        // what it wrote itself.
-        Ok(frame) if !machine.ledger.uplink_is_honest => machine.saw(frame),
-        Ok(_) => {}
+        // A buffer may be posted again as it is, and one that stays with rings that the kernel has given up writes into buffers
+        // of the next ones: it finds there what it wrote itself.
+        Ok(frame) => machine.saw(frame),
         Err(status) if is_steady(machine) => {
             machine.violate("uplink-slots", format!("buffer {reference} cannot be written: {status}"));
         }

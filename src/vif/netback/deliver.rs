@@ -7,28 +7,20 @@ use crate::vif::extra::Extra;
 use crate::vif::features::Support;
 use crate::vif::frame::Frame;
 use crate::vif::in_flight::{Departure, InFlight, Passing};
-use crate::vif::parcel::Parcel;
+use crate::vif::parcel::{Body, Parcel};
 use crate::vif::rx::{RxFlags, RxRequest, RxResponse};
 use crate::wire::packet::{Checksum, Gso, Offload, Packet};
-use crate::xen::copy::{CopyBatch, NO_RESULT, Remote};
+use crate::xen::copy::{CopyBatch, Lent, NO_RESULT, Remote};
 use crate::xen::grant::Gref;
 use crate::xen::page::PAGE_BYTES;
 use crate::xen::page_pool::{Chunk, PagePool};
+use alloc::vec::Vec;
 
 /// Whether something had waited for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expired {
     One,
     None,
-}
-
-/// Whether a packet may go before all that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bypass {
-    /// It may.
-    Granted,
-    /// It has to wait.
-    Refused,
 }
 
 /// What the answers to a frame's buffers say, as far as they are not written yet.
@@ -82,47 +74,53 @@ impl Netback {
     }
 
     /// Whether a packet need not wait: nothing else does, a buffer is posted for it, and the client can take it as it is.
-    /// Then it is to be given to [`Self::deliver_now`] before anything else is delivered.
     #[inline(always)]
-    pub fn admit(&mut self, checksum: Checksum) -> Bypass {
-        let posted = self.rx.waiting().unwrap_or(0);
-        if !self.queue.is_empty()
-            || self.passing >= posted
-            || (checksum == Checksum::Blank && self.features.blank_checksum == Support::No)
-        {
-            return Bypass::Refused;
-        }
-        self.passing += 1;
-        Bypass::Granted
+    fn admits(&self, checksum: Checksum) -> bool {
+        let is_too_blank = checksum == Checksum::Blank && self.features.blank_checksum == Support::No;
+        self.queue.is_empty() && self.rx.waiting().unwrap_or(0) > 0 && !is_too_blank
     }
 
-    /// Queues the copy of a packet that [need not wait](Self::admit). Its page is the uplink's until the batch has run.
-    pub fn deliver_now(&mut self, parcel: Parcel, batch: &mut CopyBatch) -> Passing {
-        let Parcel { page, offset, bytes, checksum } = parcel;
-        self.passing -= 1;
+    /// Queues the copy of a packet, before all that waits. It comes back if it has to wait. Its page goes to `lent` until the
+    /// batch has run.
+    #[inline(always)]
+    pub fn deliver_now(
+        &mut self,
+        parcel: Parcel,
+        batch: &mut CopyBatch,
+        lent: &mut Vec<Lent<Chunk>>,
+    ) -> Result<Passing, Parcel> {
+        if batch.room() < COPIES_PER_PACKET || !self.admits(parcel.checksum) {
+            return Err(parcel);
+        }
+        let Parcel { body, bytes, checksum } = parcel;
         let RxRequest { id, reference } = RxRequest::parse(self.rx.take());
         let answer = self.rx.next_response();
         let flags = RxFlags::for_checksum(checksum);
         self.rx.respond(RxResponse { id, offset: 0, flags, status: bytes as i16 }.encode());
-        let chunk = batch.lend(Chunk { page, offset, bytes });
         let mut copy = batch.waiting() as u32;
         let to = Remote { domain: self.client, reference, offset: 0 };
-        let copied = batch.copy_out(&chunk.as_ref(), 0, to, bytes);
+        let copied = match body {
+            Body::Bounce(bounce) => batch.copy_bounce_out(&bounce, to, bytes),
+            Body::Page(page, offset) => {
+                let chunk = batch.lend(Chunk { page, offset, bytes });
+                let copied = batch.copy_out(&chunk.as_ref(), 0, to, bytes);
+                lent.push(chunk);
+                copied
+            }
+        };
         if copied.or_bug("a copy out that the batch refuses").is_err() {
             copy = NO_RESULT;
         }
-        Passing { chunk, answer, copy }
+        self.traffic.sent += 1;
+        Ok(Passing { answer, copy })
     }
 
-    /// After the batch ran, before [`Self::settle`]: the result of a copy of [`Self::deliver_now`].
-    pub fn settle_now(&mut self, answer: u32, result: Result<(), i16>) {
-        match result {
-            Ok(()) => self.traffic.sent += 1,
-            Err(_) => {
-                self.traffic.bad_buffer += 1;
-                self.fail_departure(answer, 1, None);
-            }
-        }
+    /// After the batch ran, before [`Self::settle`]: the copy of a packet that did not wait has failed.
+    #[cold]
+    pub fn fail_now(&mut self, answer: u32) {
+        self.traffic.sent -= 1;
+        self.traffic.bad_buffer += 1;
+        self.fail_departure(answer, 1, None);
     }
 
     /// Drops a frame that has waited for too long.

@@ -1,6 +1,6 @@
 //! Packets to the uplink: frames granted to its backend.
 
-use super::{MOST_BYTES, Netfront, QUEUE_PAGES, UplinkBroken, end};
+use super::{MOST_BYTES, Netfront, QUEUE_PAGES, Sent, UplinkBroken, end};
 use crate::base::bug::OrBug;
 use crate::tables::share::Account;
 use crate::vif::backpressure::LEAST_ROOM;
@@ -9,12 +9,13 @@ use crate::vif::extra::Extra;
 use crate::vif::fair_queue::Room;
 use crate::vif::features::Support;
 use crate::vif::frame::{Complete, Frame};
-use crate::vif::parcel::Parcel;
+use crate::vif::parcel::{Body, Parcel};
 use crate::vif::slots::{TX_BYTES, TxFlags, TxRequest, TxStatus};
 use crate::wire::packet::{Checksum, Gso, Offload, Packet};
 use crate::xen::Xen;
+use crate::xen::bounce::{BOUNCE_BYTES, BOUNCES_PER_PAGE, Bounce, BounceBuffers};
 use crate::xen::charge::Charge;
-use crate::xen::grant::Access;
+use crate::xen::grant::{Access, Gref};
 use crate::xen::page_pool::{Chunk, PagePool};
 use arrayvec::ArrayVec;
 
@@ -54,24 +55,77 @@ impl Netfront {
         }
     }
 
-    /// Whether a packet that is to leave now need not wait, as a queueing discipline of Linux lets a packet by
-    /// (`TCQ_F_CAN_BYPASS`): nothing waits, and ring and byte limit have room.
+    /// Sends a packet before all that waits. It comes back if it has to wait, or if the backend cannot take it as it is. A
+    /// packet need not wait, as a queueing discipline of Linux lets one by (`TCQ_F_CAN_BYPASS`), while nothing waits, and ring
+    /// and byte limit have room.
     #[inline(always)]
-    pub fn can_bypass(&self) -> bool {
-        self.queue.is_empty() && self.limit.has_room() && self.bypass.len() < self.free_slots()
-    }
-
-    /// Sends a packet with the next [`Self::transmit`], before all that waits. It comes back if it has to wait, or if the
-    /// backend cannot take it as it is.
-    #[inline(always)]
-    pub fn bypass(&mut self, parcel: Parcel) -> Result<(), Parcel> {
-        let is_blank = parcel.checksum == Checksum::Blank;
-        if !self.can_bypass() || (is_blank && self.features.blank_checksum == Support::No) {
+    pub fn send_now<X: Xen>(
+        &mut self,
+        parcel: Parcel,
+        bounces: &mut BounceBuffers,
+        xen: &mut X,
+    ) -> Result<(), Parcel> {
+        let is_too_blank = parcel.checksum == Checksum::Blank && self.features.blank_checksum == Support::No;
+        if !self.queue.is_empty() || !self.limit.has_room() || self.tx.room() == 0 || is_too_blank {
             return Err(parcel);
         }
-        self.limit.grant(parcel.bytes);
-        self.bypass.push(parcel);
+        let Some(id) = self.tx_ids.pop() else { return Err(parcel) };
+        let Parcel { body, bytes, checksum } = parcel;
+        let flags = TxFlags::for_checksum(checksum);
+        let (sent, reference, offset) = match body {
+            Body::Bounce(bounce) => match self.write_small(id, &bounce, bytes, bounces) {
+                Some((reference, offset)) => (Sent::Small(bytes), reference, offset),
+                None => {
+                    self.tx_ids.push(id);
+                    return Err(Parcel { body: Body::Bounce(bounce), bytes, checksum });
+                }
+            },
+            Body::Page(page, offset) => {
+                let start = usize::from(offset);
+                let shown = start..start + usize::from(bytes);
+                match xen.grant(self.backend, page, Access::ReadOnly, shown) {
+                    Ok(granted) => {
+                        let reference = granted.reference();
+                        (Sent::Page(granted, bytes), reference, offset)
+                    }
+                    Err(page) => {
+                        self.tx_ids.push(id);
+                        self.traffic.no_grant += 1;
+                        xen.pages().give(page);
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        self.limit.grant(bytes);
+        self.tx.push(TxRequest { reference, offset, flags, id, size: bytes }.encode());
+        if let Some(place) = self.sent.get_mut(usize::from(id)).or_bug("no such request") {
+            *place = sent;
+        }
+        self.traffic.sent += 1;
         Ok(())
+    }
+
+    /// Copies a small packet into the place of a request id. `None` if there is none.
+    #[inline(always)]
+    fn write_small(
+        &mut self,
+        id: u16,
+        bounce: &Bounce,
+        bytes: u16,
+        bounces: &mut BounceBuffers,
+    ) -> Option<(Gref, u16)> {
+        let index = usize::from(id);
+        let page = self.small.get(index / BOUNCES_PER_PAGE)?;
+        let start = index % BOUNCES_PER_PAGE * BOUNCE_BYTES;
+        let content = bounces.bytes_mut(bounce)?;
+        let end = usize::from(bytes);
+        // What lies behind the packet is of another one: the backend is not to see it.
+        content.get_mut(end..end.next_multiple_of(8))?.fill(0);
+        for (at, eight) in content.as_chunks::<8>().0.iter().enumerate().take(end.div_ceil(8)) {
+            page.shared().store_long(start + at * 8, *eight);
+        }
+        Some((page.reference(), start as u16))
     }
 
     /// Slots that may be taken from the client whose lane is that of `account`, and whose packets are charged to
@@ -100,13 +154,12 @@ impl Netfront {
     /// Whether a client's pages are in its lane, or at the backend.
     #[cold]
     fn has_pages_of(&self, account: Account, sent: Charge) -> bool {
-        let mut lent = self.tx_pages.iter().flatten();
-        self.queue.pages_of(account) > 0 || lent.any(|(granted, _)| granted.charge() == sent)
+        let is_its = |held: &Sent| matches!(held, Sent::Page(granted, _) if granted.charge() == sent);
+        self.queue.pages_of(account) > 0 || self.sent.iter().any(is_its)
     }
 
     /// Grants waiting frames to the backend: as many as it takes until we look again, as far as the ring has room.
     pub fn transmit(&mut self, xen: &mut impl Xen) {
-        self.transmit_bypass(xen);
         let mut free = self.free_slots();
         while self.limit.has_room() {
             let mut slots = 0;
@@ -120,38 +173,6 @@ impl Netfront {
         }
         if !self.queue.is_empty() {
             self.limit.hold();
-        }
-    }
-
-    /// Grants what need not wait, for which there is room.
-    fn transmit_bypass(&mut self, xen: &mut impl Xen) {
-        for parcel in self.bypass.drain(..) {
-            let Parcel { page, offset, bytes, checksum } = parcel;
-            let start = usize::from(offset);
-            let granted = match self.tx_ids.pop() {
-                Some(id) => {
-                    let granted =
-                        xen.grant(self.backend, page, Access::ReadOnly, start..start + usize::from(bytes));
-                    granted.map(|granted| (granted, id)).map_err(|page| (page, Some(id)))
-                }
-                None => Err((page, None)),
-            };
-            match granted {
-                Ok((granted, id)) => {
-                    let (reference, flags) = (granted.reference(), TxFlags::for_checksum(checksum));
-                    self.tx.push(TxRequest { reference, offset, flags, id, size: bytes }.encode());
-                    if let Some(place) = self.tx_pages.get_mut(usize::from(id)).or_bug("no such request") {
-                        *place = Some((granted, bytes));
-                    }
-                    self.traffic.sent += 1;
-                }
-                Err((page, id)) => {
-                    self.tx_ids.extend(id);
-                    self.limit.withdraw(bytes);
-                    xen.pages().give(page);
-                    self.traffic.no_grant += 1;
-                }
-            }
         }
     }
 
@@ -190,8 +211,8 @@ impl Netfront {
                     flags = TxFlags::empty();
                     written.push(id);
                     self.limit.grant(bytes);
-                    if let Some(place) = self.tx_pages.get_mut(usize::from(id)).or_bug("no such request") {
-                        *place = Some((granted, bytes));
+                    if let Some(place) = self.sent.get_mut(usize::from(id)).or_bug("no such request") {
+                        *place = Sent::Page(granted, bytes);
                     }
                 }
                 Err(page) => {
@@ -229,7 +250,8 @@ impl Netfront {
         self.tx.withdraw((written.len() + extras) as u32);
         for &id in written {
             self.tx_ids.push(id);
-            if let Some((granted, bytes)) = self.tx_pages.get_mut(usize::from(id)).and_then(Option::take) {
+            if let Some(Sent::Page(granted, bytes)) = self.sent.get_mut(usize::from(id)).map(core::mem::take)
+            {
                 self.limit.withdraw(bytes);
                 end(xen, granted, &mut self.kept);
             }
@@ -247,11 +269,15 @@ impl Netfront {
                 continue;
             }
             let id = u16::from_le_bytes([i0, i1]);
-            let sent = self.tx_pages.get_mut(usize::from(id)).and_then(Option::take);
-            let (granted, bytes) = sent.ok_or(UplinkBroken::UnknownId)?;
+            let sent = self.sent.get_mut(usize::from(id)).map(core::mem::take).unwrap_or_default();
+            let (bytes, page) = match sent {
+                Sent::Nothing => return Err(UplinkBroken::UnknownId),
+                Sent::Small(bytes) => (bytes, None),
+                Sent::Page(granted, bytes) => (bytes, self.end(granted, xen)?),
+            };
             self.limit.answer(bytes);
             self.tx_ids.push(id);
-            if let Some(page) = self.end(granted, xen)? {
+            if let Some(page) = page {
                 xen.pages().give(page);
             }
         }
