@@ -159,7 +159,8 @@ impl QubesDbDaemon {
         let piece: Vec<u8> = self.server.output().iter().copied().take(most).collect();
         let moved = vchan.write(machine, &piece);
         self.server.output().drain(..moved);
-        let waits = vchan.arm(machine);
+        // One that is hostile never reads: what is left unread there is nothing to do.
+        let waits = vchan.arm(machine) && !self.is_hostile;
         self.blame(machine);
         if self.server.end().is_some() {
             self.stop(machine);
