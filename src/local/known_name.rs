@@ -64,7 +64,7 @@ pub(super) struct KnownName {
     /// Addresses, and until when each counts.
     addresses: Vec<(Ipv4Addr, Moment)>,
     pub(super) asking: Asking,
-    /// Questions that failed since one was answered; one where they are to count anew.
+    /// Questions that failed since one was answered. One, when it is tried again because another name was answered.
     pub(super) failures: u8,
     /// Whether it stands for other addresses than whoever uses it was told.
     pub(super) is_changed: bool,
@@ -134,8 +134,8 @@ impl KnownName {
         self.failures > 1
     }
 
-    /// It failed, and may be answered now: it is to be asked for within `span`, and counts as having failed once, so that it waits
-    /// little if it is being asked for and that fails, and goes behind names that never did.
+    /// It failed, and may be answered now: it is to be asked for within `span`. It counts as having failed once: if it is being
+    /// asked for already and that fails, it waits little, and names that never failed go before it.
     pub(super) fn try_again(&mut self, span: Duration, random: u64, now: Moment) {
         self.failures = 1;
         self.ask_soon(span, random, now);
