@@ -26,14 +26,11 @@ const TELLING_PAUSE: Duration = Duration::from_secs(300);
 /// How long after a question that failed the next one waits, which doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A name of which nothing was said for so long is worth a word: every server was asked twice, or there is none.
+/// How long it waits at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A name of which nothing was said for so long is worth a word: of two servers each was asked twice meanwhile.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long a name waits at most after questions that failed, where others are answered.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-/// How long it waits at most while none is.
-pub(super) const OUTAGE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Number of the source that a name is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +64,7 @@ pub(super) struct KnownName {
     /// Addresses, and until when each counts.
     addresses: Vec<(Ipv4Addr, Moment)>,
     pub(super) asking: Asking,
-    /// Questions that failed since one was answered.
+    /// Questions that failed since one was answered. One, when it is tried again because another name was answered.
     pub(super) failures: u8,
     /// Whether it stands for other addresses than whoever uses it was told.
     pub(super) is_changed: bool,
@@ -99,9 +96,9 @@ impl KnownName {
         self.addresses.iter().map(|(address, _)| *address)
     }
 
-    /// It stands for `addresses`, at `now` and for so long. Of more than are kept those go that were not heard of for
-    /// longest.
-    pub(super) fn set_addresses(&mut self, addresses: &[Ipv4Addr], ttl: Duration, random: u64, now: Moment) {
+    /// A server answered at `now` that it stands for `addresses`, if for any, and that for so long. Of more than are kept those
+    /// go that were not heard of for longest. Any answer is news the first time.
+    pub(super) fn answered(&mut self, addresses: &[Ipv4Addr], ttl: Duration, random: u64, now: Moment) {
         let until = now + ttl.clamp(LINGER, LONGEST);
         for &address in addresses {
             let known = self.addresses.iter_mut().find(|(known, _)| *known == address);
@@ -119,31 +116,37 @@ impl KnownName {
                 self.addresses.remove(oldest);
             }
         }
-        self.answered(ttl, random, now);
-    }
-
-    /// A server answered, and what it said is said for so long. That is news the first time, whatever it said.
-    pub(super) fn answered(&mut self, ttl: Duration, random: u64, now: Moment) {
         self.is_changed |= self.last_word != LastWord::Answer;
         self.last_word = LastWord::Answer;
         self.failures = 0;
         self.asking = Asking::From(within(now, ttl.clamp(SHORTEST, LONGEST), random));
     }
 
-    /// Nobody answered. It is asked for again after `longest` at the latest.
-    pub(super) fn failed(&mut self, longest: Duration, random: u64, now: Moment) {
+    /// Nobody answered.
+    pub(super) fn failed(&mut self, random: u64, now: Moment) {
         let pause = FIRST_PAUSE * (1 << self.failures.min(8));
         self.failures = self.failures.saturating_add(1);
-        self.asking = Asking::From(within(now, pause.min(longest), random));
+        self.asking = Asking::From(within(now, pause.min(LONGEST_PAUSE), random));
     }
 
-    /// It is to be asked for within `span`.
+    /// Whether it failed again and again; after a single failure it is asked for soon anyway.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failures > 1
+    }
+
+    /// It failed, and may be answered now: it is to be asked for within `span`. It counts as having failed once: if it is being
+    /// asked for already and that fails, it waits little, and names that never failed go before it.
+    pub(super) fn try_again(&mut self, span: Duration, random: u64, now: Moment) {
+        self.failures = 1;
+        self.ask_soon(span, random, now);
+    }
+
+    /// It is to be asked for within `span`, unless it is being asked for.
     pub(super) fn ask_soon(&mut self, span: Duration, random: u64, now: Moment) {
         let soon = now + span * u32::from(random as u16) / (1 << 16);
-        self.asking = Asking::From(match self.asking {
-            Asking::Now => now,
-            Asking::From(due) => due.min(soon),
-        });
+        if let Asking::From(due) = &mut self.asking {
+            *due = soon.min(*due);
+        }
     }
 
     /// Takes away what counts no more at `now`.

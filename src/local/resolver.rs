@@ -4,14 +4,15 @@
 //! answer counts that comes from the server that was asked, to that port, with that number and about that name; a
 //! port to which others came is given up, so that whoever tries out numbers has to find the next one (RFC 5452). An
 //! alias is followed, over so many names at most. Each question goes to one server after the other, twice to each, and waits
-//! longer every time. While no question is answered, as without a network, names are asked for more often, and the first
-//! answer makes all those due that failed.
+//! longer every time. A name that failed is asked for again after a pause, which grows to half a minute. That the network is
+//! there again, nobody says: it shows when a name is answered that failed before, and then all that failed are asked for
+//! soon. Names that are answered all along say nothing about the others, and one that always fails nothing about the network.
 //!
 //! All is bounded: names, addresses of each, questions at a time. A place for a question goes to the source that has fewest, and a
 //! source leaves as many places free as it has, so that names that nobody answers for keep nobody else's waiting.
 
 pub use super::known_name::NameSource;
-use super::known_name::{Asking, KnownName, LONGEST_PAUSE, OUTAGE_PAUSE};
+use super::known_name::{Asking, KnownName};
 use super::message::{self, NameAnswer, QueryBytes};
 use super::question::{Question, Sent};
 use crate::base::bug::{OrBug, bug};
@@ -46,15 +47,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Messages to a question's port that are no answer, after which it is asked from another one.
 const MAX_WRONG: u8 = 16;
 
-/// For how long nothing is believed of a name that has no address, where the server does not say.
+/// For how long it is believed that a name has no address, where the server does not say.
 const NOTHING: Seconds = Seconds(60);
+
+/// For how long that is believed at most: servers say it, too, while they cannot reach others, or before a user has logged in to
+/// a network.
+const LONGEST_NOTHING: Seconds = Seconds(300);
 
 /// Within this time names are asked for, some sooner and some later, when other servers are asked or the same ones answer
 /// again.
 const SOON: Duration = Duration::from_secs(5);
-
-/// An outage is when questions failed for so long and none was answered.
-const OUTAGE: Duration = Duration::from_secs(10);
 
 /// A datagram to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +87,6 @@ pub struct Resolver {
     /// Ports of ours that are not used any more. Every question has one more at most before they are fetched.
     closed_ports: ArrayVec<u16, { 2 * MAX_QUESTIONS }>,
     random: Prf,
-    /// Since when servers have said nothing, or that they failed. `None` if the last that was heard was an answer.
-    failing_since: Option<Moment>,
     /// When there is something to do for a name; earlier than that there is nothing.
     names_due: Moment,
 }
@@ -100,7 +100,6 @@ impl Resolver {
             questions: ArrayVec::new(),
             closed_ports: ArrayVec::new(),
             random: Prf::new(key),
-            failing_since: None,
             names_due: Moment::END,
         }
     }
@@ -113,10 +112,11 @@ impl Resolver {
             return;
         }
         self.servers = servers;
-        while let Some(question) = self.questions.pop() {
-            close(&mut self.closed_ports, question.sent);
+        while !self.questions.is_empty() {
+            if let Some(name) = self.end(0) {
+                name.asking = Asking::From(now);
+            }
         }
-        self.failing_since = None;
         for name in &mut self.names {
             name.failures = 0;
             name.ask_soon(SOON, self.random.bits(), now);
@@ -141,9 +141,13 @@ impl Resolver {
             self.names.clear();
         }
         for place in (0..self.questions.len()).rev() {
-            let question = self.questions.get(place);
-            if question.is_some_and(|question| self.place_of(&question.host).is_none()) {
-                self.end(place);
+            let host = self.questions.get(place).map(|question| &question.host);
+            let source = host.and_then(|host| Some(self.names.get(self.place_of(host)?)?.source));
+            match (source, self.questions.get_mut(place)) {
+                (Some(source), Some(question)) => question.source = source,
+                _ => {
+                    self.end(place);
+                }
             }
         }
         self.names_due = now;
@@ -244,8 +248,6 @@ impl Resolver {
             return Reception::Refused;
         };
         let ttl = |question: &Question, ttl: Seconds| Duration::from_secs(ttl.0.min(question.ttl).into());
-        let random = self.random.bits();
-        let is_answer = answer != NameAnswer::Failure;
         match answer {
             NameAnswer::Failure => self.ask_again(place, now),
             NameAnswer::Alias(target, Seconds(seconds)) if question.aliases < MAX_ALIASES => {
@@ -257,37 +259,27 @@ impl Resolver {
             NameAnswer::Alias(..) => self.fail(place, now),
             NameAnswer::Addresses(addresses, seconds) => {
                 let ttl = ttl(question, seconds);
-                if let Some(name) = self.end(place) {
-                    name.set_addresses(&addresses, ttl, random, now);
-                }
+                self.answered(place, ttl, &addresses, now);
             }
             NameAnswer::Nothing(seconds) => {
-                let ttl = ttl(question, seconds.unwrap_or(NOTHING));
-                if let Some(name) = self.end(place) {
-                    name.answered(ttl, random, now);
-                }
+                let ttl = ttl(question, seconds.unwrap_or(NOTHING).min(LONGEST_NOTHING));
+                self.answered(place, ttl, &[], now);
             }
-        }
-        if is_answer {
-            self.note_answer(now);
         }
         self.plan(now);
         Reception::Taken
     }
 
-    /// A server answered. If none did for a while, what failed meanwhile is asked for soon.
-    #[inline(never)]
-    fn note_answer(&mut self, now: Moment) {
-        if self.is_outage(now) {
-            let failed = self.names.iter_mut().filter(|name| name.failures > 0);
-            failed.for_each(|name| name.ask_soon(SOON, self.random.bits(), now));
+    /// A server said what a name stands for. If the name failed before, all those that failed are asked for soon.
+    fn answered(&mut self, place: usize, ttl: Duration, addresses: &[Ipv4Addr], now: Moment) {
+        let random = self.random.bits();
+        let Some(name) = self.end(place) else { return };
+        let failed_before = name.has_failed();
+        name.answered(addresses, ttl, random, now);
+        if failed_before {
+            let failed = self.names.iter_mut().filter(|name| name.has_failed());
+            failed.for_each(|name| name.try_again(SOON, self.random.bits(), now));
         }
-        self.failing_since = None;
-    }
-
-    /// Whether no question has been answered for a while.
-    fn is_outage(&self, now: Moment) -> bool {
-        self.failing_since.is_some_and(|since| since + OUTAGE <= now)
     }
 
     #[inline(never)]
@@ -327,7 +319,6 @@ impl Resolver {
 
     /// A server did not answer: asks the next one, if one is left.
     fn ask_again(&mut self, place: usize, now: Moment) {
-        self.failing_since.get_or_insert(now);
         let most = self.servers.len() * ROUNDS;
         match self.questions.get_mut(place) {
             Some(question) if usize::from(question.attempts) < most => {
@@ -341,9 +332,8 @@ impl Resolver {
     #[inline(never)]
     fn fail(&mut self, place: usize, now: Moment) {
         let random = self.random.bits();
-        let longest = if self.is_outage(now) { OUTAGE_PAUSE } else { LONGEST_PAUSE };
         if let Some(name) = self.end(place) {
-            name.failed(longest, random, now);
+            name.failed(random, now);
         }
         self.plan(now);
     }

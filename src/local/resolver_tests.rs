@@ -74,6 +74,9 @@ impl Bench {
         let mut asked: Vec<u16> = asked.collect();
         [&mut asked, &mut self.open].into_iter().for_each(|ports| ports.sort_unstable());
         assert_eq!(self.open, asked, "ports are open as long as questions are");
+        let mut hosts: Vec<_> = self.resolver.questions.iter().map(|question| &question.host).collect();
+        hosts.sort();
+        assert!(hosts.is_sorted_by(|a, b| a < b), "a name is asked for once at a time: {hosts:?}");
     }
 
     fn take(&mut self, query: &NameQuery, message: &[u8]) -> Reception {

@@ -93,7 +93,7 @@ pub(in crate::sim) fn check_balance(
 
 /// What the rules allow was forwarded.
 pub(in crate::sim) fn check_forwarding(machine: &mut Machine, scenario: &Scenario, kernel: &KernelSummary) {
-    if !machine.violations.is_empty() || !scenario.is_lossless() {
+    if !machine.violations.is_empty() || !scenario.is_lossless() || machine.ledger.rules_were_late {
         return;
     }
     let lost = machine.model.lost();
@@ -121,7 +121,7 @@ const MOST_EXCUSED: u64 = 100;
 
 /// Honest clients got what they asked for: everything that the tables had room for, or nine tenths when others attack.
 pub(in crate::sim) fn check_service(machine: &mut Machine, scenario: &Scenario, kernel: &KernelSummary) {
-    if !machine.violations.is_empty() || !scenario.is_steady() {
+    if !machine.violations.is_empty() || !scenario.is_steady() || machine.ledger.rules_were_late {
         return;
     }
     let attacked = !scenario.attackers.is_empty();

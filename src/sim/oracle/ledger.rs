@@ -42,6 +42,8 @@ pub struct Ledger {
     pub uplink_is_narrow: bool,
     /// It takes nothing at present.
     pub uplink_is_full: bool,
+    /// dom0's QubesDB daemon went before the kernel had taken up any rules: until there is another one, clients have none.
+    pub rules_were_late: bool,
     outcomes: BTreeMap<(DomainId, ClientService), ServiceOutcome>,
     bytes: BTreeMap<DomainId, u64>,
     complaints: Vec<(&'static str, String)>,

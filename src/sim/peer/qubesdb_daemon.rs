@@ -69,6 +69,8 @@ pub struct QubesDbDaemon {
     is_connected: bool,
     /// What it sent on this connection made no sense: the kernel may do as it likes.
     is_hostile: bool,
+    /// The kernel has taken up rules, at any time.
+    has_given_rules: bool,
     reproaches: usize,
 }
 
@@ -76,7 +78,15 @@ impl QubesDbDaemon {
     /// A daemon that waits at `desk` for orders, and serves nobody yet.
     pub fn new(desk: Rc<RefCell<DaemonDesk>>) -> Self {
         let server = QubesDbServer::default();
-        Self { desk, server, vchan: None, is_connected: false, is_hostile: false, reproaches: 0 }
+        Self {
+            desk,
+            server,
+            vchan: None,
+            is_connected: false,
+            is_hostile: false,
+            has_given_rules: false,
+            reproaches: 0,
+        }
     }
 
     fn serve(&mut self, machine: &mut Machine) {
@@ -87,6 +97,9 @@ impl QubesDbDaemon {
     fn stop(&mut self, machine: &mut Machine) {
         if let Some(vchan) = self.vchan.take() {
             vchan.stop(machine);
+            let is_handled = |path: &String| path.starts_with("/qubes-firewall-handled/");
+            self.has_given_rules |= self.server.entries().keys().any(is_handled);
+            machine.ledger.rules_were_late |= !self.has_given_rules;
         }
     }
 
@@ -159,7 +172,8 @@ impl QubesDbDaemon {
         let piece: Vec<u8> = self.server.output().iter().copied().take(most).collect();
         let moved = vchan.write(machine, &piece);
         self.server.output().drain(..moved);
-        let waits = vchan.arm(machine);
+        // One that is hostile never reads: what is left unread there is nothing to do.
+        let waits = vchan.arm(machine) && !self.is_hostile;
         self.blame(machine);
         if self.server.end().is_some() {
             self.stop(machine);

@@ -76,6 +76,9 @@ impl UplinkBackend {
         }
         let front = machine.store.text(UPLINK, &format!("{}/state", self.front));
         match (self.own, front.as_str()) {
+            // The toolstack asked for the end just before. (Linux's netback begins or connects all the same and writes over that;
+            // libxl waits in vain then, and whoever runs it asks again.)
+            (0, _) | (2, "4") if machine.store.text(UPLINK, &node) == "5" => self.set_state(machine, 5),
             (0, _) | (6, "1") => {
                 let offers = [
                     ("feature-rx-copy", 1),
@@ -89,9 +92,6 @@ impl UplinkBackend {
                 }
                 self.set_state(machine, 2);
             }
-            // The toolstack asked for the end just before. (Linux's netback connects and writes over that; libxl waits in vain
-            // then, and whoever runs it asks again.)
-            (2, "4") if machine.store.text(UPLINK, &node) == "5" => self.set_state(machine, 5),
             (2, "4") => match UplinkRings::connect(machine, &self.front, &self.config) {
                 Some(rings) => {
                     self.rings = Some(rings);

@@ -9,31 +9,30 @@ Loads = dict[str, Load]
 
 # How much two boots may differ, and how much more than its budget a figure may be.
 REPEATS_WITHIN = 0.01
+# The same of transfers side by side, which share the way differently in each boot.
+SIDE_BY_SIDE = 0.05
 OVER_BUDGET = 0.03
 
 
 @dataclass(frozen=True)
 class Cost:
     """A figure. `budget` is what the kernel takes at present: what takes more fails. `must` is where it has to come to, and
-    fails nothing."""
+    fails nothing. `repeats` is how much two boots may differ."""
 
     title: str
     value: Callable[[Loads], float]
     budget: int
     must: int | None = None
+    repeats: float = REPEATS_WITHIN
 
     def is_within(self, value: float) -> bool:
         """Whether a value is within the budget."""
         return value <= self.budget * (1 + OVER_BUDGET)
 
 
-def per_unit(whose: Whose, *names: str) -> Callable[[Loads], float]:
-    """Instructions for each of what passed under some loads: packets, copies or connections."""
-
-    def value(loads: Loads) -> float:
-        return sum(loads[name].counts(whose).total() for name in names) / sum(loads[name].units for name in names)
-
-    return value
+def per_unit(whose: Whose, name: str) -> Callable[[Loads], float]:
+    """Instructions for each of what passed under a load: packets, copies or connections."""
+    return lambda loads: loads[name].counts(whose).total() / loads[name].units
 
 
 def of_a_pass(loads: Loads, whose: Whose) -> dict[int, float]:
@@ -56,19 +55,23 @@ def pass_and_sleep(whose: Whose) -> Callable[[Loads], float]:
 # figure.
 COSTS = (
     Cost("own, 64-byte packet up", per_unit("own", "udp-64-up"), 2_118, must=540),
-    Cost("own, 64-byte packet down", per_unit("own", "udp-64-down"), 1_918, must=580),
+    Cost("own, 64-byte packet down", per_unit("own", "udp-64-down"), 1_929, must=580),
     Cost("own, 1,500-byte packet up", per_unit("own", "udp-1500-up"), 2_333, must=540),
-    Cost("own, 1,500-byte packet down", per_unit("own", "udp-1500-down"), 1_984, must=580),
-    Cost("own, copy of TCP up", per_unit("own", "tcp-up-1", "tcp-up-8"), 903, must=330),
-    Cost("own, copy of TCP down", per_unit("own", "tcp-down-1", "tcp-down-8"), 858, must=330),
+    Cost("own, 1,500-byte packet down", per_unit("own", "udp-1500-down"), 1_995, must=580),
+    Cost("own, copy of TCP up", per_unit("own", "tcp-up-1"), 864, must=330),
+    Cost("own, copy of TCP down", per_unit("own", "tcp-down-1"), 771, must=330),
+    Cost("own, copy of 8 TCP up", per_unit("own", "tcp-up-8"), 931, must=330, repeats=SIDE_BY_SIDE),
+    Cost("own, copy of 8 TCP down", per_unit("own", "tcp-down-8"), 930, must=330, repeats=SIDE_BY_SIDE),
     Cost("own, connection", per_unit("own", "connections"), 20_221, must=6_500),
     Cost("own, pass and sleep", pass_and_sleep("own"), 3_640, must=400),
     Cost("Xen, 64-byte packet up", per_unit("xen", "udp-64-up"), 1_278, must=980),
-    Cost("Xen, 64-byte packet down", per_unit("xen", "udp-64-down"), 1_258, must=1_060),
+    Cost("Xen, 64-byte packet down", per_unit("xen", "udp-64-down"), 1_321, must=1_060),
     Cost("Xen, 1,500-byte packet up", per_unit("xen", "udp-1500-up"), 1_667),
-    Cost("Xen, 1,500-byte packet down", per_unit("xen", "udp-1500-down"), 1_450),
-    Cost("Xen, copy of TCP up", per_unit("xen", "tcp-up-1", "tcp-up-8"), 1_790),
-    Cost("Xen, copy of TCP down", per_unit("xen", "tcp-down-1", "tcp-down-8"), 1_883),
+    Cost("Xen, 1,500-byte packet down", per_unit("xen", "udp-1500-down"), 1_503),
+    Cost("Xen, copy of TCP up", per_unit("xen", "tcp-up-1"), 1_850),
+    Cost("Xen, copy of TCP down", per_unit("xen", "tcp-down-1"), 1_883),
+    Cost("Xen, copy of 8 TCP up", per_unit("xen", "tcp-up-8"), 1_720, repeats=SIDE_BY_SIDE),
+    Cost("Xen, copy of 8 TCP down", per_unit("xen", "tcp-down-8"), 1_880, repeats=SIDE_BY_SIDE),
     Cost("Xen, connection", per_unit("xen", "connections"), 15_016),
     Cost("Xen, pass and sleep", pass_and_sleep("xen"), 7_800),
 )
@@ -84,7 +87,7 @@ def table(boots: list[Loads]) -> tuple[str, bool]:
         wrong = []
         if not all(map(cost.is_within, values)):
             wrong.append("over its budget")
-        if max(values) > min(values) * (1 + REPEATS_WITHIN):
+        if max(values) > min(values) * (1 + cost.repeats):
             wrong.append("does not repeat")
         good = good and not wrong
         row = "".join(f"{value:>10,.0f}" for value in values)

@@ -85,9 +85,13 @@ class Bed:
             f"until=$(({sent} + {count})); /flood {words} >/dev/null & until [ {sent} -ge $until ]; do usleep 10000; done"
         )
 
-    def flood_down(self, port: int, nat_port: int, frame_bytes: int, count: int, rate: int) -> float:
-        """UDP frames from dom0 to the port that the firewall gave the client's flow."""
-        words = [self.firewall.uplink(), UPLINK, port, ADDRESS, nat_port, UPLINK_MAC, frame_bytes, count, rate]
+    def flood_down(
+        self, port: int, nat_port: int, frame_bytes: int, count: int, rate: int, times: int = 1
+    ) -> float:
+        """UDP frames from dom0 to the port that the firewall gave the client's flow, so many `times`; returns the seconds
+        that the last time took."""
+        route = [self.firewall.uplink(), UPLINK, port, ADDRESS, nat_port, UPLINK_MAC]
+        words = [*route, frame_bytes, count, rate, times]
         command = ["sh", str(RIG / "flood"), *map(str, words)]
         return flood_seconds(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
