@@ -68,6 +68,7 @@ pub(in crate::sim) fn check_balance(
     firewall: &mut Firewall<SimXen, SimRing>,
     scenario: &Scenario,
 ) {
+    let bounces = firewall.holders().bounces;
     let pages = firewall.hypervisor().pages();
     let (free, total) = (pages.free(), pages.total());
     let mut world = world.borrow_mut();
@@ -76,7 +77,7 @@ pub(in crate::sim) fn check_balance(
     // The connection to QubesDB, whatever became of it before.
     let vchans = usize::from(scenario.qube.is_some());
     let checks = [
-        ("pages", total - free, 0),
+        ("pages", total - free, bounces),
         ("mappings", machine.mappings_of(KERNEL), 3 * vchans),
         ("grants", machine.ledger.grants.len(), 0),
         ("ports", ports, 1 + vchans),

@@ -22,7 +22,7 @@ impl Machine {
             self.violate(oracle, what);
         }
         if access == Access::ReadOnly && shown == (0..PAGE_BYTES) {
-            self.exposure.stands(frame);
+            self.exposure.is_granted_whole(&self.memory, frame);
         }
     }
 

@@ -45,9 +45,11 @@ impl Exposure {
         self.see(memory, frame, 0..PAGE_BYTES);
     }
 
-    /// A page stays granted, for small packets.
-    pub fn stands(&mut self, frame: HostFrame) {
-        self.standing.insert(frame);
+    /// A page is granted for reading, all of it. If there is nothing in it, it is one that stays granted, for small packets.
+    pub fn is_granted_whole(&mut self, memory: &HostMemory, frame: HostFrame) {
+        if page(memory, frame).iter().all(|byte| *byte == 0) {
+            self.standing.insert(frame);
+        }
     }
 
     /// The backend has taken a packet from a page. Where small packets are shown, it has seen what is in this place.

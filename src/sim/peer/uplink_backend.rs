@@ -270,7 +270,7 @@ impl Peer for UplinkBackend {
         if !machine.ledger.uplink_is_honest {
             return;
         }
-        if self.rings.as_ref().is_some_and(|rings| rings.tx.untaken(&machine.memory) == 0) {
+        if self.rings.as_ref().is_some_and(|rings| rings.tx.waiting(machine) == 0) {
             machine.check_small_packets();
         }
         if self.rings.as_ref().is_none_or(|rings| rings.rx.untaken(&machine.memory) == 0) {
