@@ -6,24 +6,26 @@ mod stub;
 use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
+use ravelin::engine::fast_path::Passed;
 use ravelin::engine::{Engine, Output, Settings};
 use ravelin::guard::RuleTable;
 use ravelin::vif::backpressure::EgressLimits;
 use ravelin::vif::channels::Channels;
 use ravelin::vif::features::{Features, Support};
 use ravelin::vif::frame::Frame;
-use ravelin::vif::in_flight::{InFlight, Passing, Single};
-use ravelin::vif::netback::{Bypass, Netback, Settled};
+use ravelin::vif::in_flight::{InFlight, Landing, Single};
+use ravelin::vif::netback::{Netback, Settled};
 use ravelin::vif::netfront::Netfront;
-use ravelin::vif::parcel::{Arrived, Parcel};
+use ravelin::vif::parcel::{Arrived, Body, Parcel};
 use ravelin::wire::checksum;
 use ravelin::wire::ethernet::HEADER_BYTES;
 use ravelin::wire::ipv4::Ipv4;
 use ravelin::wire::packet::Packet;
-use ravelin::xen::copy::CopyBatch;
+use ravelin::xen::charge::{BOUNCE_PAGES, Charge};
+use ravelin::xen::copy::{CopyBatch, Lent};
 use ravelin::xen::event::Port;
 use ravelin::xen::host::HostFrame;
-use ravelin::xen::page_pool::PagePool;
+use ravelin::xen::page_pool::Chunk;
 use ravelin::xen::{DomainId, Xen};
 use std::net::Ipv4Addr;
 use stub::Stub;
@@ -56,7 +58,9 @@ const SOMEBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 struct Ways<'a> {
     netback: &'a mut Netback,
     netfront: &'a mut Netfront,
-    pages: &'a mut PagePool,
+    batch: &'a mut CopyBatch,
+    lent: &'a mut Vec<Lent<Chunk>>,
+    xen: &'a mut Stub,
     now: Moment,
     port: &'a mut u16,
 }
@@ -64,43 +68,48 @@ struct Ways<'a> {
 impl Ways<'_> {
     /// The fast path outward, as the kernel takes it. A packet that is not for it comes back.
     fn pass_outward(&mut self, engine: &mut Engine<Frame>, mut parcel: Parcel) -> Option<Parcel> {
-        let mut view = parcel.view()?;
+        let mut view = parcel.view(&mut self.batch.bounces)?;
         let Some(passed) = engine.pass_fast_outward(self.now, SLOT, &mut view) else { return Some(parcel) };
         view.head[..HEADER_BYTES].fill(2);
         *self.port = u16::from_be_bytes([view.head[34], view.head[35]]);
         parcel.cut(passed.total_bytes);
-        if let Err(parcel) = self.netfront.bypass(parcel) {
-            let frame = parcel.into_passed_frame(passed.original, self.pages).expect("headers");
-            self.netfront.send(frame, self.pages);
+        if let Err(parcel) = self.netfront.send_now(parcel, &mut self.batch.bounces, self.xen) {
+            let frame = self.passed_frame(parcel, passed);
+            self.netfront.send(frame, self.xen.pages());
         }
         None
     }
 
-    /// Likewise inward: what passes is added to `passed`.
-    fn pass_inward(
-        &mut self,
-        engine: &mut Engine<Frame>,
-        mut parcel: Parcel,
-        passed: &mut Vec<Parcel>,
-    ) -> Option<Parcel> {
-        let mut view = parcel.view()?;
+    /// Likewise inward.
+    fn pass_inward(&mut self, engine: &mut Engine<Frame>, mut parcel: Parcel) -> Option<Parcel> {
+        let mut view = parcel.view(&mut self.batch.bounces)?;
         let Some(way) = engine.pass_fast_inward(self.now, &mut view) else { return Some(parcel) };
         view.head[..HEADER_BYTES].fill(2);
         parcel.cut(way.total_bytes);
-        match self.netback.admit(parcel.checksum) {
-            Bypass::Granted => passed.push(parcel),
-            Bypass::Refused => {
-                let frame = parcel.into_passed_frame(way.original, self.pages).expect("headers");
-                self.netback.send(frame, self.pages, self.now);
-            }
+        if let Err(parcel) = self.netback.deliver_now(parcel, self.batch, self.lent) {
+            let frame = self.passed_frame(parcel, way);
+            self.netback.send(frame, self.xen.pages(), self.now);
         }
         None
+    }
+
+    /// What the fast path has passed, and what has to wait.
+    fn passed_frame(&mut self, parcel: Parcel, passed: Passed) -> Frame {
+        let bounces = &mut self.batch.bounces;
+        let frame = parcel.into_passed_frame(passed.original, bounces, Charge::UPLINK, self.xen.pages());
+        frame.expect("headers, and pages enough")
+    }
+
+    /// The whole frame, for the whole engine.
+    fn frame(&mut self, parcel: Parcel) -> Frame {
+        let frame = parcel.into_frame(&mut self.batch.bounces, Charge::UPLINK, self.xen.pages());
+        frame.expect("an Ethernet header")
     }
 }
 
 impl Output<Frame> for Ways<'_> {
     fn admit(&mut self, from: Side, packet: &mut Frame, ip: &Ipv4) -> Result<(), DropReason> {
-        packet.note_header(from, ip, self.pages).map_err(|_| DropReason::Segmentation)
+        packet.note_header(from, ip, self.xen.pages()).map_err(|_| DropReason::Segmentation)
     }
 
     fn forward(&mut self, to: Side, mut packet: Frame, _: Ipv4Addr) {
@@ -108,9 +117,9 @@ impl Output<Frame> for Ways<'_> {
         match to {
             Side::Uplink => {
                 *self.port = u16::from_be_bytes([packet.header()[20], packet.header()[21]]);
-                self.netfront.send(packet, self.pages);
+                self.netfront.send(packet, self.xen.pages());
             }
-            Side::Client(_) => self.netback.send(packet, self.pages, self.now),
+            Side::Client(_) => self.netback.send(packet, self.xen.pages(), self.now),
         }
     }
 
@@ -176,8 +185,7 @@ pub struct Loopback {
     in_flight: InFlight,
     arrived: Vec<Arrived>,
     settled: Vec<Settled>,
-    passed: Vec<Parcel>,
-    passing: Vec<Passing>,
+    lent: Vec<Lent<Chunk>>,
     client_tx: Ring,
     client_rx: Ring,
     uplink_tx: Ring,
@@ -233,8 +241,7 @@ impl Loopback {
             in_flight: InFlight::with_capacity(512),
             arrived: Vec::with_capacity(512),
             settled: Vec::with_capacity(512),
-            passed: Vec::with_capacity(256),
-            passing: Vec::with_capacity(256),
+            lent: Vec::with_capacity(512),
             client_tx: Ring(tx, 12),
             client_rx: Ring(rx, 8),
             uplink_tx,
@@ -249,6 +256,10 @@ impl Loopback {
             answer: Vec::new(),
             packets: 0,
         };
+        for _ in 0..BOUNCE_PAGES {
+            let page = world.xen.pages().take(Charge::OWN).expect("enough pages");
+            world.batch.bounces.add(page);
+        }
         let port = world.up(Shape::Whole);
         world.answer = datagram(bytes, (REMOTE, 7), (UPLINK, port));
         world
@@ -275,6 +286,7 @@ impl Loopback {
         let slots = self.burst * self.slots;
         if shape == Shape::Whole {
             let (batch, in_flight) = (&mut self.batch, &mut self.in_flight);
+            batch.bounces.clear();
             let pages = self.xen.pages();
             assert_eq!(self.netback.collect(batch, in_flight, pages, 512, WAY_OUT), Ok(slots as usize));
             port = self.exchange_and_judge();
@@ -297,8 +309,8 @@ impl Loopback {
     /// Runs the copies, and judges what arrived from the client.
     fn exchange_and_judge(&mut self) -> u16 {
         self.xen.copy(&mut self.batch);
-        for Passing { chunk, answer, copy } in self.passing.drain(..) {
-            self.netback.settle_now(answer, self.batch.result_of(copy));
+        assert!(self.batch.has_succeeded());
+        for chunk in self.lent.drain(..) {
             let chunk = self.batch.reclaim(chunk).expect("the batch has run");
             self.xen.pages().give(chunk.page);
         }
@@ -306,16 +318,21 @@ impl Loopback {
         self.netback.settle(&self.batch, &mut self.in_flight, &mut self.xen, |packet| settled.push(packet));
         self.in_flight.settled = 0;
         let (now, mut port) = (self.xen.now(), 0);
-        let Self { netback, netfront, xen, engine, .. } = self;
-        let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
+        let Self { netback, netfront, xen, engine, batch, lent, .. } = self;
+        let mut ways = Ways { netback, netfront, batch, lent, xen, now, port: &mut port };
         for packet in self.settled.drain(..) {
             let frame = match packet {
                 Settled::Single => {
-                    let Single { page, bytes, checksum, .. } =
+                    let Single { landing, bytes, checksum, .. } =
                         self.in_flight.singles.pop().expect("one each");
-                    let page = self.batch.reclaim(page).expect("the batch has run");
-                    match ways.pass_outward(engine, Parcel { page, offset: 0, bytes, checksum }) {
-                        Some(parcel) => parcel.into_frame(ways.pages).expect("an Ethernet header"),
+                    let body = match landing {
+                        Landing::Bounce(bounce) => Body::Bounce(bounce),
+                        Landing::Page(page) => {
+                            Body::Page(ways.batch.reclaim(page).expect("the batch has run"), 0)
+                        }
+                    };
+                    match ways.pass_outward(engine, Parcel { body, bytes, checksum }) {
+                        Some(parcel) => ways.frame(parcel),
                         None => continue,
                     }
                 }
@@ -352,29 +369,28 @@ impl Loopback {
         self.xen.memory.set_word(self.client_rx.0, REQUESTS, self.at[2]);
         if shape == Shape::Whole {
             self.xen.memory.set_word(self.uplink_rx.0, RESPONSES, self.at[3]);
-            let received = self.netfront.receive(&mut self.xen, &mut |packet| self.arrived.push(packet));
+            let bounces = &mut self.batch.bounces;
+            bounces.clear();
+            let received =
+                self.netfront.receive(&mut self.xen, bounces, &mut |packet| self.arrived.push(packet));
             received.expect("packets in posted buffers");
             let (now, mut port) = (self.xen.now(), 0);
-            let Self { netback, netfront, xen, engine, .. } = self;
-            let mut ways = Ways { netback, netfront, pages: xen.pages(), now, port: &mut port };
+            let Self { netback, netfront, xen, engine, batch, lent, .. } = self;
+            let mut ways = Ways { netback, netfront, batch, lent, xen, now, port: &mut port };
             for packet in self.arrived.drain(..) {
                 let frame = match packet {
-                    Arrived::Parcel(parcel) if self.slots == 1 => {
-                        match ways.pass_inward(engine, parcel, &mut self.passed) {
-                            Some(parcel) => parcel.into_frame(ways.pages).expect("an Ethernet header"),
-                            None => continue,
-                        }
-                    }
-                    packet => packet.into_frame(ways.pages).expect("an Ethernet header"),
+                    Arrived::Parcel(parcel) if self.slots == 1 => match ways.pass_inward(engine, parcel) {
+                        Some(parcel) => ways.frame(parcel),
+                        None => continue,
+                    },
+                    Arrived::Parcel(parcel) => ways.frame(parcel),
+                    Arrived::Frame(frame) => frame,
                 };
                 if self.slots > 1 {
                     ways.forward(Side::Client(SLOT), frame, SOMEBODY);
                     continue;
                 }
                 engine.inbound(now, frame, &mut ways);
-            }
-            for parcel in self.passed.drain(..) {
-                self.passing.push(self.netback.deliver_now(parcel, &mut self.batch));
             }
             self.netback
                 .deliver(&mut self.batch, &mut self.in_flight, self.xen.pages(), now)

@@ -3,6 +3,8 @@
 use crate::stub::Stub;
 use ravelin::vif::features::{Features, Support};
 use ravelin::vif::netfront::{Netfront, UplinkBroken};
+use ravelin::vif::parcel::Arrived;
+use ravelin::xen::bounce::BounceBuffers;
 use ravelin::xen::charge::Charge;
 use ravelin::xen::host::HostFrame;
 use ravelin::xen::{DomainId, Xen};
@@ -81,10 +83,14 @@ impl World {
     fn receive(&mut self) -> Result<(), UplinkBroken> {
         self.netfront.reap(&mut self.xen)?;
         let mut arrived = Vec::new();
-        let received = self.netfront.receive(&mut self.xen, &mut |packet| arrived.push(packet));
+        // Without any: each packet lies in pages.
+        let bounces = &mut BounceBuffers::default();
+        let received = self.netfront.receive(&mut self.xen, bounces, &mut |packet| arrived.push(packet));
         for packet in arrived {
-            let frame = packet.into_frame(self.xen.pages());
-            frame.into_iter().for_each(|frame| frame.release(self.xen.pages()));
+            match packet {
+                Arrived::Parcel(parcel) => parcel.release(self.xen.pages()),
+                Arrived::Frame(frame) => frame.release(self.xen.pages()),
+            }
         }
         received?;
         self.netfront.publish(&mut self.xen);
