@@ -25,6 +25,7 @@ mod reconfigure;
 mod reply;
 pub(crate) mod revalidate;
 mod room;
+mod second;
 pub mod seed;
 pub mod settings;
 mod spared;

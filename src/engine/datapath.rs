@@ -13,6 +13,7 @@ use super::clients::{ClientTable, Concerned};
 use super::inside::InsideAddresses;
 use super::mtus::Mtus;
 use super::own_datagram::OwnDatagram;
+use super::second::Second;
 use super::settings::Settings;
 use super::spared::Spared;
 use super::walk::Walks;
@@ -130,6 +131,8 @@ pub struct Datapath {
     pub(super) walks: Walks,
     /// When a rule expires next, and flows are judged again.
     pub(super) next_revalidation: Moment,
+    /// The second of the last packet that the fast path looked at.
+    pub(super) second: Second,
     /// Per reason, when the log may next be told that something ran out.
     pub(super) next_warnings: [Tick; DropReason::ALL.len()],
     /// Whether rules may be believed.
@@ -194,6 +197,7 @@ impl Datapath {
             pending_reply: None,
             walks: Walks::default(),
             next_revalidation: Moment::END,
+            second: Second::default(),
             next_warnings: [Tick(0); DropReason::ALL.len()],
             entropy,
             settings,

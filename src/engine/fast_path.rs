@@ -15,8 +15,8 @@ use self::check::Before;
 use self::head::{DESTINATION, Head, Ip, SOURCE};
 use self::layer4::{Datagram, Layer4, Segment};
 use super::datapath::Datapath;
+use super::second::Second;
 use crate::base::side::{ClientSlot, Side};
-use crate::base::tick::Tick;
 use crate::base::time::Moment;
 use crate::flow::end::End;
 use crate::flow::freshness::Freshness;
@@ -41,7 +41,7 @@ pub struct Passed {
 
 impl Datapath {
     /// Passes a packet of the client on `slot` that is of an open flow to the uplink. `None`: it is for the whole engine.
-    #[inline(never)]
+    #[inline(always)]
     pub fn pass_fast_outward(
         &mut self,
         now: Moment,
@@ -57,7 +57,7 @@ impl Datapath {
     }
 
     /// Passes a packet from the uplink that is of an open flow of a client's. `None`: it is for the whole engine.
-    #[inline(never)]
+    #[inline(always)]
     pub fn pass_fast_inward(&mut self, now: Moment, frame: &mut FrameView<'_>) -> Option<Passed> {
         let ip = Head::of(frame)?.ip()?;
         match ip.protocol {
@@ -65,6 +65,15 @@ impl Datapath {
             Datagram::PROTOCOL => self.pass_inward::<Datagram>(now, frame, &ip),
             _ => None,
         }
+    }
+
+    /// The second that it is. `None`: rules are over, and flows to be judged anew.
+    #[inline(always)]
+    fn second_of(&mut self, now: Moment) -> Option<Second> {
+        if now >= self.second.ends {
+            self.second = Second::at(now, &self.settings.timeouts);
+        }
+        (now < self.next_revalidation).then_some(self.second)
     }
 
     #[inline(always)]
@@ -75,10 +84,9 @@ impl Datapath {
         frame: &mut FrameView<'_>,
         ip: &Ip,
     ) -> Option<Passed> {
+        let second = self.second_of(now)?;
         let near = self.clients.on(slot)?;
-        if ip.source != self.clients.get(near)?.visible.address
-            || ip.total_bytes > self.mtus.of(Side::Uplink)
-            || now >= self.next_revalidation
+        if ip.source != self.clients.get(near)?.visible.address || ip.total_bytes > self.mtus.of(Side::Uplink)
         {
             return None;
         }
@@ -91,12 +99,15 @@ impl Datapath {
         #[cfg(all(feature = "sim", debug_assertions))]
         let before = Before::of(id, self.flows.get(id)?, frame);
         let mut entry = self.flows.entry(id)?;
-        may_pass(entry.flow(), &self.freshness, now)?;
-        carried.step(&mut entry, End::Near, Tick::at(now))?;
+        may_pass(entry.flow(), &self.freshness, &second)?;
+        carried.step(&mut entry, End::Near, &second)?;
         let outer_port = entry.flow().outer_port;
         let Ip { total_bytes, source, destination, ident, may_be_cut, .. } = *ip;
-        let own = if may_be_cut { self.idents.next(destination, L::PROTOCOL, 1) } else { ident };
-        Head::of(frame)?.rewrite(SOURCE, self.settings.uplink, outer_port, own, L::SUM_AT, L::complete);
+        let mut head = Head::of(frame)?;
+        if may_be_cut {
+            head.set_ident(self.idents.next(destination, L::PROTOCOL, 1));
+        }
+        head.rewrite(SOURCE, self.settings.uplink, outer_port, L::SUM_AT, L::complete);
         let original = Some(Original { source, port, ident });
         let passed = Passed { exit: Side::Uplink, destination, total_bytes, original };
         #[cfg(all(feature = "sim", debug_assertions))]
@@ -107,7 +118,8 @@ impl Datapath {
 
     #[inline(always)]
     fn pass_inward<L: Layer4>(&mut self, now: Moment, frame: &mut FrameView<'_>, ip: &Ip) -> Option<Passed> {
-        if ip.destination != self.settings.uplink || now >= self.next_revalidation {
+        let second = self.second_of(now)?;
+        if ip.destination != self.settings.uplink {
             return None;
         }
         let head = Head::of(frame)?;
@@ -121,13 +133,13 @@ impl Datapath {
         let near = entry.flow().near;
         let address = self.clients.get(near)?.visible.address;
         let exit = self.clients.outside(Side::Client(near))?;
-        may_pass(entry.flow(), &self.freshness, now)?;
+        may_pass(entry.flow(), &self.freshness, &second)?;
         if ip.total_bytes > self.mtus.of(Side::Client(near)) {
             return None;
         }
-        carried.step(&mut entry, End::Far, Tick::at(now))?;
+        carried.step(&mut entry, End::Far, &second)?;
         let near_port = entry.flow().near_port;
-        Head::of(frame)?.rewrite(DESTINATION, address, near_port, ip.ident, L::SUM_AT, L::complete);
+        Head::of(frame)?.rewrite(DESTINATION, address, near_port, L::SUM_AT, L::complete);
         let passed = Passed { exit, destination: address, total_bytes: ip.total_bytes, original: None };
         #[cfg(all(feature = "sim", debug_assertions))]
         self.check_fast_path(now, Side::Uplink, before, frame, &passed);
@@ -138,7 +150,7 @@ impl Datapath {
 
 /// Whether a flow with the uplink is open and was judged under what holds now.
 #[inline(always)]
-fn may_pass(flow: &Flow, freshness: &Freshness, now: Moment) -> Option<()> {
-    let is_open = !flow.deadline.is_over(Tick::at(now)) && freshness.is_met(flow);
+fn may_pass(flow: &Flow, freshness: &Freshness, second: &Second) -> Option<()> {
+    let is_open = !flow.deadline.is_over(second.tick) && freshness.is_met(flow);
     (is_open && !matches!(flow.kind, FlowKind::ClientToClient(_))).then_some(())
 }

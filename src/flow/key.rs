@@ -60,10 +60,12 @@ impl<A: Address> FlowKey<A> {
     /// Whether this is a key of `flow`.
     #[inline(always)]
     pub fn matches(&self, flow: &Flow<A>) -> bool {
-        match self.realm {
-            Realm::Internal(_) => *self == FlowKey::internal(flow),
-            Realm::External => FlowKey::external(flow) == Some(*self),
-        }
+        let is_between = matches!(flow.kind, FlowKind::ClientToClient(_));
+        let is_here = match self.realm {
+            Realm::Internal(near) => flow.near_port == self.port && flow.near == near,
+            Realm::External => flow.outer_port == self.port && !is_between,
+        };
+        is_here && flow.far == self.far && flow.far_port == self.far_port && flow.protocol == self.protocol
     }
 
     /// A keyed hash: nobody without the key can aim at a bucket (conformance P-10, [`crate::tables::multilinear`]).

@@ -109,15 +109,22 @@ impl<'a> Head<'a> {
         (self.word(L4), self.word(L4 + 2))
     }
 
-    /// Gives one end of the packet another address and port, the packet its identification, and takes a hop off. Checksums
-    /// change with that: the IP header's, and the one at `sum_at` from the layer-4 header on, to which a complete sum is put by `complete`.
+    /// Gives the packet another identification. The IP header's checksum changes with that.
+    #[inline(never)]
+    pub(super) fn set_ident(&mut self, ident: u16) {
+        let sum = Delta::NONE.word(self.word(ipv4::at::IDENT), ident).apply(self.word(ipv4::at::CHECKSUM));
+        put_u16(self.bytes, ipv4::at::IDENT, ident);
+        put_u16(self.bytes, ipv4::at::CHECKSUM, sum);
+    }
+
+    /// Gives one end of the packet another address and port and takes a hop off. Checksums change with that: the IP
+    /// header's, and the one at `sum_at` from the layer-4 header on, to which a complete sum is put by `complete`.
     #[inline(always)]
     pub(super) fn rewrite(
         self,
         end: PacketEnd,
         address: Ipv4Addr,
         port: u16,
-        ident: u16,
         sum_at: usize,
         complete: impl FnOnce(Delta, u16) -> u16,
     ) {
@@ -125,14 +132,12 @@ impl<'a> Head<'a> {
         let addresses = Delta::NONE.address(old, address);
         let ports = Delta::NONE.word(self.word(L4 + end.port_at), port);
         let ttl = self.bytes[ipv4::at::TTL];
-        let header = addresses.first_byte(ttl, ttl.wrapping_sub(1)).word(self.word(ipv4::at::IDENT), ident);
-        let sum = header.apply(self.word(ipv4::at::CHECKSUM));
+        let sum = addresses.first_byte(ttl, ttl.wrapping_sub(1)).apply(self.word(ipv4::at::CHECKSUM));
         let field = self.word(L4 + sum_at);
         let layer4 = match self.checksum {
             Checksum::Blank => addresses.apply_blank(field),
             Checksum::Unverified | Checksum::Validated => complete(addresses.and(ports), field),
         };
-        put_u16(self.bytes, ipv4::at::IDENT, ident);
         self.bytes[ipv4::at::TTL] = ttl.wrapping_sub(1);
         put_u16(self.bytes, ipv4::at::CHECKSUM, sum);
         put_u32(self.bytes, end.address_at, address.to_bits());

@@ -3,6 +3,7 @@
 
 use super::head::{Head, Ip, L4};
 use crate::base::tick::Tick;
+use crate::engine::second::Second;
 use crate::flow::end::End;
 use crate::flow::record::FlowStage;
 use crate::flow::table::FlowEntry;
@@ -24,7 +25,7 @@ pub(super) trait Layer4: Sized {
 
     /// Moves a flow on by a packet that `sender` sent. `None`, and nothing has changed, if more is to be done than to start
     /// its timeout anew.
-    fn step(&self, entry: &mut FlowEntry<'_>, sender: End, now: Tick) -> Option<()>;
+    fn step(&self, entry: &mut FlowEntry<'_>, sender: End, second: &Second) -> Option<()>;
 
     /// The checksum that held `field` once `delta` changed what it covers.
     fn complete(delta: Delta, field: u16) -> u16;
@@ -60,7 +61,7 @@ impl Layer4 for Segment {
     }
 
     #[inline(always)]
-    fn step(&self, entry: &mut FlowEntry<'_>, sender: End, now: Tick) -> Option<()> {
+    fn step(&self, entry: &mut FlowEntry<'_>, sender: End, second: &Second) -> Option<()> {
         let flow = entry.flow();
         let (FlowStage::Tcp(stage), opener) = (flow.stage, flow.kind.opener()) else { return None };
         if !stage.is_assured() {
@@ -68,7 +69,10 @@ impl Layer4 for Segment {
         }
         let action = entry.tcp().step(stage, opener, sender, &self.0);
         debug_assert_eq!(action, SegmentAction::Restart(stage));
-        entry.refresh(now);
+        // All open ones have the same timeout.
+        if entry.flow().deadline != second.tcp {
+            entry.refresh(second.tick);
+        }
         Some(())
     }
 
@@ -93,19 +97,13 @@ impl Layer4 for Datagram {
     }
 
     #[inline(always)]
-    fn step(&self, entry: &mut FlowEntry<'_>, sender: End, now: Tick) -> Option<()> {
-        let flow = entry.flow();
-        let stage = flow.stage;
-        // The near end's packets refresh its flow; the far end's only one that was answered.
-        let refreshes = sender == End::Near || stage != FlowStage::Unreplied;
-        if matches!(stage, FlowStage::Tcp(_)) || stage.after(sender, flow.kind.opener()) != stage {
-            return None;
+    fn step(&self, entry: &mut FlowEntry<'_>, sender: End, second: &Second) -> Option<()> {
+        if entry.flow().stage != FlowStage::Assured {
+            return one_way(entry, sender, second.tick);
         }
-        if refreshes && !entry.was_refreshed(now) {
-            if stage != FlowStage::Assured {
-                return None;
-            }
-            entry.refresh(now);
+        // One with a name server has another timeout, and is refreshed again.
+        if entry.flow().deadline != second.udp {
+            entry.refresh(second.tick);
         }
         Some(())
     }
@@ -114,4 +112,17 @@ impl Layer4 for Datagram {
     fn complete(delta: Delta, field: u16) -> u16 {
         delta.apply_udp(field)
     }
+}
+
+/// A datagram of a flow that is not known to go both ways, once it was refreshed in this second: it changes nothing.
+#[inline(never)]
+fn one_way(entry: &FlowEntry<'_>, sender: End, now: Tick) -> Option<()> {
+    let flow = entry.flow();
+    let stage = flow.stage;
+    // The near end's packets refresh its flow; the far end's only one that was answered.
+    let refreshes = sender == End::Near || stage != FlowStage::Unreplied;
+    let changes = matches!(stage, FlowStage::Tcp(_))
+        || stage.after(sender, flow.kind.opener()) != stage
+        || (refreshes && !entry.was_refreshed(now));
+    (!changes).then_some(())
 }
