@@ -28,6 +28,7 @@ mod room;
 mod second;
 pub mod seed;
 pub mod settings;
+pub mod small;
 mod spared;
 mod transport;
 mod unreachable;
@@ -342,8 +343,8 @@ impl<D: Packet> Engine<D> {
         output.forward(exit, packet, translation.destination);
     }
 
-    /// Sends the answer that the last packet asked for.
-    fn send_answer(&mut self, output: &mut impl Output<D>) {
+    /// Sends the answer that the last packet asked for, if it did.
+    pub fn send_answer(&mut self, output: &mut impl Output<D>) {
         if let Some((to, destination, reply)) = self.datapath.take_reply() {
             output.reply(to, reply, destination);
         }

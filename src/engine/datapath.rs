@@ -391,7 +391,7 @@ impl Datapath {
     }
 
     /// Judges a packet that came from `from`, whole or the first fragment of its datagram.
-    #[inline(always)]
+    #[inline(never)]
     pub fn judge_packet(&mut self, now: Moment, from: Side, view: &mut PacketView<'_>) -> Verdict {
         if now >= self.next_revalidation {
             self.revalidate(now);
@@ -445,6 +445,11 @@ impl Datapath {
     #[inline(always)]
     pub const fn mtu(&self, side: Side) -> u16 {
         self.mtus.of(side)
+    }
+
+    /// What fits any side.
+    pub const fn least_mtu(&self) -> u16 {
+        self.mtus.least()
     }
 
     /// Flows there are.

@@ -12,6 +12,8 @@ const SLOTS: usize = 1 << u8::BITS;
 pub struct Mtus {
     uplink: u16,
     clients: [u16; SLOTS],
+    /// None has ever been smaller.
+    least: u16,
     /// The MTU of a client for which the toolstack set none.
     usual: u16,
 }
@@ -20,7 +22,8 @@ impl Mtus {
     /// Those of `settings`.
     pub fn new(settings: &Settings) -> Mtus {
         let usual = settings.client_mtu.clamp(LEAST, MOST);
-        Mtus { uplink: settings.uplink_mtu.clamp(LEAST, MOST), clients: [usual; SLOTS], usual }
+        let uplink = settings.uplink_mtu.clamp(LEAST, MOST);
+        Mtus { uplink, clients: [usual; SLOTS], least: usual.min(uplink), usual }
     }
 
     /// The MTU of `side`.
@@ -43,6 +46,14 @@ impl Mtus {
             LEAST..=MOST => bytes,
             _ => MOST,
         };
+        if *place < self.least {
+            self.least = *place;
+        }
+    }
+
+    /// What fits any side, whatever MTUs they have had.
+    pub const fn least(&self) -> u16 {
+        self.least
     }
 
     /// Gives the client of this number the usual MTU.

@@ -188,15 +188,15 @@ impl DataPlane {
         let mut packets = core::mem::take(&mut self.received);
         for packet in packets.drain(..) {
             let frame = match packet {
-                Arrived::Parcel(parcel) => match self.pass_from_uplink(parcel, mac, pages, now) {
-                    Some(parcel) => parcel.into_frame(self.exchange.bounces(), Charge::UPLINK, pages),
-                    None => continue,
-                },
-                Arrived::Frame(frame) => Ok(frame),
+                Arrived::Parcel(parcel) => self
+                    .pass_from_uplink(parcel, mac, pages, now)
+                    .and_then(|left| left.into_frame(self.exchange.bounces(), Charge::UPLINK, pages).ok()),
+                Arrived::Frame(frame) => Some(frame),
             };
-            // What is no frame was given back.
-            let Ok(frame) = frame else { continue };
-            self.take_from_uplink(frame, mac, pages, now);
+            // What is no frame was passed, or was given back.
+            if let Some(frame) = frame {
+                self.take_from_uplink(frame, mac, pages, now);
+            }
             if let Some((datagram, payload)) = self.egress.received.take() {
                 self.names.receive(datagram, &payload, now);
                 self.rests_until = Moment::default();
@@ -253,7 +253,12 @@ impl DataPlane {
     }
 
     /// A client's packet as a frame, on its account.
-    fn frame_of(&mut self, slot: ClientSlot, parcel: Parcel, pages: &mut PagePool) -> Result<Frame, NoFrame> {
+    pub(super) fn frame_of(
+        &mut self,
+        slot: ClientSlot,
+        parcel: Parcel,
+        pages: &mut PagePool,
+    ) -> Result<Frame, NoFrame> {
         let Some(netback) = self.egress.vifs.clients.vif(slot).and_then(ClientVif::netback) else {
             parcel.release(pages);
             return Err(NoFrame::NoPage);
