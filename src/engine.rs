@@ -20,6 +20,7 @@ mod open;
 mod outbound;
 mod own;
 pub mod own_datagram;
+pub mod passed_packet;
 mod ping;
 mod reconfigure;
 mod reply;
@@ -39,8 +40,8 @@ mod warn;
 use core::net::Ipv4Addr;
 
 use self::datapath::{Datapath, Entropy, PacketView, Verdict};
-use self::fast_path::Passed;
 use self::own_datagram::OwnDatagram;
+use self::passed_packet::PassedPacket;
 pub use self::revalidate::Progress;
 pub use self::settings::Settings;
 use crate::base::bug::OrBug;
@@ -192,12 +193,12 @@ impl<D: Packet> Engine<D> {
         now: Moment,
         slot: ClientSlot,
         frame: &mut FrameView<'_>,
-    ) -> Option<Passed> {
+    ) -> Option<PassedPacket> {
         self.datapath.pass_fast_outward(now, slot, frame)
     }
 
     /// Passes a packet from the uplink by the fast path. `None`: nothing has changed, and it is for [`Self::inbound`].
-    pub fn pass_fast_inward(&mut self, now: Moment, frame: &mut FrameView<'_>) -> Option<Passed> {
+    pub fn pass_fast_inward(&mut self, now: Moment, frame: &mut FrameView<'_>) -> Option<PassedPacket> {
         self.datapath.pass_fast_inward(now, frame)
     }
 

@@ -6,15 +6,15 @@ mod stub;
 use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::{ClientSlot, Side};
 use ravelin::base::time::Moment;
-use ravelin::engine::fast_path::Passed;
+use ravelin::engine::passed_packet::PassedPacket;
 use ravelin::engine::{Engine, Output, Settings};
 use ravelin::guard::RuleTable;
 use ravelin::vif::backpressure::EgressLimits;
 use ravelin::vif::channels::Channels;
 use ravelin::vif::features::{Features, Support};
 use ravelin::vif::frame::Frame;
-use ravelin::vif::in_flight::{InFlight, Landing, Single};
-use ravelin::vif::netback::{Netback, Settled};
+use ravelin::vif::in_flight::{Collected, InFlight, Landing, Single};
+use ravelin::vif::netback::Netback;
 use ravelin::vif::netfront::Netfront;
 use ravelin::vif::parcel::{Arrived, Body, Parcel};
 use ravelin::wire::checksum;
@@ -94,7 +94,7 @@ impl Ways<'_> {
     }
 
     /// What the fast path has passed, and what has to wait.
-    fn passed_frame(&mut self, parcel: Parcel, passed: Passed) -> Frame {
+    fn passed_frame(&mut self, parcel: Parcel, passed: PassedPacket) -> Frame {
         let bounces = &mut self.batch.bounces;
         let frame = parcel.into_passed_frame(passed.original, bounces, Charge::UPLINK, self.xen.pages());
         frame.expect("headers, and pages enough")
@@ -184,7 +184,6 @@ pub struct Loopback {
     batch: CopyBatch,
     in_flight: InFlight,
     arrived: Vec<Arrived>,
-    settled: Vec<Settled>,
     lent: Vec<Lent<Chunk>>,
     client_tx: Ring,
     client_rx: Ring,
@@ -240,7 +239,6 @@ impl Loopback {
             batch: CopyBatch::with_capacity(512),
             in_flight: InFlight::with_capacity(512),
             arrived: Vec::with_capacity(512),
-            settled: Vec::with_capacity(512),
             lent: Vec::with_capacity(512),
             client_tx: Ring(tx, 12),
             client_rx: Ring(rx, 8),
@@ -314,17 +312,14 @@ impl Loopback {
             let chunk = self.batch.reclaim(chunk).expect("the batch has run");
             self.xen.pages().give(chunk.page);
         }
-        let settled = &mut self.settled;
-        self.netback.settle(&self.batch, &mut self.in_flight, &mut self.xen, |packet| settled.push(packet));
+        self.netback.settle(&self.batch, &mut self.in_flight, &mut self.xen);
         self.in_flight.settled = 0;
         let (now, mut port) = (self.xen.now(), 0);
         let Self { netback, netfront, xen, engine, batch, lent, .. } = self;
         let mut ways = Ways { netback, netfront, batch, lent, xen, now, port: &mut port };
-        for packet in self.settled.drain(..) {
+        for (_, packet) in self.in_flight.collected.drain(..) {
             let frame = match packet {
-                Settled::Single => {
-                    let Single { landing, bytes, checksum, .. } =
-                        self.in_flight.singles.pop().expect("one each");
+                Collected::Single(Single { landing, bytes, checksum, .. }) => {
                     let body = match landing {
                         Landing::Bounce(bounce) => Body::Bounce(bounce),
                         Landing::Page(page) => {
@@ -336,8 +331,8 @@ impl Loopback {
                         None => continue,
                     }
                 }
-                Settled::Frame(frame) => frame,
-                Settled::Nothing => panic!("nothing is lost here"),
+                Collected::Frame(frame) => frame,
+                Collected::Several(_) | Collected::Nothing => panic!("nothing is lost here"),
             };
             if self.slots > 1 {
                 ways.forward(Side::Uplink, frame, SOMEBODY);

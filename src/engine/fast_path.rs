@@ -13,8 +13,9 @@ mod layer4;
 #[cfg(all(feature = "sim", debug_assertions))]
 use self::check::Before;
 use self::head::{DESTINATION, Head, Ip, SOURCE};
-use self::layer4::{Datagram, Layer4, Segment};
+use self::layer4::{Carried, Datagram, Segment};
 use super::datapath::Datapath;
+use super::passed_packet::PassedPacket;
 use super::second::Second;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
@@ -24,20 +25,6 @@ use crate::flow::key::{FlowKey, Realm};
 use crate::flow::record::{Flow, FlowKind};
 use crate::wire::frame_view::FrameView;
 use crate::wire::packet::Original;
-use core::net::Ipv4Addr;
-
-/// Where a packet goes that has passed and is rewritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passed {
-    /// The side it leaves by, as vifs have it.
-    pub exit: Side,
-    /// Its receiver.
-    pub destination: Ipv4Addr,
-    /// Bytes of the IP packet: what lies behind them is no part of it.
-    pub total_bytes: u16,
-    /// What a client's packet said before.
-    pub original: Option<Original>,
-}
 
 impl Datapath {
     /// Passes a packet of the client on `slot` that is of an open flow to the uplink. `None`: it is for the whole engine.
@@ -47,7 +34,7 @@ impl Datapath {
         now: Moment,
         slot: ClientSlot,
         frame: &mut FrameView<'_>,
-    ) -> Option<Passed> {
+    ) -> Option<PassedPacket> {
         let ip = Head::of(frame)?.ip()?;
         match ip.protocol {
             Segment::PROTOCOL => self.pass_outward::<Segment>(now, slot, frame, &ip),
@@ -58,7 +45,7 @@ impl Datapath {
 
     /// Passes a packet from the uplink that is of an open flow of a client's. `None`: it is for the whole engine.
     #[inline(always)]
-    pub fn pass_fast_inward(&mut self, now: Moment, frame: &mut FrameView<'_>) -> Option<Passed> {
+    pub fn pass_fast_inward(&mut self, now: Moment, frame: &mut FrameView<'_>) -> Option<PassedPacket> {
         let ip = Head::of(frame)?.ip()?;
         match ip.protocol {
             Segment::PROTOCOL => self.pass_inward::<Segment>(now, frame, &ip),
@@ -77,13 +64,13 @@ impl Datapath {
     }
 
     #[inline(always)]
-    fn pass_outward<L: Layer4>(
+    fn pass_outward<L: Carried>(
         &mut self,
         now: Moment,
         slot: ClientSlot,
         frame: &mut FrameView<'_>,
         ip: &Ip,
-    ) -> Option<Passed> {
+    ) -> Option<PassedPacket> {
         let second = self.second_of(now)?;
         let near = self.clients.on(slot)?;
         if ip.source != self.clients.get(near)?.visible.address || ip.total_bytes > self.mtus.of(Side::Uplink)
@@ -109,7 +96,7 @@ impl Datapath {
         }
         head.rewrite(SOURCE, self.settings.uplink, outer_port, L::SUM_AT, L::complete);
         let original = Some(Original { source, port, ident });
-        let passed = Passed { exit: Side::Uplink, destination, total_bytes, original };
+        let passed = PassedPacket { exit: Side::Uplink, destination, total_bytes, original };
         #[cfg(all(feature = "sim", debug_assertions))]
         self.check_fast_path(now, Side::Client(near), before, frame, &passed);
         self.counters.outward += 1;
@@ -117,7 +104,12 @@ impl Datapath {
     }
 
     #[inline(always)]
-    fn pass_inward<L: Layer4>(&mut self, now: Moment, frame: &mut FrameView<'_>, ip: &Ip) -> Option<Passed> {
+    fn pass_inward<L: Carried>(
+        &mut self,
+        now: Moment,
+        frame: &mut FrameView<'_>,
+        ip: &Ip,
+    ) -> Option<PassedPacket> {
         let second = self.second_of(now)?;
         if ip.destination != self.settings.uplink {
             return None;
@@ -140,7 +132,7 @@ impl Datapath {
         carried.step(&mut entry, End::Far, &second)?;
         let near_port = entry.flow().near_port;
         Head::of(frame)?.rewrite(DESTINATION, address, near_port, L::SUM_AT, L::complete);
-        let passed = Passed { exit, destination: address, total_bytes: ip.total_bytes, original: None };
+        let passed = PassedPacket { exit, destination: address, total_bytes: ip.total_bytes, original: None };
         #[cfg(all(feature = "sim", debug_assertions))]
         self.check_fast_path(now, Side::Uplink, before, frame, &passed);
         self.counters.inward += 1;

@@ -1,7 +1,7 @@
 //! Small packets: judged where they lie. Few need a page of their own after that.
 
 use super::datapath::{PacketView, Verdict};
-use super::fast_path::Passed;
+use super::passed_packet::PassedPacket;
 use super::{Engine, Output};
 use crate::base::drop_reason::DropReason;
 use crate::base::side::Side;
@@ -13,7 +13,7 @@ use crate::wire::packet::{Checksum, Offload, Original, Packet};
 #[derive(Clone, Copy, Debug)]
 pub enum SmallVerdict {
     /// It was rewritten and leaves as it is. An [answer](Engine::send_answer) may be waiting.
-    Passed(Passed),
+    Passed(PassedPacket),
     /// More is to be done with it, by [`Engine::finish`].
     Judged(Judged),
     /// Nothing was done: it is for [`Engine::outbound`] or [`Engine::inbound`].
@@ -55,7 +55,7 @@ impl<D: Packet> Engine<D> {
         {
             self.datapath.count_forwarded(from, way.to, 1);
             let Ipv4 { total_bytes, .. } = ip;
-            return SmallVerdict::Passed(Passed {
+            return SmallVerdict::Passed(PassedPacket {
                 exit,
                 destination: way.destination,
                 total_bytes,

@@ -7,11 +7,10 @@ use crate::base::time::Moment;
 use crate::tables::share::Account;
 use crate::vif::backpressure::{Budget, Drain, EgressLimits};
 use crate::vif::client::ClientVif;
-use crate::vif::frame::Frame;
-use crate::vif::in_flight::{ArrivalKind, BatchQueue, InFlight, Landing, Passing, Single};
-use crate::vif::netback::{COPIES_PER_PACKET, ClientBroken, Netback, Settled};
+use crate::vif::in_flight::{Collected, InFlight, Landing, Passing, Single};
+use crate::vif::netback::{COPIES_PER_PACKET, ClientBroken, Netback};
 use crate::vif::netfront::Netfront;
-use crate::vif::parcel::{Arrived, Body, Parcel};
+use crate::vif::parcel::{Body, Parcel};
 use crate::vif::ring::{RING_SIZE, Wakeup};
 use crate::xen::Xen;
 use crate::xen::bounce::BounceBuffers;
@@ -31,12 +30,6 @@ pub struct ClientExchange {
     passing: Vec<(ClientSlot, Passing)>,
     /// The pages that they lie in.
     lent: Vec<Lent<Chunk>>,
-    /// Frames that arrived from clients in this pass.
-    arrived: Vec<(ClientSlot, ArrivalKind)>,
-    /// Those of them that are no parcels.
-    frames: BatchQueue<Frame>,
-    /// How many of `arrived` were taken.
-    taken: usize,
     /// The client slot that the next pass begins with.
     first: usize,
     /// See [`Self::deadline`].
@@ -71,9 +64,6 @@ impl Default for ClientExchange {
             in_flight: InFlight::with_capacity(BATCH),
             passing: Vec::with_capacity(BATCH),
             lent: Vec::with_capacity(BATCH),
-            arrived: Vec::with_capacity(BATCH),
-            frames: BatchQueue::with_capacity(BATCH),
-            taken: 0,
             first: 0,
             due: None,
             run: CopiesRun::default(),
@@ -104,6 +94,7 @@ impl ClientExchange {
             }
             let room = uplink_room(&mut ahead.netfront, account, netback, pages);
             let intake = netback.intake(Budget::of(ahead.flow, room), now);
+            in_flight.sender = slot;
             let delivered = netback.deliver(batch, in_flight, pages, now);
             if let Err(why) = delivered
                 .and_then(|()| netback.collect(batch, in_flight, pages, intake.slots(), ahead.way_out))
@@ -119,17 +110,8 @@ impl ClientExchange {
             xen.copy(&mut self.batch);
         }
         self.settle_passed(clients, xen.pages());
-        let (arrived, frames) = (&mut self.arrived, &mut self.frames);
-        for (slot, _, netback) in clients.rings_from(first) {
-            let (batch, in_flight) = (&self.batch, &mut self.in_flight);
-            netback.settle(batch, in_flight, xen, |packet| match packet {
-                Settled::Single => arrived.push((slot, ArrivalKind::Single)),
-                Settled::Frame(frame) => {
-                    frames.push(frame);
-                    arrived.push((slot, ArrivalKind::Several));
-                }
-                Settled::Nothing => {}
-            });
+        for (_, _, netback) in clients.rings_from(first) {
+            netback.settle(&self.batch, &mut self.in_flight, xen);
         }
         self.in_flight.settled = 0;
         broken
@@ -176,36 +158,33 @@ impl ClientExchange {
         }
     }
 
-    /// The next packet that arrived. What could not be read is passed over.
+    /// Takes out what clients sent, in order. The list is to come back to [`Self::put_back`], to be filled again.
+    pub fn take_collected(&mut self) -> Vec<(ClientSlot, Collected)> {
+        core::mem::take(&mut self.in_flight.collected)
+    }
+
+    /// Takes back the list, empty.
+    pub fn put_back(&mut self, collected: Vec<(ClientSlot, Collected)>) {
+        self.in_flight.collected = collected;
+    }
+
+    /// A packet of one slot as it has arrived; `None` if it could not be read.
     #[inline(always)]
-    pub fn next_arrived(&mut self, pages: &mut PagePool) -> Option<(ClientSlot, Arrived)> {
-        loop {
-            let Some(&(slot, kind)) = self.arrived.get(self.taken) else {
-                self.arrived.clear();
-                self.taken = 0;
-                return None;
-            };
-            self.taken += 1;
-            match kind {
-                ArrivalKind::Several => return Some((slot, Arrived::Frame(self.frames.pop()?))),
-                ArrivalKind::Single => {
-                    let Single { landing, bytes, checksum, .. } = self.in_flight.singles.pop()?;
-                    let body = match landing {
-                        Landing::Bounce(bounce) => Body::Bounce(bounce),
-                        // Never refused: the batch has run since the page was lent to it.
-                        Landing::Page(page) => Body::Page(
-                            self.batch.reclaim(page).or_bug("a page that was lent is not given back").ok()?,
-                            0,
-                        ),
-                    };
-                    let parcel = Parcel { body, bytes, checksum };
-                    if bytes > 0 {
-                        return Some((slot, Arrived::Parcel(parcel)));
-                    }
-                    parcel.release(pages);
-                }
+    pub fn arrived(&self, single: Single, pages: &mut PagePool) -> Option<Parcel> {
+        let Single { landing, bytes, checksum, .. } = single;
+        let body = match landing {
+            Landing::Bounce(bounce) => Body::Bounce(bounce),
+            // Never refused: the batch has run since the page was lent to it.
+            Landing::Page(page) => {
+                Body::Page(self.batch.reclaim(page).or_bug("a page that was lent is not given back").ok()?, 0)
             }
+        };
+        let parcel = Parcel { body, bytes, checksum };
+        if bytes == 0 {
+            parcel.release(pages);
+            return None;
         }
+        Some(parcel)
     }
 
     /// Asks every client's ring to wake us. [`Armed::NotAll`] if one has something already, or is broken: the next pass

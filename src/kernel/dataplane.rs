@@ -18,6 +18,7 @@ use crate::vif::backpressure::{Backpressure, Drain, EgressLimits};
 use crate::vif::client::ClientVif;
 use crate::vif::features::{Features, Support};
 use crate::vif::frame::{Frame, NoFrame};
+use crate::vif::in_flight::Collected;
 use crate::vif::lifecycle::frontend::Link;
 use crate::vif::netback;
 use crate::vif::netfront;
@@ -237,19 +238,23 @@ impl DataPlane {
 
     /// Judges what the clients sent, and passes on what may pass.
     pub fn judge_arrivals<X: Xen>(&mut self, xen: &mut X, now: Moment) {
-        while let Some((slot, packet)) = self.exchange.next_arrived(xen.pages()) {
+        let mut collected = self.exchange.take_collected();
+        for (slot, packet) in collected.drain(..) {
             let frame = match packet {
-                Arrived::Parcel(parcel) => match self.pass_from_client(slot, parcel, xen, now) {
-                    Some(parcel) => self.frame_of(slot, parcel, xen.pages()),
-                    None => continue,
-                },
-                Arrived::Frame(frame) => Ok(frame),
+                Collected::Single(single) => self
+                    .exchange
+                    .arrived(single, xen.pages())
+                    .and_then(|parcel| self.pass_from_client(slot, parcel, xen, now))
+                    .and_then(|left| self.frame_of(slot, left, xen.pages()).ok()),
+                Collected::Frame(frame) => Some(frame),
+                Collected::Several(_) | Collected::Nothing => None,
             };
-            // What is no frame was given back.
-            if let Ok(frame) = frame {
+            // What is no frame was passed, or was given back.
+            if let Some(frame) = frame {
                 self.take_from_client(slot, frame, xen.pages(), now);
             }
         }
+        self.exchange.put_back(collected);
     }
 
     /// A client's packet as a frame, on its account.
@@ -393,135 +398,5 @@ enum UplinkNetwork {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::host_name::HostName;
-    use crate::base::prefix::Ipv4Prefix;
-    use crate::engine::Settings;
-    use crate::guard::RuleTable;
-    use crate::wire::checksum;
-    use crate::wire::packet::Packet;
-    use crate::xen::charge::Charge;
-    use crate::xen::page::on_heap;
-    use alloc::vec;
-    use core::net::SocketAddrV4;
-
-    const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-    const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-    const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 137, 0, 5);
-
-    /// A UDP datagram of `CLIENT`'s beyond the gateway.
-    fn datagram() -> [u8; 32] {
-        let mut packet = [0; 32];
-        packet[..10].copy_from_slice(&[0x45, 0, 0, 32, 0, 0, 0x40, 0, 64, 17]);
-        packet[12..16].copy_from_slice(&CLIENT.octets());
-        packet[16..20].copy_from_slice(&[8, 8, 8, 8]);
-        packet[20..26].copy_from_slice(&[0x13, 0x88, 0, 53, 0, 12]);
-        let sum = checksum::of(&packet[..20]);
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
-        packet
-    }
-
-    /// A data plane of one client, whose packet waits for the gateway, and the client's account.
-    fn with_one_packet_waiting(now: Moment) -> (DataPlane, PagePool, Account) {
-        let engine = Engine::new(Settings::for_memory(16 << 20, OURS), RuleTable::allow_all(), [7; 32], now);
-        let (mut data, mut pages) = (data_plane(engine, now), PagePool::with_capacity(32));
-        (0..32).for_each(|_| pages.add(on_heap::page()));
-        data.apply([gained(1)].into_iter(), &mut pages, now);
-        let account = data.engine.engine().clients().on(ClientSlot(1)).map(Account::client).unwrap();
-
-        let page = pages.take(Charge::UPLINK).unwrap();
-        let mut frame = Frame::with_packet(page, &datagram(), &mut pages).unwrap();
-        frame.charge_to(account);
-        let mut context = EgressContext { egress: &mut data.egress, pages: &mut pages, now };
-        data.engine.outbound(now, ClientSlot(1), frame, &mut context);
-        assert_eq!(data.egress.neighbours.holdings(account).pages, 1);
-        (data, pages, account)
-    }
-
-    fn data_plane(engine: Engine<Frame>, now: Moment) -> DataPlane {
-        DataPlane::new(engine, route(GATEWAY), Resolvers::new(), now)
-    }
-
-    fn route(gateway: Ipv4Addr) -> Option<UplinkRoute> {
-        UplinkRoute::new(Ipv4Prefix::new(OURS, 24).unwrap(), gateway).ok()
-    }
-
-    fn gained(slot: u8) -> Change {
-        Change::Ownership(Ownership::Gained(ClientSlot(slot), CLIENT))
-    }
-
-    /// A datagram from the uplink to a port of ours.
-    fn to_our_port(from: SocketAddrV4, port: u16, payload: &[u8], pages: &mut PagePool) -> Frame {
-        let mut packet = vec![0x45, 0, 0, 28 + payload.len() as u8, 0, 0, 0x40, 0, 64, 17, 0, 0];
-        packet.extend(from.ip().octets().iter().chain(&OURS.octets()));
-        let sum = checksum::of(&packet);
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
-        let numbers = [from.port(), port, 8 + payload.len() as u16, 0];
-        packet.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
-        packet.extend(payload);
-        let mut frame = Frame::with_packet(pages.take(Charge::UPLINK).unwrap(), &packet, pages).unwrap();
-        Header { destination: Mac([2; 6]), source: Mac([4; 6]), ether_type: EtherType::Ipv4 }
-            .write(frame.ethernet_mut());
-        frame
-    }
-
-    #[test]
-    fn an_answer_counts_whatever_others_send_to_the_port_of_its_question() {
-        const SERVER: Ipv4Addr = Ipv4Addr::new(10, 139, 1, 1);
-        let now = Moment::from_nanoseconds(1_000_000_000);
-        let rules = "[default]\npolicy=drop\naction=accept dsthost=www.example\n";
-        let table = crate::guard::ruleset::read(rules.as_bytes(), &[]).0;
-        let engine = Engine::new(Settings::for_memory(16 << 20, OURS), table, [7; 32], now);
-        let (mut data, mut pages) = (data_plane(engine, now), PagePool::with_capacity(256));
-        (0..256).for_each(|_| pages.add(on_heap::page()));
-        data.apply([Change::Resolvers([SERVER].into_iter().collect())].into_iter(), &mut pages, now);
-        data.advance(&mut pages, now);
-
-        // The question waits for the gateway's Ethernet address.
-        let mut context = EgressContext { egress: &mut data.egress, pages: &mut pages, now };
-        context.with_neighbours(|neighbours, output| neighbours.clear(output));
-        let question = data.egress.undeliverable.pop().unwrap();
-        let (header, message) = question.header().split_at(28);
-        let port = u16::from_be_bytes([header[20], header[21]]);
-        let mut answer = message.to_vec();
-        (answer[2], answer[3], answer[7]) = (0x81, 0x80, 1);
-        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 0, 0, 4, 192, 0, 2, 9]);
-        question.release(&mut pages);
-
-        let mut send = |from: SocketAddrV4, count| {
-            (0..count).for_each(|_| {
-                data.received.push(Arrived::Frame(to_our_port(from, port, &answer, &mut pages)))
-            });
-        };
-        send(SocketAddrV4::new(SERVER, 5353), 20);
-        send(SocketAddrV4::new(SERVER, 53), 1);
-        send(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 66), 53), 20);
-        data.judge_received(Mac([2; 6]), &mut pages, now);
-        data.advance(&mut pages, now);
-        let host = HostName::parse("www.example").unwrap();
-        let names = data.engine.engine().rules().names();
-        assert_eq!(names.of(&host), [Ipv4Addr::new(192, 0, 2, 9)]);
-    }
-
-    #[test]
-    fn whoever_gets_an_address_is_not_told_of_what_the_one_before_sent() {
-        let now = Moment::from_nanoseconds(1_000_000_000);
-        let (mut data, mut pages, account) = with_one_packet_waiting(now);
-        let lost = Change::Ownership(Ownership::Lost(ClientSlot(1)));
-        data.apply([lost, gained(2)].into_iter(), &mut pages, now);
-        assert_eq!(data.egress.neighbours.holdings(account).pages, 0);
-        assert_eq!(data.egress.drops.of(DropReason::Detached), 1);
-    }
-
-    #[test]
-    fn what_waits_for_a_gateway_does_not_wait_for_its_successor() {
-        let now = Moment::from_nanoseconds(1_000_000_000);
-        let (mut data, mut pages, account) = with_one_packet_waiting(now);
-        let change = Change::Route { from: route(GATEWAY), to: route(Ipv4Addr::new(10, 0, 0, 9)) };
-        data.apply([change].into_iter(), &mut pages, now);
-        let left = data.egress.neighbours.holdings(account);
-        assert_eq!((left.pages, left.silent, left.known), (0, 0, 0));
-        assert_eq!(data.egress.undeliverable.len(), 1);
-    }
-}
+#[path = "dataplane_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@ use super::egress::{EgressContext, GATEWAY_MAC};
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::engine::Output;
-use crate::engine::fast_path::Passed;
+use crate::engine::passed_packet::PassedPacket;
 use crate::engine::small::{Judged, SmallVerdict};
 use crate::tables::share::Account;
 use crate::vif::frame::{Frame, NoFrame};
@@ -129,7 +129,7 @@ impl DataPlane {
 
     /// Hands a packet from the uplink that has passed to its receiver.
     #[inline(always)]
-    fn send_inward(&mut self, mut parcel: Parcel, passed: Passed, pages: &mut PagePool, now: Moment) {
+    fn send_inward(&mut self, mut parcel: Parcel, passed: PassedPacket, pages: &mut PagePool, now: Moment) {
         let receiver = receiver(&mut self.egress.vifs.clients, passed.exit);
         if let Some((slot, destination, netback)) = receiver
             && let Some(view) = parcel.view(self.exchange.bounces())
@@ -149,7 +149,7 @@ impl DataPlane {
     fn send_outward<X: Xen>(
         &mut self,
         mut parcel: Parcel,
-        passed: Passed,
+        passed: PassedPacket,
         payer: (Account, Charge),
         xen: &mut X,
         now: Moment,
@@ -179,7 +179,7 @@ impl DataPlane {
     fn send_later(
         &mut self,
         mut parcel: Parcel,
-        passed: Passed,
+        passed: PassedPacket,
         (account, charge): (Account, Charge),
         pages: &mut PagePool,
         now: Moment,

@@ -3,7 +3,9 @@
 //! Flat queues instead of one structure per packet, so that a small packet moves few bytes here. Of all clients,
 //! in the order in which they were queued: clients settle in that order too, and each takes its own from the front.
 
+use crate::base::side::ClientSlot;
 use crate::vif::chunks::Chunks;
+use crate::vif::frame::Frame;
 use crate::wire::packet::{Checksum, Offload};
 use crate::xen::bounce::Bounce;
 use crate::xen::copy::Lent;
@@ -11,16 +13,24 @@ use crate::xen::page::Page;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Where a packet of one slot is copied to.
+/// A packet that was taken from a client's ring.
 #[derive(Debug)]
-pub enum Landing {
-    /// A small one.
-    Bounce(Bounce),
-    /// The start of a page.
-    Page(Lent<Page>),
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are of one slot, and nothing is allocated for the others"
+)]
+pub enum Collected {
+    /// One of one slot.
+    Single(Single),
+    /// Any other, until it is settled.
+    Several(Several),
+    /// One of several slots that has arrived.
+    Frame(Frame),
+    /// It is lost.
+    Nothing,
 }
 
-/// A packet of one slot on its way to us. The answer is written and not published yet.
+/// A packet of one slot. Until it is settled, its answer is written and not published yet.
 #[derive(Debug)]
 pub struct Single {
     /// Where it is copied to.
@@ -35,18 +45,18 @@ pub struct Single {
     pub copy: u32,
 }
 
-/// What a packet that arrives is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArrivalKind {
-    /// The next [`Single`].
-    Single,
-    /// The next [`Arrival`].
-    Several,
+/// Where a packet of one slot is copied to.
+#[derive(Debug)]
+pub enum Landing {
+    /// A small one.
+    Bounce(Bounce),
+    /// The start of a page.
+    Page(Lent<Page>),
 }
 
-/// Any other packet on its way into our pages. The answers to its slots are written and not published yet.
+/// A packet of several slots on its way into our pages. The answers to its slots are written and not published yet.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct Several {
     /// Index of the first answer.
     pub answer: u32,
     /// How many there are.
@@ -105,11 +115,6 @@ impl<T> BatchQueue<T> {
         self.items.push(Some(item));
     }
 
-    /// The item that is so many places behind the first.
-    pub fn get_mut(&mut self, place: usize) -> Option<&mut T> {
-        self.items.get_mut(self.taken + place)?.as_mut()
-    }
-
     /// Takes the first item.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
@@ -138,15 +143,13 @@ impl<T> BatchQueue<T> {
 /// All packets in flight.
 #[derive(Debug)]
 pub struct InFlight {
-    /// What arrives, in order.
-    pub kinds: BatchQueue<ArrivalKind>,
-    /// Packets of one slot that clients sent.
-    pub singles: BatchQueue<Single>,
-    /// The first of them that is not settled, counted from those that were not taken out.
+    /// What clients sent, in order, and on which slot each client is.
+    pub collected: Vec<(ClientSlot, Collected)>,
+    /// The slot of the client from which packets are collected.
+    pub sender: ClientSlot,
+    /// How many of `collected` are settled.
     pub settled: usize,
-    /// Other packets that they sent.
-    pub arrivals: BatchQueue<Arrival>,
-    /// The pages they go into, and how much of each is filled.
+    /// Pages that packets of several slots go into, and how much of each is filled.
     pub arriving: BatchQueue<(Lent<Page>, u16)>,
     /// Packets for clients.
     pub departures: BatchQueue<Departure>,
@@ -156,10 +159,9 @@ impl InFlight {
     /// Room for what a batch of `copies` can hold.
     pub fn with_capacity(copies: usize) -> Self {
         Self {
-            kinds: BatchQueue::with_capacity(copies),
-            singles: BatchQueue::with_capacity(copies),
+            collected: Vec::with_capacity(copies),
+            sender: ClientSlot(0),
             settled: 0,
-            arrivals: BatchQueue::with_capacity(copies),
             arriving: BatchQueue::with_capacity(copies),
             departures: BatchQueue::with_capacity(copies),
         }

@@ -91,7 +91,7 @@ pub struct UplinkTraffic {
 
 /// What is at the backend under a request id.
 #[derive(Debug, Default)]
-enum Sent {
+enum AtBackend {
     #[default]
     Nothing,
     /// A small packet of so many bytes, in the place of this id.
@@ -100,11 +100,11 @@ enum Sent {
     Page(GrantedPage, u16),
 }
 
-impl Sent {
+impl AtBackend {
     fn into_page(self) -> Option<GrantedPage> {
         match self {
-            Sent::Page(granted, _) => Some(granted),
-            Sent::Nothing | Sent::Small(_) => None,
+            AtBackend::Page(granted, _) => Some(granted),
+            AtBackend::Nothing | AtBackend::Small(_) => None,
         }
     }
 }
@@ -117,7 +117,7 @@ pub struct Netfront {
     features: Features,
     tx: FrontRing<GrantedPage, TX_BYTES>,
     /// What is at the backend, by request id.
-    sent: Box<[Sent; SLOTS]>,
+    sent: Box<[AtBackend; SLOTS]>,
     /// Where small packets lie, by request id: [`BOUNCES_PER_PAGE`] in each page.
     small: Vec<GrantedPage>,
     tx_ids: Vec<u16>,
@@ -170,7 +170,7 @@ impl Netfront {
             channels,
             features,
             tx: FrontRing::create(tx),
-            sent: Box::new([const { Sent::Nothing }; SLOTS]),
+            sent: Box::new([const { AtBackend::Nothing }; SLOTS]),
             small: Vec::with_capacity(SMALL_PAGES),
             tx_ids: (0..RING_SIZE as u16).rev().collect(),
             rx: FrontRing::create(rx),
@@ -244,7 +244,7 @@ impl Netfront {
     /// Pages that are lent to the backend: rings and buffers, and packets that it has not answered. To look at.
     pub fn lent(&self) -> (usize, usize) {
         let posted = self.rx_pages.iter().flatten().count();
-        let sent = self.sent.iter().filter(|sent| matches!(sent, Sent::Page(..)));
+        let sent = self.sent.iter().filter(|sent| matches!(sent, AtBackend::Page(..)));
         (2 + self.small.len() + posted, sent.count())
     }
 
@@ -310,7 +310,7 @@ impl Netfront {
         self.channels.close(xen);
         let mut kept = Vec::new();
         let rings = [self.tx.into_page(), self.rx.into_page()];
-        let sent = self.sent.into_iter().filter_map(Sent::into_page);
+        let sent = self.sent.into_iter().filter_map(AtBackend::into_page);
         let buffers = sent.chain(self.rx_pages.into_iter().flatten());
         for granted in rings.into_iter().chain(self.small).chain(buffers).chain(self.kept) {
             end(xen, granted, &mut kept);

@@ -1,10 +1,11 @@
 //! The whole engine's word on each packet that the fast path passes: the same bytes, the same way, the same flow.
 
-use super::{Datapath, Passed};
 use crate::base::bug::bug;
 use crate::base::side::Side;
 use crate::base::time::Moment;
+use crate::engine::datapath::Datapath;
 use crate::engine::datapath::{PacketView, Verdict};
+use crate::engine::passed_packet::PassedPacket;
 use crate::flow::record::Flow;
 use crate::nat::ident::UNCUT_BYTES;
 use crate::tables::slab::Id;
@@ -44,7 +45,7 @@ impl Datapath {
         from: Side,
         before: Before,
         frame: &FrameView<'_>,
-        passed: &Passed,
+        passed: &PassedPacket,
     ) {
         let Before { id, flow, mut bytes, frame_bytes, checksum } = before;
         let Some(fast) = self.flows.get_mut(id).map(|present| core::mem::replace(present, flow)) else {

@@ -14,7 +14,7 @@ use crate::wire::tcp::{self, Flags, Tcp};
 use crate::wire::udp;
 
 /// A protocol's part of the fast path.
-pub(super) trait Layer4: Sized {
+pub(super) trait Carried: Sized {
     /// Its number.
     const PROTOCOL: u8;
     /// Where its checksum is.
@@ -34,7 +34,7 @@ pub(super) trait Layer4: Sized {
 /// A segment that carries data or acknowledges some, and does nothing else.
 pub(super) struct Segment(Tcp);
 
-impl Layer4 for Segment {
+impl Carried for Segment {
     const PROTOCOL: u8 = protocol::TCP;
     const SUM_AT: usize = tcp::at::CHECKSUM;
 
@@ -85,7 +85,7 @@ impl Layer4 for Segment {
 /// A datagram.
 pub(super) struct Datagram;
 
-impl Layer4 for Datagram {
+impl Carried for Datagram {
     const PROTOCOL: u8 = protocol::UDP;
     const SUM_AT: usize = udp::at::CHECKSUM;
 

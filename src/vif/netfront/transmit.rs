@@ -1,6 +1,6 @@
 //! Packets to the uplink: frames granted to its backend.
 
-use super::{MOST_BYTES, Netfront, QUEUE_PAGES, Sent, UplinkBroken, end};
+use super::{AtBackend, MOST_BYTES, Netfront, QUEUE_PAGES, UplinkBroken, end};
 use crate::base::bug::OrBug;
 use crate::tables::share::Account;
 use crate::vif::backpressure::LEAST_ROOM;
@@ -74,7 +74,7 @@ impl Netfront {
         let flags = TxFlags::for_checksum(checksum);
         let (sent, reference, offset) = match body {
             Body::Bounce(bounce) => match self.write_small(id, &bounce, bytes, bounces) {
-                Some((reference, offset)) => (Sent::Small(bytes), reference, offset),
+                Some((reference, offset)) => (AtBackend::Small(bytes), reference, offset),
                 None => {
                     self.tx_ids.push(id);
                     return Err(Parcel { body: Body::Bounce(bounce), bytes, checksum });
@@ -86,7 +86,7 @@ impl Netfront {
                 match xen.grant(self.backend, page, Access::ReadOnly, shown) {
                     Ok(granted) => {
                         let reference = granted.reference();
-                        (Sent::Page(granted, bytes), reference, offset)
+                        (AtBackend::Page(granted, bytes), reference, offset)
                     }
                     Err(page) => {
                         self.tx_ids.push(id);
@@ -154,7 +154,8 @@ impl Netfront {
     /// Whether a client's pages are in its lane, or at the backend.
     #[cold]
     fn has_pages_of(&self, account: Account, sent: Charge) -> bool {
-        let is_its = |held: &Sent| matches!(held, Sent::Page(granted, _) if granted.charge() == sent);
+        let is_its =
+            |held: &AtBackend| matches!(held, AtBackend::Page(granted, _) if granted.charge() == sent);
         self.queue.pages_of(account) > 0 || self.sent.iter().any(is_its)
     }
 
@@ -212,7 +213,7 @@ impl Netfront {
                     written.push(id);
                     self.limit.grant(bytes);
                     if let Some(place) = self.sent.get_mut(usize::from(id)).or_bug("no such request") {
-                        *place = Sent::Page(granted, bytes);
+                        *place = AtBackend::Page(granted, bytes);
                     }
                 }
                 Err(page) => {
@@ -250,7 +251,8 @@ impl Netfront {
         self.tx.withdraw((written.len() + extras) as u32);
         for &id in written {
             self.tx_ids.push(id);
-            if let Some(Sent::Page(granted, bytes)) = self.sent.get_mut(usize::from(id)).map(core::mem::take)
+            if let Some(AtBackend::Page(granted, bytes)) =
+                self.sent.get_mut(usize::from(id)).map(core::mem::take)
             {
                 self.limit.withdraw(bytes);
                 end(xen, granted, &mut self.kept);
@@ -271,9 +273,9 @@ impl Netfront {
             let id = u16::from_le_bytes([i0, i1]);
             let sent = self.sent.get_mut(usize::from(id)).map(core::mem::take).unwrap_or_default();
             let (bytes, page) = match sent {
-                Sent::Nothing => return Err(UplinkBroken::UnknownId),
-                Sent::Small(bytes) => (bytes, None),
-                Sent::Page(granted, bytes) => (bytes, self.end(granted, xen)?),
+                AtBackend::Nothing => return Err(UplinkBroken::UnknownId),
+                AtBackend::Small(bytes) => (bytes, None),
+                AtBackend::Page(granted, bytes) => (bytes, self.end(granted, xen)?),
             };
             self.limit.answer(bytes);
             self.tx_ids.push(id);
