@@ -65,6 +65,10 @@ impl Netfront {
         bounces: &mut BounceBuffers,
         xen: &mut X,
     ) -> Result<(), Parcel> {
+        if !self.queue.is_empty() && self.limit.has_room() {
+            // What waits for the end of the pass only leaves now.
+            self.transmit(xen);
+        }
         let is_too_blank = parcel.checksum == Checksum::Blank && self.features.blank_checksum == Support::No;
         if !self.queue.is_empty() || !self.limit.has_room() || self.tx.room() == 0 || is_too_blank {
             return Err(parcel);
