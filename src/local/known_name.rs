@@ -130,7 +130,7 @@ impl KnownName {
     }
 
     /// Whether it failed again and again; after a single failure it is asked for soon anyway.
-    pub(super) const fn has_failed(&self) -> bool {
+    pub(super) const fn keeps_failing(&self) -> bool {
         self.failures > 1
     }
 

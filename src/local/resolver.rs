@@ -274,10 +274,10 @@ impl Resolver {
     fn answered(&mut self, place: usize, ttl: Duration, addresses: &[Ipv4Addr], now: Moment) {
         let random = self.random.bits();
         let Some(name) = self.end(place) else { return };
-        let failed_before = name.has_failed();
+        let failed_before = name.keeps_failing();
         name.answered(addresses, ttl, random, now);
         if failed_before {
-            let failed = self.names.iter_mut().filter(|name| name.has_failed());
+            let failed = self.names.iter_mut().filter(|name| name.keeps_failing());
             failed.for_each(|name| name.try_again(SOON, self.random.bits(), now));
         }
     }

@@ -42,7 +42,7 @@ pub struct Ledger {
     pub uplink_is_narrow: bool,
     /// It takes nothing at present.
     pub uplink_is_full: bool,
-    /// dom0's QubesDB daemon went before the kernel had taken up any rules: until there is another one, clients have none.
+    /// dom0's QubesDB daemon went before the kernel had ever connected to one: until there is another, clients have no rules.
     pub rules_were_late: bool,
     outcomes: BTreeMap<(DomainId, ClientService), ServiceOutcome>,
     bytes: BTreeMap<DomainId, u64>,

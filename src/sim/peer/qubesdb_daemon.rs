@@ -69,8 +69,6 @@ pub struct QubesDbDaemon {
     is_connected: bool,
     /// What it sent on this connection made no sense: the kernel may do as it likes.
     is_hostile: bool,
-    /// The kernel has taken up rules, at any time.
-    has_given_rules: bool,
     reproaches: usize,
 }
 
@@ -78,15 +76,7 @@ impl QubesDbDaemon {
     /// A daemon that waits at `desk` for orders, and serves nobody yet.
     pub fn new(desk: Rc<RefCell<DaemonDesk>>) -> Self {
         let server = QubesDbServer::default();
-        Self {
-            desk,
-            server,
-            vchan: None,
-            is_connected: false,
-            is_hostile: false,
-            has_given_rules: false,
-            reproaches: 0,
-        }
+        Self { desk, server, vchan: None, is_connected: false, is_hostile: false, reproaches: 0 }
     }
 
     fn serve(&mut self, machine: &mut Machine) {
@@ -97,9 +87,7 @@ impl QubesDbDaemon {
     fn stop(&mut self, machine: &mut Machine) {
         if let Some(vchan) = self.vchan.take() {
             vchan.stop(machine);
-            let is_handled = |path: &String| path.starts_with("/qubes-firewall-handled/");
-            self.has_given_rules |= self.server.entries().keys().any(is_handled);
-            machine.ledger.rules_were_late |= !self.has_given_rules;
+            machine.ledger.rules_were_late |= self.desk.borrow().connections == 0;
         }
     }
 
