@@ -88,7 +88,7 @@ fn s_5_a_packet_that_leaves_in_pieces_takes_up_room_for_as_many() {
         let (mut xen, mut netback) = client(packet);
         let (mut batch, mut in_flight) = (CopyBatch::with_capacity(512), InFlight::with_capacity(512));
         let slots = netback.collect(&mut batch, &mut in_flight, xen.pages(), 100, way_out).unwrap();
-        (slots, std::iter::from_fn(|| in_flight.arrivals.pop()).count(), netback.usual_slots())
+        (slots, in_flight.collected.len(), netback.usual_slots())
     };
     let cuts = EgressLimits { segmentation: Support::No, mtu: 1500 };
     // 64,946 bytes of payload in 17 slots. A turn would take two or three such packets.
