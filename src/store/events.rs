@@ -53,6 +53,8 @@ pub struct EventQueue {
     watches: Vec<WatchEntry>,
     /// Index of the watch whose turn it is.
     turn: usize,
+    /// Whether nothing waits: asked for in every pass.
+    is_empty: bool,
 }
 
 impl EventQueue {
@@ -88,6 +90,7 @@ impl EventQueue {
             return;
         }
         let kept = path != watch.path && path.len() <= MAX_KEPT_PATH_BYTES;
+        self.is_empty = false;
         if kept && paths.len() < MAX_PATHS_PER_WATCH {
             paths.push(path.into());
         } else {
@@ -97,6 +100,9 @@ impl EventQueue {
 
     /// The next event: watches take turns, and the paths of one come in the order they arrived.
     pub fn pop(&mut self) -> Option<WatchEvent> {
+        if self.is_empty {
+            return None;
+        }
         let count = self.watches.len();
         let turns = (self.turn..count).chain(0..self.turn.min(count));
         for index in turns {
@@ -112,6 +118,7 @@ impl EventQueue {
             self.turn = index + 1;
             return Some(WatchEvent { path, token: watch.token.clone() });
         }
+        self.is_empty = true;
         None
     }
 }

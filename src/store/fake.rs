@@ -124,7 +124,7 @@ impl StoreRing for FakeRing {
     }
 
     fn status(&self) -> RingStatus {
-        RingStatus::default()
+        RingStatus { answered: self.0.borrow().ring.len() as u32, ..RingStatus::default() }
     }
 
     fn wait(&mut self) -> Result<(), Timeout> {
