@@ -67,6 +67,11 @@ impl Datapath {
         };
     }
 
+    /// When a rule expires, and flows have to be judged again.
+    pub const fn next_review(&self) -> Moment {
+        self.next_revalidation
+    }
+
     /// Whether the flow `id` still exists at `now` under the present rules; if not it is ended.
     pub(super) fn is_alive(&mut self, id: Id<Flow>, now: Moment) -> bool {
         let Some(flow) = self.flows.get(id) else { return false };

@@ -6,7 +6,7 @@ use super::names::NameService;
 use super::uplink_arp;
 use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
-use crate::base::time::Moment;
+use crate::base::time::{Moment, UnixSeconds};
 use crate::config::Change;
 use crate::config::change::Ownership;
 use crate::config::resolvers::Resolvers;
@@ -48,6 +48,8 @@ pub struct DataPlane {
     resolvers: Resolvers,
     /// Nothing is advanced before.
     rests_until: Moment,
+    /// See [`Self::due`]; `None` when something has happened since it was looked up that may have changed it.
+    pub(super) due: Option<Moment>,
 }
 
 /// How late what time brings due may be noticed while packets come: tables count in seconds.
@@ -73,13 +75,14 @@ impl DataPlane {
             names,
             resolvers,
             rests_until: Moment::default(),
+            due: None,
         }
     }
 
     /// Applies the changes that the control plane has queued.
     pub fn apply(&mut self, changes: impl Iterator<Item = Change>, pages: &mut PagePool, now: Moment) {
         let mut network = UplinkNetwork::Known;
-        self.rests_until = Moment::default();
+        self.look_again();
         for change in changes {
             match change {
                 Change::Route { to, .. } => {
@@ -200,7 +203,7 @@ impl DataPlane {
             }
             if let Some((datagram, payload)) = self.egress.received.take() {
                 self.names.receive(datagram, &payload, now);
-                self.rests_until = Moment::default();
+                self.look_again();
             }
         }
         self.received = packets;
@@ -208,6 +211,7 @@ impl DataPlane {
 
     /// One frame from the uplink.
     fn take_from_uplink(&mut self, frame: Frame, mac: Mac, pages: &mut PagePool, now: Moment) {
+        self.due = None;
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
         let Some(header) = Header::read(frame.head()) else {
             return context.drop_frame(frame, DropReason::Protocol);
@@ -273,6 +277,7 @@ impl DataPlane {
 
     /// One frame from a client.
     fn take_from_client(&mut self, slot: ClientSlot, mut frame: Frame, pages: &mut PagePool, now: Moment) {
+        self.due = None;
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
         let header = Header::read(frame.head());
         let (Some(header), Some(vif)) = (header, context.egress.vifs.clients.vif(slot)) else {
@@ -309,7 +314,7 @@ impl DataPlane {
     /// Does what time has brought due in the engine and among the uplink's neighbours. While packets come without a pause, some
     /// of that is done a little late, so that it is not looked for in every pass.
     pub fn advance(&mut self, pages: &mut PagePool, now: Moment) {
-        if now < self.rests_until {
+        if now < self.rests_until.max(self.due.unwrap_or_default()) {
             return;
         }
         let mut context = EgressContext { egress: &mut self.egress, pages, now };
@@ -322,13 +327,37 @@ impl DataPlane {
             let sender = frame.account();
             self.engine.unreachable(now, frame, sender, &mut context);
         }
-        self.rests_until = self.due().unwrap_or(Moment::END).min(now + LATENESS);
+        self.due = None;
+        self.rests_until = self.due().min(now + LATENESS);
     }
 
-    /// When [`Self::advance`] has something to do.
-    fn due(&self) -> Option<Moment> {
+    /// When [`Self::advance`] has something to do. Looked up once: packets of open flows change nothing in it, and between them
+    /// we may sleep very often.
+    fn due(&mut self) -> Moment {
+        if let Some(due) = self.due {
+            debug_assert!(due <= self.look_up_due(), "something is due earlier, and nobody said so");
+            return due;
+        }
+        *self.due.insert(self.look_up_due())
+    }
+
+    fn look_up_due(&self) -> Moment {
         let all = [self.engine.next_deadline(), self.egress.neighbours.deadline(), self.names.deadline()];
-        all.into_iter().flatten().min()
+        all.into_iter().flatten().min().unwrap_or(Moment::END)
+    }
+
+    /// Something has happened that may be followed up at once.
+    fn look_again(&mut self) {
+        (self.rests_until, self.due) = (Moment::default(), None);
+    }
+
+    /// Says what time it is outside.
+    pub fn set_wall_clock(&mut self, now: Moment, unix: UnixSeconds) {
+        let review = self.engine.engine().next_review();
+        self.engine.set_wall_clock(now, unix);
+        if self.engine.engine().next_review() != review {
+            self.due = None;
+        }
     }
 
     /// Hands waiting frames to the uplink's backend.
@@ -365,7 +394,8 @@ impl DataPlane {
     /// When there is something to do without an event: to be asked before a sleep.
     pub fn deadline(&mut self, now: Moment) -> Option<Moment> {
         let due = self.due();
-        self.rests_until = self.rests_until.min(due.unwrap_or(Moment::END));
+        self.rests_until = self.rests_until.min(due);
+        let due = Some(due).filter(|due| *due != Moment::END);
         [due, self.gate.deadline(now), self.exchange.deadline()].into_iter().flatten().min()
     }
 }

@@ -101,6 +101,7 @@ impl DataPlane {
         let content = self.exchange.bounces().bytes_mut(bounce);
         let packet = content.and_then(|content| content.get_mut(HEADER_BYTES..parcel.bytes.into()));
         let Some(packet) = packet else { return SmallVerdict::NotJudged };
+        self.due = None;
         self.engine.judge_small(now, side, packet, parcel.checksum)
     }
 
@@ -184,6 +185,7 @@ impl DataPlane {
         pages: &mut PagePool,
         now: Moment,
     ) {
+        self.due = None;
         parcel.cut(passed.total_bytes);
         // Without a page it is lost, as it would have been on arrival.
         if let Ok(mut frame) =

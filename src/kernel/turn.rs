@@ -25,8 +25,10 @@ pub struct Firewall<X: Xen, R: StoreRing> {
     pub(super) xen: X,
     /// When this turn began.
     now: Moment,
-    /// The ports to sleep on.
+    /// The ports to sleep on: those of rings, then the others. None when they are to be listed anew.
     ports: Vec<Port>,
+    /// How many of them are of rings.
+    ring_ports: usize,
     pub(super) control: ControlPlane<R>,
     pub(super) data: DataPlane,
     pub(super) stats: LoopStats,
@@ -61,6 +63,7 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
             now,
             xen,
             ports: Vec::new(),
+            ring_ports: 0,
             stats: LoopStats::default(),
         })
     }
@@ -80,10 +83,13 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         let now = self.now;
         self.control.events.begin_turn(now);
         // Rules expire by the same clock as flows.
-        self.data.engine.set_wall_clock(now, self.xen.unix_time(now));
+        self.data.set_wall_clock(now, self.xen.unix_time(now));
         self.pass(now);
         self.tell_names();
         let mut work = self.control.look(&mut self.xen, &mut self.data.egress.vifs, now);
+        if work != StoreWork::None {
+            self.ports.clear();
+        }
         while let StoreWork::Requested(request) = work {
             match request {
                 Request::End(reason) => return Some(reason),
@@ -150,13 +156,15 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
         // After everything that may have brought new ports.
         self.clear_events();
 
-        let Self { xen, control, data, .. } = self;
+        let Self { xen, control, data, ports, .. } = self;
         let received = data.receive_from_uplink(xen);
         if let Some(why) = received.broken {
+            ports.clear();
             control.break_uplink_off(why, xen, &mut data.egress.vifs, now);
         }
         data.judge_received(received.mac, xen.pages(), now);
         for (slot, why) in data.exchange_with_clients(xen, now) {
+            ports.clear();
             control.break_client_off(slot, why, xen, &mut data.egress.vifs, now);
         }
         data.judge_arrivals(xen, now);
@@ -180,15 +188,32 @@ impl<X: Xen, R: StoreRing + 'static> Firewall<X, R> {
     }
 
     /// Clears the pending bits of all rings: this pass finds what they announced, and what comes later sets them again.
-    /// Lists the ports to sleep on.
     fn clear_events(&mut self) {
-        self.ports.clear();
-        self.data.list_ports(&mut self.ports);
-        for &port in &self.ports {
+        if self.ports.is_empty() {
+            self.list_ports();
+        }
+        debug_assert!(self.has_all_ports(), "a port has come or gone, and nobody said so");
+        for &port in self.ports.iter().take(self.ring_ports) {
             self.xen.take_pending(port);
         }
+    }
+
+    /// Adds the ports that there are, in order.
+    fn list_ports(&mut self) {
+        self.data.list_ports(&mut self.ports);
+        self.ring_ports = self.ports.len();
         self.ports.push(self.control.store_port);
         self.ports.extend(self.control.qubes.port());
+    }
+
+    /// Whether the ports to sleep on are those that there are.
+    fn has_all_ports(&mut self) -> bool {
+        let (count, ring_ports) = (self.ports.len(), self.ring_ports);
+        self.list_ports();
+        let is_same = self.ports.split_at_checked(count).is_some_and(|(listed, present)| listed == present);
+        self.ports.truncate(count);
+        self.ring_ports = ring_ports;
+        is_same
     }
 
     /// Asks every ring to wake us. False if one has something already, or something is left for the next pass.
