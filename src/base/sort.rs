@@ -5,12 +5,22 @@ use core::net::Ipv4Addr;
 
 /// Sorts by a number; of equals the order stays. Takes 16 bytes of memory per item meanwhile.
 pub fn sort_by_key<T>(items: &mut [T], key: impl Fn(&T) -> u64) {
-    let mut order = Vec::with_capacity(items.len());
-    order.extend(items.iter().map(key).zip(0..));
+    let order = order_of(items.len(), &mut |place| items.get(place).map_or(0, &key));
+    make(order, &mut |place, from| items.swap(place, from));
+}
+
+/// The swaps that sort items of which only the keys are known; see [`sort_to_swaps`].
+#[inline(never)]
+fn order_of(items: usize, key: &mut dyn FnMut(usize) -> u64) -> Vec<(u64, u32)> {
+    let mut order: Vec<(u64, u32)> = (0..items).map(key).zip(0..).collect();
     sort_to_swaps(&mut order);
-    for (place, (_, from)) in order.into_iter().enumerate() {
-        items.swap(place, from as usize);
-    }
+    order
+}
+
+/// Makes these swaps.
+#[inline(never)]
+fn make(swaps: Vec<(u64, u32)>, swap: &mut dyn FnMut(usize, usize)) {
+    swaps.into_iter().enumerate().for_each(|(place, (_, from))| swap(place, from as usize));
 }
 
 /// Sorts addresses.
@@ -21,7 +31,6 @@ pub fn sort_addresses(addresses: &mut [Ipv4Addr]) {
 
 /// Makes of keys, each with its place, the swaps that sort what they are the keys of: of each place, in order, with a
 /// later one.
-#[inline(never)]
 fn sort_to_swaps(order: &mut [(u64, u32)]) {
     order.sort_unstable();
     for place in 0..order.len() {

@@ -32,6 +32,7 @@ pub struct Word<'t> {
 
 impl<'t> Word<'t> {
     /// The two sides of the first `=`, each with its own column; `None` without one.
+    #[inline(never)]
     pub fn split_key(self) -> Option<(Word<'t>, Word<'t>)> {
         let (key, value) = self.text.split_once('=')?;
         let after = Column(self.column.0 + characters(key) + 1);
@@ -102,6 +103,7 @@ impl<'t> Iterator for Words<'t> {
 }
 
 /// A number of ASCII digits only: no sign, no blank, nothing above what `T` holds.
+#[inline(never)]
 pub fn decimal<T: FromStr>(text: &str) -> Option<T> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

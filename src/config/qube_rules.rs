@@ -207,7 +207,9 @@ impl QubeRules {
         rules: ClientRules<impl Iterator<Item = (&'t str, &'t str)>>,
     ) -> Kept {
         let rules = match rules {
-            ClientRules::Lines(lines) => KeyedLines::of(lines).map_or(KeptRules::NotText, KeptRules::Lines),
+            ClientRules::Lines(mut lines) => {
+                KeyedLines::of(&mut lines).map_or(KeptRules::NotText, KeptRules::Lines)
+            }
             ClientRules::Unreadable => KeptRules::NotText,
             ClientRules::TooLarge => KeptRules::TooLarge,
             ClientRules::None => {

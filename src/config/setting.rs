@@ -54,6 +54,7 @@ impl<T> Setting<T> {
     }
 
     /// What is in effect, and who set it.
+    #[inline(never)]
     pub fn get(&self) -> Option<(&T, Source)> {
         let set = self.values.iter().zip(Source::ALL).rev();
         set.filter_map(|(value, source)| Some((value.as_ref()?, source))).next()

@@ -19,7 +19,7 @@ pub struct ClientSection {
 impl ClientSection {
     /// That of the client with this address; `texts` are what its rules say.
     pub(super) fn new(client: Ipv4Addr, section: Section, texts: &RuleTexts) -> Self {
-        let mut hits = RuleHits::default().for_rules(section.ids());
+        let mut hits = RuleHits::default().for_rules(&mut section.ids());
         hits.note_texts(texts);
         Self { client, section, hits }
     }

@@ -16,7 +16,7 @@ impl KeyedLines {
     ///
     /// # Errors
     /// That one of them is no line.
-    pub fn of<'t>(lines: impl Iterator<Item = (&'t str, &'t str)>) -> Result<Self, NotALine> {
+    pub fn of<'t>(lines: &mut dyn Iterator<Item = (&'t str, &'t str)>) -> Result<Self, NotALine> {
         let (mut text, mut last) = (String::new(), None);
         for (key, line) in lines {
             let is_next = last.replace(key).is_none_or(|last| last < key);
@@ -60,22 +60,22 @@ mod tests {
     #[test]
     fn lines_are_kept_as_they_are_with_their_keys() {
         let lines = [("0001", "action=accept"), ("0007", ""), ("policy", " a  b ")];
-        let kept = KeyedLines::of(lines.into_iter()).unwrap();
+        let kept = KeyedLines::of(&mut lines.into_iter()).unwrap();
         assert_eq!(kept.iter().collect::<Vec<_>>(), lines);
-        assert_eq!(KeyedLines::of([].into_iter()).unwrap().iter().next(), None);
+        assert_eq!(KeyedLines::of(&mut [].into_iter()).unwrap().iter().next(), None);
     }
 
     #[test]
     fn no_line_can_be_taken_for_two() {
         for line in [("1", "a\n2 b"), ("1\n2", "a"), ("1 2", "a"), ("1", "a\r"), ("é", "a")] {
-            assert_eq!(KeyedLines::of([line].into_iter()), Err(NotALine), "{line:?}");
+            assert_eq!(KeyedLines::of(&mut [line].into_iter()), Err(NotALine), "{line:?}");
         }
     }
 
     #[test]
     fn keys_come_in_order_and_once() {
         for keys in [["2", "1"], ["1", "1"]] {
-            assert_eq!(KeyedLines::of(keys.map(|key| (key, "a")).into_iter()), Err(NotALine));
+            assert_eq!(KeyedLines::of(&mut keys.map(|key| (key, "a")).into_iter()), Err(NotALine));
         }
     }
 }

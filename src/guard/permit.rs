@@ -43,8 +43,8 @@ impl Permits {
         for group in ranked.chunk_by(|(_, a), (_, b)| a.from.network() == b.from.network()) {
             let Some((_, first)) = group.first() else { continue };
             networks.push(first.from.network());
-            let rules = group.iter().map(|(rank, permit)| (*rank, &permit.rule));
-            indexes.push(RuleIndex::new(rules, decisions.lifetimes()));
+            let mut rules = group.iter().map(|(rank, permit)| (*rank, &permit.rule));
+            indexes.push(RuleIndex::new(&mut rules, decisions.lifetimes()));
         }
         Self { decisions, sources: PrefixIndex::new(&networks), indexes: indexes.into() }
     }

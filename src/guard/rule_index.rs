@@ -43,7 +43,7 @@ struct FiledRule {
 impl RuleIndex {
     /// Files rules under their ranks. `lifetimes` are those of all ranks.
     pub(super) fn new<'r>(
-        rules: impl Iterator<Item = (Rank, &'r CompiledRule)>,
+        rules: &mut dyn Iterator<Item = (Rank, &'r CompiledRule)>,
         lifetimes: &[Lifetime],
     ) -> Self {
         let mut entries: Vec<FiledRule> = rules

@@ -26,7 +26,7 @@ impl RuleList {
     /// Arranges rules; the first in the slice is asked first.
     pub(super) fn new(rules: &[CompiledRule]) -> Self {
         let decisions = Decisions::of(rules.iter());
-        let index = RuleIndex::new((0..).map(Rank).zip(rules), decisions.lifetimes());
+        let index = RuleIndex::new(&mut (0..).map(Rank).zip(rules), decisions.lifetimes());
         Self { decisions, index, named: NamedRules::new(rules) }
     }
 

@@ -372,7 +372,7 @@ impl RuleTable {
         self.note_expiries();
         let sections = self.default.iter().chain(self.clients.iter().map(|(_, section)| section));
         let ids = sections.flat_map(Section::ids).chain(self.permits.ids()).chain(self.own_forwards.ids());
-        self.hits = self.hits.for_rules(ids);
+        self.hits = self.hits.for_rules(&mut { ids });
         self.note_names();
     }
 

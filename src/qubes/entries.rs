@@ -189,6 +189,7 @@ fn bytes(place: Place) -> usize {
     usize::from(place.key_bytes) + usize::from(place.value_bytes)
 }
 
+#[inline(never)]
 fn text_at(text: &str, at: u32, bytes: usize) -> &str {
     let at = at as usize;
     text.get(at..at + bytes).unwrap_or_default()

@@ -234,6 +234,7 @@ impl Share {
     }
 
     /// Gives `account` a guaranteed part, or takes it away; everybody's part changes.
+    #[inline(never)]
     pub fn set_membership(&mut self, account: Account, member: Membership) {
         if let Some(holding) = self.holdings.get_mut(account.position()) {
             holding.member = member;

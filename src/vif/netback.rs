@@ -292,6 +292,7 @@ fn buffers_for(frame: &Frame) -> usize {
 }
 
 /// Unmaps a ring page; a failure costs one address and is reported.
+#[inline(never)]
 pub fn unmap(xen: &mut impl Xen, page: MappedPage) {
     if let Err(error) = xen.unmap(page) {
         log::error!("a client's ring page cannot be unmapped: {error}");

@@ -64,9 +64,9 @@ impl Live {
     ) {
         let is_text = |line: &&str| !line.bytes().any(|byte| byte.is_ascii_control());
         let lines = lines.map(|(name, line)| (name, line.filter(is_text).unwrap_or(NO_TEXT)));
-        let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+        let mut lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
         // Names that are none, or out of order, make one wrong line of all.
-        let lines = KeyedLines::of(lines).or_else(|_| KeyedLines::of([("", NO_TEXT)].into_iter()));
+        let lines = KeyedLines::of(&mut lines).or_else(|_| KeyedLines::of(&mut [("", NO_TEXT)].into_iter()));
         if let Ok(lines) = lines
             && self.qube_rules.set_lines(kind, lines)
         {

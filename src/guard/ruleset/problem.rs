@@ -23,6 +23,7 @@ pub struct Problems {
 
 impl Problems {
     /// Adds one, if there is room.
+    #[inline(never)]
     pub fn add(&mut self, problem: Problem) {
         if self.list.len() < MAX_PROBLEMS {
             self.list.push(problem);
