@@ -117,7 +117,20 @@ fn small_packet_that_cannot_be_read_is_refused_and_goes_no_further() {
     };
     let arrived: Vec<_> = in_flight.collected.iter().map(bytes).collect();
     assert_eq!(arrived, [Some(60), Some(0), Some(60)]);
-    let answer = |slot: usize| xen.memory.word(ring, 64 + 12 * slot);
-    assert_eq!((xen.memory.word(ring, 8), [0, 1, 2].map(answer)), (3, [5, 6 | 0xffff << 16, 7]));
+    let answer = |xen: &Stub, slot: usize| xen.memory.word(ring, 64 + 12 * slot);
+    assert_eq!(
+        (xen.memory.word(ring, 8), [0, 1, 2].map(|slot| answer(&xen, slot))),
+        (3, [5, 6 | 0xffff << 16, 7])
+    );
     assert_eq!((netback.traffic().refused, netback.traffic().received), (1, 2));
+
+    // One more, and nothing fails.
+    in_flight.collected.clear();
+    in_flight.settled = 0;
+    xen.memory.set_word(ring, 0, 4);
+    xen.memory.write(ring, 64 + 3 * 12, &[1, 0, 0, 0, 0, 0, 0, 0, 8, 0, 60, 0]);
+    assert_eq!(netback.collect(&mut batch, &mut in_flight, xen.pages(), 256, WAY_OUT), Ok(1));
+    batch.run(|copies| copies.iter_mut().for_each(|copy| copy.status = 0));
+    netback.settle(&batch, &mut in_flight, &mut xen);
+    assert_eq!((netback.traffic().refused, netback.traffic().received, answer(&xen, 3)), (1, 3, 8));
 }

@@ -157,7 +157,7 @@ fn packet_that_need_not_wait_does_not_overtake_what_waits_for_the_uplink() {
     let all =
         Features { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
     let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
-    let mut pass = |netfront: &mut Netfront, xen: &mut Stub| {
+    let pass = |netfront: &mut Netfront, xen: &mut Stub| {
         let page = xen.pages().take(Charge::NOBODY).unwrap();
         let parcel = Parcel { body: Body::Page(page, 0), bytes: 60, checksum: Checksum::Unverified };
         let sent = netfront.send_now(parcel, &mut BounceBuffers::default(), xen);

@@ -88,7 +88,7 @@ impl Netback {
         in_flight: &mut InFlight,
         pool: &mut PagePool,
     ) {
-        let TxRequest { reference, offset, flags, id, size } = request;
+        let TxRequest { reference, offset, flags, id, mut size } = request;
         let mut copy = batch.waiting() as u32;
         let from = Remote { domain: self.client, reference, offset };
         let is_small = usize::from(size) <= BOUNCE_BYTES;
@@ -106,7 +106,7 @@ impl Netback {
         };
         // Not refused: there is room for a packet's copies, and the bytes are within the page.
         if copied.or_bug("a copy in that the batch refuses").is_err() {
-            copy = NO_RESULT;
+            (copy, size) = (NO_RESULT, 0);
         }
         self.arriving += 1;
         let (answer, checksum) = (self.tx.next_response(), flags.checksum());
