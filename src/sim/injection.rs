@@ -32,7 +32,7 @@ use core::time::Duration;
 const COMMAND_LINE: &str = "ipv4=10.0.0.2/24 gateway=10.0.0.1 client-gateway=10.137.0.1";
 const RULES: &str = "[default]\npolicy=accept\n";
 
-/// The client's driver.
+/// The client's driver, unless another is asked for: packets lie in several slots.
 const JOINING: FrontendConfig = FrontendConfig { gso_bytes: 65_535, most_slots: 18, ..FrontendConfig::PLAIN };
 
 /// Time for frames to be sent and judged. Less than what a silent neighbour is given to answer.
@@ -54,6 +54,18 @@ impl Injection {
     /// # Panics
     /// If the kernel does not boot.
     pub fn boot() -> Self {
+        Self::boot_with(JOINING)
+    }
+
+    /// The same, with a client whose driver puts each packet into one slot.
+    ///
+    /// # Panics
+    /// If the kernel does not boot.
+    pub fn boot_plain() -> Self {
+        Self::boot_with(FrontendConfig::PLAIN)
+    }
+
+    fn boot_with(driver: FrontendConfig) -> Self {
         let mut prng = Prng::new(1);
         let machine = Machine::new(FRAMES, prng.split(), Recording::Off);
         let start = machine.now;
@@ -72,7 +84,7 @@ impl Injection {
             let script = client.clone();
             let peer = move |_: &mut Machine| -> Box<dyn Peer> {
                 let host = Box::new(Scripted(script.clone()));
-                Box::new(ClientFrontend::new(client_domain(0), JOINING, host, None))
+                Box::new(ClientFrontend::new(client_domain(0), driver, host, None))
             };
             let tasks = [Task::AttachUplink, Task::Start(client_plan(0, Box::new(peer)))];
             world.add(Box::new(Toolstack::new(tasks.map(|task| (When::At(start), task)))));

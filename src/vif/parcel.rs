@@ -1,5 +1,6 @@
 //! A packet in one piece that has just arrived. Most are passed as they lie there and never become a [`Frame`].
 
+use crate::base::bug::OrBug;
 use crate::base::side::Side;
 use crate::vif::chunks::Chunks;
 use crate::vif::frame::{Frame, NoFrame};
@@ -59,9 +60,11 @@ impl Parcel {
         let (page, offset) = match body {
             Body::Page(page, offset) => (page, offset),
             Body::Bounce(bounce) => {
+                let content = bounces.bytes_mut(&bounce).or_bug("a bounce buffer that was taken back");
+                let content = content.ok_or(NoFrame::NoPage)?;
                 let mut page = pages.take(charge).ok_or(NoFrame::NoPage)?;
-                if let (Some(from), Some(to)) = (bounces.bytes_mut(&bounce), page.head_mut(0)) {
-                    *to = *from;
+                if let Some(to) = page.head_mut(0) {
+                    *to = *content;
                 }
                 (page, 0)
             }
@@ -104,7 +107,6 @@ impl Parcel {
 
 /// What arrived.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most are parcels, and nothing is allocated for the others")]
 pub enum Arrived {
     /// A packet in one piece.
     Parcel(Parcel),

@@ -4,9 +4,10 @@ use crate::stub::Stub;
 use ravelin::vif::backpressure::EgressLimits;
 use ravelin::vif::channels::Channels;
 use ravelin::vif::features::{Features, Support};
-use ravelin::vif::in_flight::{Collected, InFlight};
+use ravelin::vif::in_flight::{Collected, InFlight, Landing, Single};
 use ravelin::vif::netback::Netback;
 use ravelin::vif::slots::MAX_SLOTS;
+use ravelin::xen::charge::Charge;
 use ravelin::xen::copy::CopyBatch;
 use ravelin::xen::event::Port;
 use ravelin::xen::grant::Gref;
@@ -90,4 +91,46 @@ fn packet_that_cannot_be_read_fails_all_its_slots_and_no_other() {
     assert_eq!([0, 1, 2, 3].map(answer), [5 | error, null, 6 | error, 7]);
     assert_eq!((netback.traffic().refused, netback.traffic().received, arrived), (1, 1, 1));
     assert_eq!(xen.pages().free(), PAGES as usize - 1);
+}
+
+#[test]
+fn small_packet_that_cannot_be_read_is_refused_and_goes_no_further() {
+    let mut xen = Stub::new(PAGES, 8);
+    let ring = HostFrame(PAGES + 4);
+    let [tx, rx] = [ring, HostFrame(PAGES + 5)].map(|ring| xen.map(CLIENT, Gref(ring.0)).unwrap());
+    let charges = xen.pages().open(CLIENT).unwrap();
+    let mut netback = Netback::connect(CLIENT, charges, Channels::Shared(Port(1)), ALL, tx, rx).unwrap();
+    for slot in 0..3 {
+        let small = [1, 0, 0, 0, 0, 0, 0, 0, 5 + slot, 0, 60, 0];
+        xen.memory.write(ring, 64 + usize::from(slot) * small.len(), &small);
+    }
+    xen.memory.set_word(ring, 0, 3);
+
+    let (mut batch, mut in_flight) = (CopyBatch::with_capacity(64), InFlight::with_capacity(64));
+    batch.bounces.add(xen.pages().take(Charge::NOBODY).unwrap());
+    assert_eq!(netback.collect(&mut batch, &mut in_flight, xen.pages(), 256, WAY_OUT), Ok(3));
+    batch.run(|copies| copies.iter_mut().zip([0, -3, 0]).for_each(|(copy, status)| copy.status = status));
+    netback.settle(&batch, &mut in_flight, &mut xen);
+    let bytes = |(_, packet): &(_, Collected)| match packet {
+        Collected::Single(Single { landing: Landing::Bounce(_), bytes, .. }) => Some(*bytes),
+        _ => None,
+    };
+    let arrived: Vec<_> = in_flight.collected.iter().map(bytes).collect();
+    assert_eq!(arrived, [Some(60), Some(0), Some(60)]);
+    let answer = |xen: &Stub, slot: usize| xen.memory.word(ring, 64 + 12 * slot);
+    assert_eq!(
+        (xen.memory.word(ring, 8), [0, 1, 2].map(|slot| answer(&xen, slot))),
+        (3, [5, 6 | 0xffff << 16, 7])
+    );
+    assert_eq!((netback.traffic().refused, netback.traffic().received), (1, 2));
+
+    // One more, and nothing fails.
+    in_flight.collected.clear();
+    in_flight.settled = 0;
+    xen.memory.set_word(ring, 0, 4);
+    xen.memory.write(ring, 64 + 3 * 12, &[1, 0, 0, 0, 0, 0, 0, 0, 8, 0, 60, 0]);
+    assert_eq!(netback.collect(&mut batch, &mut in_flight, xen.pages(), 256, WAY_OUT), Ok(1));
+    batch.run(|copies| copies.iter_mut().for_each(|copy| copy.status = 0));
+    netback.settle(&batch, &mut in_flight, &mut xen);
+    assert_eq!((netback.traffic().refused, netback.traffic().received, answer(&xen, 3)), (1, 3, 8));
 }

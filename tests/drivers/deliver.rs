@@ -8,6 +8,7 @@ use ravelin::vif::features::{Features, Support};
 use ravelin::vif::frame::Frame;
 use ravelin::vif::in_flight::InFlight;
 use ravelin::vif::netback::Netback;
+use ravelin::vif::parcel::{Body, Parcel};
 use ravelin::wire::packet::{Checksum, Gso, GsoKind, Offload};
 use ravelin::xen::charge::Charge;
 use ravelin::xen::copy::CopyBatch;
@@ -161,4 +162,26 @@ fn frame_that_cannot_be_written_fails_all_its_buffers_and_no_other() {
     assert_eq!(world.answers()[3..], [(NAME + 3, 0, 0, 60)]);
     assert_eq!((world.netback.traffic().sent, world.netback.traffic().bad_buffer), (1, 1));
     assert_eq!(world.xen.pages().free(), KERNEL as usize);
+}
+
+#[test]
+fn packet_that_need_not_wait_does_not_overtake_what_waits_for_the_client() {
+    let mut world = World::with_buffers(1);
+    let mut lent = Vec::new();
+    let mut pass = |world: &mut World| {
+        let page = world.xen.pages().take(Charge::UPLINK).unwrap();
+        let parcel = Parcel { body: Body::Page(page, 0), bytes: 60, checksum: Checksum::Unverified };
+        let passing = world.netback.deliver_now(parcel, &mut world.batch, &mut lent);
+        passing.map_err(|parcel| parcel.release(world.xen.pages()))
+    };
+    // It waits for two buffers, and one is posted.
+    world.send(&[4096, 100], Offload::NONE);
+    assert!(pass(&mut world).is_err());
+    world.now = world.now + Duration::from_secs(10);
+    world.run(|_| 0);
+    assert_eq!((world.netback.waiting(), world.answers()), (0, vec![]));
+    assert!(pass(&mut world).is_ok());
+    assert!(pass(&mut world).is_err());
+    world.run(|_| 0);
+    assert_eq!(world.answers(), [(NAME, 0, 0, 60)]);
 }

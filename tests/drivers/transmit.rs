@@ -8,17 +8,20 @@ use ravelin::vif::chunks::Chunks;
 use ravelin::vif::features::{Features, Support};
 use ravelin::vif::frame::Frame;
 use ravelin::vif::netfront::Netfront;
+use ravelin::vif::parcel::{Body, Parcel};
 use ravelin::vif::ring::Wakeup;
 use ravelin::vif::slots::MAX_SLOTS;
-use ravelin::wire::packet::Offload;
+use ravelin::wire::packet::{Checksum, Offload};
+use ravelin::xen::bounce::{BOUNCES_PER_PAGE, BounceBuffers};
 use ravelin::xen::charge::Charge;
 use ravelin::xen::grant::{Access, GrantedPage};
+use ravelin::xen::host::HostFrame;
 use ravelin::xen::page_pool::{Chunk, PagePool};
 use ravelin::xen::{DomainId, Xen};
 
 const KERNEL: u32 = 4000;
 /// Where the stand-in keeps our grant table.
-const TABLE: ravelin::xen::host::HostFrame = ravelin::xen::host::HostFrame(KERNEL);
+const TABLE: HostFrame = HostFrame(KERNEL);
 const BACKEND: DomainId = DomainId(8);
 
 /// Sends a frame of as many pieces of 1,000 bytes, each on a page of its own.
@@ -146,4 +149,114 @@ fn s_5_a_client_whose_last_pages_the_backend_has_waits_until_they_come_back() {
     }
     assert_ne!(Budget::of(Drain::Moving, netfront.room(account, sent, MAX_SLOTS, xen.pages())), Budget::Wait);
     assert_eq!(netfront.take_awaited(), 0);
+}
+
+#[test]
+fn packet_that_need_not_wait_does_not_overtake_what_waits_for_the_uplink() {
+    let mut xen = Stub::new(KERNEL, 8);
+    let all =
+        Features { scatter_gather: Support::Yes, blank_checksum: Support::Yes, segmentation: Support::Yes };
+    let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
+    let pass = |netfront: &mut Netfront, xen: &mut Stub| {
+        let page = xen.pages().take(Charge::NOBODY).unwrap();
+        let parcel = Parcel { body: Body::Page(page, 0), bytes: 60, checksum: Checksum::Unverified };
+        let sent = netfront.send_now(parcel, &mut BounceBuffers::default(), xen);
+        sent.map_err(|parcel| parcel.release(xen.pages()))
+    };
+    (0..254).for_each(|_| send_pieces(&mut netfront, &mut xen, 1, 60));
+    assert!(pass(&mut netfront, &mut xen).is_ok());
+    // One slot is left, and what waits takes up two.
+    send(&mut netfront, &mut xen, 2);
+    assert_eq!((netfront.waiting(), netfront.free_slots()), (2, 1));
+    assert!(pass(&mut netfront, &mut xen).is_err());
+    assert_eq!((netfront.waiting(), netfront.free_slots()), (2, 1));
+}
+
+/// A world in which small packets are sent.
+struct SmallPackets {
+    xen: Stub,
+    netfront: Netfront,
+    bounces: BounceBuffers,
+    /// Requests that were made.
+    requests: u32,
+    /// Requests that were answered.
+    answered: u32,
+}
+
+impl SmallPackets {
+    fn new() -> Self {
+        let mut xen = Stub::new(KERNEL, 8);
+        let all = Features {
+            scatter_gather: Support::Yes,
+            blank_checksum: Support::Yes,
+            segmentation: Support::Yes,
+        };
+        let netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
+        let mut bounces = BounceBuffers::default();
+        (0..=256 / BOUNCES_PER_PAGE).for_each(|_| bounces.add(xen.pages().take(Charge::NOBODY).unwrap()));
+        Self { xen, netfront, bounces, requests: 0, answered: 0 }
+    }
+
+    /// Sends 60 bytes of this value, in a bounce buffer that held something else before.
+    fn send(&mut self, value: u8) {
+        let bounce = self.bounces.take().unwrap();
+        let content = self.bounces.bytes_mut(&bounce).unwrap();
+        content.fill(!value);
+        content[..60].fill(value);
+        let parcel = Parcel { body: Body::Bounce(bounce), bytes: 60, checksum: Checksum::Unverified };
+        self.netfront.send_now(parcel, &mut self.bounces, &mut self.xen).unwrap();
+        self.netfront.publish(&mut self.xen);
+        self.requests += 1;
+    }
+
+    fn ring(&self) -> HostFrame {
+        self.xen.granted(TABLE, self.netfront.addresses().tx_ring.0)
+    }
+
+    /// The id of a request, and where its packet lies: a grant reference and a place in its page.
+    fn request(&self, index: u32) -> (u16, (u32, u16)) {
+        let at = 64 + 12 * (index as usize % 256);
+        let word = |behind: usize| self.xen.memory.word(self.ring(), at + behind);
+        (word(8) as u16, (word(0), word(4) as u16))
+    }
+
+    /// What the backend finds in a place.
+    fn shown(&self, (reference, offset): (u32, u16)) -> [u8; 64] {
+        let mut shown = [0; 64];
+        self.xen.memory.read(self.xen.granted(TABLE, reference), offset.into(), &mut shown);
+        shown
+    }
+
+    fn answer(&mut self, id: u16) {
+        let ring = self.ring();
+        self.xen.memory.set_word(ring, 64 + 12 * (self.answered as usize % 256), id.into());
+        self.answered += 1;
+        self.xen.memory.set_word(ring, 8, self.answered);
+        self.netfront.reap(&mut self.xen).unwrap();
+    }
+}
+
+/// What a backend finds where 60 bytes of a value were sent: nothing else behind them.
+fn sixty(value: u8) -> [u8; 64] {
+    let mut bytes = [0; 64];
+    bytes[..60].fill(value);
+    bytes
+}
+
+#[test]
+fn small_packet_lies_alone_where_it_lies_until_it_is_answered() {
+    let mut world = SmallPackets::new();
+    (0..=255).for_each(|value| world.send(value));
+    let requests: Vec<_> = (0..256).map(|index| world.request(index)).collect();
+    let shown: Vec<_> = requests.iter().map(|(_, place)| world.shown(*place)).collect();
+    assert_eq!(shown, (0..=255).map(sixty).collect::<Vec<_>>());
+
+    // Not in the order in which they were sent.
+    let (id, place) = requests[7];
+    world.answer(id);
+    world.send(77);
+    assert_eq!((world.request(256), world.shown(place)), ((id, place), sixty(77)));
+    for (value, (other, place)) in (0..=255).zip(requests) {
+        assert!(other == id || world.shown(place) == sixty(value));
+    }
 }
