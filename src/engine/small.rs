@@ -41,6 +41,8 @@ impl<D: Packet> Engine<D> {
     ) -> SmallVerdict {
         let Ok(ip) = Ipv4::read(packet, packet.len()) else { return SmallVerdict::NotJudged };
         let Some(from) = self.datapath.clients().inside(side) else { return SmallVerdict::NotJudged };
+        // What lies behind its end, such as padding, is no part of it.
+        let Some(packet) = packet.get_mut(..ip.total_bytes.into()) else { return SmallVerdict::NotJudged };
         let original = matches!(side, Side::Client(_)).then(|| Original::of(&ip, packet));
         let mut view = PacketView { header: packet, ip, offload: Offload { checksum, gso: None } };
         if ip.part != Part::Whole

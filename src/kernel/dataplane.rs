@@ -191,7 +191,7 @@ impl DataPlane {
             let frame = match packet {
                 Arrived::Parcel(parcel) => self
                     .pass_from_uplink(parcel, mac, pages, now)
-                    .and_then(|left| left.into_frame(self.exchange.bounces(), Charge::UPLINK, pages).ok()),
+                    .and_then(|left| self.frame_from_uplink(left, pages).ok()),
                 Arrived::Frame(frame) => Some(frame),
             };
             // What is no frame was passed, or was given back.
@@ -204,6 +204,19 @@ impl DataPlane {
             }
         }
         self.received = packets;
+    }
+
+    /// A packet from the uplink as a frame. Without a page it is lost, and counted.
+    pub(super) fn frame_from_uplink(
+        &mut self,
+        parcel: Parcel,
+        pages: &mut PagePool,
+    ) -> Result<Frame, NoFrame> {
+        let frame = parcel.into_frame(self.exchange.bounces(), Charge::UPLINK, pages);
+        if frame.is_err() {
+            self.egress.drops.count(DropReason::NoPage);
+        }
+        frame
     }
 
     /// One frame from the uplink.

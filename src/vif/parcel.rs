@@ -18,7 +18,7 @@ use crate::xen::page_pool::{Chunk, PagePool};
 pub struct Parcel {
     /// Where it lies.
     pub body: Body,
-    /// Bytes of the frame, all within the body.
+    /// Bytes of the frame, all within the body: an Ethernet header at least.
     pub bytes: u16,
     /// What is known of its layer-4 checksum.
     pub checksum: Checksum,
@@ -120,7 +120,9 @@ impl Arrived {
     #[inline(always)]
     pub fn of(segments: Chunks, offload: Offload, pages: &mut PagePool) -> Result<Self, NoFrame> {
         match (offload, segments.into_one()) {
-            (Offload { gso: None, checksum }, Ok(Chunk { page, offset, bytes })) => {
+            (Offload { gso: None, checksum }, Ok(Chunk { page, offset, bytes }))
+                if usize::from(bytes) >= ethernet::HEADER_BYTES =>
+            {
                 Ok(Self::Parcel(Parcel { body: Body::Page(page, offset), bytes, checksum }))
             }
             (offload, Ok(chunk)) => Frame::new(Chunks::one(chunk), offload, pages).map(Self::Frame),
