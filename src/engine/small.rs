@@ -24,7 +24,7 @@ pub enum SmallVerdict {
 #[derive(Clone, Copy, Debug)]
 pub struct Judged {
     from: Side,
-    /// As it was before.
+    /// What its header said before.
     ip: Ipv4,
     verdict: Verdict,
 }

@@ -46,7 +46,7 @@ pub struct DataPlane {
     pub(super) names: NameService,
     /// The name servers that are configured. Without a way to them none is asked.
     resolvers: Resolvers,
-    /// Nothing is advanced before.
+    /// Until when [`Self::advance`] does nothing: what time brings is not due before, or may be that late.
     rests_until: Moment,
 }
 

@@ -1,4 +1,5 @@
-//! Packets of open flows: passed where they lie, past queues that are empty.
+//! Packets that pass where they lie, past queues that are empty: by the fast path of the engine or, small ones, by the whole
+//! engine.
 
 use super::client_vifs::ClientVifs;
 use super::dataplane::DataPlane;

@@ -12,7 +12,7 @@ use crate::xen::charge::Charge;
 use crate::xen::page::Page;
 use crate::xen::page_pool::{Chunk, PagePool};
 
-/// A packet that is not to be segmented, contiguous.
+/// A packet that is not to be segmented and lies in one place, which it owns.
 #[derive(Debug)]
 #[must_use = "a parcel that is dropped may lose a page: give it back"]
 pub struct Parcel {

@@ -89,7 +89,7 @@ impl Netback {
         pool: &mut PagePool,
     ) {
         let TxRequest { reference, offset, flags, id, size } = request;
-        let mut copy = batch.waiting() as u32;
+        let (mut copy, mut bytes) = (batch.waiting() as u32, size);
         let from = Remote { domain: self.client, reference, offset };
         let is_small = usize::from(size) <= BOUNCE_BYTES;
         let bounce = if is_small { batch.bounces.take() } else { None };
@@ -106,11 +106,11 @@ impl Netback {
         };
         // Not refused: there is room for a packet's copies, and the bytes are within the page.
         if copied.or_bug("a copy in that the batch refuses").is_err() {
-            copy = NO_RESULT;
+            (copy, bytes) = (NO_RESULT, 0);
         }
         self.arriving += 1;
         let (answer, checksum) = (self.tx.next_response(), flags.checksum());
-        let single = Single { landing, bytes: size, checksum, answer, copy };
+        let single = Single { landing, bytes, checksum, answer, copy };
         in_flight.collected.push((in_flight.sender, Collected::Single(single)));
         self.tx.respond(tx_response(id, TxStatus::Okay));
     }
