@@ -5,6 +5,7 @@ mod support;
 
 use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::Side;
+use ravelin::engine::small::SmallVerdict;
 use ravelin::wire::frame_view::{FrameView, HEAD_BYTES};
 use std::net::Ipv4Addr;
 use support::*;
@@ -232,4 +233,88 @@ fn what_opens_or_ends_a_connection_is_left_to_the_whole_engine() {
         twins.leaves(Side::Uplink, &tcp((R, 80), outer, letters, 5101, 1101));
     }
     twins.passes(CLIENT, tcp((C1, 5000), (R, 80), "AUEC", 1101, 5101));
+}
+
+/// What leaves when a packet is judged where it lies.
+fn small(world: &mut World, from: Side, mut packet: TestPacket) -> Vec<Out> {
+    let (mut lying, checksum) = (packet.bytes.clone(), packet.offload.checksum);
+    let mut recorder = Recorder::default();
+    match world.engine.judge_small(world.now, from, &mut lying, checksum) {
+        SmallVerdict::Passed(passed) => {
+            world.engine.send_answer(&mut recorder);
+            lying.truncate(passed.total_bytes.into());
+            packet.bytes = lying;
+            recorder.out.push(Out::Forward(passed.exit, packet));
+        }
+        SmallVerdict::Judged(judged) => world.engine.finish(judged, packet, &mut recorder),
+        SmallVerdict::NotJudged => return whole(world, from, packet),
+    }
+    recorder.out
+}
+
+/// The same, by the whole engine.
+fn whole(world: &mut World, from: Side, packet: TestPacket) -> Vec<Out> {
+    match from {
+        Side::Client(slot) => world.client(slot, packet),
+        Side::Uplink => world.uplink(packet),
+    }
+}
+
+/// Some packet, and where it comes from; of what left before some are quoted and answered.
+fn any_packet(random: &mut Random, seen: &[TestPacket]) -> (Side, TestPacket) {
+    let port = 5000 + random.below(3) as u16;
+    let letters = random.pick(&["S", "SA", "A", "PA", "FA", "R", "RA", ""]);
+    let about = seen.get(random.below(seen.len().max(1) as u64) as usize).cloned();
+    let about = about.unwrap_or_else(|| udp((F, 5000), (R, 53)));
+    let sequence = random.below(3) as u32 * 500;
+    let quoted = 20 + random.below(30) as usize;
+    let kind = random.pick(&[3, 11, 12, 5]);
+    let (far, near) = (random.pick(&[R, S, C2, G, F]), random.pick(&[C1, C2]));
+    let (from, packet) = match random.below(9) {
+        0 => (CLIENT, udp((near, port), (far, 53))),
+        1 => (CLIENT, tcp((near, port), (far, 80), letters, 1000 + sequence, 5000)),
+        2 => (CLIENT, echo_request(near, far, port)),
+        3 => (CLIENT, ip(near, far, random.pick(&[1, 33, 50, 136]), &[7; 9])),
+        4 => (CLIENT, icmp_error(near, far, kind, 1, &about, quoted)),
+        5 => (Side::Uplink, icmp_error(far, F, kind, 4, &about, quoted)),
+        6 => (Side::Uplink, echo_reply(about.destination(), F, about.icmp_ident())),
+        7 => (Side::Uplink, tcp(about.to(), about.from(), letters, 5000, 1001 + sequence)),
+        _ => (Side::Uplink, udp(about.to(), about.from())),
+    };
+    let at = random.below(packet.bytes.len() as u64) as usize;
+    match random.below(12) {
+        0 => (from, packet.with_wrong(|bytes| bytes[at] ^= 0x40)),
+        1 => (from, packet.with(|bytes| bytes[at] ^= 0x04)),
+        2 => (from, packet.options(&[1, 1, 1, 1])),
+        3 => (from, packet.ttl_of(1)),
+        _ => (from, packet),
+    }
+}
+
+#[test]
+fn a_small_packet_fares_where_it_lies_as_in_a_frame() {
+    let mut random = Random::new(17);
+    let (mut lying, mut framed, mut seen) = (World::new(), World::new(), Vec::new());
+    let mut forwarded = 0;
+    for _ in 0..60_000 {
+        let (from, mut packet) = any_packet(&mut random, &seen);
+        packet.bytes.resize(packet.bytes.len() + random.pick(&[0, 6, 20]), 0x5a);
+        let expected = whole(&mut framed, from, packet.clone());
+        assert_eq!(small(&mut lying, from, packet.clone()), expected, "{from:?} {packet:?}");
+        if let [.., Out::Forward(to, passed)] = expected.as_slice() {
+            forwarded += 1;
+            if *to == Side::Uplink && passed.bytes.len() >= 28 {
+                seen.push(passed.clone());
+            }
+        }
+        if random.one_in(50) {
+            seen.clear();
+            let seconds = random.below(100);
+            for world in [&mut lying, &mut framed] {
+                world.wait(seconds);
+            }
+        }
+    }
+    assert_eq!(lying.engine.counters(), framed.engine.counters());
+    assert!(forwarded > 5_000, "{forwarded}");
 }

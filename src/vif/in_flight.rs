@@ -15,10 +15,6 @@ use core::ops::Range;
 
 /// A packet that was taken from a client's ring.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are of one slot, and nothing is allocated for the others"
-)]
 pub enum Collected {
     /// One of one slot.
     Single(Single),

@@ -104,7 +104,6 @@ impl Parcel {
 
 /// What arrived.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most are parcels, and nothing is allocated for the others")]
 pub enum Arrived {
     /// A packet in one piece.
     Parcel(Parcel),
