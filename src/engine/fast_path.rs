@@ -54,7 +54,7 @@ impl Datapath {
         }
     }
 
-    /// The second that it is. `None`: rules are over, and flows to be judged anew.
+    /// The second that it is. `None`: a rule has expired, and the whole engine is to judge flows again first.
     #[inline(always)]
     fn second_of(&mut self, now: Moment) -> Option<Second> {
         if now >= self.second.ends {

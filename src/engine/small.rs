@@ -24,7 +24,7 @@ pub enum SmallVerdict {
 #[derive(Clone, Copy, Debug)]
 pub struct Judged {
     from: Side,
-    /// As it was before.
+    /// What its header said before.
     ip: Ipv4,
     verdict: Verdict,
 }
@@ -41,6 +41,8 @@ impl<D: Packet> Engine<D> {
     ) -> SmallVerdict {
         let Ok(ip) = Ipv4::read(packet, packet.len()) else { return SmallVerdict::NotJudged };
         let Some(from) = self.datapath.clients().inside(side) else { return SmallVerdict::NotJudged };
+        // What lies behind its end, such as padding, is no part of it.
+        let Some(packet) = packet.get_mut(..ip.total_bytes.into()) else { return SmallVerdict::NotJudged };
         let original = matches!(side, Side::Client(_)).then(|| Original::of(&ip, packet));
         let mut view = PacketView { header: packet, ip, offload: Offload { checksum, gso: None } };
         if ip.part != Part::Whole

@@ -46,7 +46,7 @@ pub struct DataPlane {
     pub(super) names: NameService,
     /// The name servers that are configured. Without a way to them none is asked.
     resolvers: Resolvers,
-    /// Nothing is advanced before.
+    /// Until when [`Self::advance`] does nothing: what time brings is not due before, or may be that late.
     rests_until: Moment,
     /// See [`Self::due`]; `None` when something has happened since it was looked up that may have changed it.
     pub(super) due: Option<Moment>,
@@ -194,7 +194,7 @@ impl DataPlane {
             let frame = match packet {
                 Arrived::Parcel(parcel) => self
                     .pass_from_uplink(parcel, mac, pages, now)
-                    .and_then(|left| left.into_frame(self.exchange.bounces(), Charge::UPLINK, pages).ok()),
+                    .and_then(|left| self.frame_from_uplink(left, pages).ok()),
                 Arrived::Frame(frame) => Some(frame),
             };
             // What is no frame was passed, or was given back.
@@ -207,6 +207,19 @@ impl DataPlane {
             }
         }
         self.received = packets;
+    }
+
+    /// A packet from the uplink as a frame. Without a page it is lost, and counted.
+    pub(super) fn frame_from_uplink(
+        &mut self,
+        parcel: Parcel,
+        pages: &mut PagePool,
+    ) -> Result<Frame, NoFrame> {
+        let frame = parcel.into_frame(self.exchange.bounces(), Charge::UPLINK, pages);
+        if frame.is_err() {
+            self.egress.drops.count(DropReason::NoPage);
+        }
+        frame
     }
 
     /// One frame from the uplink.

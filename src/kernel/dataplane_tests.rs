@@ -3,7 +3,9 @@ use crate::base::host_name::HostName;
 use crate::base::prefix::Ipv4Prefix;
 use crate::engine::Settings;
 use crate::guard::RuleTable;
+use crate::vif::parcel::Body;
 use crate::wire::checksum;
+use crate::wire::packet::Checksum;
 use crate::wire::packet::Packet;
 use crate::xen::charge::Charge;
 use crate::xen::page::on_heap;
@@ -29,8 +31,8 @@ fn datagram() -> [u8; 32] {
 /// A data plane of one client, whose packet waits for the gateway, and the client's account.
 fn with_one_packet_waiting(now: Moment) -> (DataPlane, PagePool, Account) {
     let engine = Engine::new(Settings::for_memory(16 << 20, OURS), RuleTable::allow_all(), [7; 32], now);
-    let (mut data, mut pages) = (data_plane(engine, now), PagePool::with_capacity(32));
-    (0..32).for_each(|_| pages.add(on_heap::page()));
+    let (mut data, mut pages) = (data_plane(engine, now), PagePool::with_capacity(256));
+    (0..256).for_each(|_| pages.add(on_heap::page()));
     data.apply([gained(1)].into_iter(), &mut pages, now);
     let account = data.engine.engine().clients().on(ClientSlot(1)).map(Account::client).unwrap();
 
@@ -126,4 +128,54 @@ fn what_waits_for_a_gateway_does_not_wait_for_its_successor() {
     let left = data.egress.neighbours.holdings(account);
     assert_eq!((left.pages, left.silent, left.known), (0, 0, 0));
     assert_eq!(data.egress.undeliverable.len(), 1);
+}
+
+/// A small frame from the uplink, with this packet.
+fn small_from_uplink(data: &mut DataPlane, packet: &[u8]) -> Arrived {
+    let bounce = data.exchange.bounces().take().unwrap();
+    let content = data.exchange.bounces().bytes_mut(&bounce).unwrap();
+    Header { destination: Mac([2; 6]), source: Mac([4; 6]), ether_type: EtherType::Ipv4 }.write(content);
+    content[HEADER_BYTES..][..packet.len()].copy_from_slice(packet);
+    let bytes = (HEADER_BYTES + packet.len()) as u16;
+    Arrived::Parcel(Parcel { body: Body::Bounce(bounce), bytes, checksum: Checksum::Unverified })
+}
+
+/// An answer to [`datagram`] at our port, with this TTL and these flags.
+fn answer_at(port: u16, ttl: u8, flags: u8) -> [u8; 32] {
+    let mut packet = datagram();
+    (packet[6], packet[8]) = (flags, ttl);
+    packet[10..12].fill(0);
+    packet[12..16].copy_from_slice(&[8, 8, 8, 8]);
+    packet[16..20].copy_from_slice(&OURS.octets());
+    packet[20..22].copy_from_slice(&[0, 53]);
+    packet[22..24].copy_from_slice(&port.to_be_bytes());
+    let sum = checksum::of(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+#[test]
+fn without_a_page_a_small_packet_is_lost_and_counted_and_its_answer_leaves_all_the_same() {
+    let now = Moment::from_nanoseconds(1_000_000_000);
+    let (mut data, mut pages, _) = with_one_packet_waiting(now);
+    let flows = data.engine.engine().flows();
+    let port = flows.get(flows.id_at(0).unwrap()).unwrap().outer_port;
+    data.exchange.begin(&mut pages);
+    let taken: Vec<_> = core::iter::from_fn(|| pages.take(Charge::UPLINK)).collect();
+
+    // Its time is exceeded, of which its sender is told on our own account.
+    let packet = small_from_uplink(&mut data, &answer_at(port, 1, 0x40));
+    data.received.push(packet);
+    data.judge_received(Mac([2; 6]), &mut pages, now);
+    assert_eq!(data.egress.neighbours.holdings(Account::UPLINK).pages, 1);
+    assert_eq!(data.egress.drops.of(DropReason::NoPage), 1);
+
+    // So is one that is not judged where it lies, and one whose way is not there.
+    for flags in [0x20, 0x40] {
+        let packet = small_from_uplink(&mut data, &answer_at(port, 64, flags));
+        data.received.push(packet);
+    }
+    data.judge_received(Mac([2; 6]), &mut pages, now);
+    assert_eq!(data.egress.drops.of(DropReason::NoPage), 3);
+    taken.into_iter().for_each(|page| pages.give(page));
 }

@@ -1,8 +1,10 @@
-//! Packets of open flows: passed where they lie, past queues that are empty.
+//! Packets that pass where they lie, past queues that are empty: by the fast path of the engine or, small ones, by the whole
+//! engine.
 
 use super::client_vifs::ClientVifs;
 use super::dataplane::DataPlane;
 use super::egress::{EgressContext, GATEWAY_MAC};
+use crate::base::drop_reason::DropReason;
 use crate::base::side::{ClientSlot, Side};
 use crate::base::time::Moment;
 use crate::engine::Output;
@@ -44,7 +46,7 @@ impl DataPlane {
             SmallVerdict::Passed(passed) => self.send_inward(parcel, passed, pages, now),
             SmallVerdict::NotJudged => return Some(parcel),
             SmallVerdict::Judged(judged) => {
-                let frame = parcel.into_frame(self.exchange.bounces(), Charge::UPLINK, pages);
+                let frame = self.frame_from_uplink(parcel, pages);
                 self.finish(judged, frame, Account::UPLINK, pages, now);
                 return None;
             }
@@ -115,12 +117,11 @@ impl DataPlane {
         pages: &mut PagePool,
         now: Moment,
     ) {
-        // What is no frame was given back, or found no page.
-        if let Ok(mut frame) = frame {
-            frame.charge_to(account);
-            let mut context = EgressContext { egress: &mut self.egress, pages, now };
-            self.engine.finish(judged, frame, &mut context);
-        }
+        // What is no frame is lost and counted, but what it asks for is answered.
+        let Ok(mut frame) = frame else { return self.send_answer(pages, now) };
+        frame.charge_to(account);
+        let mut context = EgressContext { egress: &mut self.egress, pages, now };
+        self.engine.finish(judged, frame, &mut context);
     }
 
     /// Sends the answer to a packet that has passed, if there is one.
@@ -187,14 +188,12 @@ impl DataPlane {
     ) {
         self.due = None;
         parcel.cut(passed.total_bytes);
+        let frame = parcel.into_passed_frame(passed.original, self.exchange.bounces(), charge, pages);
         // Without a page it is lost, as it would have been on arrival.
-        if let Ok(mut frame) =
-            parcel.into_passed_frame(passed.original, self.exchange.bounces(), charge, pages)
-        {
-            frame.charge_to(account);
-            let mut context = EgressContext { egress: &mut self.egress, pages, now };
-            context.forward(passed.exit, frame, passed.destination);
-        }
+        let Ok(mut frame) = frame else { return self.egress.drops.count(DropReason::NoPage) };
+        frame.charge_to(account);
+        let mut context = EgressContext { egress: &mut self.egress, pages, now };
+        context.forward(passed.exit, frame, passed.destination);
     }
 }
 

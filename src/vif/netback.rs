@@ -2,8 +2,9 @@
 //!
 //! A pass over a client is: [`Netback::deliver`] queues copies of what waits for it into its buffers,
 //! [`Netback::collect`] takes what it sent and queues the copies into our pages, the hypervisor runs the batch,
-//! [`Netback::settle`] publishes the answers and hands out the frames that arrived. The answers are written where
-//! slots and buffers are taken, and changed if a copy fails.
+//! [`Netback::settle`] publishes the answers and notes what has arrived. The answers are written where slots and
+//! buffers are taken, and changed if a copy fails. What need not wait goes into the batch before that
+//! ([`Netback::deliver_now`]).
 //!
 //! Whatever a client does wrong ends at worst its own connection ([`ClientBroken`]).
 

@@ -13,13 +13,13 @@ use crate::xen::charge::Charge;
 use crate::xen::page::Page;
 use crate::xen::page_pool::{Chunk, PagePool};
 
-/// A packet that is not to be segmented, contiguous.
+/// A packet that is not to be segmented and lies in one place, which it owns.
 #[derive(Debug)]
 #[must_use = "a parcel that is dropped may lose a page: give it back"]
 pub struct Parcel {
     /// Where it lies.
     pub body: Body,
-    /// Bytes of the frame, all within the body.
+    /// Bytes of the frame, all within the body: an Ethernet header at least.
     pub bytes: u16,
     /// What is known of its layer-4 checksum.
     pub checksum: Checksum,
@@ -122,7 +122,9 @@ impl Arrived {
     #[inline(always)]
     pub fn of(segments: Chunks, offload: Offload, pages: &mut PagePool) -> Result<Self, NoFrame> {
         match (offload, segments.into_one()) {
-            (Offload { gso: None, checksum }, Ok(Chunk { page, offset, bytes })) => {
+            (Offload { gso: None, checksum }, Ok(Chunk { page, offset, bytes }))
+                if usize::from(bytes) >= ethernet::HEADER_BYTES =>
+            {
                 Ok(Self::Parcel(Parcel { body: Body::Page(page, offset), bytes, checksum }))
             }
             (offload, Ok(chunk)) => Frame::new(Chunks::one(chunk), offload, pages).map(Self::Frame),

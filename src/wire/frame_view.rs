@@ -1,4 +1,4 @@
-//! The first bytes of a frame, as long as it is not known where it goes.
+//! The first bytes of a frame, to be judged and rewritten before anything is done with the rest.
 
 use super::packet::Checksum;
 

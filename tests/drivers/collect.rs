@@ -134,3 +134,35 @@ fn small_packet_that_cannot_be_read_is_refused_and_goes_no_further() {
     netback.settle(&batch, &mut in_flight, &mut xen);
     assert_eq!((netback.traffic().refused, netback.traffic().received, answer(&xen, 3)), (1, 3, 8));
 }
+#[test]
+fn small_packets_land_in_bounce_buffers_as_long_as_there_are_any_and_what_fails_is_nothing() {
+    let mut xen = Stub::new(PAGES, 8);
+    let ring = HostFrame(PAGES + 4);
+    let [tx, rx] = [ring, HostFrame(PAGES + 5)].map(|ring| xen.map(CLIENT, Gref(ring.0)).unwrap());
+    let charges = xen.pages().open(CLIENT).unwrap();
+    let mut netback = Netback::connect(CLIENT, charges, Channels::Shared(Port(1)), ALL, tx, rx).unwrap();
+    let (mut batch, mut in_flight) = (CopyBatch::with_capacity(64), InFlight::with_capacity(64));
+    batch.bounces.add(xen.pages().take(Charge::OWN).unwrap());
+    // All but two are in use.
+    assert!((0..30).all(|_| batch.bounces.take().is_some()));
+    let sizes = [13u8, 128, 129, 60, 14];
+    for (slot, size) in sizes.iter().enumerate() {
+        let request = [1, 0, 0, 0, 0, 0, 0, 0, slot as u8, 0, *size, 0];
+        xen.memory.write(ring, 64 + slot * request.len(), &request);
+    }
+    xen.memory.set_word(ring, 0, sizes.len() as u32);
+    let free = xen.pages().free();
+    netback.collect(&mut batch, &mut in_flight, xen.pages(), 256, WAY_OUT).unwrap();
+    assert_eq!(free - xen.pages().free(), 2);
+    batch.run(|copies| copies.iter_mut().zip([0, 0, -3, 0]).for_each(|(copy, status)| copy.status = status));
+    netback.settle(&batch, &mut in_flight, &mut xen);
+    let landed = |(_, packet): &(_, Collected)| match packet {
+        Collected::Single(single) => (matches!(single.landing, Landing::Bounce(_)), single.bytes),
+        other => panic!("{other:?}"),
+    };
+    let landed: Vec<_> = in_flight.collected.iter().map(landed).collect();
+    assert_eq!(landed, [(true, 128), (false, 129), (true, 0), (false, 14)]);
+    let error = 0xffff << 16;
+    let answer = |slot: usize| xen.memory.word(ring, 64 + 12 * slot);
+    assert_eq!([0, 1, 2, 3, 4].map(answer), [error, 1, 2, 3 | error, 4]);
+}

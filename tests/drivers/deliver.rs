@@ -185,3 +185,49 @@ fn packet_that_need_not_wait_does_not_overtake_what_waits_for_the_client() {
     world.run(|_| 0);
     assert_eq!(world.answers(), [(NAME, 0, 0, 60)]);
 }
+impl World {
+    /// Hands the client a packet of so many bytes, if it need not wait. Says whether it does not.
+    fn pass(&mut self, bytes: u16) -> bool {
+        let page = self.xen.pages().take(Charge::UPLINK).unwrap();
+        let parcel = Parcel { body: Body::Page(page, 64), bytes, checksum: Checksum::Validated };
+        let mut lent = Vec::new();
+        match self.netback.deliver_now(parcel, &mut self.batch, &mut lent) {
+            Ok(passing) => {
+                self.batch.run(|copies| {
+                    copies.iter_mut().for_each(|copy| copy.status = if copy.len == FAILS { -3 } else { 0 });
+                });
+                if self.batch.result_of(passing.copy).is_err() {
+                    self.netback.fail_now(passing.answer);
+                }
+                let chunk = self.batch.reclaim(lent.pop().unwrap()).unwrap();
+                self.xen.pages().give(chunk.page);
+                self.netback.settle(&self.batch, &mut self.in_flight, &mut self.xen);
+                true
+            }
+            Err(parcel) => {
+                parcel.release(self.xen.pages());
+                false
+            }
+        }
+    }
+}
+
+/// A packet of so many bytes cannot be written.
+const FAILS: u16 = 99;
+
+#[test]
+fn what_need_not_wait_goes_past_an_empty_queue_only_and_takes_one_buffer() {
+    let mut world = World::with_buffers(3);
+    assert!(world.pass(60) && world.pass(FAILS));
+    assert_eq!(world.answers(), [(NAME, 0, 1, 60), (NAME + 1, 0, 0, -1)]);
+    // One buffer is left, and what waits wants two.
+    world.send(&[3000, 3000], Offload::NONE);
+    assert!(!world.pass(60));
+    assert_eq!(world.answers().len(), 2);
+    let traffic = world.netback.traffic();
+    assert_eq!((traffic.sent, traffic.bad_buffer, world.netback.waiting()), (1, 1, 2));
+    // Without a buffer it waits, too.
+    let mut world = World::with_buffers(1);
+    assert!(world.pass(61) && !world.pass(62));
+    assert_eq!((world.answers(), world.xen.pages().free()), (vec![(NAME, 0, 1, 61)], KERNEL as usize));
+}

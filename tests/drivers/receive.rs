@@ -52,9 +52,14 @@ impl World {
 
     /// Answers the next buffer as one of 100 bytes, under this name.
     fn answer(&mut self, id: u16, flags: u16) {
+        self.answer_with(id, flags, 100);
+    }
+
+    /// The same, as one of so many bytes.
+    fn answer_with(&mut self, id: u16, flags: u16, bytes: u8) {
         let [i0, i1] = id.to_le_bytes();
         let place = 64 + (self.answered % 256) as usize * 8;
-        self.xen.memory.write(self.ring, place, &[i0, i1, 0, 0, flags as u8, 0, 100, 0]);
+        self.xen.memory.write(self.ring, place, &[i0, i1, 0, 0, flags as u8, 0, bytes, 0]);
         self.answered = self.answered.wrapping_add(1);
         self.xen.memory.set_word(self.ring, 8, self.answered);
     }
@@ -156,4 +161,16 @@ fn b_1_a_backend_that_lets_go_in_time_keeps_its_connection() {
         world.let_go();
     }
     assert_eq!(world.netfront.traffic().kept_page, 20 * MAY_KEEP as u64);
+}
+
+#[test]
+fn a_packet_without_an_ethernet_header_is_none() {
+    let mut world = World::new();
+    let free = world.xen.pages().free();
+    for (id, bytes) in (0..).zip([0, 13, 14]) {
+        world.answer_with(id, LAST, bytes);
+    }
+    assert_eq!(world.receive(), Ok(()));
+    let traffic = world.netfront.traffic();
+    assert_eq!((traffic.bad_packet, traffic.received, world.xen.pages().free()), (2, 1, free));
 }

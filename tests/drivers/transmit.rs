@@ -7,12 +7,12 @@ use ravelin::vif::backpressure::{Budget, Drain};
 use ravelin::vif::chunks::Chunks;
 use ravelin::vif::features::{Features, Support};
 use ravelin::vif::frame::Frame;
-use ravelin::vif::netfront::Netfront;
+use ravelin::vif::netfront::{Netfront, UplinkBroken};
 use ravelin::vif::parcel::{Body, Parcel};
 use ravelin::vif::ring::Wakeup;
 use ravelin::vif::slots::MAX_SLOTS;
 use ravelin::wire::packet::{Checksum, Offload};
-use ravelin::xen::bounce::{BOUNCES_PER_PAGE, BounceBuffers};
+use ravelin::xen::bounce::{BOUNCE_BYTES, BOUNCES_PER_PAGE, BounceBuffers};
 use ravelin::xen::charge::Charge;
 use ravelin::xen::grant::{Access, GrantedPage};
 use ravelin::xen::host::HostFrame;
@@ -259,4 +259,118 @@ fn small_packet_lies_alone_where_it_lies_until_it_is_answered() {
     for (value, (other, place)) in (0..=255).zip(requests) {
         assert!(other == id || world.shown(place) == sixty(value));
     }
+}
+/// A netfront, and bounce buffers.
+struct SmallWorld {
+    xen: Stub,
+    netfront: Netfront,
+    ring: HostFrame,
+    bounces: BounceBuffers,
+    answered: u32,
+}
+
+impl SmallWorld {
+    fn new() -> Self {
+        let mut xen = Stub::new(KERNEL, 8);
+        let all = Features {
+            scatter_gather: Support::Yes,
+            blank_checksum: Support::Yes,
+            segmentation: Support::Yes,
+        };
+        let mut netfront = Netfront::create(&mut xen, BACKEND, all, Support::No).unwrap();
+        netfront.publish(&mut xen);
+        let ring = xen.granted(TABLE, netfront.addresses().tx_ring.0);
+        let mut bounces = BounceBuffers::default();
+        bounces.add(xen.pages().take(Charge::OWN).unwrap());
+        Self { xen, netfront, ring, bounces, answered: 0 }
+    }
+
+    /// Sends a packet of so many bytes of `content`, in a place where others were before. Says whether it need not wait.
+    fn send(&mut self, bytes: u16, content: u8) -> bool {
+        self.bounces.clear();
+        let bounce = self.bounces.take().unwrap();
+        let place = self.bounces.bytes_mut(&bounce).unwrap();
+        place.fill(OLD);
+        place[..bytes.into()].fill(content);
+        let parcel = Parcel { body: Body::Bounce(bounce), bytes, checksum: Checksum::Unverified };
+        let sent = self.netfront.send_now(parcel, &mut self.bounces, &mut self.xen).is_ok();
+        self.netfront.publish(&mut self.xen);
+        sent
+    }
+
+    /// The request in a slot: its reference, offset, name and size.
+    fn request(&self, slot: u32) -> (u32, usize, u16, u16) {
+        let at = 64 + 12 * (slot % 256) as usize;
+        let [reference, second, third] = [0, 4, 8].map(|word| self.xen.memory.word(self.ring, at + word));
+        (reference, (second & 0xffff) as usize, third as u16, (third >> 16) as u16)
+    }
+
+    /// The backend answers the next request, under this name.
+    fn answer(&mut self, id: u16) -> Result<(), UplinkBroken> {
+        let at = 64 + 12 * (self.answered % 256) as usize;
+        self.xen.memory.set_word(self.ring, at, id.into());
+        self.answered += 1;
+        self.xen.memory.set_word(self.ring, 8, self.answered);
+        self.netfront.reap(&mut self.xen)
+    }
+}
+
+/// What lies in bounce buffers of packets that are gone.
+const OLD: u8 = 0xa5;
+
+#[test]
+fn the_place_of_a_small_packet_shows_nothing_of_others() {
+    let mut world = SmallWorld::new();
+    for (slot, bytes) in (0..).zip([14, 60, 63, 64, 65, 120, 121, 127, 128, 14, 15]) {
+        assert!(world.send(bytes, slot as u8));
+        let (reference, offset, id, size) = world.request(slot);
+        assert_eq!((size, offset % BOUNCE_BYTES), (bytes, 0));
+        let mut page = [0; 4096];
+        world.xen.memory.read(world.xen.granted(TABLE, reference), 0, &mut page);
+        let end = offset + usize::from(bytes);
+        assert!(page[offset..end].iter().all(|byte| *byte == slot as u8));
+        assert!(page.iter().all(|byte| *byte != OLD), "a packet of {bytes} bytes");
+        assert_eq!(world.answer(id), Ok(()));
+    }
+}
+
+#[test]
+fn b_2_a_small_packet_is_answered_once() {
+    let mut world = SmallWorld::new();
+    assert!(world.send(60, 1) && world.send(60, 2));
+    let (_, _, id, _) = world.request(0);
+    assert_eq!(world.answer(id), Ok(()));
+    assert_eq!(world.answer(id), Err(UplinkBroken::UnknownId));
+}
+
+#[test]
+fn b_2_small_packets_that_are_never_answered_keep_their_places_and_take_no_others() {
+    let mut world = SmallWorld::new();
+    let free = world.xen.pages().free();
+    let sent = (0..300).filter(|_| world.send(60, 1)).count();
+    let mut places: Vec<_> = (0..256).map(|slot| world.request(slot)).collect();
+    places.sort();
+    places.dedup();
+    assert_eq!((sent, places.len(), world.xen.pages().free()), (256, 256, free));
+    let (_, _, id, _) = world.request(0);
+    assert_eq!(world.answer(id), Ok(()));
+    assert!(world.send(60, 1));
+    assert_eq!(world.request(256).2, id);
+}
+
+#[test]
+fn a_small_packet_leaves_behind_what_waits() {
+    let mut world = SmallWorld::new();
+    let frame = sent_by(Account::UPLINK, Charge::OWN, world.xen.pages());
+    world.netfront.send(frame, world.xen.pages());
+    assert!(world.send(100, 1));
+    assert_eq!([0, 1].map(|slot| world.request(slot).3), [60, 100]);
+    // While another has no room in the ring, it does not take what there is.
+    while world.send(61, 1) {}
+    for slot in 0..2 {
+        assert_eq!(world.answer(world.request(slot).2), Ok(()));
+    }
+    send(&mut world.netfront, &mut world.xen, 3);
+    assert!(!world.send(101, 1));
+    assert_eq!((world.netfront.free_slots(), world.netfront.waiting()), (2, 3));
 }

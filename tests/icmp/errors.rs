@@ -3,6 +3,7 @@
 use crate::support::*;
 use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::Side;
+use ravelin::engine::small::SmallVerdict;
 use ravelin::wire::packet::Checksum;
 
 #[test]
@@ -55,6 +56,24 @@ fn i_5_an_error_is_translated_with_all_its_sums() {
     // All of the packet is quoted, so its own sums must be right again.
     quoted.assert_sums();
     assert_eq!(quoted.payload(), sent.payload());
+}
+
+#[test]
+fn i_5_what_lies_behind_a_small_error_is_no_part_of_its_quote() {
+    let mut world = World::new();
+    for sent in [tcp((C1, 5000), (R, 53), "S", 1000, 0), echo_request(C1, R, 7), ip(C1, R, 33, &[5; 20])] {
+        let asked = world.out_u(ONE, sent);
+        for quoted in 28..=asked.bytes.len() {
+            let error = icmp_error(S, F, 11, 0, &asked, quoted);
+            let mut padded = error.bytes.clone();
+            padded.extend([0x5a; 24]);
+            let verdict =
+                world.engine.judge_small(world.now, Side::Uplink, &mut padded, Checksum::Unverified);
+            assert!(matches!(verdict, SmallVerdict::Passed(_)), "{verdict:?}");
+            let expected = world.out_c(ONE, error);
+            assert_eq!(padded[..expected.bytes.len()], expected.bytes, "{quoted}");
+        }
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use core::net::Ipv4Addr;
 /// What lies behind the Ethernet header.
 const IP_BYTES: usize = HEAD_BYTES - ethernet::HEADER_BYTES;
 
-/// The flags of the word that holds a fragment's place, the ones that say nothing of a fragment.
+/// Flags of the word that says of which fragment a packet is: those that do not make it one.
 const RESERVED: u16 = 0x8000;
 const DONT_FRAGMENT: u16 = 0x4000;
 

@@ -114,7 +114,8 @@ impl Carried for Datagram {
     }
 }
 
-/// A datagram of a flow that is not known to go both ways, once it was refreshed in this second: it changes nothing.
+/// A datagram of a flow that is not known to go both ways. It passes if it changes nothing: not the flow's stage, and not its
+/// timeout, which its first datagram in each second starts anew.
 #[inline(never)]
 fn one_way(entry: &FlowEntry<'_>, sender: End, now: Tick) -> Option<()> {
     let flow = entry.flow();

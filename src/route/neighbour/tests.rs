@@ -408,3 +408,26 @@ fn another_gateway_is_asked_for_and_the_old_one_is_a_host_like_others() {
     let events: Vec<_> = (0..5).flat_map(|_| rig.after(1000).advance()).collect();
     assert!(events.contains(&Unreachable(3)), "{events:?}");
 }
+
+#[test]
+fn a_hop_is_known_without_asking_for_a_second_and_until_somebody_says_otherwise() {
+    let mut rig = Rig::new();
+    let known = |rig: &Rig, hop| rig.table.known(hop, rig.now);
+    rig.resolve(HOST, 1);
+    assert_eq!(known(&rig, HOST), None);
+    rig.hear(HOST, MAC, ArpOrigin::Reply);
+    // Only where a packet went.
+    assert_eq!(known(&rig, HOST), None);
+    rig.resolve(HOST, 2);
+    assert_eq!((known(&rig, HOST), known(&rig, GATEWAY)), (Some(MAC), None));
+    assert_eq!(known(rig.after(999), HOST), Some(MAC));
+    assert_eq!(known(rig.after(1), HOST), None);
+    rig.resolve(HOST, 3);
+    assert_eq!(known(&rig, HOST), Some(MAC));
+    rig.hear(HOST, MOVED, ArpOrigin::Unasked);
+    assert_eq!(known(&rig, HOST), None);
+    rig.resolve(HOST, 4);
+    assert!(known(&rig, HOST).is_some());
+    rig.table.clear(&mut Record(Vec::new(), Solicited::Yes));
+    assert_eq!(known(&rig, HOST), None);
+}
