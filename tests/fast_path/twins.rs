@@ -1,14 +1,11 @@
 //! The fast path against the whole engine, in what other fast paths went wrong with.
-#![allow(missing_docs)]
 
-mod support;
-
+use crate::support::*;
 use ravelin::base::drop_reason::DropReason;
 use ravelin::base::side::Side;
 use ravelin::engine::small::SmallVerdict;
 use ravelin::wire::frame_view::{FrameView, HEAD_BYTES};
 use std::net::Ipv4Addr;
-use support::*;
 
 const CLIENT: Side = Side::Client(ONE);
 const ETHERNET: usize = 14;

@@ -1,14 +1,12 @@
-//! The fast path: what it passes the whole engine passes the same way, and what is not usual it leaves to that, unchanged.
-#![allow(missing_docs)]
+//! Each kind of packet by itself: the usual ones, and what must not count as usual.
 
-mod support;
+use crate::support::*;
 use ravelin::base::side::Side;
 use ravelin::engine::passed_packet::PassedPacket;
 use ravelin::wire::ethernet::HEADER_BYTES;
 use ravelin::wire::frame_view::{FrameView, HEAD_BYTES};
 use ravelin::wire::packet::Checksum;
 use std::net::Ipv4Addr;
-use support::*;
 
 const WEB: (Ipv4Addr, u16) = (R, 80);
 const TALK: (Ipv4Addr, u16) = (R, 4000);
