@@ -42,8 +42,8 @@ struct FiledRule {
 
 impl RuleIndex {
     /// Files rules under their ranks. `lifetimes` are those of all ranks.
-    pub(super) fn new<'r>(
-        rules: &mut dyn Iterator<Item = (Rank, &'r CompiledRule)>,
+    pub(super) fn new(
+        rules: &mut dyn Iterator<Item = (Rank, &CompiledRule)>,
         lifetimes: &[Lifetime],
     ) -> Self {
         let mut entries: Vec<FiledRule> = rules
