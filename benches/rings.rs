@@ -16,12 +16,12 @@ const BURSTS: u64 = 200;
 
 /// What is measured, and how many instructions per slot it may take.
 const SCENES: [(&str, u64); 6] = [
-    ("up/64", 1_860),
-    ("up/1500", 2_020),
-    ("up/65152", 1_200),
-    ("down/64", 1_970),
-    ("down/1500", 1_970),
-    ("down/65152", 1_150),
+    ("up/64", 1_030),
+    ("up/1500", 1_230),
+    ("up/65152", 1_240),
+    ("down/64", 860),
+    ("down/1500", 1_310),
+    ("down/65152", 1_190),
 ];
 
 fn perform(scene: &str, bursts: u64, shape: Shape) -> u64 {
